@@ -1,0 +1,1 @@
+//! The custom resources that Fluvial serves: types, versions, definitions.

@@ -1,0 +1,1 @@
+//! Kubernetes API semantics as a tower service over a store.

@@ -1,0 +1,1 @@
+//! The commands as functions; the only crate that prints.

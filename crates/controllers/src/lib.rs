@@ -1,0 +1,1 @@
+//! The reconcilers over ports: queues, leases, metrics, events.

@@ -1,0 +1,1 @@
+//! Substitution, ordering, inventory, drift, health and the apply plan.

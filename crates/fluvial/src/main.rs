@@ -1,0 +1,3 @@
+//! GitOps in one binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Kubernetes objects as values: ids, selectors, conditions, quantities, durations.

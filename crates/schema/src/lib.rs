@@ -1,0 +1,1 @@
+//! OpenAPI and CRD schemas as explicit values.

@@ -1,0 +1,1 @@
+//! Git and other sources, mirrors, the artifact store and its HTTP server.
