@@ -162,7 +162,7 @@ mod tests {
 
     fn converted(api_version: &str, kind: &str, spec: &Value) -> Value {
         let object =
-            &json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}, "spec": spec});
+            json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}, "spec": spec});
         to_current(object)
     }
 
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(object["apiVersion"], "kustomize.toolkit.fluxcd.io/v1");
         assert_eq!(
             object["spec"],
-            &json!({"patches": [
+            json!({"patches": [
                 {"patch": "a: 1"},
                 {"patch": "{\"kind\":\"Deployment\"}"},
                 {"patch": "[{\"op\":\"remove\",\"path\":\"/x\"}]", "target": {"kind": "Service"}},
@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(object["apiVersion"], "helm.toolkit.fluxcd.io/v2");
         assert_eq!(
             object["spec"],
-            &json!({
+            json!({
                 "chart": {"spec": {"chart": "x", "valuesFiles": ["a.yaml", "b.yaml"]}},
                 "postRenderers": [{"kustomize": {"patches": [{"patch": "a: 1"}]}}],
             })
@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(alert["apiVersion"], "notification.toolkit.fluxcd.io/v1beta3");
         assert_eq!(
             alert["spec"],
-            &json!({"eventMetadata": {"env": "x", "summary": "prod"}})
+            json!({"eventMetadata": {"env": "x", "summary": "prod"}})
         );
     }
 
