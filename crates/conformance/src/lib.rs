@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub mod object;
 pub mod txtar;
 
 /// One case of a corpus and what came of it.
@@ -66,7 +67,9 @@ pub struct Suite {
 /// All suites.
 #[must_use]
 pub fn suites() -> Vec<Suite> {
-    vec![]
+    let mut suites = Vec::new();
+    suites.extend(object::suites());
+    suites
 }
 
 /// Cases that differ on purpose: suite → case → reason.
