@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+mod template;
 pub mod txtar;
 
 /// One case of a corpus and what came of it.
@@ -66,7 +67,11 @@ pub struct Suite {
 /// All suites.
 #[must_use]
 pub fn suites() -> Vec<Suite> {
-    vec![]
+    vec![Suite {
+        name: "template/raw",
+        needs: "corpus/vectors/gotemplate.jsonl",
+        run: template::raw,
+    }]
 }
 
 /// Cases that differ on purpose: suite → case → reason.

@@ -34,9 +34,8 @@ pub fn js(text: &str) -> String {
             '&' => out.push_str("\\u0026"),
             '=' => out.push_str("\\u003D"),
             // Writing into a String cannot fail.
-            c if c < ' ' => drop(write!(out, "\\u{:04X}", u32::from(c))),
-            c if !c.is_ascii() && !crate::quote::is_printable(c) => {
-                drop(write!(out, "\\u{:04X}", u32::from(c)))
+            c if c < ' ' || (!c.is_ascii() && !crate::quote::is_printable(c)) => {
+                let _ = write!(out, "\\u{:04X}", u32::from(c));
             }
             c => out.push(c),
         }
@@ -52,7 +51,9 @@ pub fn url_query(text: &str) -> String {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
             b' ' => out.push('+'),
-            byte => drop(write!(out, "%{byte:02X}")),
+            byte => {
+                let _ = write!(out, "%{byte:02X}");
+            }
         }
     }
     out

@@ -25,6 +25,7 @@ pub mod number;
 mod parse;
 pub mod print;
 mod quote;
+pub mod sprig;
 mod value;
 
 pub use builtins::{compare_basic, equal};

@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(shortest(3.0), "3");
         assert_eq!(shortest(0.0), "0");
         assert_eq!(shortest(-2.5), "-2.5");
-        assert_eq!(format_float(3.14159, 'f', Some(2)), "3.14");
+        assert_eq!(format_float(3.2416, 'f', Some(2)), "3.24");
         assert_eq!(format_float(1234.5678, 'e', Some(3)), "1.235e+03");
         assert_eq!(format_float(1e6, 'g', Some(3)), "1e+06");
         assert_eq!(format_float(100.0, 'g', Some(3)), "100");

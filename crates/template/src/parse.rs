@@ -32,7 +32,6 @@ type Result<T> = std::result::Result<T, ParseError>;
 
 /// How a list of statements ended.
 enum End {
-    Eof,
     End,
     Else,
 }
@@ -183,7 +182,6 @@ impl Parser<'_> {
         match end {
             End::End => {}
             End::Else => return self.error(format!("unexpected {{{{else}}}} in {context}")),
-            End::Eof => return self.error("unexpected EOF"),
         }
         self.trees.push(Tree {
             name,
@@ -238,7 +236,7 @@ impl Parser<'_> {
         let start = self.next;
         let item = self.take_word();
         let node = match item.kind {
-            Kind::Block => self.block(&item)?,
+            Kind::Block => self.block()?,
             Kind::Break | Kind::Continue => self.jump(&item)?,
             Kind::Else => {
                 let peeked = self.peek_word();
@@ -254,7 +252,7 @@ impl Parser<'_> {
             Kind::If => self.branch(BranchKind::If, item.pos)?,
             Kind::Range => self.branch(BranchKind::Range, item.pos)?,
             Kind::With => self.branch(BranchKind::With, item.pos)?,
-            Kind::Template => self.template(&item)?,
+            Kind::Template => self.template()?,
             _ => {
                 self.next = start;
                 self.skip_space();
@@ -334,7 +332,7 @@ impl Parser<'_> {
         Ok(list)
     }
 
-    fn block(&mut self, item: &Item) -> Result<Node> {
+    fn block(&mut self) -> Result<Node> {
         let context = "block clause";
         let word = self.take_word();
         let name = self.template_name(&word, context)?;
@@ -353,13 +351,13 @@ impl Parser<'_> {
             root,
         });
         Ok(Node::Template {
-            pos: item.pos,
+            pos: word.pos,
             name,
             pipe: Some(pipe),
         })
     }
 
-    fn template(&mut self, item: &Item) -> Result<Node> {
+    fn template(&mut self) -> Result<Node> {
         let context = "template clause";
         let word = self.take_word();
         let name = self.template_name(&word, context)?;
@@ -371,7 +369,7 @@ impl Parser<'_> {
             Some(self.pipeline(context, Kind::RightDelim)?)
         };
         Ok(Node::Template {
-            pos: item.pos,
+            pos: word.pos,
             name,
             pipe,
         })

@@ -50,6 +50,8 @@ pub enum Element {
     Byte,
     /// `map[string]interface {}`
     Map,
+    /// `[]interface {}`
+    List,
 }
 
 impl Element {
@@ -60,6 +62,7 @@ impl Element {
             Element::Int => "int",
             Element::Byte => "uint8",
             Element::Map => "map[string]interface {}",
+            Element::List => "[]interface {}",
         }
     }
 }

@@ -11,6 +11,13 @@ use crate::value::{Element, IntType, Object, Underlying, Value};
 /// The value that a pipeline hands to its next command, if there is one.
 type Final = Option<Value>;
 
+/// What a field is taken of; out of a map its type is `interface {}`, whatever it holds.
+#[derive(Clone, Copy)]
+struct Receiver<'v> {
+    value: &'v Value,
+    in_map: bool,
+}
+
 impl<'t> State<'_, 't> {
     pub(super) fn pipeline(&mut self, dot: &Value, pipe: &'t Pipe) -> Result2<Value> {
         self.at = Some(At::Pipe(pipe));
@@ -152,10 +159,30 @@ impl<'t> State<'_, 't> {
             return Ok(receiver);
         };
         let mut value = receiver;
-        for name in path {
-            value = self.field(dot, name, &[], None, &value, expr)?;
+        for (index, name) in path.iter().enumerate() {
+            value = self.field(
+                dot,
+                name,
+                &[],
+                None,
+                Receiver {
+                    value: &value,
+                    in_map: index > 0,
+                },
+                expr,
+            )?;
         }
-        self.field(dot, end, arguments, last, &value, expr)
+        self.field(
+            dot,
+            end,
+            arguments,
+            last,
+            Receiver {
+                value: &value,
+                in_map: !path.is_empty(),
+            },
+            expr,
+        )
     }
 
     fn field(
@@ -164,12 +191,12 @@ impl<'t> State<'_, 't> {
         name: &'t str,
         arguments: &'t [Expr],
         last: Final,
-        receiver: &Value,
+        receiver: Receiver<'_>,
         expr: &'t Expr,
     ) -> Result2<Value> {
         self.step()?;
         let has_arguments = !arguments.is_empty() || last.is_some();
-        match receiver {
+        match receiver.value {
             Value::Nil => {
                 if self.set.missing_key == MissingKey::Error {
                     return self.fail(format!(
@@ -199,10 +226,14 @@ impl<'t> State<'_, 't> {
                 }
                 self.object_field(&object, name, has_arguments)
             }
-            other => self.fail(format!(
-                "can't evaluate field {name} in type {}",
-                other.type_name()
-            )),
+            other => {
+                let kind = if receiver.in_map {
+                    "interface {}".to_owned()
+                } else {
+                    other.type_name()
+                };
+                self.fail(format!("can't evaluate field {name} in type {kind}"))
+            }
         }
     }
 
@@ -254,6 +285,12 @@ impl<'t> State<'_, 't> {
         if let Some(stop) = function.short_circuit {
             return self.short_circuit(dot, name, function, stop, arguments, last);
         }
+        // `call` quotes the operand that is no function.
+        let arguments_text = if name == "call" {
+            arguments.first().map(ToString::to_string)
+        } else {
+            None
+        };
         let arguments = self.arguments(dot, &function.params, name, arguments, last)?;
         let mut scope = Scope {
             set,
@@ -263,8 +300,15 @@ impl<'t> State<'_, 't> {
         let body = &function.body;
         match stacker::maybe_grow(64 << 10, 1 << 20, || body(&mut scope, &arguments)) {
             Ok(value) => Ok(value),
-            Err(FunctionError { message, source }) => {
+            Err(FunctionError { mut message, source }) => {
                 self.at = Some(place);
+                if let Some(kind) = message
+                    .strip_prefix("non-function of type ")
+                    .filter(|_| name == "call")
+                {
+                    let called = arguments_text.as_deref().unwrap_or_default();
+                    message = format!("non-function {called} of type {kind}");
+                }
                 Err(self.error(format!("error calling {name}: {message}"), source))
             }
         }
@@ -425,7 +469,7 @@ fn zero(element: Element) -> Value {
         Element::Str => Value::from(""),
         Element::Int => Value::int(0),
         Element::Byte => Value::Uint(0, crate::value::UintType::Uint8),
-        Element::Map => Value::Nil,
+        Element::Map | Element::List => Value::Nil,
     }
 }
 

@@ -38,8 +38,8 @@ fn verbs_have_flags_width_and_precision() {
         ),
         (
             "%8.3f|%-8.2f|%08.3f",
-            &[Value::from(3.14159), Value::from(2.5), Value::from(-1.5)],
-            "   3.142|2.50    |-001.500",
+            &[Value::from(3.2416), Value::from(2.5), Value::from(-1.5)],
+            "   3.242|2.50    |-001.500",
         ),
         (
             "%d %s",
