@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod object;
 pub mod source;
+pub mod template;
 pub mod txtar;
 
 /// One case of a corpus and what came of it.
@@ -71,6 +72,7 @@ pub fn suites() -> Vec<Suite> {
     let mut suites = Vec::new();
     suites.extend(object::suites());
     suites.extend(source::suites());
+    suites.extend(template::suites());
     suites
 }
 
