@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub mod object;
+pub mod source;
 pub mod txtar;
 
 /// One case of a corpus and what came of it.
@@ -69,6 +70,7 @@ pub struct Suite {
 pub fn suites() -> Vec<Suite> {
     let mut suites = Vec::new();
     suites.extend(object::suites());
+    suites.extend(source::suites());
     suites
 }
 
