@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub mod txtar;
+pub mod yaml;
 
 /// One case of a corpus and what came of it.
 #[derive(Clone, Debug)]
@@ -66,7 +67,7 @@ pub struct Suite {
 /// All suites.
 #[must_use]
 pub fn suites() -> Vec<Suite> {
-    vec![]
+    [yaml::suites()].into_iter().flatten().collect()
 }
 
 /// Cases that differ on purpose: suite → case → reason.
@@ -115,6 +116,15 @@ pub fn judge(suite: &str, cases: Vec<Case>, deviations: &Deviations) -> Report {
     }
     report.stale.extend(unseen.into_iter().cloned());
     report
+}
+
+/// The values of a file with one JSON value a line; nothing if there is no such file.
+#[must_use]
+pub fn json_lines(path: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
 }
 
 /// The folder with the corpora: `$FLUVIAL_SHARED`, or `shared` beside the checkout.
