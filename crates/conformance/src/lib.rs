@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub mod object;
+pub mod source;
 pub mod txtar;
 pub mod yaml;
 
@@ -67,7 +69,11 @@ pub struct Suite {
 /// All suites.
 #[must_use]
 pub fn suites() -> Vec<Suite> {
-    [yaml::suites()].into_iter().flatten().collect()
+    let mut suites = Vec::new();
+    suites.extend(object::suites());
+    suites.extend(source::suites());
+    suites.extend(yaml::suites());
+    suites
 }
 
 /// Cases that differ on purpose: suite → case → reason.

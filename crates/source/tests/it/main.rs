@@ -1,0 +1,8 @@
+//! Against real repositories made with the git program, and a real smart-HTTP server of theirs.
+
+#[cfg(test)]
+mod http;
+#[cfg(test)]
+mod local;
+#[cfg(test)]
+mod support;
