@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub mod delivery;
 pub mod object;
 pub mod txtar;
 
@@ -68,6 +69,7 @@ pub struct Suite {
 #[must_use]
 pub fn suites() -> Vec<Suite> {
     let mut suites = Vec::new();
+    suites.extend(delivery::suites());
     suites.extend(object::suites());
     suites
 }
