@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub mod delivery;
 pub mod object;
 pub mod source;
 pub mod template;
