@@ -72,6 +72,9 @@ pub struct Suite {
 #[must_use]
 pub fn suites() -> Vec<Suite> {
     let mut suites = Vec::new();
+    suites.extend(delivery::suites());
+    suites.extend(object::suites());
+    suites.extend(source::suites());
     suites.extend(template::suites());
     suites.extend(yaml::suites());
     suites

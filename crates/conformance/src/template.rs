@@ -28,7 +28,11 @@ struct Fixture {
 /// The suites of this module.
 #[must_use]
 pub fn suites() -> Vec<Suite> {
-    vec![Suite { name: "template/raw", needs: "corpus/vectors/gotemplate.jsonl", run: raw }]
+    vec![Suite {
+        name: "template/raw",
+        needs: "corpus/vectors/gotemplate.jsonl",
+        run: raw,
+    }]
 }
 
 /// The cases of mode `raw`: the language with Sprig alone.
