@@ -141,8 +141,14 @@ fn json_equal(left: &Value, right: &Value) -> bool {
 
 /// As kyaml's `MarshalJSON`, which wants a mapping or a sequence.
 fn kyaml_json(node: &Node) -> Result<Value, String> {
+    if node.as_text() == Some("") {
+        return Ok(json!({}));
+    }
     let value = node.to_json(Mode::Kyaml).map_err(|error| error.to_string())?;
-    if value.is_object() || value.is_array() || value.is_null() {
+    if value.is_null() {
+        return Ok(value);
+    }
+    if value.is_object() || value.is_array() {
         Ok(value)
     } else {
         Err("no mapping".to_owned())
@@ -229,14 +235,19 @@ fn is_plain(node: &Node) -> bool {
 }
 
 /// Sets a field as kyaml's `FieldSetter` does.
-fn set_field(node: &mut Node, key: &str, value: Node) {
+fn set_field(node: &mut Node, key: &str, mut value: Node) {
     let entries = node.entries_mut().expect("a mapping");
     match entries.iter_mut().find(|entry| entry.key.as_text() == Some(key)) {
         Some(entry) => entry.value = value,
-        None => entries.push(fluvial_yaml::Entry {
-            key: Node::plain(key),
-            value,
-        }),
+        None => {
+            if is_yaml_1_1_non_string(value.as_text().unwrap_or_default()) {
+                set_style(&mut value, ScalarStyle::DoubleQuoted);
+            }
+            entries.push(fluvial_yaml::Entry {
+                key: Node::plain(key),
+                value,
+            });
+        }
     }
 }
 
@@ -263,14 +274,11 @@ fn kyaml_case(case: &Value) -> Result<(), String> {
         for (field, plain) in [("setString", false), ("setPlain", true)] {
             for (key, value) in case[field].as_object().into_iter().flatten() {
                 let value = value.as_str().unwrap_or_default();
-                let mut new = if plain {
+                let new = if plain {
                     Node::plain(value)
                 } else {
                     Node::string(value)
                 };
-                if plain && is_yaml_1_1_non_string(value) {
-                    set_style(&mut new, ScalarStyle::DoubleQuoted);
-                }
                 set_field(node, key, new);
             }
         }

@@ -187,6 +187,14 @@ impl<'n> Converter<'n> {
             // Written as text, a missing value within brackets becomes ''.
             return Ok(Value::String(String::new()));
         }
+        if self.mode == Mode::Kyaml
+            && let NodeData::Scalar {
+                style: ScalarStyle::Folded,
+                ..
+            } = &node.data
+        {
+            return Ok(Value::String(refolded(node, in_flow)));
+        }
         let resolved = resolve_node(node, self.mode)?;
         Ok(match resolved {
             Scalar::Text(text) => Value::String(text),
@@ -376,6 +384,29 @@ impl<'n> Converter<'n> {
                 ),
             )),
         }
+    }
+}
+
+/// A folded text after it has been written and read: go-yaml's folding does not keep all texts,
+/// and kyaml takes that way.
+fn refolded(node: &Node, in_flow: bool) -> String {
+    let text = node.as_text().unwrap_or_default().to_owned();
+    if in_flow || !text.trim_end_matches('\n').contains('\n') && !text.ends_with("\n\n") {
+        return text;
+    }
+    let mut alone = Node::plain("");
+    alone.data = node.data.clone();
+    let outer = Node::mapping(vec![Entry {
+        key: Node::plain("v"),
+        value: alone,
+    }]);
+    let written = crate::emit(&outer, &crate::EmitOptions::default());
+    match parse_first(&written, &ReadOptions::default()) {
+        Ok(Some(read)) => read
+            .get("v")
+            .and_then(Node::as_text)
+            .map_or(text, str::to_owned),
+        _ => text,
     }
 }
 

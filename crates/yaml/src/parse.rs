@@ -481,12 +481,6 @@ impl<'a> Parser<'a> {
                     let value = self.mapping_value()?;
                     entries.push(settle_foot(key, value));
                 }
-                Kind::Value => {
-                    let mut key = Node::plain("");
-                    key.pos = self.mark()?.pos(self.file);
-                    let value = self.mapping_value()?;
-                    entries.push(settle_foot(key, value));
-                }
                 Kind::BlockEnd => break,
                 _ => return Err(self.expected("key", "mapping", start)),
             }

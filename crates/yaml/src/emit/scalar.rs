@@ -206,6 +206,7 @@ impl Writer {
     }
 
     fn write_plain(&mut self, text: &str, allow_breaks: bool) {
+        self.indention = false;
         if text.is_empty() {
             return;
         }

@@ -31,10 +31,9 @@ impl<'a> Scanner<'a> {
             comment_mark = last.start;
         }
         if self.at_document_indicator() {
-            self.fetch_document_indicator()?;
-        } else {
-            self.fetch_content()?;
+            return self.fetch_document_indicator();
         }
+        self.fetch_content()?;
         // What follows a lone '-' is a head comment of the item.
         if !matches!(self.tokens.back(), Some(last) if last.kind == Kind::BlockEntry) {
             self.scan_line_comment(comment_mark);

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::scalars::Gap;
-use super::{BLANK, CLASS, Mark, Scanner};
+use super::{BLANK, CLASS, Scanner};
 use crate::error::Error;
 use crate::node::ScalarStyle;
 
@@ -40,7 +40,7 @@ impl Scanner<'_> {
                     "found unexpected end of stream while scanning a quoted scalar: its closing quote is missing",
                 ));
             }
-            if self.quoted_word(&mut text, quote, single, start)? {
+            if self.quoted_word(&mut text, quote, single)? {
                 gap.broken = true;
             }
             if self.at(0) == quote {
@@ -71,7 +71,6 @@ impl Scanner<'_> {
         text: &mut String,
         quote: u8,
         single: bool,
-        start: Mark,
     ) -> Result<bool, Error> {
         loop {
             let from = self.pos;
@@ -99,13 +98,13 @@ impl Scanner<'_> {
                     self.skip_break();
                     return Ok(true);
                 }
-                b'\\' if !single => text.push(self.escape(start)?),
+                b'\\' if !single => text.push(self.escape()?),
                 _ => return Ok(false),
             }
         }
     }
 
-    fn escape(&mut self, start: Mark) -> Result<char, Error> {
+    fn escape(&mut self) -> Result<char, Error> {
         let simple = match self.at(1) {
             b'0' => '\0',
             b'a' => '\x07',
@@ -119,15 +118,14 @@ impl Scanner<'_> {
             b' ' => ' ',
             b'"' => '"',
             b'\'' => '\'',
-            b'/' => '/',
             b'\\' => '\\',
             b'N' => '\u{85}',
             b'_' => '\u{A0}',
             b'L' => '\u{2028}',
             b'P' => '\u{2029}',
-            b'x' => return self.hex_escape(2, start),
-            b'u' => return self.hex_escape(4, start),
-            b'U' => return self.hex_escape(8, start),
+            b'x' => return self.hex_escape(2),
+            b'u' => return self.hex_escape(4),
+            b'U' => return self.hex_escape(8),
             _ => {
                 return Err(self.error(
                     self.mark(),
@@ -139,7 +137,7 @@ impl Scanner<'_> {
         Ok(simple)
     }
 
-    fn hex_escape(&mut self, digits: usize, _start: Mark) -> Result<char, Error> {
+    fn hex_escape(&mut self, digits: usize) -> Result<char, Error> {
         let code = self
             .bytes
             .get(self.pos + 2..self.pos + 2 + digits)
