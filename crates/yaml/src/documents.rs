@@ -11,9 +11,7 @@ use crate::node::{FileId, Pos};
 pub fn split_documents(text: &str) -> Result<Vec<String>, Error> {
     let mut documents = Vec::new();
     let mut document = String::new();
-    let mut line_number = 0;
-    for line in text.split_inclusive('\n') {
-        line_number += 1;
+    for (line_number, line) in (1..).zip(text.split_inclusive('\n')) {
         let line = line.strip_suffix('\n').unwrap_or(line);
         let line = line.strip_suffix('\r').unwrap_or(line);
         if let Some(rest) = line.strip_prefix("---") {

@@ -264,10 +264,8 @@ impl Emitter {
             return;
         }
         match &value.data {
-            NodeData::Scalar { .. } => {
-                if self.w.line.is_empty() {
-                    self.w.line = std::mem::take(&mut self.w.key_line);
-                }
+            NodeData::Scalar { .. } if self.w.line.is_empty() => {
+                self.w.line = std::mem::take(&mut self.w.key_line);
             }
             NodeData::Sequence { style, .. } | NodeData::Mapping { style, .. } if *style == Style::Block => {
                 std::mem::swap(&mut self.w.line, &mut self.w.key_line);

@@ -95,10 +95,6 @@ impl Scanner<'_> {
 
     /// Comment lines from here on. Stops before the first character that is neither comment nor
     /// blank nor line break.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the look-ahead is bounded and indentation is not negative here"
-    )]
     pub(super) fn scan_comments(&mut self, scan_mark: Mark) {
         let count = self.tokens.len();
         let mut previous = self.tokens.back();

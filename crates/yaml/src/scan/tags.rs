@@ -65,7 +65,7 @@ impl<'a> Scanner<'a> {
                 }
             }
         }
-        if !self.is_blank_or_end(0) && !(self.flow_level > 0 && matches!(self.at(0), b',' | b']' | b'}')) {
+        if !self.is_blank_or_end(0) && (self.flow_level == 0 || !matches!(self.at(0), b',' | b']' | b'}')) {
             return Err(self.error(
                 start,
                 "did not find the white space or line break expected after a tag",
