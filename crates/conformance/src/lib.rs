@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+mod merge;
 pub mod txtar;
 
 /// One case of a corpus and what came of it.
@@ -66,7 +67,9 @@ pub struct Suite {
 /// All suites.
 #[must_use]
 pub fn suites() -> Vec<Suite> {
-    vec![]
+    let mut all = vec![];
+    all.extend(merge::suites());
+    all
 }
 
 /// Cases that differ on purpose: suite → case → reason.
