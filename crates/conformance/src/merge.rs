@@ -11,7 +11,9 @@ use crate::{Case, Suite};
 
 const TIME: &str = "2024-01-01T00:00:00Z";
 
-pub(crate) fn suites() -> Vec<Suite> {
+/// The suites of this module.
+#[must_use]
+pub fn suites() -> Vec<Suite> {
     vec![
         Suite {
             name: "merge/jsonpatch",
