@@ -65,7 +65,7 @@ fn main() {
     let first = timed("first commit to tree", || fetch(&source, &request));
     timed("same commit again", || fetch(&source, &request));
     let unchanged = GitRequest {
-        last_revision: Some(first.revision.clone()),
+        last_revision: Some(first.revision),
         ..request.clone()
     };
     timed("nothing changed", || source.fetch_blocking(&unchanged).unwrap());
