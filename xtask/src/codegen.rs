@@ -10,7 +10,10 @@ struct Generator {
 }
 
 fn generators() -> Vec<Generator> {
-    vec![]
+    vec![Generator {
+        name: "schema",
+        make: crate::codegen_schema::make,
+    }]
 }
 
 /// Runs one generator, or all.
