@@ -1,3 +1,68 @@
-//! Repository chores: tidy, code generation, conformance.
+//! Repository chores: `cargo xtask tidy | conformance | codegen`.
 
-fn main() {}
+mod codegen;
+mod codegen_schema;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+const HELP: &str = "\
+cargo xtask tidy                          check layers, sizes, module docs, lint tables and the code map
+cargo xtask conformance [SUITE…] [FLAGS]  run the recorded corpora (--failures, --case TEXT, --update-counts)
+cargo xtask codegen [NAME] [--check]      write generated files again, or check that they are current";
+
+/// The checkout's root folder.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(Path::to_path_buf)
+        .unwrap_or_default()
+}
+
+#[expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a program for terminals"
+)]
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let result = match words.split_first().map(|(verb, rest)| (verb.as_str(), rest)) {
+        Some(("tidy", _)) => tidy::check(&root()).map(|figures| println!("{figures}")),
+        Some(("conformance", rest)) => conformance(rest),
+        Some(("codegen", rest)) => codegen::run(&root(), rest),
+        _ => Err(vec![HELP.to_owned()]),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problems) => {
+            for problem in problems {
+                eprintln!("{problem}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The corpora run optimised: ten thousand cases are minutes otherwise.
+fn conformance(arguments: &[String]) -> Result<(), Vec<String>> {
+    let status = Command::new(env!("CARGO"))
+        .args([
+            "run",
+            "--quiet",
+            "--profile",
+            "fast",
+            "--package",
+            "fluvial-conformance",
+            "--",
+        ])
+        .args(arguments)
+        .current_dir(root())
+        .status()
+        .map_err(|error| vec![format!("cargo does not start: {error}")])?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(vec!["the corpora show differences without a name".to_owned()])
+    }
+}

@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 
 pub mod delivery;
 pub mod object;
+pub mod source;
+pub mod template;
 pub mod txtar;
+pub mod yaml;
 
 /// One case of a corpus and what came of it.
 #[derive(Clone, Debug)]
@@ -71,6 +74,9 @@ pub fn suites() -> Vec<Suite> {
     let mut suites = Vec::new();
     suites.extend(delivery::suites());
     suites.extend(object::suites());
+    suites.extend(source::suites());
+    suites.extend(template::suites());
+    suites.extend(yaml::suites());
     suites
 }
 
@@ -120,6 +126,15 @@ pub fn judge(suite: &str, cases: Vec<Case>, deviations: &Deviations) -> Report {
     }
     report.stale.extend(unseen.into_iter().cloned());
     report
+}
+
+/// The values of a file with one JSON value a line; nothing if there is no such file.
+#[must_use]
+pub fn json_lines(path: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
 }
 
 /// The folder with the corpora: `$FLUVIAL_SHARED`, or `shared` beside the checkout.

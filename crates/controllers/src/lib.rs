@@ -1,1 +1,19 @@
-//! The reconcilers over ports: queues, leases, metrics, events.
+//! The reconcilers over ports: queues, conditions, events, metrics, leases; per kind one pure step function and the
+//! code that carries its decisions out.
+
+pub mod backoff;
+pub mod condition;
+pub mod key;
+pub mod lease;
+pub mod metrics;
+pub mod probe;
+pub mod queue;
+pub mod recorder;
+pub mod revisions;
+pub mod runner;
+pub mod status;
+pub mod store;
+mod time;
+
+pub use fluvial_ports as ports;
+pub use key::{Key, SourceId};

@@ -1,0 +1,124 @@
+//! The CustomResourceDefinitions.
+//!
+//! Their facts (fields, types, defaults, patterns, rules, columns) are tables in `definitions/`, kept
+//! equal to those that Flux publishes, because existing manifests and clients rely on every one of
+//! them. Descriptions are our own and are put in here.
+
+use serde_json::Value;
+
+/// The tables, in order of their names.
+const TABLES: &[&str] = &[
+    include_str!("../definitions/alerts.json"),
+    include_str!("../definitions/artifactgenerators.json"),
+    include_str!("../definitions/buckets.json"),
+    include_str!("../definitions/externalartifacts.json"),
+    include_str!("../definitions/gitrepositories.json"),
+    include_str!("../definitions/helmcharts.json"),
+    include_str!("../definitions/helmreleases.json"),
+    include_str!("../definitions/helmrepositories.json"),
+    include_str!("../definitions/imagepolicies.json"),
+    include_str!("../definitions/imagerepositories.json"),
+    include_str!("../definitions/imageupdateautomations.json"),
+    include_str!("../definitions/kustomizations.json"),
+    include_str!("../definitions/ocirepositories.json"),
+    include_str!("../definitions/providers.json"),
+    include_str!("../definitions/receivers.json"),
+];
+
+/// Descriptions of fields: lines `Kind.path = text`.
+const DESCRIPTIONS: &str = include_str!("../definitions/descriptions.txt");
+
+/// The definitions of all kinds.
+#[must_use]
+pub fn definitions() -> Vec<Value> {
+    TABLES
+        .iter()
+        .map(|table| {
+            let mut definition: Value = serde_json::from_str(table).expect("a test reads every table");
+            describe(&mut definition);
+            definition
+        })
+        .collect()
+}
+
+/// Puts the descriptions of its kind into a definition.
+fn describe(definition: &mut Value) {
+    let kind = definition["spec"]["names"]["kind"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    for line in DESCRIPTIONS.lines() {
+        let Some((path, text)) = line.split_once(" = ") else {
+            continue;
+        };
+        let mut words = path.split('.');
+        let named = words.next();
+        if named != Some(kind.as_str()) && named != Some("*") {
+            continue;
+        }
+        let mut schema = definition.pointer_mut("/spec/versions/0/schema/openAPIV3Schema");
+        for word in words {
+            schema = schema.and_then(|schema| match word {
+                "[]" => schema.get_mut("items"),
+                name => schema
+                    .get_mut("properties")
+                    .and_then(|fields| fields.get_mut(name)),
+            });
+        }
+        if let Some(Value::Object(schema)) = schema {
+            schema.insert("description".to_owned(), text.into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::KINDS;
+
+    #[test]
+    fn every_kind_has_a_definition_with_its_names() {
+        let definitions = definitions();
+        assert_eq!(definitions.len(), KINDS.len());
+        for info in KINDS {
+            let name = format!("{}.{}", info.plural, info.group);
+            let definition = definitions
+                .iter()
+                .find(|definition| definition["metadata"]["name"] == name.as_str())
+                .unwrap_or_else(|| panic!("no definition of {name}"));
+            let names = &definition["spec"]["names"];
+            assert_eq!(names["kind"], info.kind);
+            assert_eq!(definition["spec"]["versions"][0]["name"], info.version);
+            let short: Vec<&str> = names["shortNames"]
+                .as_array()
+                .map(|names| names.iter().filter_map(Value::as_str).collect())
+                .unwrap_or_default();
+            assert_eq!(short, info.short_names);
+        }
+    }
+
+    #[test]
+    fn every_description_names_a_field() {
+        let definitions = definitions();
+        for line in DESCRIPTIONS
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        {
+            let (path, text) = line.split_once(" = ").expect("a line is `path = text`");
+            let (kind, path) = path.split_once('.').unwrap_or((path, ""));
+            let mut pointer = "/spec/versions/0/schema/openAPIV3Schema".to_owned();
+            for word in path.split('.').filter(|word| !word.is_empty()) {
+                pointer += &match word {
+                    "[]" => "/items".to_owned(),
+                    name => format!("/properties/{name}"),
+                };
+            }
+            pointer += "/description";
+            let found = definitions.iter().any(|definition| {
+                (kind == "*" || definition["spec"]["names"]["kind"] == kind)
+                    && definition.pointer(&pointer).is_some_and(|found| found == text)
+            });
+            assert!(found, "{line}");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! What each kind does on its way into the store: defaults, what is prepared, what is refused.
+
+pub mod defaults;
+pub mod meta;
+pub mod prepare;
+pub mod services;
+pub mod validate;
+pub mod workloads;

@@ -1,0 +1,157 @@
+//! Rules of metadata that hold for all kinds.
+
+use fluvial_schema::{ErrorKind, FieldError};
+use serde_json::Value;
+
+use crate::kinds::Kind;
+use crate::names;
+
+fn invalid(path: impl Into<String>, value: impl Into<Value>, detail: impl Into<String>) -> FieldError {
+    FieldError::new(ErrorKind::Invalid, path, value.into(), detail)
+}
+
+/// What the names of a kind may look like.
+#[must_use]
+pub fn name_rule(kind: &Kind) -> fn(&str) -> names::Complaints {
+    if kind.custom.is_some() {
+        return names::subdomain;
+    }
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "Namespace") => names::label,
+        ("", "Service") => names::label_1035,
+        ("rbac.authorization.k8s.io", _) | ("certificates.k8s.io", _) => names::segment,
+        ("apiregistration.k8s.io", _) => names::segment,
+        _ => names::subdomain,
+    }
+}
+
+fn labels(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    for (key, value) in value.as_object().into_iter().flatten() {
+        errors.extend(names::qualified_name(key).into_iter().map(|text| invalid(path, key.clone(), text)));
+        let value = value.as_str().unwrap_or("");
+        errors.extend(names::label_value(value).into_iter().map(|text| invalid(path, value, text)));
+    }
+}
+
+/// Labels, under whatever path they are.
+pub fn validate_labels(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    labels(value, path, errors);
+}
+
+fn annotations(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    let mut size = 0;
+    for (key, value) in value.as_object().into_iter().flatten() {
+        let low = key.to_lowercase();
+        errors.extend(names::qualified_name(&low).into_iter().map(|text| invalid(path, key.clone(), text)));
+        size += key.len() + value.as_str().map_or(0, str::len);
+    }
+    if size > 262_144 {
+        errors.push(FieldError::plain(ErrorKind::TooLong, path, "may not be more than 262144 bytes"));
+    }
+}
+
+fn finalizers(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    for (index, finalizer) in value.as_array().into_iter().flatten().enumerate() {
+        let text = finalizer.as_str().unwrap_or("");
+        let complaints = names::qualified_name(text);
+        let wrong = !complaints.is_empty();
+        errors.extend(complaints.into_iter().map(|complaint| invalid(path, text, complaint)));
+        let standard = matches!(text, "kubernetes" | "orphan" | "foregroundDeletion");
+        if !wrong && !text.contains('/') && !standard {
+            let detail = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.push(invalid(format!("{path}[{index}]"), text, detail));
+        }
+    }
+    let list = value.as_array().map_or(&[][..], Vec::as_slice);
+    if list.iter().any(|item| item == "orphan") && list.iter().any(|item| item == "foregroundDeletion") {
+        let detail = "finalizers cannot be both foregroundDeletion and orphan";
+        errors.push(invalid(path, value.clone(), detail));
+    }
+}
+
+fn owners(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    let mut controller: Option<String> = None;
+    for owner in value.as_array().into_iter().flatten() {
+        let text = |field: &str| owner[field].as_str().unwrap_or("");
+        for (field, what) in [("apiVersion", "version must not be empty"), ("kind", ""), ("name", ""), ("uid", "")] {
+            if text(field).is_empty() {
+                let what = if what.is_empty() { "must not be empty" } else { what };
+                errors.push(invalid(format!("{path}.{field}"), "", what));
+            }
+        }
+        if text("apiVersion") == "v1" && text("kind") == "Event" {
+            let detail = "/v1, Kind=Event is disallowed from being an owner";
+            errors.push(invalid(path, owner.clone(), detail));
+        }
+        if owner["controller"] == true {
+            let shown = format!("{}/{}", text("kind"), text("name"));
+            if let Some(first) = &controller {
+                let detail = format!(
+                    "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {shown}"
+                );
+                errors.push(invalid(path, value.clone(), detail));
+            }
+            controller = Some(shown);
+        }
+    }
+}
+
+/// Metadata of a new object.
+pub fn validate(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
+    let meta = &object["metadata"];
+    let text = |field: &str| meta[field].as_str().unwrap_or("");
+    let rule = name_rule(kind);
+    let generate = text("generateName");
+    if !generate.is_empty() {
+        // A prefix may end in a dash: the generated part follows.
+        let prefix = if generate.ends_with('-') { format!("{}a", &generate[..generate.len() - 1]) } else { generate.to_owned() };
+        errors.extend(rule(&prefix).into_iter().map(|complaint| invalid("metadata.generateName", generate, complaint)));
+    }
+    let name = text("name");
+    if name.is_empty() {
+        let detail = "name or generateName is required";
+        errors.push(FieldError::plain(ErrorKind::Required, "metadata.name", detail));
+    } else {
+        errors.extend(rule(name).into_iter().map(|complaint| invalid("metadata.name", name, complaint)));
+    }
+    if kind.namespaced && text("namespace").is_empty() {
+        errors.push(FieldError::plain(ErrorKind::Required, "metadata.namespace", ""));
+    }
+    validate_common(meta, errors);
+}
+
+fn validate_common(meta: &Value, errors: &mut Vec<FieldError>) {
+    labels(&meta["labels"], "metadata.labels", errors);
+    annotations(&meta["annotations"], "metadata.annotations", errors);
+    owners(&meta["ownerReferences"], "metadata.ownerReferences", errors);
+    finalizers(&meta["finalizers"], "metadata.finalizers", errors);
+}
+
+/// Metadata of a changed object.
+pub fn validate_update(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
+    let (new, old) = (&new["metadata"], &old["metadata"]);
+    if !old["deletionTimestamp"].is_null() {
+        let had = old["finalizers"].as_array().map_or(&[][..], Vec::as_slice);
+        let added: Vec<&str> = new["finalizers"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|item| !had.contains(item))
+            .filter_map(Value::as_str)
+            .collect();
+        if !added.is_empty() {
+            let list: Vec<String> = added.iter().map(|text| format!("\"{text}\"")).collect();
+            let detail = format!(
+                "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                list.join(", ")
+            );
+            errors.push(FieldError::plain(ErrorKind::Forbidden, "metadata.finalizers", detail));
+        }
+    }
+    for field in ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+        if new[field] != old[field] {
+            errors.push(invalid(format!("metadata.{field}"), new[field].clone(), "field is immutable"));
+        }
+    }
+    validate_common(new, errors);
+}

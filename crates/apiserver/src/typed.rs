@@ -1,0 +1,246 @@
+//! Built-in kinds as typed values: what decoding into a struct and encoding it again does.
+//!
+//! Unknown fields and nulls fall away, values of a wrong type are refused, and optional fields with
+//! zero values are left out unless the field is a pointer, which tells zero from absent.
+
+use fluvial_schema::{Base, Type};
+use serde_json::Value;
+
+/// Optional numbers, truth values and texts that keep their zero value.
+const KEEPS_ZERO: &[&str] = &[
+    "activeDeadlineSeconds", "allocateLoadBalancerNodePorts", "allowPrivilegeEscalation", "allowVolumeExpansion",
+    "attachRequired", "automountServiceAccountToken", "averageUtilization", "backoffLimit", "backoffLimitPerIndex",
+    "blockOwnerDeletion", "collisionCount", "completions", "controller", "defaultMode", "deletionGracePeriodSeconds",
+    "enableServiceLinks", "exclusive", "exitCode", "expirationSeconds", "failedJobsHistoryLimit",
+    "fsGroup", "fsGroupChangePolicy", "gracePeriodSeconds", "hostUsers", "immutable", "ingressClassName",
+    "leaseDurationSeconds", "leaseTransitions", "limit", "managedBy", "manualSelector", "maxFailedIndexes",
+    "minDomains", "minReplicas", "mode", "optional", "orphanDependents", "parallelism", "partition",
+    "percentage", "podInfoOnMount", "priority", "privileged", "progressDeadlineSeconds",
+    "readOnlyRootFilesystem", "replicas", "requiresRepublish", "revisionHistoryLimit", "runAsGroup", "runAsNonRoot",
+    "runAsUser", "seLinuxMount", "setHostnameAsFQDN", "shareProcessNamespace", "stabilizationWindowSeconds",
+    "startingDeadlineSeconds", "storageCapacity", "storageClassName", "successfulJobsHistoryLimit", "suspend",
+    "terminating", "terminationGracePeriodSeconds", "tolerationSeconds",
+    "ttlSecondsAfterFinished", "volumeAttributesClassName", "serving", "ready",
+];
+
+/// Fields of these definitions that are no pointers although their name is one elsewhere.
+fn keeps_zero(owner: &str, field: &str) -> bool {
+    if field == "replicas" || field == "ready" || field == "terminating" {
+        let owner = owner.rsplit('.').next().unwrap_or("");
+        return match field {
+            "replicas" => !owner.ends_with("Status") && owner != "ScaleSpec",
+            "terminating" => owner == "JobStatus" || owner == "EndpointConditions",
+            _ => owner == "JobStatus" || owner == "EndpointConditions",
+        };
+    }
+    KEEPS_ZERO.contains(&field)
+}
+
+/// What decoding found.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// Paths of fields that the type does not have.
+    pub unknown: Vec<String>,
+    /// The first value of a wrong type, in Go's words.
+    pub mismatch: Option<String>,
+}
+
+/// Go's name of a type: `v1.ObjectMeta`, `map[string]string`, `int32`.
+fn go_name(of: Type<'_>) -> String {
+    if let Some(name) = of.name() {
+        let mut parts = name.rsplit('.');
+        let (kind, package) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+        return format!("{package}.{kind}");
+    }
+    match of.base() {
+        Base::String if of.format() == Some("byte") => "[]uint8".to_owned(),
+        Base::Integer => of.format().unwrap_or("int64").to_owned(),
+        Base::Number => "float64".to_owned(),
+        Base::Boolean => "bool".to_owned(),
+        Base::Array => of.items().map_or("[]interface {}".to_owned(), |items| format!("[]{}", go_name(items))),
+        Base::Object => of
+            .additional()
+            .map_or("map[string]interface {}".to_owned(), |values| format!("map[string]{}", go_name(values))),
+        _ => "string".to_owned(),
+    }
+}
+
+fn json_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+struct Walk {
+    findings: Findings,
+    /// Names of the fields down to here; list items add none.
+    fields: Vec<String>,
+    owner: String,
+}
+
+impl Walk {
+    fn mismatch(&mut self, value: &Value, of: Type<'_>) {
+        if self.findings.mismatch.is_some() {
+            return;
+        }
+        let (found, wanted) = (json_name(value), go_name(of));
+        let shown = match value {
+            Value::Number(number) if matches!(of.base(), Base::Integer) => format!("number {number}"),
+            _ => found.to_owned(),
+        };
+        let text = if self.fields.is_empty() {
+            format!("json: cannot unmarshal {shown} into Go value of type {wanted}")
+        } else {
+            let owner = self.owner.rsplit('.').next().unwrap_or("").to_owned();
+            format!(
+                "json: cannot unmarshal {shown} into Go struct field {owner}.{} of type {wanted}",
+                self.fields.join(".")
+            )
+        };
+        self.findings.mismatch = Some(text);
+    }
+
+    fn visit(&mut self, value: &mut Value, of: Type<'_>, path: &str) {
+        let of = of.resolve();
+        if of.int_or_string() || of.preserve_unknown() || is_open(of) {
+            return;
+        }
+        match (of.base(), &mut *value) {
+            (Base::Object, Value::Object(_)) if of.has_fields() => self.visit_struct(value, of, path),
+            (Base::Object, Value::Object(map)) => {
+                if let Some(values) = of.additional() {
+                    for (key, item) in map.iter_mut() {
+                        if item.is_null() && matches!(values.base(), Base::String) {
+                            *item = Value::String(String::new());
+                        }
+                        self.visit(item, values, &format!("{path}.{key}"));
+                    }
+                }
+            }
+            (Base::Array, Value::Array(items)) => {
+                if let Some(kind) = of.items() {
+                    for (index, item) in items.iter_mut().enumerate() {
+                        if item.is_null() && kind.has_fields() {
+                            *item = Value::Object(serde_json::Map::new());
+                        }
+                        self.visit(item, kind, &format!("{path}[{index}]"));
+                    }
+                }
+            }
+            (Base::Integer, Value::Number(number)) => {
+                if number.as_i64().is_none() {
+                    let copy = value.clone();
+                    self.mismatch(&copy, of);
+                }
+            }
+            (Base::String, Value::String(_))
+            | (Base::Number, Value::Number(_))
+            | (Base::Boolean, Value::Bool(_))
+            | (Base::Any, _) => {}
+            // Quantities may be written as numbers.
+            (Base::String, Value::Number(number)) if is_quantity(of) => {
+                *value = Value::String(number.to_string());
+            }
+            (_, Value::Null) => {}
+            _ => {
+                let copy = value.clone();
+                self.mismatch(&copy, of);
+            }
+        }
+    }
+
+    fn visit_struct(&mut self, value: &mut Value, of: Type<'_>, path: &str) {
+        let Value::Object(map) = value else { return };
+        let owner = of.name().unwrap_or("").to_owned();
+        let before = std::mem::replace(&mut self.owner, owner.clone());
+        let mut gone: Vec<String> = Vec::new();
+        for (key, item) in map.iter_mut() {
+            let here = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            let Some(kind) = of.own_field(key) else {
+                self.findings.unknown.push(here);
+                gone.push(key.clone());
+                continue;
+            };
+            if item.is_null() {
+                gone.push(key.clone());
+                continue;
+            }
+            self.fields.push(key.clone());
+            self.visit(item, kind, &here);
+            self.fields.pop();
+            self.owner.clone_from(&owner);
+            let required = of.required().iter().any(|name| name == key);
+            if !required && is_zero(item, kind) && !keeps_zero(&owner, key) {
+                gone.push(key.clone());
+            }
+        }
+        for key in gone {
+            map.remove(&key);
+        }
+        self.owner = before;
+    }
+}
+
+fn is_quantity(of: Type<'_>) -> bool {
+    of.name().is_some_and(|name| name.ends_with(".Quantity"))
+}
+
+fn is_open(of: Type<'_>) -> bool {
+    of.name().is_some_and(|name| {
+        name.ends_with(".FieldsV1")
+            || name.ends_with(".JSON")
+            || name.ends_with(".JSONSchemaPropsOrBool")
+            || name.ends_with(".JSONSchemaPropsOrArray")
+            || name.ends_with(".JSONSchemaPropsOrStringArray")
+            || name.ends_with(".RawExtension")
+    })
+}
+
+fn is_zero(value: &Value, of: Type<'_>) -> bool {
+    match value {
+        Value::Bool(flag) => !flag,
+        Value::Number(number) => !of.int_or_string() && number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty() && !of.has_fields() && !is_open(of.resolve()) && of.additional().is_some(),
+        Value::Null => true,
+    }
+}
+
+/// Turns a value into what a struct of this type would be encoded to.
+pub fn normalise(value: &mut Value, of: Type<'_>) -> Findings {
+    let mut walk = Walk { findings: Findings::default(), fields: Vec::new(), owner: String::new() };
+    walk.visit(value, of, "");
+    walk.findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn decoding_drops_what_a_struct_cannot_hold() {
+        let schemas = fluvial_schema::SchemaSet::builtin();
+        let of = schemas.kind("apps", "v1", "Deployment").unwrap();
+        let mut value = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d", "labels": {}},
+            "spec": {"replicas": 0, "paused": false, "foo": 1, "minReadySeconds": 0,
+            "template": {"spec": {"containers": [{"name": "c", "image": null, "resources": {}}]}}}});
+        let findings = normalise(&mut value, of.view());
+        assert_eq!(findings.unknown, ["spec.foo"]);
+        assert_eq!(
+            value["spec"],
+            json!({"replicas": 0, "template": {"spec": {"containers": [{"name": "c", "resources": {}}]}}})
+        );
+        let mut wrong = json!({"spec": {"replicas": "x"}});
+        assert_eq!(
+            normalise(&mut wrong, of.view()).mismatch.unwrap(),
+            "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"
+        );
+    }
+}

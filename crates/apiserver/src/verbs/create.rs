@@ -1,0 +1,141 @@
+//! Creation.
+
+use serde_json::Value;
+
+use super::{Reply, decode};
+use crate::admission;
+use crate::api::{Api, meta, name_suffix, new_uid};
+use crate::convert;
+use crate::kinds::Kind;
+use crate::registry::{self, prepare, validate};
+use crate::request::Request;
+use crate::status::{Failure, Outcome};
+use crate::store::{Expect, Refused};
+
+/// POST to a collection.
+///
+/// # Errors
+/// The object is refused.
+pub fn create(api: &Api, request: &mut Request) -> Outcome<Reply> {
+    request.read_options("CreateOptions", false)?;
+    let mut object = decode::object(api, request)?;
+    place(request, &mut object)?;
+    if request.kind.is("authentication.k8s.io", "TokenReview") || !request.kind.can("list") {
+        return super::special::review(api, request, object);
+    }
+    object = own(api, request, None, object, &request.manager());
+    insert(api, request, object)
+}
+
+/// Sets the namespace of the path, or refuses another.
+///
+/// # Errors
+/// The object names another namespace.
+pub fn place(request: &Request, object: &mut Value) -> Outcome<()> {
+    let given = meta(object, "namespace").to_owned();
+    let own = if request.kind.namespaced { request.target.namespace.as_str() } else { "" };
+    if given.is_empty() && !own.is_empty() {
+        object["metadata"]["namespace"] = own.into();
+    } else if given != own && !(own.is_empty() && given.is_empty()) {
+        let why = "the namespace of the provided object does not match the namespace sent on the request";
+        return Err(Failure::bad_request(why));
+    }
+    Ok(())
+}
+
+/// Records who owns the fields of a written object.
+#[must_use]
+pub fn own(api: &Api, request: &Request, live: Option<&Value>, updated: Value, manager: &str) -> Value {
+    let kind = &request.kind;
+    let types = kind.types(&api.schemas);
+    let fields = prepare::reset_fields(kind, &request.target.subresource);
+    fluvial_merge::managed::update(fluvial_merge::managed::UpdateRequest {
+        types: types.as_ref(),
+        live,
+        updated,
+        manager,
+        subresource: &request.target.subresource,
+        api_version: &kind.api_version(),
+        time: &api.now(),
+        reset_fields: &fields,
+    })
+}
+
+/// What every new object gets.
+pub fn system_fields(api: &Api, kind: &Kind, object: &mut Value) {
+    let now = api.now();
+    let Some(meta) = object["metadata"].as_object_mut() else { return };
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion", "selfLink", "generation"] {
+        meta.remove(field);
+    }
+    meta.insert("uid".into(), new_uid().into());
+    meta.insert("creationTimestamp".into(), now.into());
+    if prepare::has_generation(kind) {
+        meta.insert("generation".into(), 1.into());
+    }
+}
+
+/// Puts a new object into the store, or shows what would come of it.
+///
+/// # Errors
+/// It is refused.
+pub fn insert(api: &Api, request: &Request, mut object: Value) -> Outcome<Reply> {
+    let kind = &request.kind;
+    if !object["metadata"].is_object() {
+        object["metadata"] = Value::Object(serde_json::Map::new());
+    }
+    let generated = generated_name(&object);
+    if let Some(name) = &generated {
+        object["metadata"]["name"] = name.clone().into();
+    }
+    let name = meta(&object, "name").to_owned();
+    admission::before_create(api, request, &mut object)?;
+    if !meta(&object, "resourceVersion").is_empty() && meta(&object, "resourceVersion") != "0" {
+        return Err(Failure::unclassified("resourceVersion should not be set on objects to be created"));
+    }
+    system_fields(api, kind, &mut object);
+    prepare::create(api, request, &mut object)?;
+    let mut errors = vec![];
+    registry::meta::validate(kind, &object, &mut errors);
+    validate::create(api, kind, &object, &mut errors);
+    if !errors.is_empty() {
+        return Err(Failure::invalid(&kind.group, &kind.kind, &name, &errors));
+    }
+    admission::validate(api, request, "CREATE", Some(&object), None)?;
+    let key = kind.key(meta(&object, "namespace"), &name);
+    let collection = api.store.collection(&kind.collection);
+    let exists = || Failure::already_exists(&kind.group, &kind.plural, &name);
+    if request.dry_run {
+        if collection.get(&key).is_some() {
+            return Err(exists());
+        }
+        if let Some(meta) = object["metadata"].as_object_mut() {
+            meta.remove("resourceVersion");
+        }
+        return Ok(Reply::Value(201, object));
+    }
+    prepare::allocate(api, request, &mut object)?;
+    convert::to_storage(kind, &mut object);
+    match api.store.put(&collection, &key, Expect::Absent, &mut object) {
+        Ok(stored) => {
+            crate::crd::written(api, kind);
+            Ok(Reply::Stored(201, stored))
+        }
+        Err(Refused::Exists) if generated.is_some() => {
+            object["metadata"]["name"] = "".into();
+            kind.stamp(&mut object);
+            convert::from_storage(kind, &mut object);
+            insert(api, request, object)
+        }
+        Err(_) => Err(exists()),
+    }
+}
+
+fn generated_name(object: &Value) -> Option<String> {
+    let prefix = meta(object, "generateName");
+    if !meta(object, "name").is_empty() || prefix.is_empty() {
+        return None;
+    }
+    let end = (0..=prefix.len().min(58)).rev().find(|end| prefix.is_char_boundary(*end)).unwrap_or(0);
+    Some(format!("{}{}", &prefix[..end], name_suffix()))
+}

@@ -1,0 +1,245 @@
+//! From bytes to an object of the kind that the path names.
+
+use serde_json::{Map, Value};
+
+use crate::api::Api;
+use crate::http::body::{self, Decoded};
+use crate::http::negotiate;
+use crate::kinds::Kind;
+use crate::registry::defaults;
+use crate::request::{FieldValidation, Request};
+use crate::status::{Failure, Outcome};
+use crate::typed;
+
+const SCHEME: &str = "pkg/runtime/scheme.go:111";
+const HEAD: &str = "struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \
+                    \"json:\\\"kind,omitempty\\\"\" }";
+
+/// What decoding complained about without failing.
+#[derive(Debug, Default)]
+pub struct Complaints {
+    /// Fields that were there twice.
+    pub duplicates: Vec<String>,
+    /// Fields that the kind does not have.
+    pub unknown: Vec<String>,
+}
+
+impl Complaints {
+    /// The complaints as texts.
+    #[must_use]
+    pub fn texts(&self) -> Vec<String> {
+        let duplicates = self.duplicates.iter().map(|path| {
+            // YAML's own complaints are whole sentences.
+            if path.contains(' ') { path.clone() } else { format!("duplicate field \"{path}\"") }
+        });
+        let unknown = self.unknown.iter().map(|path| format!("unknown field \"{path}\""));
+        duplicates.chain(unknown).collect()
+    }
+
+    /// Warns, or gives the text of the error if decoding is strict.
+    #[must_use]
+    pub fn report(&self, request: &Request) -> Option<String> {
+        let texts = self.texts();
+        if texts.is_empty() || request.validation == FieldValidation::Ignore {
+            return None;
+        }
+        if request.validation == FieldValidation::Strict {
+            return Some(format!("strict decoding error: {}", texts.join(", ")));
+        }
+        for text in texts {
+            request.warn(text);
+        }
+        None
+    }
+}
+
+fn cannot_handle(kind: &str, version: &str, as_kind: &str, why: &str) -> Failure {
+    Failure::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {as_kind}: {why}"))
+}
+
+/// Reads the body as an object of the request's kind; defaults are filled in.
+///
+/// # Errors
+/// It is none.
+pub fn object(api: &Api, request: &Request) -> Outcome<Value> {
+    let format = negotiate::body_format(request.content_type.as_deref())?;
+    let kind = expected(request);
+    let decoded = body::read(&request.body, format).map_err(|error| {
+        let what = if matches!(format, negotiate::BodyFormat::Protobuf) {
+            error
+        } else {
+            format!("couldn't get version/kind; json parse error: {error}")
+        };
+        unrecognized(&kind.kind, &what, &request.body)
+    })?;
+    let Decoded { mut value, duplicates } = decoded;
+    check_kind(api, &kind, &mut value, &request.body)?;
+    let mut complaints = Complaints { duplicates, unknown: vec![] };
+    typed(api, &kind, &mut value, &mut complaints)
+        .map_err(|error| cannot_handle(&kind.kind, &kind.version, &kind.kind, &error))?;
+    if let Some(error) = complaints.report(request) {
+        return Err(cannot_handle(&kind.kind, &kind.version, &kind.kind, &error));
+    }
+    Ok(value)
+}
+
+/// The kind of the body: the resource's own unless a subresource has another.
+fn expected(request: &Request) -> Kind {
+    let own = &request.kind;
+    let mut kind = Kind {
+        group: own.group.clone(),
+        version: own.version.clone(),
+        kind: own.kind.clone(),
+        namespaced: own.namespaced,
+        custom: own.custom.clone(),
+        ..Kind::default()
+    };
+    if let Some(sub) = own.subresource(&request.target.subresource)
+        && sub.kind != own.kind
+    {
+        kind.kind.clone_from(&sub.kind);
+        kind.custom = None;
+        if !sub.version.is_empty() {
+            kind.group.clone_from(&sub.group);
+            kind.version.clone_from(&sub.version);
+        }
+    }
+    kind
+}
+
+fn unrecognized(kind: &str, what: &str, bytes: &[u8]) -> Failure {
+    Failure::bad_request(format!(
+        "the object provided is unrecognized (must be of type {kind}): {what} ({})",
+        body::excerpt(bytes)
+    ))
+}
+
+fn check_kind(api: &Api, kind: &Kind, value: &mut Value, bytes: &[u8]) -> Outcome<()> {
+    if value.is_null() {
+        *value = Value::Object(Map::new());
+    }
+    let wrong = |text: String| {
+        let what = format!("couldn't get version/kind; json parse error: json: cannot unmarshal {text}");
+        unrecognized(&kind.kind, &what, bytes)
+    };
+    let Some(map) = value.as_object() else {
+        return Err(wrong(format!("{} into Go value of type {HEAD}", json_name(value))));
+    };
+    for field in ["apiVersion", "kind"] {
+        let found = map.get(field).filter(|found| !found.is_null() && !found.is_string());
+        if let Some(found) = found {
+            return Err(wrong(format!("{} into Go struct field .{field} of type string", json_name(found))));
+        }
+    }
+    let text = |field: &str| map.get(field).and_then(Value::as_str).unwrap_or("").to_owned();
+    let (version, name) = (text("apiVersion"), text("kind"));
+    let (group, short) =
+        body::group_version(&version).map_err(|failure| unrecognized(&kind.kind, &failure.message, bytes))?;
+    let (given, own) = (if version.is_empty() { kind.api_version() } else { version.clone() }, kind.api_version());
+    let given_kind = if name.is_empty() { kind.kind.clone() } else { name };
+    if given != own || given_kind != kind.kind {
+        if kind.custom.is_some() {
+            let why = if given == own {
+                format!("the kind in the data ({given_kind}) does not match the expected kind ({})", kind.kind)
+            } else {
+                format!("the API version in the data ({given}) does not match the expected API version ({own})")
+            };
+            return Err(Failure::bad_request(why));
+        }
+        let known = api.kinds().by_kind(group, short, &given_kind).is_some_and(|found| found.custom.is_none());
+        let why = if known {
+            let package = |group: &str| group.split('.').next().filter(|name| !name.is_empty()).map(str::to_owned);
+            let to = package(&kind.group).unwrap_or_else(|| "core".to_owned());
+            format!("converting ({short}.{given_kind}) to ({to}.{}): unknown conversion", kind.kind)
+        } else {
+            format!("no kind \"{given_kind}\" is registered for version \"{given}\" in scheme \"{SCHEME}\"")
+        };
+        return Err(cannot_handle(&given_kind, &given, &kind.kind, &why));
+    }
+    value["apiVersion"] = own.into();
+    value["kind"] = given_kind.into();
+    Ok(())
+}
+
+fn json_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+/// Makes a value what the kind's type can hold and fills in its defaults.
+///
+/// # Errors
+/// The text of a value of a wrong type.
+pub fn typed(api: &Api, kind: &Kind, value: &mut Value, complaints: &mut Complaints) -> Result<(), String> {
+    if let Some(custom) = &kind.custom {
+        if let Some(meta) = api.schemas.definition("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta") {
+            let findings = typed::normalise(&mut value["metadata"], meta.view());
+            complaints.unknown.extend(findings.unknown.into_iter().map(|path| format!("metadata.{path}")));
+            if let Some(mismatch) = findings.mismatch {
+                return Err(mismatch);
+            }
+            check_times(&value["metadata"])?;
+        }
+        if let Some(schema) = &custom.schema {
+            complaints.unknown.extend(schema.prune(value));
+            schema.default(value);
+        }
+        return Ok(());
+    }
+    if let Some(types) = kind.types(&api.schemas) {
+        let findings = typed::normalise(value, types.view());
+        complaints.unknown.extend(findings.unknown);
+        if let Some(mismatch) = findings.mismatch {
+            return Err(mismatch);
+        }
+        check_times(&value["metadata"])?;
+        check_data(kind, value)?;
+        defaults::apply(kind, value);
+        types.default(value);
+    }
+    Ok(())
+}
+
+fn check_times(meta: &Value) -> Result<(), String> {
+    for field in ["creationTimestamp", "deletionTimestamp"] {
+        if let Some(text) = meta[field].as_str()
+            && text.parse::<jiff::Timestamp>().is_err()
+        {
+            return Err(format!(
+                "parsing time \"{text}\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"{text}\" as \"2006\""
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Bytes are base64 text.
+fn check_data(kind: &Kind, value: &Value) -> Result<(), String> {
+    let field = match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "Secret") => "data",
+        ("", "ConfigMap") => "binaryData",
+        _ => return Ok(()),
+    };
+    for text in value[field].as_object().into_iter().flatten().filter_map(|(_, item)| item.as_str()) {
+        if let Err(at) = base64_error(text) {
+            return Err(format!("illegal base64 data at input byte {at}"));
+        }
+    }
+    Ok(())
+}
+
+/// The first byte that base64 cannot have, as Go counts it.
+fn base64_error(text: &str) -> Result<(), usize> {
+    use base64::Engine as _;
+    if base64::engine::general_purpose::STANDARD.decode(text).is_ok() {
+        return Ok(());
+    }
+    let bad = text.bytes().position(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')));
+    Err(bad.unwrap_or(text.len() / 4 * 4))
+}

@@ -1,0 +1,232 @@
+//! Patches: JSON, merge, strategic merge and server-side apply.
+
+use fluvial_merge::managed::{ApplyError, ApplyRequest};
+use fluvial_merge::{json_patch, merge_patch, strategic};
+use fluvial_schema::{ErrorKind, FieldError};
+use serde_json::{Value, json};
+
+use super::{Reply, create, decode, update};
+use crate::api::{Api, meta};
+use crate::http::{body, negotiate};
+use crate::registry::prepare;
+use crate::request::Request;
+use crate::status::{Failure, Outcome};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    Merge,
+    Strategic,
+    Apply,
+}
+
+/// PATCH of an object.
+///
+/// # Errors
+/// The patch cannot be read or used, or its result is refused.
+pub fn patch(api: &Api, request: &mut Request) -> Outcome<Reply> {
+    let form = match negotiate::media_type(request.content_type.as_deref()).as_str() {
+        "application/json-patch+json" => Form::Json,
+        "application/merge-patch+json" => Form::Merge,
+        "application/strategic-merge-patch+json" if request.kind.custom.is_none() => Form::Strategic,
+        "application/apply-patch+yaml" => Form::Apply,
+        _ => {
+            let failure = Failure::new(415, "UnsupportedMediaType", "415: Unsupported Media Type");
+            return Err(failure.with_details(json!({})));
+        }
+    };
+    request.read_options("PatchOptions", form == Form::Apply)?;
+    if form == Form::Apply {
+        return apply(api, request);
+    }
+    let decoded = body::json(&request.body).map_err(|error| match form {
+        Form::Json => Failure::bad_request(format!("error decoding patch: {error}")),
+        _ => Failure::bad_request(error),
+    })?;
+    let manager = request.manager();
+    update::change(api, request, &mut |live| {
+        let mut new = live.clone();
+        match form {
+            Form::Json => json_patch::apply(&mut new, &decoded.value).map_err(|error| json_failure(&error))?,
+            Form::Merge => {
+                merge_patch::apply(&mut new, &decoded.value)
+                    .map_err(|error| Failure::bad_request(error.to_string()))?;
+            }
+            _ => {
+                let types = request.kind.types(&api.schemas);
+                new = strategic::apply(new, &decoded.value, types.as_ref())
+                    .map_err(|error| Failure::bad_request(error.to_string()))?;
+            }
+        }
+        let mut complaints =
+            decode::Complaints { duplicates: decoded.duplicates.clone(), unknown: vec![] };
+        let new = retyped(api, request, new, &mut complaints)?;
+        let new = update::prepared(api, request, new, live)?;
+        Ok(create::own(api, request, Some(live), new, &manager))
+    })
+}
+
+/// A JSON patch that does not fit is the client's error in different ways.
+fn json_failure(error: &fluvial_merge::PatchError) -> Failure {
+    let text = error.to_string();
+    if text.contains("cannot unmarshal") || text.contains("decod") {
+        return Failure::bad_request(text);
+    }
+    Failure::new(422, "Invalid", "the server rejected our request due to an error in our request")
+        .with_details(json!({}))
+}
+
+/// Makes a patched object one of the kind's type again.
+fn retyped(
+    api: &Api,
+    request: &Request,
+    mut new: Value,
+    complaints: &mut decode::Complaints,
+) -> Outcome<Value> {
+    let kind = &request.kind;
+    let wrong = |shown: &Value, why: String| {
+        let error = FieldError::new(ErrorKind::Invalid, "patch", shown.to_string().into(), why);
+        Failure::invalid("", "", "", &[error])
+    };
+    let (version, name) = (new["apiVersion"].as_str().unwrap_or(""), new["kind"].as_str().unwrap_or(""));
+    if version != kind.api_version() || name != kind.kind {
+        let why = if kind.custom.is_some() || api.kinds().any_version("", name).is_none() || version != kind.api_version() {
+            format!("no kind \"{name}\" is registered for version \"{version}\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"")
+        } else {
+            format!("converting ({version}.{name}) to (core.{}): unknown conversion", kind.kind)
+        };
+        return Err(wrong(&new, why));
+    }
+    if new["metadata"].is_null() {
+        new["metadata"] = json!({});
+    }
+    let before = new.clone();
+    decode::typed(api, kind, &mut new, complaints).map_err(|why| wrong(&before, why))?;
+    if let Some(error) = complaints.report(request) {
+        let error = FieldError::new(ErrorKind::Invalid, "patch", before.to_string().into(), error);
+        return Err(Failure::invalid("", "", "", &[error]));
+    }
+    Ok(new)
+}
+
+fn apply_failure(request: &Request, error: ApplyError) -> Failure {
+    match error {
+        ApplyError::Conflict { message, conflicts } => {
+            let causes: Vec<Value> = conflicts
+                .iter()
+                .map(|conflict| {
+                    json!({"reason": "FieldManagerConflict", "message": conflict.message, "field": conflict.field})
+                })
+                .collect();
+            Failure::new(409, "Conflict", message).with_details(json!({"causes": causes}))
+        }
+        ApplyError::BadRequest(message) => Failure::bad_request(message),
+        ApplyError::Typed(message) => {
+            let kind = &request.kind;
+            let name = format!("({}/{}; ", request.target.namespace, request.target.name);
+            let shown = message.replace("(%s; ", &name);
+            let _kind = kind;
+            Failure::unclassified(shown)
+        }
+    }
+}
+
+/// Server-side apply.
+fn apply(api: &Api, request: &Request) -> Outcome<Reply> {
+    let decoded = body::yaml(&request.body).map_err(|error| {
+        Failure::bad_request(format!("error decoding YAML: error converting YAML to JSON: {error}"))
+    })?;
+    let mut applied = decoded.value;
+    let kind = &request.kind;
+    let (version, name) =
+        (applied["apiVersion"].as_str().unwrap_or(""), applied["kind"].as_str().unwrap_or(""));
+    if version != kind.api_version() || name != kind.kind {
+        let shown = match version.split_once('/') {
+            Some((group, short)) => format!("{group}/{short}"),
+            None => format!("/{version}"),
+        };
+        return Err(Failure::bad_request(format!("invalid object type: {shown}, Kind={name}")));
+    }
+    let strict: Vec<String> =
+        decode::Complaints { duplicates: decoded.duplicates, unknown: vec![] }.texts();
+    if !strict.is_empty() {
+        let why = format!("error strict decoding YAML: {}", strict.join(", "));
+        return Err(Failure::bad_request(why));
+    }
+    check_applied(request, &applied)?;
+    create::place(request, &mut applied)?;
+    let live = api.store.collection(&kind.collection).get(&request.key());
+    if live.is_none() {
+        return apply_new(api, request, &applied);
+    }
+    let result = update::change(api, request, &mut |live| {
+        let new = merged(api, request, Some(live), &applied)?;
+        update::prepared(api, request, new, live)
+    });
+    match result {
+        // It was deleted meanwhile.
+        Err(failure) if failure.code == 404 && request.target.subresource.is_empty() => {
+            apply_new(api, request, &applied)
+        }
+        other => other,
+    }
+}
+
+fn check_applied(request: &Request, applied: &Value) -> Outcome<()> {
+    if !applied["metadata"]["managedFields"].is_null() {
+        return Err(Failure::bad_request("metadata.managedFields must be nil"));
+    }
+    let name = meta(applied, "name");
+    if !name.is_empty() && name != request.target.name {
+        let why = format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            request.target.name
+        );
+        return Err(Failure::bad_request(why));
+    }
+    Ok(())
+}
+
+fn apply_new(api: &Api, request: &Request, applied: &Value) -> Outcome<Reply> {
+    let kind = &request.kind;
+    if !request.target.subresource.is_empty() {
+        return Err(request.not_found());
+    }
+    let uid = meta(applied, "uid");
+    if !uid.is_empty() {
+        let why = format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
+        return Err(Failure::conflict(&kind.group, &kind.plural, &request.target.name, &why));
+    }
+    if !meta(applied, "resourceVersion").is_empty() {
+        return Err(request.changed());
+    }
+    let mut object = merged(api, request, None, applied)?;
+    if meta(&object, "name").is_empty() {
+        object["metadata"]["name"] = request.target.name.clone().into();
+    }
+    create::insert(api, request, object)
+}
+
+fn merged(api: &Api, request: &Request, live: Option<&Value>, applied: &Value) -> Outcome<Value> {
+    let kind = &request.kind;
+    let types = kind.types(&api.schemas);
+    let fields = prepare::reset_fields(kind, &request.target.subresource);
+    let mut new = fluvial_merge::managed::apply(&ApplyRequest {
+        types: types.as_ref(),
+        live,
+        applied,
+        manager: request.query.text("fieldManager"),
+        subresource: &request.target.subresource,
+        api_version: &kind.api_version(),
+        time: &api.now(),
+        force: request.query.flag("force"),
+        reset_fields: &fields,
+    })
+    .map_err(|error| apply_failure(request, error))?;
+    let mut complaints = decode::Complaints::default();
+    decode::typed(api, kind, &mut new, &mut complaints).map_err(Failure::unclassified)?;
+    if meta(&new, "name").is_empty() {
+        new["metadata"]["name"] = request.target.name.clone().into();
+    }
+    Ok(new)
+}

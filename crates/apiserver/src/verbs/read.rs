@@ -1,0 +1,172 @@
+//! Reading one object or a list.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use serde_json::{Value, json};
+
+use super::{Reply, show};
+use crate::api::Api;
+use crate::request::Request;
+use crate::select::Selection;
+use crate::status::{Failure, Outcome};
+
+/// GET of an object.
+///
+/// # Errors
+/// There is none.
+pub fn get(api: &Api, request: &Request) -> Outcome<Reply> {
+    let kind = &request.kind;
+    check_version(request.query.text("resourceVersion"))?;
+    let stored = api.store.collection(&kind.collection).get(&request.key());
+    let stored = stored.ok_or_else(|| request.not_found())?;
+    if crate::convert::differs(kind) {
+        return Ok(Reply::Value(200, show(kind, &stored)));
+    }
+    Ok(Reply::Stored(200, stored))
+}
+
+fn check_version(text: &str) -> Outcome<Option<u64>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| {
+        Failure::bad_request(format!(
+            "invalid resource version: resourceVersion: Invalid value: \"{text}\": strconv.ParseUint: parsing \
+             \"{text}\": invalid syntax"
+        ))
+    })
+}
+
+/// Where a page ends: version and last key.
+fn continue_token(version: u64, key: &str) -> String {
+    BASE64.encode(json!({"v": "meta.k8s.io/v1", "rv": version, "start": format!("{key}\u{0}")}).to_string())
+}
+
+fn read_token(token: &str) -> Outcome<(u64, String)> {
+    let wrong = |why: String| Failure::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
+    let bytes = BASE64
+        .decode(token.trim_end_matches('='))
+        .map_err(|_| wrong("illegal base64 data at input byte 0".to_owned()))?;
+    let value: Value = serde_json::from_slice(&bytes).map_err(|_| match bytes.first() {
+        Some(byte) if *byte >= 0x80 => {
+            wrong(format!("invalid character '\\u{byte:04x}' looking for beginning of value"))
+        }
+        Some(byte) => wrong(format!("invalid character '{}' looking for beginning of value", char::from(*byte))),
+        None => wrong("unexpected end of JSON input".to_owned()),
+    })?;
+    let start = value["start"].as_str().unwrap_or("").trim_end_matches('\u{0}').to_owned();
+    match value["rv"].as_u64() {
+        Some(version) if !start.is_empty() => Ok((version, start)),
+        _ => Err(wrong("encoded start key empty".to_owned())),
+    }
+}
+
+/// A number of the query.
+///
+/// # Errors
+/// It is none.
+pub fn number(request: &Request, name: &str) -> Outcome<Option<i64>> {
+    match request.query.text(name) {
+        "" => Ok(None),
+        text => text
+            .parse()
+            .map(Some)
+            .map_err(|_| Failure::bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"))),
+    }
+}
+
+/// Refuses combinations of list options that have no meaning.
+fn check_list_options(request: &Request) -> Outcome<()> {
+    use fluvial_schema::{ErrorKind, FieldError};
+    let matching = request.query.text("resourceVersionMatch");
+    let version = request.query.text("resourceVersion");
+    let mut errors = vec![];
+    let forbid = |detail: &str| FieldError::plain(ErrorKind::Forbidden, "resourceVersionMatch", detail);
+    if !matching.is_empty() {
+        if version.is_empty() {
+            errors.push(forbid("resourceVersionMatch is forbidden unless resourceVersion is provided"));
+        }
+        if !request.query.text("continue").is_empty() {
+            errors.push(forbid("resourceVersionMatch is forbidden when continue is provided"));
+        }
+        if !matches!(matching, "Exact" | "NotOlderThan") {
+            let detail = "supported values: \"Exact\", \"NotOlderThan\", \"\"";
+            errors.push(FieldError::new(ErrorKind::NotSupported, "resourceVersionMatch", matching.into(), detail));
+        }
+        if matching == "Exact" && version == "0" {
+            let detail = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+            errors.push(FieldError::plain(ErrorKind::Forbidden, "resourceVersionMatch", detail));
+        }
+    }
+    if request.query.get("sendInitialEvents").is_some() {
+        let detail = "sendInitialEvents is forbidden for list";
+        errors.push(FieldError::plain(ErrorKind::Forbidden, "sendInitialEvents", detail));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Failure::invalid("meta.k8s.io", "ListOptions", "", &errors)) }
+}
+
+/// 504 for a version that is not there yet.
+#[must_use]
+pub fn too_large(version: u64, current: u64) -> Failure {
+    let message = format!("Timeout: Too large resource version: {version}, current: {current}");
+    Failure::new(504, "Timeout", message).with_details(json!({"causes": [{"reason": "ResourceVersionTooLarge",
+        "message": "Too large resource version"}], "retryAfterSeconds": 1}))
+}
+
+/// The prefix of the keys that a request is about.
+#[must_use]
+pub fn prefix(request: &Request) -> String {
+    if request.kind.namespaced && !request.target.namespace.is_empty() {
+        format!("{}/", request.target.namespace)
+    } else {
+        String::new()
+    }
+}
+
+/// GET of a collection.
+///
+/// # Errors
+/// The options cannot be read or the version is gone.
+pub fn list(api: &Api, request: &Request) -> Outcome<Reply> {
+    let kind = &request.kind;
+    let selection = Selection::read(request)?;
+    number(request, "timeoutSeconds")?;
+    let limit = usize::try_from(number(request, "limit")?.unwrap_or(0)).unwrap_or(0);
+    check_list_options(request)?;
+    let version = check_version(request.query.text("resourceVersion"))?;
+    let token = request.query.text("continue");
+    let collection = api.store.collection(&kind.collection);
+    let (at, after) = if token.is_empty() {
+        let current = api.store.version();
+        if let Some(version) = version.filter(|version| *version > current) {
+            return Err(too_large(version, current));
+        }
+        let exact = request.query.text("resourceVersionMatch") == "Exact";
+        (version.filter(|version| exact && *version > 0), None)
+    } else {
+        let (version, start) = read_token(token)?;
+        (Some(version), Some(start))
+    };
+    let snapshot = collection.snapshot(&api.store, &prefix(request), after.as_deref(), at).map_err(|_| {
+        if after.is_some() {
+            let text = "The provided continue parameter is too old to display a consistent list result. You can \
+                        start a new list without the continue parameter.";
+            Failure::expired(text)
+        } else {
+            let (version, current) = (at.unwrap_or(0), api.store.version());
+            Failure::expired(format!("The resourceVersion for the provided list is too old: {version} ({current})"))
+        }
+    })?;
+    let mut objects = snapshot.objects;
+    if !selection.is_everything() {
+        objects.retain(|stored| selection.matches(kind, stored));
+    }
+    let (mut next, mut remaining) = (None, None);
+    if limit > 0 && objects.len() > limit {
+        let left = objects.len() - limit;
+        objects.truncate(limit);
+        next = objects.last().map(|last| continue_token(snapshot.version, &last.key));
+        remaining = selection.is_everything().then_some(left);
+    }
+    Ok(Reply::List { version: snapshot.version, next, remaining, objects })
+}

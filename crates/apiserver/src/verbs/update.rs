@@ -1,0 +1,165 @@
+//! Replacement, and what all changes of an object have in common.
+
+use serde_json::Value;
+
+use super::{Reply, create, decode, show};
+use crate::admission;
+use crate::api::{Api, meta};
+use crate::convert;
+use crate::registry::{self, prepare, validate};
+use crate::request::Request;
+use crate::status::{Failure, Outcome};
+use crate::store::{Collection, Expect, Refused, Stored};
+
+/// How often a change is tried again when somebody else was faster.
+const ATTEMPTS: usize = 64;
+
+/// PUT of an object.
+///
+/// # Errors
+/// The change is refused.
+pub fn update(api: &Api, request: &mut Request) -> Outcome<Reply> {
+    request.read_options("UpdateOptions", false)?;
+    let object = decode::object(api, request)?;
+    let name = meta(&object, "name");
+    if name.is_empty() {
+        let why = format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            request.target.name
+        );
+        return Err(Failure::bad_request(why));
+    }
+    let manager = request.manager();
+    change(api, request, &mut |live| {
+        let mut object = object.clone();
+        let uid = meta(&object, "uid");
+        if !uid.is_empty() && uid != meta(live, "uid") {
+            let why = format!(
+                "StorageError: invalid object, Code: 4, Key: /registry/{}/{}, ResourceVersion: 0, AdditionalErrorMsg: \
+                 Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                request.kind.plural,
+                request.key(),
+                meta(live, "uid")
+            );
+            return Err(Failure::conflict(&request.kind.group, &request.kind.plural, &request.target.name, &why));
+        }
+        if object["metadata"]["managedFields"].is_null() && !live["metadata"]["managedFields"].is_null() {
+            object["metadata"]["managedFields"] = live["metadata"]["managedFields"].clone();
+        }
+        let object = prepared(api, request, object, live)?;
+        Ok(create::own(api, request, Some(live), object, &manager))
+    })
+}
+
+/// Checks a new state's name and namespace and takes over what cannot be changed.
+///
+/// # Errors
+/// It is another object's state.
+pub fn prepared(api: &Api, request: &Request, mut object: Value, live: &Value) -> Outcome<Value> {
+    let name = meta(&object, "name");
+    if name.is_empty() {
+        let why = format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            request.target.name
+        );
+        return Err(Failure::bad_request(why));
+    }
+    if name != request.target.name {
+        let why = format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            request.target.name
+        );
+        return Err(Failure::bad_request(why));
+    }
+    create::place(request, &mut object)?;
+    prepare::update(api, request, &mut object, live);
+    Ok(object)
+}
+
+/// Changes an object: reads it, makes its new state, writes it, and does so again if another was faster.
+///
+/// # Errors
+/// The object is missing or the new state refused.
+pub fn change(
+    api: &Api,
+    request: &Request,
+    make: &mut dyn FnMut(&Value) -> Outcome<Value>,
+) -> Outcome<Reply> {
+    let kind = &request.kind;
+    let collection = api.store.collection(&kind.collection);
+    let key = request.key();
+    for _ in 0..ATTEMPTS {
+        let Some(stored) = collection.get(&key) else {
+            return Err(request.not_found());
+        };
+        let live = show(kind, &stored);
+        let new = make(&live)?;
+        match write(api, request, &collection, &stored, &live, new)? {
+            Some(reply) => return Ok(reply),
+            None => continue,
+        }
+    }
+    Err(request.changed())
+}
+
+/// Writes a new state; None if the object changed meanwhile.
+fn write(
+    api: &Api,
+    request: &Request,
+    collection: &Collection,
+    stored: &Stored,
+    live: &Value,
+    mut new: Value,
+) -> Outcome<Option<Reply>> {
+    let kind = &request.kind;
+    let version = meta(&new, "resourceVersion").to_owned();
+    let free = version.is_empty() || version == "0";
+    if free && !prepare::unconditional(kind) {
+        let error = fluvial_schema::FieldError::new(
+            fluvial_schema::ErrorKind::Invalid,
+            "metadata.resourceVersion",
+            if version.is_empty() { 0.into() } else { version.clone().into() },
+            "must be specified for an update",
+        );
+        return Err(Failure::invalid(&kind.group, &kind.kind, &request.target.name, &[error]));
+    }
+    if !free && version != stored.version.to_string() {
+        return Err(request.changed());
+    }
+    new["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
+    admission::before_update(api, request, &mut new, live)?;
+    let mut errors = vec![];
+    registry::meta::validate_update(&new, live, &mut errors);
+    validate::update(api, kind, &new, live, &request.target.subresource, &mut errors);
+    if !errors.is_empty() {
+        return Err(Failure::invalid(&kind.group, &kind.kind, &request.target.name, &errors));
+    }
+    admission::validate(api, request, "UPDATE", Some(&new), Some(live))?;
+    if request.dry_run {
+        return Ok(Some(Reply::Value(200, new)));
+    }
+    if new == *live {
+        return Ok(Some(Reply::Value(200, new)));
+    }
+    let finished = !live["metadata"]["deletionTimestamp"].is_null()
+        && new["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty)
+        && new["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
+        && !(kind.is("", "Namespace") && new["spec"]["finalizers"].as_array().is_some_and(|list| !list.is_empty()));
+    let shown = finished.then(|| new.clone());
+    convert::to_storage(kind, &mut new);
+    let result = if finished {
+        api.store.remove(collection, &stored.key, stored.version, &mut new)
+    } else {
+        api.store.put(collection, &stored.key, Expect::Version(stored.version), &mut new)
+    };
+    match result {
+        Ok(stored) => {
+            crate::crd::written(api, kind);
+            prepare::released(api, kind, finished, &new, live);
+            Ok(Some(shown.map_or(Reply::Stored(200, stored), |value| Reply::Value(200, value))))
+        }
+        Err(Refused::Changed) if free || request.target.watch => Ok(None),
+        Err(Refused::Changed) => Ok(None),
+        Err(_) => Err(request.not_found()),
+    }
+}

@@ -1,0 +1,29 @@
+//! What the controllers ask of the outside, as object-safe traits and plain values. Adapters implement these traits,
+//! the controllers see nothing else, and tests put fakes in their place.
+
+mod artifact;
+mod cluster;
+mod event;
+mod source;
+
+pub use artifact::{Artifact, ArtifactError, ArtifactName, Artifacts};
+pub use cluster::{
+    Apply, Cluster, ClusterError, Delete, ErrorKind, FieldCause, KindChange, Patch, PatchKind, Propagation,
+    Resource, Select, Target, Watched,
+};
+pub use event::{Event, Events, NoEvents, Severity};
+pub use futures::future::BoxFuture;
+pub use futures::stream::BoxStream;
+pub use source::{
+    CommitFacts, FetchRequest, Fetched, Reference, Revision, SourceError, SourceErrorClass, Sources,
+};
+
+use jiff::Timestamp;
+
+/// The wall clock. Waiting is not its business: timers follow the runtime's (pausable) clock.
+pub trait Clock: Send + Sync + 'static {
+    /// What time it is.
+    fn now(&self) -> Timestamp;
+    /// A number between 0 and 1, for jitter.
+    fn random(&self) -> f64;
+}
