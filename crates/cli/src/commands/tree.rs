@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::not_found;
 use crate::environment::{Failure, Outcome, Session};
 use crate::nouns::{self, Noun};
-use crate::output::Format;
+use crate::output::{Format, write_value};
 use crate::state::{self, field, text};
 
 /// Options of `tree`.
@@ -109,6 +109,7 @@ pub(crate) async fn run(
         }
         // A struct keeps flux's order of fields, which a value would sort.
         Some(Format::Json) => session.print(&(serde_json::to_string_pretty(&root)? + "\n")),
+        Some(Format::Yaml) => write_value(session, &serde_json::to_value(&root)?, Format::Yaml),
     }
 }
 
