@@ -1,7 +1,7 @@
 //! Conditions as Flux keeps them: `Ready` always, `Reconciling` and `Stalled` only while they are true.
 
-use crate::time;
 use fluvial_api::Condition;
+use fluvial_object::time;
 use jiff::Timestamp;
 
 /// `Ready`.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::time;
+use fluvial_object::time;
 use fluvial_ports::{Clock, Cluster, ClusterError, ErrorKind, Patch, PatchKind, Resource, Target};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};

@@ -3,8 +3,11 @@
 
 pub mod backoff;
 pub mod condition;
+pub mod context;
+pub mod feed;
 pub mod key;
 pub mod lease;
+pub mod links;
 pub mod metrics;
 pub mod probe;
 pub mod queue;
@@ -13,7 +16,7 @@ pub mod revisions;
 pub mod runner;
 pub mod status;
 pub mod store;
-mod time;
+pub mod writer;
 
 pub use fluvial_ports as ports;
 pub use key::{Key, SourceId};

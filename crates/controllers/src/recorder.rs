@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::time;
+use fluvial_object::time;
 use fluvial_ports::{Clock, Cluster, Event, Events, Patch, PatchKind, Resource, Severity, Target};
 use rustc_hash::FxHashMap;
 use serde_json::{Value, json};

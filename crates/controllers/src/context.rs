@@ -1,0 +1,94 @@
+//! What all reconcilers share: the ports, and the settings of the process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fluvial_ports::{Artifacts, Clock, Cluster, Sources};
+
+use crate::backoff::Backoff;
+use crate::metrics::Metrics;
+use crate::recorder::Recorder;
+use crate::revisions::Revisions;
+
+/// Settings of the process; the defaults are Flux's.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Only objects in this namespace are reconciled.
+    pub namespace: Option<String>,
+    /// Only objects whose labels match this selector are reconciled.
+    pub selector: Option<String>,
+    /// How many sources are fetched at the same time.
+    pub concurrent_sources: usize,
+    /// How many Kustomizations are built and applied at the same time; waiting ones are not counted.
+    pub concurrent_kustomizations: usize,
+    /// How many requests of one Kustomization are under way at the same time.
+    pub concurrent_requests: usize,
+    /// How far successful intervals are spread, in percent.
+    pub jitter_percent: u8,
+    /// Waits after failures of sources.
+    pub backoff: Backoff,
+    /// How long something missing is waited for before it is looked for again without being woken.
+    pub requeue_dependency: Duration,
+    /// Whether references into other namespaces are refused.
+    pub no_cross_namespace_refs: bool,
+    /// Whether remote bases are refused.
+    pub no_remote_bases: bool,
+    /// Service account for Kustomizations that name none.
+    pub default_service_account: Option<String>,
+    /// Which ConfigMaps and Secrets wake those that refer to them; `None` for all.
+    pub config_selector: Option<String>,
+    /// Whether `readyExpr` is asked in addition to readiness, and not in its place.
+    pub additive_ready_expr: bool,
+    /// Whether a variable without value and default is an error.
+    pub strict_substitution: bool,
+    /// Group/kinds that are applied in a stage of their own, before everything else that is namespaced.
+    pub stage_kinds: Vec<String>,
+    /// How long runs may go on at shutdown.
+    pub grace: Duration,
+    /// Who reports events: the name of this process.
+    pub instance: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            namespace: None,
+            selector: None,
+            concurrent_sources: 4,
+            concurrent_kustomizations: 8,
+            concurrent_requests: 4,
+            jitter_percent: 5,
+            backoff: Backoff::default(),
+            requeue_dependency: Duration::from_secs(30),
+            no_cross_namespace_refs: false,
+            no_remote_bases: false,
+            default_service_account: None,
+            config_selector: Some("reconcile.fluxcd.io/watch=Enabled".to_owned()),
+            additive_ready_expr: false,
+            strict_substitution: true,
+            stage_kinds: Vec::new(),
+            grace: Duration::from_secs(10),
+            instance: "fluvial".to_owned(),
+        }
+    }
+}
+
+/// The ports and what is shared over them.
+pub struct Context {
+    /// The API server.
+    pub cluster: Arc<dyn Cluster>,
+    /// Where revisions come from.
+    pub sources: Arc<dyn Sources>,
+    /// Where artifacts are kept.
+    pub artifacts: Arc<dyn Artifacts>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Takes events.
+    pub recorder: Recorder,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Trees that are held.
+    pub revisions: Arc<Revisions>,
+    /// Settings.
+    pub settings: Settings,
+}
