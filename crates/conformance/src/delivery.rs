@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use fluvial_delivery::envsubst;
-use serde_json::{Map, Value};
+use fluvial_delivery::{envsubst, health};
+use serde_json::{Map, Value, json};
 
 use crate::object::vectors;
 use crate::{Case, Suite};
@@ -11,11 +11,10 @@ use crate::{Case, Suite};
 /// The suites of this module.
 pub(crate) fn suites() -> Vec<Suite> {
     let suite = |name, needs, run| Suite { name, needs, run };
-    vec![suite(
-        "delivery/envsubst",
-        "corpus/vectors/envsubst.jsonl",
-        expansions,
-    )]
+    vec![
+        suite("delivery/envsubst", "corpus/vectors/envsubst.jsonl", expansions),
+        suite("delivery/kstatus", "corpus/vectors/kstatus.jsonl", statuses),
+    ]
 }
 
 fn read_json(path: &Path) -> Value {
@@ -67,4 +66,34 @@ fn judge(
             got.map(|got| String::from_utf8_lossy(&got).into_owned())
         )),
     }
+}
+
+fn statuses(shared: &Path) -> Vec<Case> {
+    // Long after every time that the cases name.
+    let now = jiff::Timestamp::from_second(4_000_000_000).unwrap_or_default();
+    vectors(shared, "kstatus.jsonl", |vector| {
+        let got = health::compute(&vector.value["object"], now);
+        if let (Err(got), Some(want)) = (&got, vector.value.get("error").and_then(Value::as_str)) {
+            return Case::compare("", want, &got.to_string()).outcome;
+        }
+        let health = got.map_err(|error| error.to_string())?;
+        let condition = health.condition().map(|kind| {
+            let mut condition = json!({"type": kind, "status": "True", "reason": health.reason,
+                "message": health.detail.as_deref().unwrap_or(&health.message)});
+            if let Some(map) = condition.as_object_mut() {
+                map.retain(|_, value| value != "");
+            }
+            condition
+        });
+        let got = json!({"status": health.status.as_str(), "message": health.message,
+            "conditions": condition.into_iter().collect::<Vec<_>>()});
+        let mut want = json!({"status": vector.value["status"], "message": vector.value["message"],
+            "conditions": vector.value["conditions"]});
+        for condition in want["conditions"].as_array_mut().into_iter().flatten() {
+            if let Some(map) = condition.as_object_mut() {
+                map.retain(|_, value| value != "");
+            }
+        }
+        Case::compare("", &want.to_string(), &got.to_string()).outcome
+    })
 }

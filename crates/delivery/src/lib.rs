@@ -2,3 +2,4 @@
 //! into a cluster, decided as data. Nothing here reads a clock, a file or a network.
 
 pub mod envsubst;
+pub mod health;
