@@ -255,7 +255,7 @@ impl Reader<'_> {
     }
 }
 
-/// Go's digits are the decimal ones alone; letters like `²` are neither.
+/// Decimal digits; letters like `²` are none.
 fn is_digit(c: char) -> bool {
-    c.is_ascii_digit() || (!c.is_ascii() && c.is_numeric() && c.to_digit(36).is_some())
+    c.is_ascii_digit()
 }
