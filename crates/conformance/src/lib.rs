@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod object;
 pub mod source;
+pub mod kustomize;
 pub mod txtar;
 pub mod yaml;
 
@@ -70,6 +71,7 @@ pub struct Suite {
 #[must_use]
 pub fn suites() -> Vec<Suite> {
     let mut suites = Vec::new();
+    suites.extend(kustomize::suites());
     suites.extend(object::suites());
     suites.extend(source::suites());
     suites.extend(yaml::suites());
