@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub mod delivery;
+pub mod kustomize;
 pub mod merge;
 pub mod object;
 pub mod source;
@@ -74,6 +75,7 @@ pub struct Suite {
 pub fn suites() -> Vec<Suite> {
     let mut suites = Vec::new();
     suites.extend(delivery::suites());
+    suites.extend(kustomize::suites());
     suites.extend(merge::suites());
     suites.extend(object::suites());
     suites.extend(source::suites());

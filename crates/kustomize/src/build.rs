@@ -1,0 +1,230 @@
+//! A build: from a folder of a tree to ordered objects.
+
+use std::fmt::Write as _;
+
+use fluvial_tree::{Tree, TreePath};
+
+use crate::accumulate::Target;
+use crate::error::{Error, Result};
+use crate::fieldspec::FieldSpec;
+use crate::id::Gvk;
+use crate::options::{Options, Reorder};
+use crate::provenance::Trace;
+use crate::remote::{ChartRenderer, RemoteResolver};
+use crate::resmap::ResMap;
+use crate::resource::Resource;
+use crate::session::{Reads, Session, Warning};
+use crate::transformers::Transformer as _;
+use crate::transformers::labels::EntriesTransformer;
+use crate::transformers::sort_order::{SortOrder, SortOrderTransformer};
+
+/// The release of kustomize whose behaviour this is, as `managedByLabel` writes it.
+pub const KUSTOMIZE_VERSION: &str = "kustomize-v5.8.1";
+
+/// What to build.
+#[derive(Clone, Copy)]
+pub struct BuildRequest<'a> {
+    /// The files.
+    pub tree: &'a Tree,
+    /// The folder with the kustomization.
+    pub path: &'a TreePath,
+    /// The choices.
+    pub options: &'a Options,
+    /// Fetches what is elsewhere; [`crate::NoRemote`] refuses it.
+    pub remote: &'a dyn RemoteResolver,
+    /// Renders charts; [`crate::NoCharts`] refuses them.
+    pub charts: &'a dyn ChartRenderer,
+}
+
+/// What a build gives.
+#[derive(Clone, Debug, Default)]
+pub struct Build {
+    /// The objects in order.
+    pub resources: Vec<Resource>,
+    /// What kustomize would print to standard error.
+    pub warnings: Vec<Warning>,
+    /// What was read.
+    pub reads: Reads,
+    /// The names of the files that positions speak of; those of other repositories have their
+    /// address in front.
+    pub files: Vec<String>,
+}
+
+impl Build {
+    /// The name of the file that a position is in.
+    #[must_use]
+    pub fn file(&self, id: fluvial_yaml::FileId) -> Option<&str> {
+        self.files.get(id.0 as usize).map(String::as_str)
+    }
+
+    /// The objects as documents, as `kustomize build` prints them.
+    ///
+    /// # Errors
+    /// If a mapping has a key twice.
+    pub fn to_yaml(&self) -> Result<String> {
+        let mut out = String::new();
+        for (index, resource) in self.resources.iter().enumerate() {
+            if index > 0 {
+                out.push_str("---\n");
+            }
+            let value = resource.to_json().map_err(|error| {
+                let file = self.file(resource.origin.file).unwrap_or_default();
+                error.at(file, resource.origin.line)
+            })?;
+            out.push_str(&fluvial_yaml::json_to_yaml(&value));
+        }
+        Ok(out)
+    }
+}
+
+/// Builds a kustomization.
+///
+/// # Errors
+/// If anything in it is wrong; see [`Error`].
+pub fn build(request: &BuildRequest<'_>) -> Result<Build> {
+    let session = Session::new(request.options, request.remote, request.charts);
+    let target = Target::root(&session, request.tree, request.path)?;
+    let mut map = target.build()?;
+    sort(&mut map, &target, &session)?;
+    if request.options.managed_by_label || target.kustomization.wants("managedByLabel") {
+        add_managed_by_label(&mut map, &session)?;
+    }
+    let origin = target.kustomization.wants("originAnnotations");
+    let transformations = target.kustomization.wants("transformerAnnotations");
+    let mut resources = map.into_resources();
+    for resource in &mut resources {
+        finish(resource, origin, transformations)?;
+    }
+    drop(target);
+    let (files, warnings, reads) = session.finish();
+    Ok(Build {
+        resources,
+        warnings,
+        reads,
+        files,
+    })
+}
+
+fn sort(map: &mut ResMap, target: &Target<'_, '_>, session: &Session<'_>) -> Result<()> {
+    let order = match (&target.kustomization.sort_order, session.options.reorder) {
+        (Some(order), _) => order.clone(),
+        (None, Reorder::None) => return Ok(()),
+        (None, Reorder::Legacy) => SortOrder::legacy(),
+    };
+    SortOrderTransformer { order }.transform(map, session)
+}
+
+fn add_managed_by_label(map: &mut ResMap, session: &Session<'_>) -> Result<()> {
+    let label = ("app.kubernetes.io/managed-by".to_owned(), KUSTOMIZE_VERSION.to_owned());
+    EntriesTransformer {
+        entries: [label].into(),
+        fields: vec![FieldSpec::new(Gvk::default(), "metadata/labels", true)],
+    }
+    .transform(map, session)
+}
+
+const ORIGIN: &str = "config.kubernetes.io/origin";
+const TRANSFORMATIONS: &str = "alpha.config.kubernetes.io/transformations";
+
+/// Annotations of the build itself, which an object may bring along.
+fn is_internal(key: &str) -> bool {
+    key.starts_with("internal.config.kubernetes.io/")
+        || matches!(
+            key,
+            "config.kubernetes.io/path" | "config.kubernetes.io/index" | "config.k8s.io/id" | ORIGIN | TRANSFORMATIONS
+        )
+}
+
+/// Brings annotations to their final form: strings, nothing of the build, what was asked for.
+fn finish(resource: &mut Resource, origin: bool, transformations: bool) -> Result<()> {
+    let has_field = resource
+        .node
+        .get("metadata")
+        .is_some_and(|metadata| metadata.get("annotations").is_some());
+    if has_field {
+        let plain = resource.annotations().iter().all(|(key, _)| !is_internal(key))
+            && all_strings(resource)
+            && !resource.annotations().is_empty();
+        if !plain {
+            let kept: Vec<(String, String)> = resource
+                .annotations()
+                .into_iter()
+                .filter(|(key, _)| !is_internal(key))
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect();
+            resource.set_metadata_map("annotations", &kept)?;
+        }
+    }
+    if origin && let Some(trace) = resource.trace.clone() {
+        resource.annotate(ORIGIN, &trace.to_text())?;
+    }
+    if transformations && !resource.transformations.is_empty() {
+        let text = Trace::list_to_text(&resource.transformations);
+        resource.annotate(TRANSFORMATIONS, &text)?;
+    }
+    Ok(())
+}
+
+fn all_strings(resource: &Resource) -> bool {
+    resource
+        .node
+        .get("metadata")
+        .and_then(|metadata| metadata.get("annotations"))
+        .and_then(fluvial_yaml::Node::entries)
+        .is_none_or(|entries| {
+            entries
+                .iter()
+                .all(|entry| crate::nodes::is_string(&entry.value))
+        })
+}
+
+/// Where each field of an object was set: lines of `path: file:line`.
+#[must_use]
+pub fn explain(build: &Build, resource: &Resource) -> String {
+    let mut out = String::new();
+    walk(build, &resource.node, &mut String::new(), &mut out);
+    out
+}
+
+fn walk(build: &Build, node: &fluvial_yaml::Node, path: &mut String, out: &mut String) {
+    let length = path.len();
+    if let Some(entries) = node.entries() {
+        for entry in entries {
+            if !path.is_empty() {
+                path.push('.');
+            }
+            path.push_str(entry.key.as_text().unwrap_or_default());
+            walk(build, &entry.value, path, out);
+            path.truncate(length);
+        }
+    } else if let Some(items) = node.items() {
+        for (index, item) in items.iter().enumerate() {
+            // Writing to a string cannot fail.
+            let _ = write!(path, "[{index}]");
+            walk(build, item, path, out);
+            path.truncate(length);
+        }
+    } else {
+        let place = build.file(node.pos.file).unwrap_or("(made by the build)");
+        let _ = writeln!(out, "{path}: {place}:{}", node.pos.line);
+    }
+}
+
+/// A convenience for callers that only want text.
+///
+/// # Errors
+/// As [`build`] and [`Build::to_yaml`].
+pub fn build_to_yaml(request: &BuildRequest<'_>) -> Result<String, Error> {
+    build(request)?.to_yaml()
+}
+
+/// Reads a file of resources by itself.
+///
+/// # Errors
+/// If it is malformed or holds something without identity.
+pub fn load(text: &str) -> Result<Vec<Resource>> {
+    let options = Options::default();
+    let session = Session::new(&options, &crate::NoRemote, &crate::NoCharts);
+    let file = session.add_file("input");
+    crate::parse::resources(&session, text, file)
+}

@@ -1,0 +1,241 @@
+//! Field specifications: which field of which kinds a transformer writes.
+
+use fluvial_yaml::Node;
+
+use crate::error::{Error, Result, Within};
+use crate::id::Gvk;
+use crate::nodes::{self, Kind};
+
+/// A path in objects of some kinds. A sequence on the way stands for each of its elements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldSpec {
+    /// The kinds that it applies to.
+    pub gvk: Gvk,
+    /// Field names, split by `/`; `\/` is a slash in a name; a final `[]` says it is a sequence.
+    pub path: String,
+    /// Whether missing fields are made.
+    pub create: bool,
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Part {
+    name: String,
+    sequence: bool,
+}
+
+/// What is made where a field is missing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Create {
+    pub(crate) kind: Kind,
+    pub(crate) tag: Option<&'static str>,
+}
+
+impl FieldSpec {
+    /// A field of some kinds.
+    #[must_use]
+    pub fn new(gvk: Gvk, path: &str, create: bool) -> Self {
+        FieldSpec {
+            gvk,
+            path: path.to_owned(),
+            create,
+            parts: split(path),
+        }
+    }
+
+    /// The same field of the same or wider kinds.
+    fn covered_by(&self, other: &FieldSpec) -> bool {
+        self.gvk.is_selected_by(&other.gvk) && self.path == other.path
+    }
+
+    /// Calls `set` on every node that the path leads to, if the object is of the kind.
+    pub(crate) fn apply(
+        &self,
+        object: &mut Node,
+        create: Option<Create>,
+        set: &mut dyn FnMut(&mut Node) -> Result<()>,
+    ) -> Result<()> {
+        if !self.gvk_matches(object) {
+            return Ok(());
+        }
+        self.walk(object, &self.parts, create, set)
+            .within(|| format!("at path '{}'", self.path))
+    }
+
+    fn gvk_matches(&self, object: &Node) -> bool {
+        let gvk = &self.gvk;
+        if !gvk.kind.is_empty() && gvk.kind != nodes::text_at(object, &["kind"]) {
+            return false;
+        }
+        if gvk.group.is_empty() && gvk.version.is_empty() {
+            return true;
+        }
+        let (group, version) = crate::id::split_api_version(nodes::text_at(object, &["apiVersion"]));
+        (gvk.group.is_empty() || gvk.group == group) && (gvk.version.is_empty() || gvk.version == version)
+    }
+
+    fn walk(
+        &self,
+        node: &mut Node,
+        rest: &[Part],
+        create: Option<Create>,
+        set: &mut dyn FnMut(&mut Node) -> Result<()>,
+    ) -> Result<()> {
+        let Some((part, after)) = rest.split_first() else {
+            return set(node);
+        };
+        if nodes::is_null(node) {
+            return Ok(());
+        }
+        match Kind::of(node) {
+            Kind::Sequence => {
+                for item in nodes::elements_mut(node)? {
+                    self.walk(item, rest, create, set)?;
+                }
+                Ok(())
+            }
+            Kind::Mapping => {
+                let making = create.filter(|_| self.create && !part.sequence).map(|create| {
+                    if after.is_empty() {
+                        create
+                    } else {
+                        Create {
+                            kind: Kind::Mapping,
+                            tag: Some("!!map"),
+                        }
+                    }
+                });
+                let field = match making {
+                    Some(create) => nodes::field_or_create(node, &part.name, create.kind)?,
+                    None => match node.get_mut(&part.name) {
+                        Some(field) => field,
+                        None => return Ok(()),
+                    },
+                };
+                if nodes::is_null(field) {
+                    match making {
+                        Some(create) => nodes::revive(field, create.kind, create.tag),
+                        None if part.sequence => nodes::revive(field, Kind::Sequence, None),
+                        None => {}
+                    }
+                }
+                self.walk(field, after, create, set)
+            }
+            Kind::Scalar | Kind::Alias => Err(Error::new(format!(
+                "expected sequence or mapping node at '{}'",
+                part.name
+            ))),
+        }
+    }
+}
+
+/// Splits a path into field names.
+fn split(path: &str) -> Vec<Part> {
+    let mut names: Vec<String> = Vec::new();
+    for piece in path.strip_prefix('/').unwrap_or(path).split('/') {
+        match names.last_mut() {
+            Some(last) if last.ends_with('\\') => {
+                last.pop();
+                last.push('/');
+                last.push_str(piece);
+            }
+            _ => names.push(piece.to_owned()),
+        }
+    }
+    names
+        .into_iter()
+        .map(|name| match name.strip_suffix("[]") {
+            Some(bare) => Part {
+                name: bare.to_owned(),
+                sequence: true,
+            },
+            None => Part { name, sequence: false },
+        })
+        .collect()
+}
+
+/// Adds a field to a list unless it is there; fails if the two disagree about making it.
+pub(crate) fn merge_one(list: &mut Vec<FieldSpec>, field: FieldSpec) -> Result<()> {
+    match list.iter().find(|known| known.covered_by(&field)) {
+        Some(known) if known.create != field.create => {
+            Err(Error::new(format!("conflicting fieldspecs for path '{}'", field.path)))
+        }
+        Some(_) => Ok(()),
+        None => {
+            list.push(field);
+            Ok(())
+        }
+    }
+}
+
+/// Adds all fields of a list.
+pub(crate) fn merge_all(list: &mut Vec<FieldSpec>, others: &[FieldSpec]) -> Result<()> {
+    others
+        .iter()
+        .try_for_each(|field| merge_one(list, field.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fluvial_yaml::Entry;
+
+    fn any(path: &str, create: bool) -> FieldSpec {
+        FieldSpec::new(Gvk::default(), path, create)
+    }
+
+    fn entry(key: &str, value: Node) -> Entry {
+        Entry {
+            key: Node::plain(key),
+            value,
+        }
+    }
+
+    #[test]
+    fn sequences_on_the_way_stand_for_their_elements() {
+        let item = |text: &str| Node::mapping(vec![entry("image", Node::plain(text))]);
+        let mut object = Node::mapping(vec![entry("c", Node::sequence(vec![item("a"), item("b")]))]);
+        let mut seen = Vec::new();
+        any("c/image", false)
+            .apply(&mut object, None, &mut |node| {
+                seen.push(nodes::text_of(node).to_owned());
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(seen, ["a", "b"]);
+    }
+
+    #[test]
+    fn missing_fields_are_made_only_on_request() {
+        let create = Some(Create {
+            kind: Kind::Mapping,
+            tag: Some("!!map"),
+        });
+        let mut calls = 0;
+        let mut object = Node::mapping(vec![entry("metadata", Node::plain("null"))]);
+        for field in [any("metadata/labels", false), any("metadata/labels", true)] {
+            field
+                .apply(&mut object, create, &mut |_| {
+                    calls += 1;
+                    Ok(())
+                })
+                .unwrap();
+        }
+        assert_eq!(calls, 1);
+        assert!(object.get("metadata").unwrap().get("labels").is_some());
+    }
+
+    #[test]
+    fn an_escaped_slash_belongs_to_the_name() {
+        let names: Vec<String> = split(r"metadata/annotations/a\/b").into_iter().map(|part| part.name).collect();
+        assert_eq!(names, ["metadata", "annotations", "a/b"]);
+    }
+
+    #[test]
+    fn lists_refuse_fields_that_disagree() {
+        let mut list = vec![any("a", true)];
+        assert!(merge_one(&mut list, any("a", false)).is_err());
+        merge_one(&mut list, any("a", true)).unwrap();
+        assert_eq!(list.len(), 1);
+    }
+}

@@ -1,0 +1,319 @@
+//! One object of a build with what the build knows about it: where it came from, the names it had,
+//! how it was generated.
+
+use std::rc::Rc;
+
+use fluvial_yaml::{FileId, Mode, Node};
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::id::{Gvk, ResId, effective_namespace, split_api_version};
+use crate::nodes::{self, Kind, metadata_map, string, text_at, untagged};
+use crate::provenance::Trace;
+use crate::session::Session;
+
+/// The file and line that an object came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The file: an index into [`crate::Build::files`].
+    pub file: FileId,
+    /// The line, from 1.
+    pub line: u32,
+}
+
+/// A name that an object had before a transformer changed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PreviousId {
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    /// The effective namespace.
+    pub(crate) namespace: String,
+}
+
+/// What a generated object does with one that is there already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Behavior {
+    #[default]
+    Create,
+    Replace,
+    Merge,
+}
+
+impl Behavior {
+    pub(crate) fn parse(text: &str) -> Self {
+        match text {
+            "replace" => Behavior::Replace,
+            "merge" => Behavior::Merge,
+            _ => Behavior::Create,
+        }
+    }
+}
+
+/// An object.
+#[derive(Clone, Debug)]
+pub struct Resource {
+    /// The object; each field keeps the file and line that set it.
+    pub node: Node,
+    /// Where the object itself came from.
+    pub origin: Origin,
+    pub(crate) history: Vec<PreviousId>,
+    pub(crate) prefixes: Vec<String>,
+    pub(crate) suffixes: Vec<String>,
+    pub(crate) behavior: Behavior,
+    pub(crate) needs_hash: bool,
+    pub(crate) allow_name_change: bool,
+    pub(crate) allow_kind_change: bool,
+    pub(crate) variables: Vec<String>,
+    pub(crate) cluster_scoped: bool,
+    /// What is recorded of its origin.
+    pub(crate) trace: Option<Rc<Trace>>,
+    /// What is recorded of the transformers that ran over it.
+    pub(crate) transformations: Vec<Rc<Trace>>,
+}
+
+impl Resource {
+    /// An object as loaded.
+    pub(crate) fn new(node: Node, session: &Session<'_>) -> Self {
+        let origin = Origin {
+            file: node.pos.file,
+            line: node.pos.line,
+        };
+        let cluster_scoped = session.is_cluster_scoped(text_at(&node, &["apiVersion"]), text_at(&node, &["kind"]));
+        Resource {
+            node,
+            origin,
+            history: Vec::new(),
+            prefixes: Vec::new(),
+            suffixes: Vec::new(),
+            behavior: Behavior::Create,
+            needs_hash: false,
+            allow_name_change: false,
+            allow_kind_change: false,
+            variables: Vec::new(),
+            cluster_scoped,
+            trace: None,
+            transformations: Vec::new(),
+        }
+    }
+
+    /// The object as JSON.
+    ///
+    /// # Errors
+    /// If a mapping has a key twice.
+    pub fn to_json(&self) -> Result<Value> {
+        self.node.to_json(Mode::Kyaml).map_err(|error| Error::new(error.to_string()))
+    }
+
+    /// `apiVersion`
+    #[must_use]
+    pub fn api_version(&self) -> &str {
+        text_at(&self.node, &["apiVersion"])
+    }
+
+    /// `kind`
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        text_at(&self.node, &["kind"])
+    }
+
+    /// `metadata.name`
+    #[must_use]
+    pub fn name(&self) -> &str {
+        text_at(&self.node, &["metadata", "name"])
+    }
+
+    /// `metadata.namespace`
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        text_at(&self.node, &["metadata", "namespace"])
+    }
+
+    /// The labels.
+    #[must_use]
+    pub fn labels(&self) -> Vec<(&str, &str)> {
+        metadata_map(&self.node, "labels")
+    }
+
+    /// The annotations.
+    #[must_use]
+    pub fn annotations(&self) -> Vec<(&str, &str)> {
+        metadata_map(&self.node, "annotations")
+    }
+
+    /// Group, version and kind.
+    #[must_use]
+    pub fn gvk(&self) -> Gvk {
+        Gvk::new(self.api_version(), self.kind())
+    }
+
+    /// The identity it has now.
+    #[must_use]
+    pub fn id(&self) -> ResId {
+        ResId {
+            gvk: self.gvk(),
+            name: self.name().to_owned(),
+            namespace: self.namespace().to_owned(),
+            cluster_scoped: self.cluster_scoped,
+        }
+    }
+
+    /// The namespace that counts.
+    pub(crate) fn effective_namespace(&self) -> &str {
+        effective_namespace(self.namespace(), self.cluster_scoped)
+    }
+
+    /// The kind, name and effective namespace it had first.
+    pub(crate) fn first(&self) -> (&str, &str, &str) {
+        self.history.first().map_or_else(
+            || (self.kind(), self.name(), self.effective_namespace()),
+            |id| (&*id.kind, &*id.name, &*id.namespace),
+        )
+    }
+
+    /// The identity it had first.
+    pub(crate) fn first_id(&self) -> ResId {
+        let mut id = self.id();
+        if let Some(previous) = self.history.first() {
+            previous.gvk_into(&mut id);
+        }
+        id
+    }
+
+    /// Every identity it had, the current one last.
+    pub(crate) fn all_ids(&self) -> Vec<ResId> {
+        let current = self.id();
+        let mut ids: Vec<ResId> = self
+            .history
+            .iter()
+            .map(|previous| {
+                let mut id = current.clone();
+                previous.gvk_into(&mut id);
+                id
+            })
+            .collect();
+        ids.push(current);
+        ids
+    }
+
+    /// Whether it has or had this identity.
+    pub(crate) fn had_id(&self, id: &ResId) -> bool {
+        let (group, version) = split_api_version(self.api_version());
+        if group != id.gvk.group || version != id.gvk.version {
+            return false;
+        }
+        let namespace = id.effective_namespace();
+        (self.name() == id.name && self.kind() == id.gvk.kind && self.effective_namespace() == namespace)
+            || self.history.iter().any(|previous| {
+                previous.name == id.name && previous.kind == id.gvk.kind && previous.namespace == namespace
+            })
+    }
+
+    /// Whether this is its identity now.
+    pub(crate) fn has_id(&self, id: &ResId) -> bool {
+        let (group, version) = split_api_version(self.api_version());
+        self.name() == id.name
+            && self.kind() == id.gvk.kind
+            && group == id.gvk.group
+            && version == id.gvk.version
+            && self.effective_namespace() == id.effective_namespace()
+    }
+
+    /// Remembers the current identity before it changes.
+    pub(crate) fn remember_id(&mut self) {
+        let (kind, name) = (self.kind().to_owned(), self.name().to_owned());
+        if name.is_empty() {
+            return;
+        }
+        let namespace = self.effective_namespace().to_owned();
+        self.history.push(PreviousId { kind, name, namespace });
+    }
+
+    pub(crate) fn set_name(&mut self, name: &str) -> Result<()> {
+        let metadata = nodes::field_or_create(&mut self.node, "metadata", Kind::Mapping)?;
+        nodes::set_field(metadata, "name", &string(name))
+    }
+
+    pub(crate) fn set_namespace(&mut self, namespace: &str) -> Result<()> {
+        let metadata = nodes::field_or_create(&mut self.node, "metadata", Kind::Mapping)?;
+        if namespace.is_empty() {
+            nodes::remove(metadata, "namespace");
+            return Ok(());
+        }
+        nodes::set_field(metadata, "namespace", &string(namespace))
+    }
+
+    pub(crate) fn set_kind(&mut self, kind: &str) -> Result<()> {
+        nodes::set_field(&mut self.node, "kind", &untagged(kind))
+    }
+
+    /// Looks again whether its kind has namespaces, after the kind may have changed.
+    pub(crate) fn refresh_scope(&mut self, session: &Session<'_>) {
+        self.cluster_scoped = session.is_cluster_scoped(self.api_version(), self.kind());
+    }
+
+    /// Replaces all labels or annotations; none removes the field.
+    pub(crate) fn set_metadata_map(&mut self, field: &str, values: &[(String, String)]) -> Result<()> {
+        let metadata = nodes::field_or_create(&mut self.node, "metadata", Kind::Mapping)?;
+        if values.is_empty() {
+            nodes::remove(metadata, field);
+            return Ok(());
+        }
+        let mut map = Node::mapping(Vec::with_capacity(values.len()));
+        for (key, value) in values {
+            nodes::put(&mut map, key, string(value).to_node());
+        }
+        nodes::put(metadata, field, map);
+        Ok(())
+    }
+
+    /// Sets one annotation.
+    pub(crate) fn annotate(&mut self, key: &str, value: &str) -> Result<()> {
+        let metadata = nodes::field_or_create(&mut self.node, "metadata", Kind::Mapping)?;
+        let annotations = nodes::field_or_create(metadata, "annotations", Kind::Mapping)?;
+        if nodes::is_null(annotations) {
+            nodes::revive(annotations, Kind::Mapping, None);
+        }
+        nodes::set_field(annotations, key, &string(value))
+    }
+
+    /// Whether there is nothing left of it.
+    pub(crate) fn is_empty(&self) -> bool {
+        nodes::is_nil_or_empty(&self.node)
+    }
+
+    /// Whether the name prefixes and suffixes of two objects end alike, so that one may refer to
+    /// the other; with `allow_none`, having none at all fits everything.
+    pub(crate) fn same_affixes(&self, other: &Resource, allow_none: bool) -> bool {
+        let fits = |mine: &[String], theirs: &[String]| {
+            (allow_none && (mine.is_empty() || theirs.is_empty())) || same_ending(mine, theirs)
+        };
+        fits(&self.prefixes, &other.prefixes) && fits(&self.suffixes, &other.suffixes)
+    }
+}
+
+impl PreviousId {
+    fn gvk_into(&self, id: &mut ResId) {
+        id.gvk.kind.clone_from(&self.kind);
+        id.name.clone_from(&self.name);
+        id.namespace.clone_from(&self.namespace);
+        id.cluster_scoped = self.namespace == crate::id::NO_NAMESPACE;
+    }
+}
+
+/// Whether the shorter list ends the longer one; an empty list ends an empty one only.
+fn same_ending(a: &[String], b: &[String]) -> bool {
+    a.is_empty() == b.is_empty() && (a.ends_with(b) || b.ends_with(a))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_end_alike_if_one_ends_the_other() {
+        let list = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert!(same_ending(&list("a b"), &list("b")));
+        assert!(!same_ending(&list(""), &list("b")));
+        assert!(!same_ending(&list("a b"), &list("a")));
+    }
+}

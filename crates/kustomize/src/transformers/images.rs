@@ -1,0 +1,217 @@
+//! `images`: changes names, tags and digests of container images.
+
+use fluvial_yaml::{Node, NodeData};
+use regex::{Regex, RegexBuilder};
+
+use crate::error::Result;
+use crate::fieldspec::FieldSpec;
+use crate::kustomization::read::Reader;
+use crate::nodes::{self, Kind, is_null, text_at, untagged};
+use crate::resmap::ResMap;
+use crate::session::Session;
+use crate::transformers::Transformer;
+
+/// An entry of `images`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Image {
+    /// The image's name as it stands in the objects: a regular expression.
+    pub name: String,
+    /// The name that replaces it.
+    pub new_name: String,
+    /// What is added to the tag.
+    pub tag_suffix: String,
+    /// The tag that replaces tag and digest.
+    pub new_tag: String,
+    /// The digest that replaces tag and digest.
+    pub digest: String,
+}
+
+impl Image {
+    pub(crate) fn read(reader: &Reader<'_>) -> Result<Self> {
+        reader.only(&["name", "newName", "tagSuffix", "newTag", "digest"])?;
+        Self::read_loosely(reader)
+    }
+
+    pub(crate) fn read_loosely(reader: &Reader<'_>) -> Result<Self> {
+        Ok(Image {
+            name: reader.string("name")?,
+            new_name: reader.string("newName")?,
+            tag_suffix: reader.string("tagSuffix")?,
+            new_tag: reader.string("newTag")?,
+            digest: reader.string("digest")?,
+        })
+    }
+
+    /// The image with its new name, tag and digest.
+    fn rewrite(&self, image: &str) -> String {
+        let ImageParts {
+            mut name,
+            mut tag,
+            mut digest,
+        } = ImageParts::split(image);
+        let suffixed;
+        if !self.new_name.is_empty() {
+            name = &self.new_name;
+        }
+        if !self.new_tag.is_empty() {
+            (tag, digest) = (&self.new_tag, &self.digest);
+        } else if !self.digest.is_empty() {
+            (tag, digest) = ("", &self.digest);
+        } else if !self.tag_suffix.is_empty() {
+            suffixed = format!("{tag}{}", self.tag_suffix);
+            (tag, digest) = (&suffixed, "");
+        }
+        let mut out = name.to_owned();
+        for (mark, part) in [(':', tag), ('@', digest)] {
+            if !part.is_empty() {
+                out.push(mark);
+                out.push_str(part);
+            }
+        }
+        out
+    }
+}
+
+/// An image reference taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageParts<'a> {
+    /// Name with registry.
+    pub name: &'a str,
+    /// Tag; empty if none.
+    pub tag: &'a str,
+    /// Digest; empty if none.
+    pub digest: &'a str,
+}
+
+impl<'a> ImageParts<'a> {
+    /// Takes an image reference apart.
+    #[must_use]
+    pub fn split(image: &'a str) -> Self {
+        let (rest, digest) = image.split_once('@').unwrap_or((image, ""));
+        let path = rest.find('/').map_or(0, |slash| slash + 1);
+        // A colon before the first slash belongs to the registry's port.
+        let (name, tag) = match rest[path..].find(':') {
+            Some(colon) => (&rest[..path + colon], &rest[path + colon + 1..]),
+            None => (rest, ""),
+        };
+        ImageParts { name, tag, digest }
+    }
+}
+
+/// Matches an image reference whatever its tag and digest.
+fn matcher(name: &str) -> std::result::Result<Regex, regex::Error> {
+    RegexBuilder::new(&format!(
+        "^{name}(:[a-zA-Z0-9_.{{}}-]*)?(@sha256:[a-zA-Z0-9_.{{}}-]*)?$"
+    ))
+    .size_limit(1 << 20)
+    .build()
+}
+
+/// Whether an image reference has this name; the name is a regular expression.
+#[must_use]
+pub fn image_matches(image: &str, name: &str) -> bool {
+    matcher(name).is_ok_and(|matcher| matcher.is_match(image))
+}
+
+/// The transformer.
+#[derive(Clone, Debug)]
+pub(crate) struct ImageTransformer {
+    image: Image,
+    fields: Vec<FieldSpec>,
+    /// None: the name is no regular expression, so it matches nothing.
+    matcher: Option<Regex>,
+}
+
+impl ImageTransformer {
+    pub(crate) fn new(image: Image, fields: Vec<FieldSpec>) -> Self {
+        let matcher = matcher(&image.name).ok();
+        ImageTransformer {
+            image,
+            fields,
+            matcher,
+        }
+    }
+
+    fn update(&self, node: &mut Node) -> Result<()> {
+        nodes::expect_kind(node, Kind::Scalar)?;
+        let image = node.as_text().unwrap_or_default();
+        if !self.matcher.as_ref().is_some_and(|matcher| matcher.is_match(image)) {
+            return Ok(());
+        }
+        let image = self.image.rewrite(image);
+        nodes::write_scalar(node, &untagged(&image))
+    }
+
+    /// Rewrites the fields of the list.
+    pub(crate) fn apply(&self, object: &mut Node) -> Result<()> {
+        if text_at(object, &["kind"]) == "CustomResourceDefinition" {
+            return Ok(());
+        }
+        self.fields
+            .iter()
+            .try_for_each(|field| field.apply(object, None, &mut |node| self.update(node)))
+    }
+
+    /// Rewrites the images of everything that looks like a list of containers.
+    fn apply_to_containers(&self, node: &mut Node) -> Result<()> {
+        match &mut node.data {
+            NodeData::Mapping { entries, .. } => {
+                for entry in entries {
+                    let containers = matches!(entry.key.as_text(), Some("containers" | "initContainers"));
+                    if containers && entry.value.items().is_some() {
+                        self.apply_to_list(&mut entry.value)?;
+                    } else if !containers {
+                        self.apply_to_containers(&mut entry.value)?;
+                    }
+                }
+            }
+            NodeData::Sequence { items, .. } => {
+                for item in items {
+                    self.apply_to_containers(item)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn apply_to_list(&self, containers: &mut Node) -> Result<()> {
+        for container in nodes::elements_mut(containers)? {
+            if let Some(image) = container.get_mut("image").filter(|image| !is_null(image)) {
+                self.update(image)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Transformer for ImageTransformer {
+    fn transform(&self, map: &mut ResMap, _session: &Session<'_>) -> Result<()> {
+        for resource in map.resources_mut() {
+            if resource.kind() != "CustomResourceDefinition" {
+                self.apply_to_containers(&mut resource.node)?;
+            }
+            self.apply(&mut resource.node)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_no_tag() {
+        let parts = ImageParts::split("reg:5000/a/b:1@sha256:c");
+        assert_eq!((parts.name, parts.tag, parts.digest), ("reg:5000/a/b", "1", "sha256:c"));
+        assert_eq!(ImageParts::split("reg:5000/a").tag, "");
+    }
+
+    #[test]
+    fn names_match_whole_references() {
+        assert!(image_matches("nginx:1.2", "nginx"));
+        assert!(!image_matches("mynginx:1.2", "nginx"));
+        assert!(image_matches("a/nginx", "a/.*"));
+    }
+}

@@ -1,0 +1,91 @@
+//! `labels` and `commonLabels`: adds labels to objects, templates and selectors.
+
+use std::collections::BTreeMap;
+
+use crate::config::TransformerConfig;
+use crate::error::Result;
+use crate::fieldspec::{Create, FieldSpec, merge_all, merge_one};
+use crate::id::Gvk;
+use crate::kustomization::read::Reader;
+use crate::nodes::{self, Kind, string};
+use crate::resmap::ResMap;
+use crate::session::Session;
+use crate::transformers::Transformer;
+
+/// An entry of `labels`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Label {
+    pub(crate) pairs: BTreeMap<String, String>,
+    pub(crate) include_selectors: bool,
+    pub(crate) include_templates: bool,
+    pub(crate) fields: Vec<FieldSpec>,
+}
+
+impl Label {
+    pub(crate) fn read(reader: &Reader<'_>) -> Result<Self> {
+        reader.only(&["pairs", "includeSelectors", "includeTemplates", "fields"])?;
+        Ok(Label {
+            pairs: reader.string_map("pairs")?,
+            include_selectors: reader.boolean("includeSelectors")?,
+            include_templates: reader.boolean("includeTemplates")?,
+            fields: reader.list("fields", |field| {
+                field.only(&["group", "version", "kind", "path", "create"])?;
+                crate::config::field_spec(&field)
+            })?,
+        })
+    }
+
+    /// The fields that it writes.
+    pub(crate) fn all_fields(&self, config: &TransformerConfig) -> Result<Vec<FieldSpec>> {
+        let mut fields = self.fields.clone();
+        merge_all(&mut fields, &config.labels)?;
+        if self.include_selectors {
+            merge_all(&mut fields, &config.common_labels)?;
+        } else {
+            if self.include_templates {
+                merge_all(&mut fields, &config.template_labels)?;
+            }
+            merge_one(
+                &mut fields,
+                FieldSpec::new(Gvk::default(), "metadata/labels", true),
+            )?;
+        }
+        Ok(fields)
+    }
+}
+
+/// Sets entries of mappings of strings: labels, and annotations too.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EntriesTransformer {
+    pub(crate) entries: BTreeMap<String, String>,
+    pub(crate) fields: Vec<FieldSpec>,
+}
+
+impl Transformer for EntriesTransformer {
+    fn transform(&self, map: &mut ResMap, _session: &Session<'_>) -> Result<()> {
+        if self.entries.is_empty() {
+            return Ok(());
+        }
+        map.resources_mut()
+            .iter_mut()
+            .try_for_each(|resource| self.apply(&mut resource.node))
+    }
+}
+
+impl EntriesTransformer {
+    /// Sets the entries in one object.
+    pub(crate) fn apply(&self, object: &mut fluvial_yaml::Node) -> Result<()> {
+        let create = Create {
+            kind: Kind::Mapping,
+            tag: Some("!!map"),
+        };
+        for field in &self.fields {
+            field.apply(object, Some(create), &mut |node| {
+                self.entries
+                    .iter()
+                    .try_for_each(|(key, value)| nodes::set_field(node, key, &string(value)))
+            })?;
+        }
+        Ok(())
+    }
+}

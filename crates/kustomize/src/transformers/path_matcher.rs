@@ -1,0 +1,300 @@
+//! Field paths of replacements and variables: `spec.containers.[name=x].image`, `a.0.b`, `a.*.b`.
+
+use fluvial_yaml::{Node, NodeData, ScalarStyle};
+use regex::Regex;
+
+use crate::error::{Error, Result};
+use crate::nodes::{self, Kind, is_null, text_of};
+use crate::transformers::selector::compile;
+
+/// Splits a path at a delimiter; a backslash before it keeps it.
+#[must_use]
+pub fn split_path(path: &str, delimiter: &str) -> Vec<String> {
+    let mut parts: Vec<String> = Vec::new();
+    let path = path.strip_prefix(delimiter).unwrap_or(path);
+    for piece in path.split(delimiter) {
+        match parts.last_mut() {
+            Some(last) if last.ends_with('\\') => {
+                last.pop();
+                last.push_str(delimiter);
+                last.push_str(piece);
+            }
+            _ => parts.push(piece.to_owned()),
+        }
+    }
+    parts
+}
+
+/// As [`split_path`], but what stands in brackets stays together; brackets without `=` are taken
+/// off, since they only quote a key.
+#[must_use]
+pub fn split_path_with_brackets(path: &str, delimiter: &str) -> Vec<String> {
+    let mut parts = Vec::new();
+    let mut pieces = split_path(path, delimiter).into_iter();
+    while let Some(piece) = pieces.next() {
+        if !piece.starts_with('[') || piece.ends_with(']') {
+            parts.push(piece);
+            continue;
+        }
+        let mut joined = piece;
+        for more in pieces.by_ref() {
+            joined.push_str(delimiter);
+            joined.push_str(&more);
+            if more.ends_with(']') {
+                break;
+            }
+        }
+        if joined.contains('=') {
+            parts.push(joined);
+        } else {
+            parts.push(joined.trim_matches(['[', ']']).to_owned());
+        }
+    }
+    parts
+}
+
+/// One part of a path.
+enum Step<'a> {
+    Index(usize),
+    /// `[field=value]`; an empty field means the item itself.
+    Match(&'a str, &'a str),
+    Every,
+    Field(&'a str),
+}
+
+fn is_list_index(part: &str) -> bool {
+    part.starts_with('[') && part.ends_with(']')
+}
+
+fn index_of(part: &str) -> Option<usize> {
+    part.strip_prefix('+').unwrap_or(part).parse().ok()
+}
+
+fn step(part: &str) -> Result<Step<'_>> {
+    if let Some(index) = index_of(part) {
+        return Ok(Step::Index(index));
+    }
+    if is_list_index(part) {
+        let inner = part.trim_start_matches('[').trim_end_matches(']');
+        let (field, value) = inner.split_once('=').ok_or_else(|| {
+            Error::new(format!(
+                "list path element must contain fieldName=fieldValue for element to match: '{part}'"
+            ))
+        })?;
+        return Ok(Step::Match(field, value));
+    }
+    Ok(if part == "*" { Step::Every } else { Step::Field(part) })
+}
+
+/// What is made for a part, given the one after it.
+fn kind_before(next: Option<&String>, last: Kind) -> Kind {
+    match next {
+        None => last,
+        Some(part) if is_list_index(part) || index_of(part).is_some() => Kind::Sequence,
+        Some(_) => Kind::Mapping,
+    }
+}
+
+/// Called with each node found, and whether it was just made.
+pub(crate) type Visit<'v> = dyn FnMut(&mut Node, bool) -> Result<()> + 'v;
+
+/// Visits every node that a path leads to, making what is missing if a kind is given; says how
+/// many there were.
+pub(crate) fn visit(node: &mut Node, path: &[String], create: Option<Kind>, set: &mut Visit<'_>) -> Result<usize> {
+    walk(node, path, create, false, set)
+}
+
+fn walk(node: &mut Node, path: &[String], create: Option<Kind>, made: bool, set: &mut Visit<'_>) -> Result<usize> {
+    let Some((part, rest)) = path.split_first() else {
+        set(node, made)?;
+        return Ok(1);
+    };
+    match step(part)? {
+        Step::Field(name) => in_field(node, name, rest, create, made, set),
+        Step::Index(at) => {
+            let items = nodes::elements_mut(node)?;
+            let mut fresh = false;
+            if at == items.len()
+                && let Some(last) = create
+            {
+                items.push(kind_before(rest.first(), last).make());
+                fresh = true;
+            }
+            let count = items.len();
+            let item = items.get_mut(at).ok_or_else(|| {
+                Error::new(format!("index {at} specified but only {count} elements found"))
+            })?;
+            walk(item, rest, create, fresh, set)
+        }
+        Step::Every => {
+            let mut found = 0;
+            for item in nodes::elements_mut(node)? {
+                found += walk(item, rest, create, false, set)?;
+            }
+            Ok(found)
+        }
+        Step::Match(field, value) => matching(node, field, value, rest, create, set),
+    }
+}
+
+fn in_field(
+    node: &mut Node,
+    name: &str,
+    rest: &[String],
+    create: Option<Kind>,
+    made: bool,
+    set: &mut Visit<'_>,
+) -> Result<usize> {
+    if is_null(node) && !made {
+        return if create.is_some() {
+            Err(Error::new(format!("cannot make field '{name}' in null")))
+        } else {
+            Ok(0)
+        };
+    }
+    nodes::expect_kind(node, Kind::Mapping)?;
+    if let Some(field) = node.get_mut(name) {
+        return walk(field, rest, create, false, set);
+    }
+    let Some(last) = create else {
+        return Ok(0);
+    };
+    nodes::put(node, name, kind_before(rest.first(), last).make());
+    let Some(field) = node.get_mut(name) else {
+        return Ok(0);
+    };
+    walk(field, rest, create, true, set)
+}
+
+/// A node's text as it would be written, for matching.
+fn written(node: &Node) -> String {
+    match &node.data {
+        NodeData::Scalar {
+            text,
+            style: ScalarStyle::Plain,
+        } if node.comments().is_none() => text.trim().to_owned(),
+        _ => fluvial_yaml::emit(node, &fluvial_yaml::EmitOptions::default())
+            .trim()
+            .to_owned(),
+    }
+}
+
+fn matching(
+    node: &mut Node,
+    field: &str,
+    value: &str,
+    rest: &[String],
+    create: Option<Kind>,
+    set: &mut Visit<'_>,
+) -> Result<usize> {
+    let pattern = compile(value)?;
+    let found = among(nodes::elements_mut(node)?, field, &pattern, rest, create, set)?;
+    if found > 0 || create.is_none() {
+        return Ok(found);
+    }
+    let element = if field.is_empty() {
+        Node::plain(value)
+    } else {
+        let mut element = Node::mapping(Vec::new());
+        nodes::put(&mut element, field, Node::plain(value));
+        element
+    };
+    let items = nodes::elements_mut(node)?;
+    items.push(element);
+    let last = items.len() - 1;
+    among(&mut items[last..], field, &pattern, rest, create, set)
+}
+
+fn among(
+    items: &mut [Node],
+    field: &str,
+    pattern: &Regex,
+    rest: &[String],
+    create: Option<Kind>,
+    set: &mut Visit<'_>,
+) -> Result<usize> {
+    let mut found = 0;
+    for item in items {
+        if field.is_empty() {
+            if pattern.is_match(&written(item)) {
+                set(item, false)?;
+                found += 1;
+            }
+            continue;
+        }
+        nodes::expect_kind(item, Kind::Mapping)?;
+        if item.get(field).is_some_and(|value| pattern.is_match(&written(value))) {
+            found += walk(item, rest, create, false, set)?;
+        }
+    }
+    Ok(found)
+}
+
+/// The one node that a path leads to, without wildcards.
+pub(crate) fn lookup<'a>(node: &'a Node, path: &[String]) -> Result<Option<&'a Node>> {
+    let mut here = node;
+    for part in path.iter().map(|part| part.trim()).filter(|part| !part.is_empty()) {
+        let next = if let Ok(index) = part.parse::<i64>() {
+            let index = usize::try_from(index)
+                .map_err(|_| Error::new(format!("array index {index} cannot be negative")))?;
+            nodes::expect_kind(here, Kind::Sequence)?;
+            here.items().and_then(|items| items.get(index))
+        } else if part == "-" {
+            nodes::expect_kind(here, Kind::Sequence)?;
+            here.items().and_then(<[Node]>::last)
+        } else if part == "*" {
+            return Err(Error::new("wildcard is not supported here"));
+        } else if is_list_index(part) {
+            nodes::expect_kind(here, Kind::Sequence)?;
+            let Step::Match(field, value) = step(part)? else {
+                return Ok(None);
+            };
+            here.items().unwrap_or_default().iter().find(|item| {
+                if field.is_empty() {
+                    item.as_text() == Some(value)
+                } else {
+                    item.get(field).map(text_of) == Some(value)
+                }
+            })
+        } else {
+            if is_null(here) {
+                return Ok(None);
+            }
+            nodes::expect_kind(here, Kind::Mapping)?;
+            here.get(part)
+        };
+        match next {
+            Some(node) => here = node,
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(here))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brackets_keep_their_delimiters() {
+        assert_eq!(split_path_with_brackets("a.[b=c.d].e", "."), ["a", "[b=c.d]", "e"]);
+        assert_eq!(split_path_with_brackets("a.[b.c].e", "."), ["a", "b.c", "e"]);
+        assert_eq!(split_path(r"a\.b.c", "."), ["a.b", "c"]);
+    }
+
+    #[test]
+    fn missing_parts_are_made_on_request() {
+        let mut node = Node::mapping(vec![]);
+        let path = split_path_with_brackets("a.[name=x].b", ".");
+        let mut made = 0;
+        let mut set = |_: &mut Node, fresh: bool| {
+            made += usize::from(fresh);
+            Ok(())
+        };
+        assert_eq!(visit(&mut node, &path, None, &mut set).unwrap(), 0);
+        assert_eq!(visit(&mut node, &path, Some(Kind::Scalar), &mut set).unwrap(), 1);
+        assert_eq!(made, 1);
+        let found = lookup(&node, &split_path_with_brackets("a.[name=x].b", ".")).unwrap();
+        assert!(found.is_some());
+    }
+}
