@@ -84,7 +84,14 @@ impl MapGenerator {
     /// Reads an entry of a kustomization.
     pub(crate) fn read(reader: &Reader<'_>, kind: MapKind) -> Result<Self> {
         let mut known = vec![
-            "name", "namespace", "behavior", "literals", "files", "envs", "env", "options",
+            "name",
+            "namespace",
+            "behavior",
+            "literals",
+            "files",
+            "envs",
+            "env",
+            "options",
         ];
         if kind == MapKind::Secret {
             known.push("type");

@@ -117,9 +117,9 @@ impl Kustomization {
         let file = session.add_file(&loaded.name);
         let text = loaded.text()?;
         let node = crate::parse::documents(session, text, file)?.into_iter().next();
-        let node = node.filter(|node| !is_nil_or_empty(node)).ok_or_else(|| {
-            Error::new(format!("{name} is empty")).at(&loaded.name, 0)
-        })?;
+        let node = node
+            .filter(|node| !is_nil_or_empty(node))
+            .ok_or_else(|| Error::new(format!("{name} is empty")).at(&loaded.name, 0))?;
         let reader = Reader::new(&node, &loaded.name, Mode::Json)?;
         reader
             .only(&FIELDS)
@@ -175,8 +175,9 @@ impl Kustomization {
         self.config_maps = reader.list("configMapGenerator", |entry| {
             MapGenerator::read(&entry, MapKind::ConfigMap)
         })?;
-        self.secrets =
-            reader.list("secretGenerator", |entry| MapGenerator::read(&entry, MapKind::Secret))?;
+        self.secrets = reader.list("secretGenerator", |entry| {
+            MapGenerator::read(&entry, MapKind::Secret)
+        })?;
         self.generator_options = reader
             .object("generatorOptions")?
             .map(|options| GeneratorOptions::read(&options))

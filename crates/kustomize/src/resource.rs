@@ -78,7 +78,8 @@ impl Resource {
             file: node.pos.file,
             line: node.pos.line,
         };
-        let cluster_scoped = session.is_cluster_scoped(text_at(&node, &["apiVersion"]), text_at(&node, &["kind"]));
+        let cluster_scoped =
+            session.is_cluster_scoped(text_at(&node, &["apiVersion"]), text_at(&node, &["kind"]));
         Resource {
             node,
             origin,
@@ -101,7 +102,9 @@ impl Resource {
     /// # Errors
     /// If a mapping has a key twice.
     pub fn to_json(&self) -> Result<Value> {
-        self.node.to_json(Mode::Kyaml).map_err(|error| Error::new(error.to_string()))
+        self.node
+            .to_json(Mode::Kyaml)
+            .map_err(|error| Error::new(error.to_string()))
     }
 
     /// `apiVersion`
@@ -225,7 +228,11 @@ impl Resource {
             return;
         }
         let namespace = self.effective_namespace().to_owned();
-        self.history.push(PreviousId { kind, name, namespace });
+        self.history.push(PreviousId {
+            kind,
+            name,
+            namespace,
+        });
     }
 
     pub(crate) fn set_name(&mut self, name: &str) -> Result<()> {
