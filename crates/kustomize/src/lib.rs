@@ -1,1 +1,4 @@
 //! kustomize build over a Tree.
+
+pub mod facts;
+pub mod kyaml;
