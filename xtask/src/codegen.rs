@@ -10,10 +10,16 @@ struct Generator {
 }
 
 fn generators() -> Vec<Generator> {
-    vec![Generator {
-        name: "schema",
-        make: crate::codegen_schema::make,
-    }]
+    vec![
+        Generator {
+            name: "schema",
+            make: crate::codegen_schema::make,
+        },
+        Generator {
+            name: "kustomize-schema",
+            make: crate::codegen_kustomize::make,
+        },
+    ]
 }
 
 /// Runs one generator, or all.

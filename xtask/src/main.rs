@@ -1,6 +1,7 @@
 //! Repository chores: `cargo xtask tidy | conformance | codegen`.
 
 mod codegen;
+mod codegen_kustomize;
 mod codegen_schema;
 mod tidy;
 

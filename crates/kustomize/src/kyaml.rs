@@ -1,0 +1,107 @@
+//! Operations on node trees as kyaml has them: merging, formatting, comments, order.
+
+pub mod comments;
+
+pub mod merge2;
+pub mod merge3;
+pub(crate) mod walk;
+
+use fluvial_yaml::{Entry, Mode, Node, NodeData, ScalarStyle, ScalarType, Style, is_yaml_1_1_non_string, scalar_type};
+
+/// Why an operation failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// Where the node stands that does not fit.
+    pub pos: fluvial_yaml::Pos,
+    /// What does not fit.
+    pub message: String,
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The type of a scalar as kyaml's tag says it: by style, tag and text.
+pub(crate) fn tag_of(node: &Node) -> ScalarType {
+    let NodeData::Scalar { text, style } = &node.data else {
+        return ScalarType::Str;
+    };
+    match node.tag() {
+        None | Some("!") if *style == ScalarStyle::Plain => scalar_type(text, Mode::Kyaml),
+        Some("!!null") => ScalarType::Null,
+        Some("!!bool") => ScalarType::Bool,
+        Some("!!int") => ScalarType::Int,
+        Some("!!float") => ScalarType::Float,
+        Some("!!timestamp") => ScalarType::Timestamp,
+        _ => ScalarType::Str,
+    }
+}
+
+/// True for a null scalar.
+#[must_use]
+pub fn is_null(node: &Node) -> bool {
+    matches!(node.data, NodeData::Scalar { .. }) && tag_of(node) == ScalarType::Null
+}
+
+/// True for nothing and for null.
+pub(crate) fn is_missing(node: Option<&Node>) -> bool {
+    node.is_none_or(is_null)
+}
+
+pub(crate) fn is_empty_map(node: &Node) -> bool {
+    node.entries().is_some_and(<[Entry]>::is_empty)
+}
+
+/// Puts a plain string in double quotes if YAML 1.1 would read something else.
+pub(crate) fn quote_for_yaml_1_1(node: &mut Node) {
+    if tag_of(node) != ScalarType::Str {
+        return;
+    }
+    if let NodeData::Scalar { text, style } = &mut node.data
+        && *style == ScalarStyle::Plain
+        && is_yaml_1_1_non_string(text)
+    {
+        *style = ScalarStyle::DoubleQuoted;
+    }
+}
+
+/// Gives a node the style of the one that it takes the place of.
+pub(crate) fn take_style(node: &mut Node, from: &Node) {
+    let flow = match &from.data {
+        NodeData::Mapping { style, .. } | NodeData::Sequence { style, .. } => *style == Style::Flow,
+        _ => false,
+    };
+    let scalar = match &from.data {
+        NodeData::Scalar { style, .. } => *style,
+        _ => ScalarStyle::Plain,
+    };
+    // A string in quotes stays a string without them.
+    if let NodeData::Scalar { style, .. } = &node.data
+        && *style != scalar
+        && node.tag().is_none()
+        && *style != ScalarStyle::Plain
+    {
+        node.set_tag(Some("!!str".into()));
+    }
+    match &mut node.data {
+        NodeData::Scalar { style, .. } => *style = scalar,
+        NodeData::Mapping { style, .. } | NodeData::Sequence { style, .. } => {
+            *style = if flow { Style::Flow } else { Style::Block };
+        }
+        NodeData::Alias(_) => {}
+    }
+}
+
+/// The kind's name as kyaml's errors have it.
+pub(crate) fn kind_name(node: &Node) -> &'static str {
+    match node.data {
+        NodeData::Scalar { .. } => "ScalarNode",
+        NodeData::Mapping { .. } => "MappingNode",
+        NodeData::Sequence { .. } => "SequenceNode",
+        NodeData::Alias(_) => "AliasNode",
+    }
+}

@@ -1,0 +1,221 @@
+//! Merging a patch into a tree: kustomize's strategic merge.
+//!
+//! Maps merge field by field, null removes, lists with merge keys in their schema merge item by
+//! item, other lists are replaced; `$patch: delete`, `replace` and `merge` say otherwise.
+
+use std::sync::Arc;
+
+use fluvial_yaml::{Entry, Node};
+
+use super::walk::{Choice, Sources, Visitor, Walker};
+use super::{Error, is_missing, is_null};
+use crate::facts::{SchemaRef, SchemaSet};
+
+pub use super::walk::ListDirection;
+
+/// How to merge.
+#[derive(Clone, Debug, Default)]
+pub struct MergeOptions {
+    /// Where new items of a list go.
+    pub list_direction: ListDirection,
+    /// Guess the merge key of lists that no schema describes.
+    pub infer: bool,
+    /// The schemas that nested objects are looked up in; the built-in ones if there are none.
+    pub schemas: Option<Arc<SchemaSet>>,
+}
+
+/// Merges a patch over a tree. Without a schema, `apiVersion` and `kind` of the trees select one.
+/// Nothing remains if the patch deletes the tree.
+///
+/// # Errors
+/// Patch and tree have different kinds of nodes at one place, or the patch has an unknown
+/// directive.
+pub fn merge(
+    patch: &Node,
+    dest: Option<Node>,
+    schema: Option<SchemaRef>,
+    options: &MergeOptions,
+) -> Result<Option<Node>, Error> {
+    let schemas = options.schemas.clone().unwrap_or_else(SchemaSet::built_in);
+    let mut walker = Walker {
+        visitor: &Merge,
+        infer: options.infer,
+        keys: false,
+        direction: options.list_direction,
+        schemas: &schemas,
+        depth: 0,
+    };
+    let merged = walker.walk(schema, dest, [Some(patch), None])?;
+    Ok(merged)
+}
+
+/// Applies a strategic merge patch to a resource as kustomize does: kind, name and namespace of
+/// the resource stay, unless the patch may change kind or name. Nothing remains if the patch
+/// deletes the resource.
+///
+/// # Errors
+/// As [`merge`].
+pub fn apply_patch(
+    patch: &Node,
+    resource: Node,
+    allow_name_change: bool,
+    allow_kind_change: bool,
+    schemas: Option<&Arc<SchemaSet>>,
+) -> Result<Option<Node>, Error> {
+    let metadata = |field: &str| resource.get("metadata").and_then(|metadata| metadata.get(field)).cloned();
+    let (kind, name, namespace) = (resource.get("kind").cloned(), metadata("name"), metadata("namespace"));
+    let options = MergeOptions {
+        list_direction: ListDirection::Prepend,
+        infer: false,
+        schemas: schemas.cloned(),
+    };
+    let Some(mut merged) = merge(patch, Some(resource), None, &options)? else {
+        return Ok(None);
+    };
+    if merged.entries().is_none_or(<[Entry]>::is_empty) {
+        return Ok(None);
+    }
+    if !allow_kind_change {
+        restore(&mut merged, "kind", kind);
+    }
+    if let Some(metadata) = merged.get_mut("metadata") {
+        if !allow_name_change {
+            restore(metadata, "name", name);
+        }
+        restore(metadata, "namespace", namespace);
+    }
+    Ok(Some(merged))
+}
+
+fn restore(node: &mut Node, key: &str, value: Option<Node>) {
+    let Some(entries) = node.entries_mut() else {
+        return;
+    };
+    let at = entries.iter().position(|entry| entry.key.as_text() == Some(key));
+    match (at, value) {
+        (Some(at), Some(value)) => entries[at].value = value,
+        (Some(at), None) => {
+            entries.remove(at);
+        }
+        (None, Some(value)) => entries.push(Entry {
+            key: Node::plain(key),
+            value,
+        }),
+        (None, None) => {}
+    }
+}
+
+struct Merge;
+
+impl Visitor for Merge {
+    fn map(&self, nodes: &Sources<'_, '_>) -> Result<Choice, Error> {
+        let origin = nodes.origin();
+        if is_missing(nodes.dest) {
+            let Some(patch) = origin else {
+                return Ok(Choice::Clear);
+            };
+            return Ok(match directive(patch) {
+                Ok(Some((Directive::Delete, _))) => Choice::Clear,
+                Ok(Some((_, rest))) => Choice::Both(rest),
+                Ok(None) | Err(_) => Choice::Both(patch.clone()),
+            });
+        }
+        let Some(patch) = origin else {
+            return Ok(Choice::Dest);
+        };
+        if is_null(patch) {
+            return Ok(Choice::Clear);
+        }
+        Ok(match directive(patch)? {
+            Some((Directive::Delete, _)) => Choice::Clear,
+            Some((Directive::Replace, rest)) => Choice::Both(rest),
+            Some((Directive::Merge, rest)) => Choice::DestWith(rest),
+            None => Choice::Dest,
+        })
+    }
+
+    fn scalar(&self, nodes: &Sources<'_, '_>) -> Result<Choice, Error> {
+        Ok(match nodes.origin() {
+            Some(patch) if is_null(patch) => Choice::Clear,
+            Some(patch) => Choice::Source(patch.clone()),
+            None => Choice::Dest,
+        })
+    }
+
+    fn list(&self, nodes: &Sources<'_, '_>, associative: bool) -> Result<Choice, Error> {
+        let Some(patch) = nodes.origin() else {
+            return Ok(Choice::Dest);
+        };
+        if !associative {
+            return Ok(if is_null(patch) {
+                Choice::Clear
+            } else {
+                Choice::Source(patch.clone())
+            });
+        }
+        if is_missing(nodes.dest) {
+            return Ok(Choice::Both(patch.clone()));
+        }
+        if is_null(patch) {
+            return Ok(Choice::Clear);
+        }
+        Ok(match directive(patch)? {
+            Some((Directive::Delete, _)) => Choice::Clear,
+            Some((Directive::Replace, rest)) => Choice::Both(rest),
+            Some((Directive::Merge, rest)) => Choice::DestWith(rest),
+            None => Choice::Dest,
+        })
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Directive {
+    Delete,
+    Replace,
+    Merge,
+}
+
+const DIRECTIVE: &str = "$patch";
+
+/// The `$patch` directive of a map or list, and the node without it.
+fn directive(node: &Node) -> Result<Option<(Directive, Node)>, Error> {
+    if let Some(items) = node.items() {
+        let found = items.iter().enumerate().find_map(|(at, item)| {
+            let value = item.get(DIRECTIVE)?;
+            (item.entries()?.len() == 1).then_some((at, value))
+        });
+        let Some((at, value)) = found else {
+            return Ok(None);
+        };
+        let directive = parse_directive(value)?;
+        let mut rest = node.clone();
+        if let Some(items) = rest.items_mut() {
+            items.remove(at);
+        }
+        return Ok(Some((directive, rest)));
+    }
+    let Some(value) = node.get(DIRECTIVE) else {
+        return Ok(None);
+    };
+    let directive = parse_directive(value)?;
+    let mut rest = node.clone();
+    if let Some(entries) = rest.entries_mut() {
+        entries.retain(|entry| entry.key.as_text() != Some(DIRECTIVE));
+    }
+    Ok(Some((directive, rest)))
+}
+
+fn parse_directive(value: &Node) -> Result<Directive, Error> {
+    match value.as_text() {
+        Some("delete") => Ok(Directive::Delete),
+        Some("replace") => Ok(Directive::Replace),
+        Some("merge") => Ok(Directive::Merge),
+        other => Err(Error {
+            pos: value.pos,
+            message: format!(
+                "unknown patch strategy '{}': delete, replace and merge are known",
+                other.unwrap_or_default()
+            ),
+        }),
+    }
+}
