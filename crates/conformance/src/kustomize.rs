@@ -102,7 +102,10 @@ fn without_submodules(tree: &Tree) -> Tree {
         .filter_map(|(path, _)| path.parent())
         .collect();
     for (path, _) in tree.iter() {
-        if markers.iter().any(|marker| path.starts_with(marker) && path != marker) {
+        if markers
+            .iter()
+            .any(|marker| path.starts_with(marker) && path != marker)
+        {
             builder.remove(path);
         }
     }
@@ -210,7 +213,11 @@ fn build_cases(shared: &Path) -> Vec<BuildCase> {
     for group in GROUPS {
         let walk = walkdir::WalkDir::new(root.join(group)).sort_by_file_name();
         for entry in walk.into_iter().flatten() {
-            if entry.path().extension().is_none_or(|extension| extension != "txtar") {
+            if entry
+                .path()
+                .extension()
+                .is_none_or(|extension| extension != "txtar")
+            {
                 continue;
             }
             let Ok(data) = std::fs::read(entry.path()) else {
@@ -253,8 +260,7 @@ impl BuildCase {
             root_path: Some("/".to_owned()),
             ..Options::cli()
         };
-        let path = TreePath::parse(archive.value("dir").unwrap_or("."))
-            .map_err(|error| error.to_string())?;
+        let path = TreePath::parse(archive.value("dir").unwrap_or(".")).map_err(|error| error.to_string())?;
         fluvial_kustomize::build(&BuildRequest {
             tree: &self.tree,
             path: &path,

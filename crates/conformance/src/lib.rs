@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub mod kustomize;
 pub mod object;
 pub mod source;
-pub mod kustomize;
 pub mod txtar;
 pub mod yaml;
 

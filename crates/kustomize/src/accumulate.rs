@@ -145,7 +145,12 @@ impl<'s, 'a> Target<'s, 'a> {
         if not_a_file.location().is_some() {
             return Err(not_a_file.within(format!("accumulating resources from '{}'", path.text)));
         }
-        let step = || format!("accumulation err='accumulating resources from '{}': {not_a_file}'", path.text);
+        let step = || {
+            format!(
+                "accumulation err='accumulating resources from '{}': {not_a_file}'",
+                path.text
+            )
+        };
         let loader = self.loader.enter(self.session, &path.text).within(step)?;
         let target = self.child(loader, &path.text).within(step)?;
         if target.kustomization.component {
@@ -350,7 +355,10 @@ fn add_all(all: &mut Accumulator, other: Accumulator) -> Result<()> {
 /// Takes the schema that a kustomization brings, if none was chosen before.
 fn choose_schema(session: &Session<'_>, loader: &Loader, kustomization: &Kustomization) -> Result<()> {
     let path = kustomization.openapi.get("path").filter(|path| !path.is_empty());
-    let version = kustomization.openapi.get("version").filter(|version| !version.is_empty());
+    let version = kustomization
+        .openapi
+        .get("version")
+        .filter(|version| !version.is_empty());
     let text = match path {
         None => None,
         Some(path) => Some(

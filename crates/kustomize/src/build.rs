@@ -115,7 +115,10 @@ fn sort(map: &mut ResMap, target: &Target<'_, '_>, session: &Session<'_>) -> Res
 }
 
 fn add_managed_by_label(map: &mut ResMap, session: &Session<'_>) -> Result<()> {
-    let label = ("app.kubernetes.io/managed-by".to_owned(), KUSTOMIZE_VERSION.to_owned());
+    let label = (
+        "app.kubernetes.io/managed-by".to_owned(),
+        KUSTOMIZE_VERSION.to_owned(),
+    );
     EntriesTransformer {
         entries: [label].into(),
         fields: vec![FieldSpec::new(Gvk::default(), "metadata/labels", true)],
@@ -131,7 +134,11 @@ fn is_internal(key: &str) -> bool {
     key.starts_with("internal.config.kubernetes.io/")
         || matches!(
             key,
-            "config.kubernetes.io/path" | "config.kubernetes.io/index" | "config.k8s.io/id" | ORIGIN | TRANSFORMATIONS
+            "config.kubernetes.io/path"
+                | "config.kubernetes.io/index"
+                | "config.k8s.io/id"
+                | ORIGIN
+                | TRANSFORMATIONS
         )
 }
 
@@ -171,11 +178,7 @@ fn all_strings(resource: &Resource) -> bool {
         .get("metadata")
         .and_then(|metadata| metadata.get("annotations"))
         .and_then(fluvial_yaml::Node::entries)
-        .is_none_or(|entries| {
-            entries
-                .iter()
-                .all(|entry| crate::nodes::is_string(&entry.value))
-        })
+        .is_none_or(|entries| entries.iter().all(|entry| crate::nodes::is_string(&entry.value)))
 }
 
 /// Where each field of an object was set: lines of `path: file:line`.

@@ -8,7 +8,7 @@ use crate::nodes::{self, Kind};
 
 /// A path in objects of some kinds. A sequence on the way stands for each of its elements.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldSpec {
+pub(crate) struct FieldSpec {
     /// The kinds that it applies to.
     pub gvk: Gvk,
     /// Field names, split by `/`; `\/` is a slash in a name; a final `[]` says it is a sequence.
@@ -34,7 +34,7 @@ pub(crate) struct Create {
 impl FieldSpec {
     /// A field of some kinds.
     #[must_use]
-    pub fn new(gvk: Gvk, path: &str, create: bool) -> Self {
+    pub(crate) fn new(gvk: Gvk, path: &str, create: bool) -> Self {
         FieldSpec {
             gvk,
             path: path.to_owned(),
@@ -149,7 +149,10 @@ fn split(path: &str) -> Vec<Part> {
                 name: bare.to_owned(),
                 sequence: true,
             },
-            None => Part { name, sequence: false },
+            None => Part {
+                name,
+                sequence: false,
+            },
         })
         .collect()
 }
@@ -157,9 +160,10 @@ fn split(path: &str) -> Vec<Part> {
 /// Adds a field to a list unless it is there; fails if the two disagree about making it.
 pub(crate) fn merge_one(list: &mut Vec<FieldSpec>, field: FieldSpec) -> Result<()> {
     match list.iter().find(|known| known.covered_by(&field)) {
-        Some(known) if known.create != field.create => {
-            Err(Error::new(format!("conflicting fieldspecs for path '{}'", field.path)))
-        }
+        Some(known) if known.create != field.create => Err(Error::new(format!(
+            "conflicting fieldspecs for path '{}'",
+            field.path
+        ))),
         Some(_) => Ok(()),
         None => {
             list.push(field);
@@ -170,9 +174,7 @@ pub(crate) fn merge_one(list: &mut Vec<FieldSpec>, field: FieldSpec) -> Result<(
 
 /// Adds all fields of a list.
 pub(crate) fn merge_all(list: &mut Vec<FieldSpec>, others: &[FieldSpec]) -> Result<()> {
-    others
-        .iter()
-        .try_for_each(|field| merge_one(list, field.clone()))
+    others.iter().try_for_each(|field| merge_one(list, field.clone()))
 }
 
 #[cfg(test)]
@@ -227,7 +229,10 @@ mod tests {
 
     #[test]
     fn an_escaped_slash_belongs_to_the_name() {
-        let names: Vec<String> = split(r"metadata/annotations/a\/b").into_iter().map(|part| part.name).collect();
+        let names: Vec<String> = split(r"metadata/annotations/a\/b")
+            .into_iter()
+            .map(|part| part.name)
+            .collect();
         assert_eq!(names, ["metadata", "annotations", "a/b"]);
     }
 

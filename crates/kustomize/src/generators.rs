@@ -84,7 +84,14 @@ impl MapGenerator {
     /// Reads an entry of a kustomization.
     pub(crate) fn read(reader: &Reader<'_>, kind: MapKind) -> Result<Self> {
         let mut known = vec![
-            "name", "namespace", "behavior", "literals", "files", "envs", "env", "options",
+            "name",
+            "namespace",
+            "behavior",
+            "literals",
+            "files",
+            "envs",
+            "env",
+            "options",
         ];
         if kind == MapKind::Secret {
             known.push("type");
@@ -269,6 +276,7 @@ pub(crate) fn merge_metadata(new: &mut Resource, old: &Resource) -> Result<()> {
     new.prefixes.clone_from(&old.prefixes);
     new.suffixes.clone_from(&old.suffixes);
     new.variables.clone_from(&old.variables);
+    new.transformations.clone_from(&old.transformations);
     Ok(())
 }
 
@@ -281,6 +289,9 @@ fn owned(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 /// Adds the old object's values to those of a generated one, whose own win.
 pub(crate) fn merge_data(new: &mut Resource, old: &Resource) -> Result<()> {
+    if old.trace.is_some() {
+        new.trace.clone_from(&old.trace);
+    }
     for field in ["data", "binaryData"] {
         let Some(values) = old.node.get(field).and_then(Node::entries) else {
             continue;

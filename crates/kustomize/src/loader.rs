@@ -157,7 +157,10 @@ impl Loader {
             })
         })?;
         let Entry::File(file) = entry else {
-            return Err(Error::new(format!("'{}' must resolve to a file", self.name_of(&path))));
+            return Err(Error::new(format!(
+                "'{}' must resolve to a file",
+                self.name_of(&path)
+            )));
         };
         if session.options.load_restrictor == LoadRestrictor::RootOnly && !real.starts_with(&self.root) {
             return Err(Error::new(format!(

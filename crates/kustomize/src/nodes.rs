@@ -215,7 +215,9 @@ pub(crate) fn put(node: &mut Node, name: &str, value: Node) {
 /// Removes a field of a mapping.
 pub(crate) fn remove(node: &mut Node, name: &str) -> Option<Node> {
     let entries = node.entries_mut()?;
-    let index = entries.iter().position(|entry| entry.key.as_text() == Some(name))?;
+    let index = entries
+        .iter()
+        .position(|entry| entry.key.as_text() == Some(name))?;
     Some(entries.remove(index).value)
 }
 

@@ -131,7 +131,9 @@ fn validate(node: &Node) -> Result<()> {
         return Err(Error::new("missing kind in object"));
     }
     if !kind.ends_with("List") && text_at(node, &["metadata", "name"]).is_empty() {
-        return Err(Error::new(format!("missing metadata.name in object of kind {kind}")));
+        return Err(Error::new(format!(
+            "missing metadata.name in object of kind {kind}"
+        )));
     }
     Ok(())
 }

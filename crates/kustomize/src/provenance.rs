@@ -50,7 +50,14 @@ impl Trace {
                 repository: spec.clone_url(),
                 reference: spec.reference,
                 // The reference names its placeholder for the clone where a folder is missing.
-                path: join("", if spec.path.is_empty() { "notCloned" } else { &spec.path }),
+                path: join(
+                    "",
+                    if spec.path.is_empty() {
+                        "notCloned"
+                    } else {
+                        &spec.path
+                    },
+                ),
                 ..self.clone()
             },
             Err(_) => Trace {

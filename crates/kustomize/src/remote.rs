@@ -132,7 +132,10 @@ fn unescape(text: &str) -> Option<String> {
 /// A positive number of seconds, or a Go duration.
 fn seconds(text: &str) -> Option<Duration> {
     if let Ok(number) = text.parse::<i64>() {
-        return u64::try_from(number).ok().filter(|number| *number > 0).map(Duration::from_secs);
+        return u64::try_from(number)
+            .ok()
+            .filter(|number| *number > 0)
+            .map(Duration::from_secs);
     }
     let mut total = 0.0_f64;
     let mut rest = text.strip_prefix('+').unwrap_or(text);
@@ -143,7 +146,9 @@ fn seconds(text: &str) -> Option<Duration> {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let number: f64 = rest[..digits].parse().ok()?;
         rest = &rest[digits..];
-        let end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(rest.len());
         total += number
             * match &rest[..end] {
                 "h" => 3600.0,
@@ -156,7 +161,9 @@ fn seconds(text: &str) -> Option<Duration> {
             };
         rest = &rest[end..];
     }
-    (total > 0.0).then(|| Duration::try_from_secs_f64(total).ok()).flatten()
+    (total > 0.0)
+        .then(|| Duration::try_from_secs_f64(total).ok())
+        .flatten()
 }
 
 fn strip_prefix_any_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
@@ -306,7 +313,9 @@ impl RemoteResolver for NoRemote {
     }
 
     fn file(&self, url: &str) -> Result<Vec<u8>, FileError> {
-        Err(FileError::Failed(format!("remote files are not allowed here: {url}")))
+        Err(FileError::Failed(format!(
+            "remote files are not allowed here: {url}"
+        )))
     }
 }
 
@@ -383,14 +392,16 @@ mod tests {
 
     #[test]
     fn addresses_split_into_repository_folder_and_reference() {
-        let expect = |url: &str, path: &str, reference: &str| {
-            (url.to_owned(), path.to_owned(), reference.to_owned())
-        };
+        let expect =
+            |url: &str, path: &str, reference: &str| (url.to_owned(), path.to_owned(), reference.to_owned());
         assert_eq!(
             parts("https://github.com/o/r/a/b?ref=v1"),
             expect("https://github.com/o/r", "a/b", "v1")
         );
-        assert_eq!(parts("git@host.example:o/r.git//a"), expect("git@host.example:o/r.git", "a", ""));
+        assert_eq!(
+            parts("git@host.example:o/r.git//a"),
+            expect("git@host.example:o/r.git", "a", "")
+        );
         assert_eq!(parts("file:///x/y//z?version=m"), expect("file:///x/y", "z", "m"));
     }
 

@@ -78,7 +78,8 @@ impl Resource {
             file: node.pos.file,
             line: node.pos.line,
         };
-        let cluster_scoped = session.is_cluster_scoped(text_at(&node, &["apiVersion"]), text_at(&node, &["kind"]));
+        let cluster_scoped =
+            session.is_cluster_scoped(text_at(&node, &["apiVersion"]), text_at(&node, &["kind"]));
         Resource {
             node,
             origin,
@@ -101,7 +102,9 @@ impl Resource {
     /// # Errors
     /// If a mapping has a key twice.
     pub fn to_json(&self) -> Result<Value> {
-        self.node.to_json(Mode::Kyaml).map_err(|error| Error::new(error.to_string()))
+        self.node
+            .to_json(Mode::Kyaml)
+            .map_err(|error| Error::new(error.to_string()))
     }
 
     /// `apiVersion`
@@ -170,15 +173,6 @@ impl Resource {
         )
     }
 
-    /// The identity it had first.
-    pub(crate) fn first_id(&self) -> ResId {
-        let mut id = self.id();
-        if let Some(previous) = self.history.first() {
-            previous.gvk_into(&mut id);
-        }
-        id
-    }
-
     /// Every identity it had, the current one last.
     pub(crate) fn all_ids(&self) -> Vec<ResId> {
         let current = self.id();
@@ -208,16 +202,6 @@ impl Resource {
             })
     }
 
-    /// Whether this is its identity now.
-    pub(crate) fn has_id(&self, id: &ResId) -> bool {
-        let (group, version) = split_api_version(self.api_version());
-        self.name() == id.name
-            && self.kind() == id.gvk.kind
-            && group == id.gvk.group
-            && version == id.gvk.version
-            && self.effective_namespace() == id.effective_namespace()
-    }
-
     /// Remembers the current identity before it changes.
     pub(crate) fn remember_id(&mut self) {
         let (kind, name) = (self.kind().to_owned(), self.name().to_owned());
@@ -225,7 +209,11 @@ impl Resource {
             return;
         }
         let namespace = self.effective_namespace().to_owned();
-        self.history.push(PreviousId { kind, name, namespace });
+        self.history.push(PreviousId {
+            kind,
+            name,
+            namespace,
+        });
     }
 
     pub(crate) fn set_name(&mut self, name: &str) -> Result<()> {

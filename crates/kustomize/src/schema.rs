@@ -33,35 +33,76 @@ pub(crate) fn built_in_is_cluster_scoped(api_version: &str, kind: &str) -> bool 
 
 /// Kinds without namespace, with their API versions.
 const CLUSTER_SCOPED: &[(&str, &[&str])] = &[
-    ("APIService", &["apiregistration.k8s.io/v1", "apiregistration.k8s.io/v1beta1"]),
+    (
+        "APIService",
+        &["apiregistration.k8s.io/v1", "apiregistration.k8s.io/v1beta1"],
+    ),
     ("CSIDriver", &["storage.k8s.io/v1", "storage.k8s.io/v1beta1"]),
     ("CSINode", &["storage.k8s.io/v1", "storage.k8s.io/v1beta1"]),
-    ("CertificateSigningRequest", &["certificates.k8s.io/v1", "certificates.k8s.io/v1beta1"]),
-    ("ClusterRole", &["rbac.authorization.k8s.io/v1", "rbac.authorization.k8s.io/v1beta1"]),
-    ("ClusterRoleBinding", &["rbac.authorization.k8s.io/v1", "rbac.authorization.k8s.io/v1beta1"]),
+    (
+        "CertificateSigningRequest",
+        &["certificates.k8s.io/v1", "certificates.k8s.io/v1beta1"],
+    ),
+    (
+        "ClusterRole",
+        &[
+            "rbac.authorization.k8s.io/v1",
+            "rbac.authorization.k8s.io/v1beta1",
+        ],
+    ),
+    (
+        "ClusterRoleBinding",
+        &[
+            "rbac.authorization.k8s.io/v1",
+            "rbac.authorization.k8s.io/v1beta1",
+        ],
+    ),
     ("ComponentStatus", &["v1"]),
-    ("CustomResourceDefinition", &["apiextensions.k8s.io/v1", "apiextensions.k8s.io/v1beta1"]),
+    (
+        "CustomResourceDefinition",
+        &["apiextensions.k8s.io/v1", "apiextensions.k8s.io/v1beta1"],
+    ),
     ("FlowSchema", &["flowcontrol.apiserver.k8s.io/v1beta1"]),
-    ("IngressClass", &["networking.k8s.io/v1", "networking.k8s.io/v1beta1"]),
-    ("MutatingWebhookConfiguration", &["admissionregistration.k8s.io/v1", "admissionregistration.k8s.io/v1beta1"]),
+    (
+        "IngressClass",
+        &["networking.k8s.io/v1", "networking.k8s.io/v1beta1"],
+    ),
+    (
+        "MutatingWebhookConfiguration",
+        &[
+            "admissionregistration.k8s.io/v1",
+            "admissionregistration.k8s.io/v1beta1",
+        ],
+    ),
     ("Namespace", &["v1"]),
     ("Node", &["v1"]),
     ("PersistentVolume", &["v1"]),
     ("PodSecurityPolicy", &["policy/v1beta1"]),
-    ("PriorityClass", &["scheduling.k8s.io/v1", "scheduling.k8s.io/v1beta1"]),
-    ("PriorityLevelConfiguration", &["flowcontrol.apiserver.k8s.io/v1beta1"]),
+    (
+        "PriorityClass",
+        &["scheduling.k8s.io/v1", "scheduling.k8s.io/v1beta1"],
+    ),
+    (
+        "PriorityLevelConfiguration",
+        &["flowcontrol.apiserver.k8s.io/v1beta1"],
+    ),
     ("RuntimeClass", &["node.k8s.io/v1", "node.k8s.io/v1beta1"]),
     ("StorageClass", &["storage.k8s.io/v1", "storage.k8s.io/v1beta1"]),
-    ("ValidatingWebhookConfiguration", &["admissionregistration.k8s.io/v1", "admissionregistration.k8s.io/v1beta1"]),
-    ("VolumeAttachment", &["storage.k8s.io/v1", "storage.k8s.io/v1beta1"]),
+    (
+        "ValidatingWebhookConfiguration",
+        &[
+            "admissionregistration.k8s.io/v1",
+            "admissionregistration.k8s.io/v1beta1",
+        ],
+    ),
+    (
+        "VolumeAttachment",
+        &["storage.k8s.io/v1", "storage.k8s.io/v1beta1"],
+    ),
 ];
 
 /// Merges a patch into an object; nothing is left if the patch deletes it.
-pub(crate) fn strategic_merge(
-    _session: &Session<'_>,
-    patch: &Node,
-    object: Node,
-) -> Result<Option<Node>> {
+pub(crate) fn strategic_merge(_session: &Session<'_>, patch: &Node, object: Node) -> Result<Option<Node>> {
     let mut object = object;
     merge_mapping(&mut object, patch);
     Ok(Some(object))

@@ -172,10 +172,7 @@ impl<'a> Session<'a> {
     }
 
     /// Gives the schema of a kind to a function.
-    pub(crate) fn with_schema<T>(
-        &self,
-        use_it: impl FnOnce(Option<&Schema>) -> T,
-    ) -> T {
+    pub(crate) fn with_schema<T>(&self, use_it: impl FnOnce(Option<&Schema>) -> T) -> T {
         use_it(self.schema.borrow().as_ref())
     }
 

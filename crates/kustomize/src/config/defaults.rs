@@ -67,7 +67,11 @@ fn fields(create: bool, rows: &[(Row, &str)]) -> Vec<FieldSpec> {
 fn in_pods(workloads: &[(Row, &str)], paths: &[&str]) -> Vec<FieldSpec> {
     workloads
         .iter()
-        .flat_map(|(row, spec)| paths.iter().map(move |path| field(*row, &format!("{spec}/{path}"), false)))
+        .flat_map(|(row, spec)| {
+            paths
+                .iter()
+                .map(move |path| field(*row, &format!("{spec}/{path}"), false))
+        })
         .collect()
 }
 
@@ -187,7 +191,10 @@ fn selectors() -> Vec<FieldSpec> {
         false,
         &[
             (("batch", "", "Job"), MATCH),
-            (("batch", "", "CronJob"), "spec/jobTemplate/spec/selector/matchLabels"),
+            (
+                ("batch", "", "CronJob"),
+                "spec/jobTemplate/spec/selector/matchLabels",
+            ),
             (("policy", "", "PodDisruptionBudget"), MATCH),
             (
                 ("networking.k8s.io", "", "NetworkPolicy"),
@@ -320,7 +327,11 @@ fn secret_referrers() -> Vec<FieldSpec> {
         "spec/template/spec/containers/env/valueFrom/secretKeyRef/name",
         false,
     ));
-    list.push(field(("", "", "PersistentVolume"), "spec/azureFile/secretName", false));
+    list.push(field(
+        ("", "", "PersistentVolume"),
+        "spec/azureFile/secretName",
+        false,
+    ));
     list
 }
 
@@ -355,7 +366,10 @@ fn access_references() -> Vec<NameReference> {
         reference((RBAC, "", "Role"), fields(false, &[(binding, "roleRef/name")])),
         reference(
             (RBAC, "", "ClusterRole"),
-            fields(false, &[(binding, "roleRef/name"), (cluster_binding, "roleRef/name")]),
+            fields(
+                false,
+                &[(binding, "roleRef/name"), (cluster_binding, "roleRef/name")],
+            ),
         ),
         reference(("", "v1", "ServiceAccount"), accounts),
     ]
@@ -407,20 +421,34 @@ fn variables() -> Vec<FieldSpec> {
         "initContainers/volumeMounts/mountPath",
     ];
     const NFS: &str = "volumes/nfs/server";
-    let workloads = [CRON_JOB, DAEMON_SET, DEPLOYMENT, JOB, POD, REPLICA_SET, STATEFUL_SET];
+    let workloads = [
+        CRON_JOB,
+        DAEMON_SET,
+        DEPLOYMENT,
+        JOB,
+        POD,
+        REPLICA_SET,
+        STATEFUL_SET,
+    ];
     let mut list = in_pods(&workloads, &IN_CONTAINERS);
     list.extend(in_pods(&[DAEMON_SET, DEPLOYMENT, JOB, POD, REPLICA_SET], &[NFS]));
     list.extend(fields(
         false,
         &[
-            (("", "", "CronJob"), "spec/jobTemplate/spec/template/volumes/nfs/server"),
+            (
+                ("", "", "CronJob"),
+                "spec/jobTemplate/spec/template/volumes/nfs/server",
+            ),
             (("", "", "Deployment"), "spec/template/metadata/annotations"),
             (("", "", "Ingress"), "spec/rules/host"),
             (("", "", "Ingress"), "spec/tls/hosts"),
             (("", "", "Ingress"), "spec/tls/secretName"),
             (("", "", "Service"), "spec/ports/port"),
             (("", "", "Service"), "spec/ports/targetPort"),
-            (("", "", "StatefulSet"), "spec/volumeClaimTemplates/spec/nfs/server"),
+            (
+                ("", "", "StatefulSet"),
+                "spec/volumeClaimTemplates/spec/nfs/server",
+            ),
             (("", "", "PersistentVolume"), "spec/nfs/server"),
             (ANY, "metadata/labels"),
             (ANY, "metadata/annotations"),

@@ -163,13 +163,18 @@ impl HelmChart {
         globals: Option<&HelmGlobals>,
     ) -> Result<Vec<Resource>> {
         if !session.options.helm {
-            return Err(Error::new("helmCharts are not enabled; use --enable-helm to allow them"));
+            return Err(Error::new(
+                "helmCharts are not enabled; use --enable-helm to allow them",
+            ));
         }
         let mut request = self.request.clone();
-        let home = [&self.chart_home, globals.map_or(&self.chart_home, |one| &one.chart_home)]
-            .into_iter()
-            .find(|home| !home.is_empty())
-            .map_or("charts", String::as_str);
+        let home = [
+            &self.chart_home,
+            globals.map_or(&self.chart_home, |one| &one.chart_home),
+        ]
+        .into_iter()
+        .find(|home| !home.is_empty())
+        .map_or("charts", String::as_str);
         let folder = if request.version.is_empty() || request.repository.is_empty() {
             format!("{home}/{}", request.name)
         } else {
@@ -179,16 +184,23 @@ impl HelmChart {
             .folder(session, &folder)
             .or_else(|| loader.folder(session, &format!("{home}/{}", request.name)));
         if request.local.is_none() && request.repository.is_empty() {
-            return Err(Error::new(format!("no repo specified for pull, no chart found at '{folder}'")));
+            return Err(Error::new(format!(
+                "no repo specified for pull, no chart found at '{folder}'"
+            )));
         }
         if request.kube_version.is_empty() {
-            request.kube_version.clone_from(&session.options.helm_kube_version);
+            request
+                .kube_version
+                .clone_from(&session.options.helm_kube_version);
         }
         request
             .api_versions
             .extend(session.options.helm_api_versions.iter().cloned());
         request.values = self.values(session, loader, &request)?;
-        let text = session.charts.render(loader.tree(), &request).map_err(Error::new)?;
+        let text = session
+            .charts
+            .render(loader.tree(), &request)
+            .map_err(Error::new)?;
         let file = session.add_file(&format!("chart {}", request.name));
         crate::parse::resources(session, &text, file)
     }

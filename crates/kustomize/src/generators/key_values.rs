@@ -55,10 +55,16 @@ impl Sources {
                 let loaded = loader.load(session, &path).map_err(Error::from)?;
                 Ok((key, loaded.file.data().to_vec()))
             };
-            pairs.push(read().within(|| step("file", source)).map_err(|error| session.at(error, source.pos))?);
+            pairs.push(
+                read()
+                    .within(|| step("file", source))
+                    .map_err(|error| session.at(error, source.pos))?,
+            );
         }
         if pairs.iter().map(|(_, value)| value.len()).sum::<usize>() > MAX_BYTES {
-            return Err(Error::new(format!("the {what} holds more than {MAX_BYTES} bytes")));
+            return Err(Error::new(format!(
+                "the {what} holds more than {MAX_BYTES} bytes"
+            )));
         }
         let mut map = KeyValues::new();
         for (key, value) in pairs {
@@ -135,10 +141,7 @@ mod tests {
         let pairs = env_file(b"\xEF\xBB\xBF# x\n\n A=1=2 \r\nB\n").unwrap();
         assert_eq!(
             pairs,
-            [
-                ("A".to_owned(), b"1=2 ".to_vec()),
-                ("B".to_owned(), Vec::new())
-            ]
+            [("A".to_owned(), b"1=2 ".to_vec()), ("B".to_owned(), Vec::new())]
         );
         assert!(env_file(b"a=\xFF").is_err());
     }

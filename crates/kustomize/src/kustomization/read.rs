@@ -11,7 +11,7 @@ use crate::nodes::is_null;
 
 /// A text and where it stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Text {
+pub(crate) struct Text {
     /// The text.
     pub text: String,
     /// Where it starts.
@@ -123,7 +123,8 @@ impl<'a> Reader<'a> {
             Ok(Value::Object(_)) => "a mapping",
             _ => "null",
         };
-        Error::new(format!("field {name}: {wanted} is needed, but this is {found}")).at(self.file, node.pos.line)
+        Error::new(format!("field {name}: {wanted} is needed, but this is {found}"))
+            .at(self.file, node.pos.line)
     }
 
     fn text(&self, name: &str, node: &Node) -> Result<String> {
@@ -172,19 +173,18 @@ impl<'a> Reader<'a> {
 
     /// A whole number; 0 if missing.
     pub(crate) fn integer(&self, name: &str) -> Result<i64> {
-        self.get(name).map_or(Ok(0), |node| match node.to_json(self.mode) {
-            Ok(Value::Number(number)) => number
-                .as_i64()
-                .ok_or_else(|| self.wrong(name, node, "a whole number")),
-            _ => Err(self.wrong(name, node, "a whole number")),
-        })
+        self.get(name)
+            .map_or(Ok(0), |node| match node.to_json(self.mode) {
+                Ok(Value::Number(number)) => number
+                    .as_i64()
+                    .ok_or_else(|| self.wrong(name, node, "a whole number")),
+                _ => Err(self.wrong(name, node, "a whole number")),
+            })
     }
 
     /// A mapping's reader, if there.
     pub(crate) fn object(&self, name: &str) -> Result<Option<Reader<'a>>> {
-        self.get(name)
-            .map(|node| self.part(node))
-            .transpose()
+        self.get(name).map(|node| self.part(node)).transpose()
     }
 
     /// The items of a sequence.
@@ -222,7 +222,10 @@ impl<'a> Reader<'a> {
 
     /// A sequence of strings.
     pub(crate) fn strings(&self, name: &str) -> Result<Vec<String>> {
-        self.items(name)?.iter().map(|item| self.text(name, item)).collect()
+        self.items(name)?
+            .iter()
+            .map(|item| self.text(name, item))
+            .collect()
     }
 
     /// A mapping of strings to strings, sorted.
@@ -230,7 +233,9 @@ impl<'a> Reader<'a> {
         let Some(node) = self.get(name) else {
             return Ok(BTreeMap::new());
         };
-        let entries = node.entries().ok_or_else(|| self.wrong(name, node, "a mapping"))?;
+        let entries = node
+            .entries()
+            .ok_or_else(|| self.wrong(name, node, "a mapping"))?;
         let mut map = BTreeMap::new();
         for entry in entries {
             let key = match entry.key.to_json(self.mode) {

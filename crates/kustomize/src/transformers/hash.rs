@@ -69,7 +69,8 @@ pub fn suffix(object: &Node) -> Result<String> {
 }
 
 fn json(node: &Node) -> Result<Value> {
-    node.to_json(Mode::Kyaml).map_err(|error| Error::new(error.to_string()))
+    node.to_json(Mode::Kyaml)
+        .map_err(|error| Error::new(error.to_string()))
 }
 
 /// Other kinds are hashed by the record that go-yaml keeps of a node, in the order of its fields.
@@ -137,7 +138,10 @@ fn base(object: &Node, kind: &str) -> Result<Map<String, Value>> {
     map.insert("kind".to_owned(), kind.into());
     // The name does not count: equal contents get equal suffixes.
     map.insert("name".to_owned(), "".into());
-    map.insert("data".to_owned(), field(object, "data")?.unwrap_or_else(|| "".into()));
+    map.insert(
+        "data".to_owned(),
+        field(object, "data")?.unwrap_or_else(|| "".into()),
+    );
     Ok(map)
 }
 

@@ -135,7 +135,11 @@ impl ImageTransformer {
     fn update(&self, node: &mut Node) -> Result<()> {
         nodes::expect_kind(node, Kind::Scalar)?;
         let image = node.as_text().unwrap_or_default();
-        if !self.matcher.as_ref().is_some_and(|matcher| matcher.is_match(image)) {
+        if !self
+            .matcher
+            .as_ref()
+            .is_some_and(|matcher| matcher.is_match(image))
+        {
             return Ok(());
         }
         let image = self.image.rewrite(image);
@@ -204,7 +208,10 @@ mod tests {
     #[test]
     fn a_port_is_no_tag() {
         let parts = ImageParts::split("reg:5000/a/b:1@sha256:c");
-        assert_eq!((parts.name, parts.tag, parts.digest), ("reg:5000/a/b", "1", "sha256:c"));
+        assert_eq!(
+            (parts.name, parts.tag, parts.digest),
+            ("reg:5000/a/b", "1", "sha256:c")
+        );
         assert_eq!(ImageParts::split("reg:5000/a").tag, "");
     }
 

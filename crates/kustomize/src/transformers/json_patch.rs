@@ -93,7 +93,9 @@ fn apply_one(document: &mut Node, operation: &Operation) -> Result<()> {
         }
         OperationKind::Copy(from) => {
             // A missing field is copied as null.
-            let value = find(document, from).cloned().unwrap_or_else(|_| Node::plain("null"));
+            let value = find(document, from)
+                .cloned()
+                .unwrap_or_else(|_| Node::plain("null"));
             parent(document, from)?;
             add(document, path, value)
         }
@@ -177,7 +179,10 @@ fn add(document: &mut Node, path: &[String], value: Node) -> Result<()> {
             // Counting from the end, the new item itself counts.
             let at = index(last, items.len() + 1)?;
             if at > items.len() {
-                return Err(Error::new(format!("invalid index {last}: the sequence has {} items", items.len())));
+                return Err(Error::new(format!(
+                    "invalid index {last}: the sequence has {} items",
+                    items.len()
+                )));
             }
             items.insert(at, value);
             Ok(())
@@ -231,7 +236,10 @@ fn remove(document: &mut Node, path: &[String]) -> Result<Node> {
 }
 
 fn test(document: &Node, path: &[String], value: &Node) -> Result<()> {
-    let json = |node: &Node| node.to_json(Mode::Kyaml).map_err(|error| Error::new(error.to_string()));
+    let json = |node: &Node| {
+        node.to_json(Mode::Kyaml)
+            .map_err(|error| Error::new(error.to_string()))
+    };
     let want = json(value)?;
     let found = match find(document, path) {
         Ok(node) => json(node)?,

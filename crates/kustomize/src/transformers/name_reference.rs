@@ -157,7 +157,12 @@ fn fields_by_kind(references: &[NameReference]) -> FxHashMap<&str, Fields<'_>> {
     for kind in kinds.into_iter().chain([""]) {
         let list = references
             .iter()
-            .flat_map(|reference| reference.referrers.iter().map(move |field| (&reference.target, field)))
+            .flat_map(|reference| {
+                reference
+                    .referrers
+                    .iter()
+                    .map(move |field| (&reference.target, field))
+            })
             .filter(|(_, field)| field.gvk.kind.is_empty() || field.gvk.kind == kind)
             .collect();
         by_kind.insert(kind, list);
@@ -222,8 +227,7 @@ impl Pass<'_> {
             .within(|| {
                 format!(
                     "updating name reference in '{}' field of '{}'",
-                    field.path,
-                    self.referrer.id
+                    field.path, self.referrer.id
                 )
             })
     }
@@ -354,7 +358,10 @@ impl Pass<'_> {
                     .iter()
                     .map(|one| self.resources[one.resource].id().to_string())
                     .collect();
-                Err(Error::new(format!("found multiple possible referrals: {}", ids.join(", "))))
+                Err(Error::new(format!(
+                    "found multiple possible referrals: {}",
+                    ids.join(", ")
+                )))
             }
         }
     }

@@ -129,8 +129,8 @@ impl NamespaceTransformer {
         let Some(subjects) = object.get_mut("subjects").filter(|node| !is_null(node)) else {
             return Ok(());
         };
-        for subject in
-            nodes::elements_mut(subjects).within(|| "setting namespace on (cluster)role binding subjects".to_owned())?
+        for subject in nodes::elements_mut(subjects)
+            .within(|| "setting namespace on (cluster)role binding subjects".to_owned())?
         {
             nodes::expect_kind(subject, Kind::Mapping)?;
             if subject.get(field).map_or("", nodes::text_of) == wanted {

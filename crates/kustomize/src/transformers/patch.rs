@@ -40,7 +40,10 @@ impl Patch {
         Ok(Patch {
             path: reader.string("path")?.trim().to_owned(),
             patch: reader.located(text)?,
-            target: reader.object("target")?.map(|target| selector(&target)).transpose()?,
+            target: reader
+                .object("target")?
+                .map(|target| selector(&target))
+                .transpose()?,
             options: reader.boolean_map("options")?,
             pos: reader.pos(),
         })
@@ -191,10 +194,14 @@ impl PatchTransformer {
     pub(crate) fn json(session: &Session<'_>, loader: &Loader, patch: &Patch) -> Result<Self> {
         let load = || {
             let Some(target) = &patch.target else {
-                return Err(Error::new("must specify the target field of a patchesJson6902 entry"));
+                return Err(Error::new(
+                    "must specify the target field of a patchesJson6902 entry",
+                ));
             };
             if target.name.is_empty() {
-                return Err(Error::new("must specify the target name of a patchesJson6902 entry"));
+                return Err(Error::new(
+                    "must specify the target name of a patchesJson6902 entry",
+                ));
             }
             let source = patch.load(session, loader)?;
             Ok(PatchTransformer {
@@ -232,14 +239,16 @@ impl PatchTransformer {
 
 impl Transformer for PatchTransformer {
     fn transform(&self, map: &mut ResMap, session: &Session<'_>) -> Result<()> {
-        self.apply(map, session).map_err(|error| session.at(error, self.pos))
+        self.apply(map, session)
+            .map_err(|error| session.at(error, self.pos))
     }
 }
 
 fn apply_json(resource: &mut Resource, operations: &[Operation], session: &Session<'_>) -> Result<()> {
     resource.remember_id();
     // Bookkeeping annotations make this mapping exist in the reference whenever a JSON patch runs.
-    let metadata = crate::nodes::field_or_create(&mut resource.node, "metadata", crate::nodes::Kind::Mapping)?;
+    let metadata =
+        crate::nodes::field_or_create(&mut resource.node, "metadata", crate::nodes::Kind::Mapping)?;
     let annotations = crate::nodes::field_or_create(metadata, "annotations", crate::nodes::Kind::Mapping)?;
     if crate::nodes::is_null(annotations) {
         crate::nodes::revive(annotations, crate::nodes::Kind::Mapping, None);
@@ -254,7 +263,10 @@ fn merge_by_id(map: &mut ResMap, session: &Session<'_>, patches: &[Resource]) ->
     for patch in patches {
         let index = map.unique_by_any_id(&patch.id()).map_err(|error| {
             session.about(
-                error.within(format!("no resource matches strategic merge patch \"{}\"", patch.id())),
+                error.within(format!(
+                    "no resource matches strategic merge patch \"{}\"",
+                    patch.id()
+                )),
                 &patch.node,
             )
         })?;
@@ -264,7 +276,12 @@ fn merge_by_id(map: &mut ResMap, session: &Session<'_>, patches: &[Resource]) ->
 }
 
 /// Merges a patch into all objects that a selector finds.
-fn merge_selected(map: &mut ResMap, session: &Session<'_>, patch: &Resource, target: &Selector) -> Result<()> {
+fn merge_selected(
+    map: &mut ResMap,
+    session: &Session<'_>,
+    patch: &Resource,
+    target: &Selector,
+) -> Result<()> {
     let matcher = Matcher::new(target)?;
     for resource in map.resources_mut() {
         if !matcher.selects(resource) {
@@ -273,7 +290,11 @@ fn merge_selected(map: &mut ResMap, session: &Session<'_>, patch: &Resource, tar
         // The patch counts as one of the object's own group and version.
         let mut patch = patch.clone();
         let api_version = resource.api_version().to_owned();
-        crate::nodes::set_field(&mut patch.node, "apiVersion", &crate::nodes::untagged(&api_version))?;
+        crate::nodes::set_field(
+            &mut patch.node,
+            "apiVersion",
+            &crate::nodes::untagged(&api_version),
+        )?;
         merge(resource, &patch, session)?;
     }
     map.drop_empty();
@@ -340,7 +361,10 @@ impl StrategicTransformer {
         }
         if patches.is_empty() {
             let names: Vec<&str> = paths.iter().map(|path| path.text.as_str()).collect();
-            return Err(Error::new(format!("patch appears to be empty; files={}", names.join(", "))));
+            return Err(Error::new(format!(
+                "patch appears to be empty; files={}",
+                names.join(", ")
+            )));
         }
         Ok(StrategicTransformer { patches })
     }

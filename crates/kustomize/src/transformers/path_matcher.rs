@@ -83,7 +83,11 @@ fn step(part: &str) -> Result<Step<'_>> {
         })?;
         return Ok(Step::Match(field, value));
     }
-    Ok(if part == "*" { Step::Every } else { Step::Field(part) })
+    Ok(if part == "*" {
+        Step::Every
+    } else {
+        Step::Field(part)
+    })
 }
 
 /// What is made for a part, given the one after it.
@@ -100,11 +104,22 @@ pub(crate) type Visit<'v> = dyn FnMut(&mut Node, bool) -> Result<()> + 'v;
 
 /// Visits every node that a path leads to, making what is missing if a kind is given; says how
 /// many there were.
-pub(crate) fn visit(node: &mut Node, path: &[String], create: Option<Kind>, set: &mut Visit<'_>) -> Result<usize> {
+pub(crate) fn visit(
+    node: &mut Node,
+    path: &[String],
+    create: Option<Kind>,
+    set: &mut Visit<'_>,
+) -> Result<usize> {
     walk(node, path, create, false, set)
 }
 
-fn walk(node: &mut Node, path: &[String], create: Option<Kind>, made: bool, set: &mut Visit<'_>) -> Result<usize> {
+fn walk(
+    node: &mut Node,
+    path: &[String],
+    create: Option<Kind>,
+    made: bool,
+    set: &mut Visit<'_>,
+) -> Result<usize> {
     let Some((part, rest)) = path.split_first() else {
         set(node, made)?;
         return Ok(1);
@@ -121,9 +136,9 @@ fn walk(node: &mut Node, path: &[String], create: Option<Kind>, made: bool, set:
                 fresh = true;
             }
             let count = items.len();
-            let item = items.get_mut(at).ok_or_else(|| {
-                Error::new(format!("index {at} specified but only {count} elements found"))
-            })?;
+            let item = items
+                .get_mut(at)
+                .ok_or_else(|| Error::new(format!("index {at} specified but only {count} elements found")))?;
             walk(item, rest, create, fresh, set)
         }
         Step::Every => {
@@ -223,7 +238,10 @@ fn among(
             continue;
         }
         nodes::expect_kind(item, Kind::Mapping)?;
-        if item.get(field).is_some_and(|value| pattern.is_match(&written(value))) {
+        if item
+            .get(field)
+            .is_some_and(|value| pattern.is_match(&written(value)))
+        {
             found += walk(item, rest, create, false, set)?;
         }
     }
@@ -233,7 +251,11 @@ fn among(
 /// The one node that a path leads to, without wildcards.
 pub(crate) fn lookup<'a>(node: &'a Node, path: &[String]) -> Result<Option<&'a Node>> {
     let mut here = node;
-    for part in path.iter().map(|part| part.trim()).filter(|part| !part.is_empty()) {
+    for part in path
+        .iter()
+        .map(|part| part.trim())
+        .filter(|part| !part.is_empty())
+    {
         let next = if let Ok(index) = part.parse::<i64>() {
             let index = usize::try_from(index)
                 .map_err(|_| Error::new(format!("array index {index} cannot be negative")))?;
@@ -277,7 +299,10 @@ mod tests {
 
     #[test]
     fn brackets_keep_their_delimiters() {
-        assert_eq!(split_path_with_brackets("a.[b=c.d].e", "."), ["a", "[b=c.d]", "e"]);
+        assert_eq!(
+            split_path_with_brackets("a.[b=c.d].e", "."),
+            ["a", "[b=c.d]", "e"]
+        );
         assert_eq!(split_path_with_brackets("a.[b.c].e", "."), ["a", "b.c", "e"]);
         assert_eq!(split_path(r"a\.b.c", "."), ["a.b", "c"]);
     }

@@ -82,7 +82,8 @@ impl Replacement {
         let Some(node) = documents.first() else {
             return Ok(Vec::new());
         };
-        let read = |node: &Node| Reader::new(node, &loaded.name, Mode::Json).and_then(|reader| Self::read(&reader));
+        let read =
+            |node: &Node| Reader::new(node, &loaded.name, Mode::Json).and_then(|reader| Self::read(&reader));
         match node.items() {
             Some(items) => items.iter().map(read).collect(),
             None => Ok(vec![read(node)?]),
@@ -128,9 +129,15 @@ pub(crate) struct ReplacementTransformer {
 impl Transformer for ReplacementTransformer {
     fn transform(&self, map: &mut ResMap, session: &Session<'_>) -> Result<()> {
         for replacement in &self.replacements {
-            let targets = match (&replacement.source, &replacement.source_value, &replacement.targets) {
+            let targets = match (
+                &replacement.source,
+                &replacement.source_value,
+                &replacement.targets,
+            ) {
                 (None, None, _) | (_, _, None) => {
-                    return Err(Error::new("replacements must specify a source and at least one target"));
+                    return Err(Error::new(
+                        "replacements must specify a source and at least one target",
+                    ));
                 }
                 (.., Some(targets)) => targets,
             };
@@ -290,7 +297,11 @@ fn write(resource: &mut Resource, value: &Node, target: &Target) -> Result<()> {
             continue;
         }
         let problem = || {
-            let verb = if create.is_some() { "find or create" } else { "find" };
+            let verb = if create.is_some() {
+                "find or create"
+            } else {
+                "find"
+            };
             format!("unable to {verb} field \"{path}\" in replacement target")
         };
         let found = visit(&mut resource.node, &parts, create, &mut |node, made| {
@@ -396,9 +407,11 @@ fn parse_text(text: &str) -> Result<Option<Node>> {
 /// The document in the format that its text had.
 fn write_text(document: &Node, original: &str) -> Result<String> {
     if !original.trim_start().starts_with(['{', '[']) {
-        return Ok(fluvial_yaml::emit(document, &fluvial_yaml::EmitOptions::default())
-            .trim()
-            .to_owned());
+        return Ok(
+            fluvial_yaml::emit(document, &fluvial_yaml::EmitOptions::default())
+                .trim()
+                .to_owned(),
+        );
     }
     let value = document
         .to_json(Mode::Kyaml)

@@ -122,7 +122,10 @@ impl Pattern {
         if text.is_empty() {
             return Ok(Pattern::Any);
         }
-        if text.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '/')) {
+        if text
+            .chars()
+            .all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '/'))
+        {
             return Ok(Pattern::Word(text.to_owned()));
         }
         compile(&format!("^(?:{text})$")).map(Pattern::Regex)
@@ -189,20 +192,27 @@ impl Requirements {
     /// Whether labels fulfil all requirements.
     #[must_use]
     pub fn match_all(&self, labels: &[(&str, &str)]) -> bool {
-        let get = |key: &str| labels.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
+        let get = |key: &str| {
+            labels
+                .iter()
+                .find(|(name, _)| *name == key)
+                .map(|(_, value)| *value)
+        };
         self.0.iter().all(|requirement| match requirement {
             Requirement::Exists(key) => get(key).is_some(),
             Requirement::Missing(key) => get(key).is_none(),
-            Requirement::In(key, values) => get(key).is_some_and(|value| values.iter().any(|one| one == value)),
+            Requirement::In(key, values) => {
+                get(key).is_some_and(|value| values.iter().any(|one| one == value))
+            }
             Requirement::NotIn(key, values) => {
                 get(key).is_none_or(|value| values.iter().all(|one| one != value))
             }
-            Requirement::Greater(key, bound) => {
-                get(key).and_then(|value| value.parse::<i64>().ok()).is_some_and(|value| value > *bound)
-            }
-            Requirement::Less(key, bound) => {
-                get(key).and_then(|value| value.parse::<i64>().ok()).is_some_and(|value| value < *bound)
-            }
+            Requirement::Greater(key, bound) => get(key)
+                .and_then(|value| value.parse::<i64>().ok())
+                .is_some_and(|value| value > *bound),
+            Requirement::Less(key, bound) => get(key)
+                .and_then(|value| value.parse::<i64>().ok())
+                .is_some_and(|value| value < *bound),
         })
     }
 }
@@ -212,7 +222,9 @@ fn is_name(text: &str) -> bool {
     text.len() <= 63
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.ends_with(|c: char| c.is_ascii_alphanumeric())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
 /// Lower-case names separated by dots.
@@ -270,7 +282,11 @@ impl<'a> Tokens<'a> {
             Some((prefix, name)) if is_domain(prefix) => name,
             Some(_) => return Err(self.malformed()),
         };
-        if is_name(name) { Ok(word) } else { Err(self.malformed()) }
+        if is_name(name) {
+            Ok(word)
+        } else {
+            Err(self.malformed())
+        }
     }
 
     fn word(&mut self) -> Result<&'a str> {
@@ -315,7 +331,11 @@ impl<'a> Tokens<'a> {
 
     fn label_value(&mut self) -> Result<String> {
         let word = self.word()?;
-        if is_name(word) { Ok(word.to_owned()) } else { Err(self.malformed()) }
+        if is_name(word) {
+            Ok(word.to_owned())
+        } else {
+            Err(self.malformed())
+        }
     }
 
     fn number(&mut self) -> Result<i64> {
@@ -353,7 +373,16 @@ mod tests {
                 .unwrap()
                 .match_all(&[("a", "b"), ("n", "5")])
         };
-        for good in ["a=b", "a==b,n", "c!=d", "a in (x, b)", "a notin (c)", "!z", "n>4", ""] {
+        for good in [
+            "a=b",
+            "a==b,n",
+            "c!=d",
+            "a in (x, b)",
+            "a notin (c)",
+            "!z",
+            "n>4",
+            "",
+        ] {
             assert!(matches(good), "{good}");
         }
         for bad in ["a=c", "z", "!a", "a notin (b)", "n<5"] {

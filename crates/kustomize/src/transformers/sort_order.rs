@@ -121,11 +121,7 @@ fn id_key(resource: &Resource) -> (String, String) {
     } else {
         gvk_text(&gvk)
     };
-    let name = format!(
-        "{}_{}",
-        or(resource.namespace(), "~X"),
-        or(resource.name(), "~N")
-    );
+    let name = format!("{}_{}", or(resource.namespace(), "~X"), or(resource.name(), "~N"));
     (kind, name)
 }
 
@@ -143,7 +139,9 @@ impl Transformer for SortOrderTransformer {
         for list in [first, last] {
             let mut seen = std::collections::BTreeSet::new();
             if let Some(twice) = list.iter().find(|kind| !seen.insert(*kind)) {
-                return Err(Error::new(format!("kind '{twice}' is listed twice in legacySortOptions")));
+                return Err(Error::new(format!(
+                    "kind '{twice}' is listed twice in legacySortOptions"
+                )));
             }
         }
         map.resources_mut()

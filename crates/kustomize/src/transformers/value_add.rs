@@ -36,8 +36,7 @@ impl ValueAddTransformer {
                         .object("selector")?
                         .map(|selector| Selector::read_loosely(&selector))
                         .transpose()?,
-                    field: (!path.is_empty())
-                        .then(|| FieldSpec::new(crate::id::Gvk::default(), &path, true)),
+                    field: (!path.is_empty()).then(|| FieldSpec::new(crate::id::Gvk::default(), &path, true)),
                     position: target.integer("filePathPosition")?,
                 })
             })?,

@@ -94,16 +94,15 @@ pub(crate) fn bind(map: &mut ResMap, variables: &[Variable], session: &Session<'
             cluster_scoped: session.is_cluster_scoped(&variable.gvk.api_version(), &variable.gvk.kind),
         };
         let exact = !id.namespace.is_empty() || id.cluster_scoped;
-        let mut matching = map
-            .resources_mut()
-            .iter_mut()
-            .filter(|resource| {
-                resource
-                    .all_ids()
-                    .iter()
-                    .any(|known| known.gvk == id.gvk && known.name == id.name && (!exact || known.same(&id)))
-            })
-            .collect::<Vec<_>>();
+        let mut matching =
+            map.resources_mut()
+                .iter_mut()
+                .filter(|resource| {
+                    resource.all_ids().iter().any(|known| {
+                        known.gvk == id.gvk && known.name == id.name && (!exact || known.same(&id))
+                    })
+                })
+                .collect::<Vec<_>>();
         match matching.as_mut_slice() {
             [] => {}
             [resource] => resource.variables.push(variable.name.clone()),
@@ -290,7 +289,11 @@ fn expand(text: &str, values: &mut Values) -> Value {
                         None => out.push_str(&rest[dollar..=dollar + skip]),
                         Some((_, value, used)) => {
                             *used = true;
-                            if out.is_empty() && dollar == 0 && skip == after.len() && rest.len() == text.len() {
+                            if out.is_empty()
+                                && dollar == 0
+                                && skip == after.len()
+                                && rest.len() == text.len()
+                            {
                                 return value.clone();
                             }
                             match value {
@@ -319,10 +322,16 @@ mod tests {
 
     #[test]
     fn a_lone_variable_keeps_its_type() {
-        let mut values = [("N".to_owned(), Value::from(5), false), ("S".to_owned(), "x".into(), false)];
+        let mut values = [
+            ("N".to_owned(), Value::from(5), false),
+            ("S".to_owned(), "x".into(), false),
+        ];
         assert_eq!(expand("$(N)", &mut values), Value::from(5));
         assert_eq!(expand("a$(S)b$(N)", &mut values), Value::from("axb5"));
-        assert_eq!(expand("$$(S) $(NO) $x $(", &mut values), Value::from("$(S) $(NO) $x $("));
+        assert_eq!(
+            expand("$$(S) $(NO) $x $(", &mut values),
+            Value::from("$(S) $(NO) $x $(")
+        );
         assert_eq!(expand("cost$", &mut values), Value::from("cost$"));
     }
 }
