@@ -13,7 +13,7 @@ use crate::kustomization::read::Reader;
 
 /// Fields that hold the names of objects of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NameReference {
+pub(crate) struct NameReference {
     /// The kind that is referred to.
     pub target: Gvk,
     /// The fields that refer to it.
@@ -22,7 +22,7 @@ pub struct NameReference {
 
 /// The field lists of all transformers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TransformerConfig {
+pub(crate) struct TransformerConfig {
     /// `namePrefix`
     pub name_prefix: Vec<FieldSpec>,
     /// `nameSuffix`

@@ -8,7 +8,7 @@ use crate::nodes::{self, Kind};
 
 /// A path in objects of some kinds. A sequence on the way stands for each of its elements.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldSpec {
+pub(crate) struct FieldSpec {
     /// The kinds that it applies to.
     pub gvk: Gvk,
     /// Field names, split by `/`; `\/` is a slash in a name; a final `[]` says it is a sequence.
@@ -34,7 +34,7 @@ pub(crate) struct Create {
 impl FieldSpec {
     /// A field of some kinds.
     #[must_use]
-    pub fn new(gvk: Gvk, path: &str, create: bool) -> Self {
+    pub(crate) fn new(gvk: Gvk, path: &str, create: bool) -> Self {
         FieldSpec {
             gvk,
             path: path.to_owned(),

@@ -276,6 +276,7 @@ pub(crate) fn merge_metadata(new: &mut Resource, old: &Resource) -> Result<()> {
     new.prefixes.clone_from(&old.prefixes);
     new.suffixes.clone_from(&old.suffixes);
     new.variables.clone_from(&old.variables);
+    new.transformations.clone_from(&old.transformations);
     Ok(())
 }
 
@@ -288,6 +289,9 @@ fn owned(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 /// Adds the old object's values to those of a generated one, whose own win.
 pub(crate) fn merge_data(new: &mut Resource, old: &Resource) -> Result<()> {
+    if old.trace.is_some() {
+        new.trace.clone_from(&old.trace);
+    }
     for field in ["data", "binaryData"] {
         let Some(values) = old.node.get(field).and_then(Node::entries) else {
             continue;

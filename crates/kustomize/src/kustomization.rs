@@ -4,14 +4,13 @@ pub(crate) mod read;
 
 use std::collections::BTreeMap;
 
-use fluvial_yaml::{Mode, Node};
-use serde_json::Value;
+use fluvial_yaml::Mode;
 
 use crate::error::{Error, Result};
 use crate::generators::helm::{HelmChart, HelmGlobals};
 use crate::generators::{GeneratorOptions, MapGenerator, MapKind};
 use crate::loader::{Loaded, Loader};
-use crate::nodes::{self, is_nil_or_empty};
+use crate::nodes::is_nil_or_empty;
 use crate::session::Session;
 use crate::transformers::images::Image;
 use crate::transformers::labels::Label;
@@ -286,14 +285,4 @@ fn warn_of_old_fields(session: &Session<'_>, reader: &Reader<'_>) {
             );
         }
     }
-}
-
-/// Reads a JSON value as a node, for callers that complete kustomizations.
-pub(crate) fn node_of(value: &Value) -> Node {
-    Node::from_json(value)
-}
-
-/// Whether a document is a kustomization or a component.
-pub(crate) fn is_kustomize_object(node: &Node) -> bool {
-    nodes::text_at(node, &["apiVersion"]).starts_with("kustomize.config.k8s.io/")
 }

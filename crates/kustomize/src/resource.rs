@@ -173,15 +173,6 @@ impl Resource {
         )
     }
 
-    /// The identity it had first.
-    pub(crate) fn first_id(&self) -> ResId {
-        let mut id = self.id();
-        if let Some(previous) = self.history.first() {
-            previous.gvk_into(&mut id);
-        }
-        id
-    }
-
     /// Every identity it had, the current one last.
     pub(crate) fn all_ids(&self) -> Vec<ResId> {
         let current = self.id();
@@ -209,16 +200,6 @@ impl Resource {
             || self.history.iter().any(|previous| {
                 previous.name == id.name && previous.kind == id.gvk.kind && previous.namespace == namespace
             })
-    }
-
-    /// Whether this is its identity now.
-    pub(crate) fn has_id(&self, id: &ResId) -> bool {
-        let (group, version) = split_api_version(self.api_version());
-        self.name() == id.name
-            && self.kind() == id.gvk.kind
-            && group == id.gvk.group
-            && version == id.gvk.version
-            && self.effective_namespace() == id.effective_namespace()
     }
 
     /// Remembers the current identity before it changes.

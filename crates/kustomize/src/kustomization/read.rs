@@ -11,7 +11,7 @@ use crate::nodes::is_null;
 
 /// A text and where it stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Text {
+pub(crate) struct Text {
     /// The text.
     pub text: String,
     /// Where it starts.
