@@ -4,7 +4,7 @@ use std::path::Path;
 
 use fluvial_merge::managed::{self, ApplyError, ApplyRequest, UpdateRequest};
 use fluvial_merge::{PatchError, json_patch, merge_patch, strategic};
-use fluvial_schema::{SchemaSet, TypeRef};
+use fluvial_schema::{CrdSchema, SchemaSet, TypeRef};
 use serde_json::{Map, Value, json};
 
 use crate::{Case, Suite};
@@ -30,7 +30,72 @@ pub fn suites() -> Vec<Suite> {
             needs: "corpus/vectors/smd.jsonl",
             run: |shared| run(shared, "smd", smd_case),
         },
+        Suite {
+            name: "schema/recorded",
+            needs: "corpus/api/records/cr-validation.json",
+            run: recorded,
+        },
     ]
+}
+
+/// What the API server said about custom resources and definitions in two recorded scenarios.
+fn recorded(shared: &Path) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for name in ["cr-validation", "crd-invalid-structural"] {
+        let file = shared.join(format!("corpus/api/records/{name}.json"));
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let record: Value = serde_json::from_str(&text).unwrap_or_default();
+        let mut crd: Option<CrdSchema> = None;
+        for (index, step) in record["steps"].as_array().into_iter().flatten().enumerate() {
+            let body = &step["request"]["body"];
+            let causes = step["response"]["body"]["details"]["causes"].as_array();
+            let mut want: Vec<String> = causes
+                .into_iter()
+                .flatten()
+                .map(|cause| format!("{}: {}", cause["field"], cause["message"]))
+                // Names and labels are the API server's matter.
+                .filter(|text| !text.starts_with("\"metadata."))
+                .collect();
+            let errors = if let Some(schema) = body.pointer("/spec/versions/0/schema/openAPIV3Schema") {
+                match CrdSchema::parse(schema) {
+                    Ok(read) => {
+                        crd = Some(read);
+                        vec![]
+                    }
+                    Err(errors) => errors,
+                }
+            } else if let (Some(crd), "POST") = (&crd, step["request"]["method"].as_str().unwrap_or_default())
+            {
+                let mut object = body.clone();
+                crd.prune(&mut object);
+                crd.default(&mut object);
+                crd.validate(&object, None)
+            } else {
+                continue;
+            };
+            let mut got: Vec<String> = errors
+                .iter()
+                .map(|error| {
+                    let schema = error.field().strip_prefix("openAPIV3Schema");
+                    let field = schema.map_or_else(
+                        || error.field().to_owned(),
+                        |rest| format!("spec.validation.openAPIV3Schema{rest}"),
+                    );
+                    format!("{}: {}", Value::from(field), Value::from(error.body()))
+                })
+                .collect();
+            if step["unordered"] == true {
+                want.sort();
+                got.sort();
+            }
+            cases.push(Case::compare(
+                format!("{name}#{index}"),
+                &want.join("\n"),
+                &got.join("\n"),
+            ));
+        }
+    }
+    cases
 }
 
 struct Kinds {

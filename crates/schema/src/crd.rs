@@ -4,12 +4,18 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::error::FieldError;
+use crate::error::{ErrorKind, FieldError};
 use crate::table::{Index, Table};
-use crate::types::TypeRef;
+use crate::types::{Type, TypeRef};
+use crate::unknown;
 
+mod format;
+mod lists;
+mod pattern;
 mod prune;
 mod read;
+mod structural;
+mod validate;
 
 /// Reads a schema as it is.
 pub(crate) fn read_any(table: &mut Table, schema: &Value) -> Index {
@@ -23,19 +29,70 @@ pub struct CrdSchema {
 }
 
 impl CrdSchema {
-    /// Reads an `openAPIV3Schema`. Errors have paths below `openAPIV3Schema`.
+    /// Reads an `openAPIV3Schema`. Errors have paths that begin with `openAPIV3Schema`.
     ///
     /// # Errors
-    /// All violations of the rules for structural schemas.
+    /// All violations of the rules for structural schemas, and defaults that the schema refuses.
     pub fn parse(schema: &Value) -> Result<CrdSchema, Vec<FieldError>> {
+        let errors = structural::check(schema);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let crd = CrdSchema::read(schema);
+        let mut errors = Vec::new();
+        crd.check_defaults(crd.root.view(), "openAPIV3Schema", &mut errors);
+        if errors.is_empty() { Ok(crd) } else { Err(errors) }
+    }
+
+    /// Reads a schema that is known to be good, such as one that is stored.
+    #[must_use]
+    pub fn read(schema: &Value) -> CrdSchema {
         let mut table = Table::default();
-        let root = read::root(&mut table, schema)?;
-        Ok(CrdSchema {
+        let root = read::root(&mut table, schema);
+        CrdSchema {
             root: TypeRef {
                 table: Arc::new(table),
                 index: root,
             },
-        })
+        }
+    }
+
+    fn check_defaults(&self, schema: Type<'_>, path: &str, errors: &mut Vec<FieldError>) {
+        if let Some(default) = schema.default_value() {
+            let mut value = default.clone();
+            for unknown in prune::prune_below(schema, &mut value) {
+                errors.push(FieldError::new(
+                    ErrorKind::Invalid,
+                    format!("{path}.default"),
+                    default.clone(),
+                    format!("must not have unknown fields: {unknown}"),
+                ));
+            }
+            unknown::fill_defaults(schema, &mut value);
+            for mut error in validate::validate(schema, &value, "") {
+                let below = if error.path.is_empty() {
+                    String::new()
+                } else {
+                    format!(".{}", error.path)
+                };
+                error.path = format!("{path}.default{below}");
+                errors.push(error);
+            }
+        }
+        for (name, field) in schema.fields() {
+            if path == "openAPIV3Schema" && matches!(name, "metadata" | "apiVersion" | "kind") {
+                continue;
+            }
+            self.check_defaults(field, &format!("{path}.properties[{name}]"), errors);
+        }
+        for (key, below) in [
+            ("items", schema.items()),
+            ("additionalProperties", schema.additional()),
+        ] {
+            if let Some(below) = below {
+                self.check_defaults(below, &format!("{path}.{key}"), errors);
+            }
+        }
     }
 
     /// The type of the whole object, with `metadata` as every object has it.
@@ -44,9 +101,10 @@ impl CrdSchema {
         self.root.clone()
     }
 
-    /// Sets defaults.
+    /// Sets defaults, and removes nulls where null is no value and there is no default.
     pub fn default(&self, value: &mut Value) {
         self.root.default(value);
+        unknown::drop_nulls(self.root.view(), value);
     }
 
     /// Removes fields that the schema does not know; returns their paths.
@@ -56,7 +114,58 @@ impl CrdSchema {
 
     /// Checks an object (and its rules); `old` is the object before an update.
     #[must_use]
-    pub fn validate(&self, _value: &Value, _old: Option<&Value>) -> Vec<FieldError> {
-        Vec::new()
+    pub fn validate(&self, value: &Value, _old: Option<&Value>) -> Vec<FieldError> {
+        let schema = self.root.view();
+        let mut errors = validate::validate(schema, value, "");
+        errors.extend(lists::embedded(schema, value));
+        errors.extend(lists::duplicates(schema, value));
+        errors
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn texts(errors: &[FieldError]) -> Vec<String> {
+        errors.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_schema_must_be_structural() {
+        let schema = json!({"type": "object", "properties": {
+            "a": {"anyOf": [{"type": "string"}]}, "b": {"type": "array"}, "c": {"type": "string", "default": 5}}});
+        let errors = CrdSchema::parse(&schema).expect_err("not structural");
+        assert_eq!(
+            texts(&errors),
+            [
+                "openAPIV3Schema.properties[a].anyOf[0].type: Forbidden: must be empty to be structural",
+                "openAPIV3Schema.properties[a].type: Required value: must not be empty for specified object fields",
+                "openAPIV3Schema.properties[b].items: Required value: must be specified",
+            ]
+        );
+    }
+
+    #[test]
+    fn values_are_defaulted_pruned_and_checked() {
+        let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "required": ["n"], "properties": {
+            "n": {"type": "integer", "maximum": 5},
+            "d": {"type": "string", "default": "x"},
+            "set": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}}}}}});
+        let crd = CrdSchema::parse(&schema).expect("structural");
+        let mut value = json!({"kind": "W", "metadata": {"name": "x"},
+            "spec": {"n": 9, "d": null, "zz": 1, "set": ["a", "a"]}});
+        assert_eq!(crd.prune(&mut value), ["spec.zz"]);
+        crd.default(&mut value);
+        assert_eq!(value["spec"]["d"], "x");
+        assert_eq!(
+            texts(&crd.validate(&value, None)),
+            [
+                "spec.n: Invalid value: 9: spec.n in body should be less than or equal to 5",
+                "spec.set[1]: Duplicate value: \"a\"",
+            ]
+        );
     }
 }

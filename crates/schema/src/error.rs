@@ -98,6 +98,14 @@ impl FieldError {
         }
     }
 
+    /// An error about a value that is not one of a few.
+    #[must_use]
+    pub fn not_supported(path: impl Into<String>, value: Value, allowed: &[&str]) -> Self {
+        let allowed: Vec<String> = allowed.iter().map(|text| quote(text)).collect();
+        let detail = format!("supported values: {}", allowed.join(", "));
+        FieldError::new(ErrorKind::NotSupported, path, value, detail)
+    }
+
     /// Reason of the cause in a Status.
     #[must_use]
     pub fn reason(&self) -> &'static str {

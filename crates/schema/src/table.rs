@@ -101,11 +101,36 @@ pub(crate) struct Node {
     pub(crate) raw: bool,
     /// Below a schema that keeps unknown fields, which merge by deduced types.
     pub(crate) open: bool,
+    /// Metadata of every object, which has its own rules for defaults and nulls.
+    pub(crate) foreign: bool,
     pub(crate) items: Option<Index>,
     pub(crate) additional: Option<Index>,
     /// Sorted by name.
     pub(crate) fields: Vec<(Text, Index)>,
     pub(crate) more: Option<Box<More>>,
+    /// Limits and compositions; custom resources only.
+    pub(crate) checks: Option<Box<Checks>>,
+}
+
+/// Checks of values.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Checks {
+    pub(crate) maximum: Option<serde_json::Number>,
+    pub(crate) exclusive_maximum: bool,
+    pub(crate) minimum: Option<serde_json::Number>,
+    pub(crate) exclusive_minimum: bool,
+    pub(crate) multiple_of: Option<serde_json::Number>,
+    pub(crate) max_length: Option<u64>,
+    pub(crate) min_length: Option<u64>,
+    pub(crate) pattern: Option<regex::Regex>,
+    pub(crate) max_items: Option<u64>,
+    pub(crate) min_items: Option<u64>,
+    pub(crate) max_properties: Option<u64>,
+    pub(crate) min_properties: Option<u64>,
+    pub(crate) all_of: Vec<Index>,
+    pub(crate) any_of: Vec<Index>,
+    pub(crate) one_of: Vec<Index>,
+    pub(crate) not: Option<Index>,
 }
 
 /// What few nodes have.
@@ -145,6 +170,10 @@ impl Node {
 
     pub(crate) fn more_mut(&mut self) -> &mut More {
         self.more.get_or_insert_default()
+    }
+
+    pub(crate) fn checks_mut(&mut self) -> &mut Checks {
+        self.checks.get_or_insert_default()
     }
 
     pub(crate) fn field(&self, name: &str) -> Option<Index> {

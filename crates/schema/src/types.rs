@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::table::{Base, Index, ListType, MapType, Node, Table, Text};
+use crate::table::{Base, Checks, Index, ListType, MapType, Node, Table, Text};
 
 /// A schema that keeps its table alive; cloning counts a reference.
 #[derive(Clone, Debug)]
@@ -272,6 +272,38 @@ impl<'a> Type<'a> {
     #[must_use]
     pub fn int_or_string(self) -> bool {
         self.target().int_or_string || self.format() == Some("int-or-string")
+    }
+
+    /// Whether this is the metadata of every object, which has its own rules.
+    pub(crate) fn is_foreign(self) -> bool {
+        self.target().foreign
+    }
+
+    pub(crate) fn checks(self) -> Option<&'a Checks> {
+        self.target().checks.as_deref()
+    }
+
+    fn parts(self, of: impl Fn(&'a Checks) -> &'a [Index]) -> Vec<Type<'a>> {
+        let all = self.checks().map(of).unwrap_or_default();
+        all.iter().map(|index| self.at(*index)).collect()
+    }
+
+    pub(crate) fn any_of(self) -> Vec<Type<'a>> {
+        self.parts(|checks| &checks.any_of)
+    }
+
+    pub(crate) fn one_of(self) -> Vec<Type<'a>> {
+        self.parts(|checks| &checks.one_of)
+    }
+
+    pub(crate) fn all_of(self) -> Vec<Type<'a>> {
+        self.parts(|checks| &checks.all_of)
+    }
+
+    pub(crate) fn not(self) -> Option<Type<'a>> {
+        self.checks()
+            .and_then(|checks| checks.not)
+            .map(|index| self.at(index))
     }
 
     /// The OpenAPI v3 schema, references as `{prefix}{name}`.

@@ -60,7 +60,7 @@ pub(crate) fn fill_defaults(schema: Type<'_>, value: &mut Value) {
                 }
             }
             for (name, child) in map.iter_mut() {
-                if let Some(field) = schema.field(name) {
+                if let Some(field) = schema.field(name).filter(|field| !field.is_foreign()) {
                     if child.is_null()
                         && !field.nullable()
                         && let Some(default) = field.default_value()
@@ -82,6 +82,30 @@ pub(crate) fn fill_defaults(schema: Type<'_>, value: &mut Value) {
                     }
                     fill_defaults(items, child);
                 }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Removes nulls from fields that are not nullable and have no default.
+pub(crate) fn drop_nulls(schema: Type<'_>, value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|name, child| {
+                let Some(field) = schema.field(name).filter(|field| !field.is_foreign()) else {
+                    return true;
+                };
+                drop_nulls(field, child);
+                !child.is_null()
+                    || field.nullable()
+                    || field.default_value().is_some()
+                    || field.base() == Base::Any
+            });
+        }
+        Value::Array(list) => {
+            if let Some(items) = schema.items() {
+                list.iter_mut().for_each(|child| drop_nulls(items, child));
             }
         }
         _ => {}

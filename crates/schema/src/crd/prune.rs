@@ -12,6 +12,13 @@ pub(super) fn prune(schema: Type<'_>, value: &mut Value) -> Vec<String> {
     out
 }
 
+/// The same for a value below the root, such as a default.
+pub(super) fn prune_below(schema: Type<'_>, value: &mut Value) -> Vec<String> {
+    let mut out = Vec::new();
+    walk(schema, value, &mut String::new(), false, &mut out);
+    out
+}
+
 fn walk(schema: Type<'_>, value: &mut Value, path: &mut String, object: bool, out: &mut Vec<String>) {
     let end = path.len();
     match value {

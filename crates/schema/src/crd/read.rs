@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value};
 
-use crate::error::FieldError;
 use crate::kinds::{SchemaSet, list_type, map_type};
 use crate::table::{Base, Index, Node, Table, Text};
 use crate::types::Type;
@@ -11,11 +10,14 @@ use crate::types::Type;
 const DEPTH: usize = 128;
 
 /// Reads the root schema; `metadata` becomes the built-in one.
-pub(super) fn root(table: &mut Table, schema: &Value) -> Result<Index, Vec<FieldError>> {
+pub(super) fn root(table: &mut Table, schema: &Value) -> Index {
     let index = read(table, schema, 0, false);
     let builtin = SchemaSet::builtin();
     let metadata = builtin.definition("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
     let metadata = metadata.map(|metadata| copy(table, metadata.view()));
+    if let Some(metadata) = metadata {
+        table.nodes[metadata as usize].foreign = true;
+    }
     let text = table.push(Node {
         base: Base::String,
         ..Node::default()
@@ -33,7 +35,7 @@ pub(super) fn root(table: &mut Table, schema: &Value) -> Result<Index, Vec<Field
             Err(at) => fields.insert(at, (name.into(), child)),
         }
     }
-    Ok(index)
+    index
 }
 
 /// Copies a built-in type into another table, references resolved.
@@ -95,6 +97,7 @@ pub(super) fn read(table: &mut Table, schema: &Value, depth: usize, open: bool) 
         node.more_mut().enumeration.clone_from(values);
     }
     if depth < DEPTH {
+        read_checks(table, &mut node, map, depth, open);
         if let Some(Value::Object(properties)) = map.get("properties") {
             for (name, child) in properties {
                 let index = read(table, child, depth + 1, open);
@@ -116,4 +119,55 @@ pub(super) fn read(table: &mut Table, schema: &Value, depth: usize, open: bool) 
         }
     }
     table.push(node)
+}
+
+fn read_checks(table: &mut Table, node: &mut Node, map: &Map<String, Value>, depth: usize, open: bool) {
+    let number = |key: &str| map.get(key).and_then(Value::as_number).cloned();
+    let count = |key: &str| map.get(key).and_then(Value::as_u64);
+    let flag = |key: &str| map.get(key).and_then(Value::as_bool).unwrap_or(false);
+    let mut all = |key: &str| -> Vec<Index> {
+        let parts = map.get(key).and_then(Value::as_array).into_iter().flatten();
+        parts.map(|part| read(table, part, depth + 1, open)).collect()
+    };
+    let (all_of, any_of, one_of) = (all("allOf"), all("anyOf"), all("oneOf"));
+    let pattern = map
+        .get("pattern")
+        .and_then(Value::as_str)
+        .filter(|pattern| !pattern.is_empty());
+    const KEYS: [&str; 11] = [
+        "maximum",
+        "minimum",
+        "multipleOf",
+        "maxLength",
+        "minLength",
+        "pattern",
+        "maxItems",
+        "minItems",
+        "maxProperties",
+        "minProperties",
+        "not",
+    ];
+    let plain = KEYS.iter().all(|key| !map.contains_key(*key));
+    if plain && all_of.is_empty() && any_of.is_empty() && one_of.is_empty() {
+        return;
+    }
+    let checks = node.checks_mut();
+    checks.maximum = number("maximum");
+    checks.exclusive_maximum = flag("exclusiveMaximum");
+    checks.minimum = number("minimum");
+    checks.exclusive_minimum = flag("exclusiveMinimum");
+    checks.multiple_of = number("multipleOf");
+    checks.max_length = count("maxLength");
+    checks.min_length = count("minLength");
+    checks.pattern = pattern.and_then(|pattern| super::pattern::compile(pattern).ok());
+    checks.max_items = count("maxItems");
+    checks.min_items = count("minItems");
+    checks.max_properties = count("maxProperties");
+    checks.min_properties = count("minProperties");
+    checks.all_of = all_of;
+    checks.any_of = any_of;
+    checks.one_of = one_of;
+    if let Some(not) = map.get("not") {
+        checks.not = Some(read(table, not, depth + 1, open));
+    }
 }
