@@ -49,6 +49,28 @@ fn invalid(message: String) -> SourceError {
 }
 
 impl Mirrors {
+    /// Reads a mirrors file.
+    ///
+    /// # Errors
+    /// If it cannot be read, is no YAML or has another form; the message names the file.
+    pub fn read(path: &Path) -> Result<Self, SourceError> {
+        let shown = path.display();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| invalid(format!("cannot read mirrors file '{shown}': {error}")))?;
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        Self::parse(&text, folder).map_err(|error| invalid(format!("mirrors file '{shown}': {error}")))
+    }
+
+    /// Reads the text of a mirrors file that lies in `folder`.
+    ///
+    /// # Errors
+    /// If it is no YAML or has another form.
+    pub fn parse(text: &str, folder: &Path) -> Result<Self, SourceError> {
+        let value = fluvial_yaml::yaml_to_json(text, true).map_err(|error| invalid(error.to_string()))?;
+        Self::from_value(&value, folder)
+    }
+
     /// Reads the rules from a decoded file: a list of `{from, to}`. A relative `to` path is relative to `folder`,
     /// which is the file's own.
     ///
@@ -189,6 +211,25 @@ mod tests {
         assert_eq!(url("oci://ghcr.io.evil/a"), None);
         let told = mirrors.rewrite("https://u:p@github.com/x");
         assert_eq!(told, None);
+    }
+
+    #[test]
+    fn a_file_is_read_relative_to_its_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("mirrors.yaml");
+        std::fs::write(&file, "- from: https://h/\n  to: ./repos/\n").unwrap();
+        let mirrors = Mirrors::read(&file).unwrap();
+        let want = dir.path().join("repos/x");
+        assert_eq!(
+            mirrors.rewrite("https://h/x").unwrap().url,
+            want.display().to_string()
+        );
+        std::fs::write(&file, "- from: [\n").unwrap();
+        let error = Mirrors::read(&file).unwrap_err();
+        assert!(
+            error.message.contains("mirrors.yaml") && error.message.contains("line"),
+            "{error}"
+        );
     }
 
     #[test]
