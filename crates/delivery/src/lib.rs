@@ -2,6 +2,10 @@
 //! into a cluster, decided as data. Nothing here reads a clock, a file or a network.
 
 pub mod control;
+pub mod drift;
 pub mod envsubst;
 pub mod health;
+pub mod inventory;
+pub mod normalise;
+pub mod stage;
 pub mod substitute;
