@@ -9,3 +9,7 @@ pub mod inventory;
 pub mod normalise;
 pub mod stage;
 pub mod substitute;
+pub mod changes;
+pub mod history;
+pub mod ignore;
+pub mod ownership;
