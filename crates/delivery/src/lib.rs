@@ -2,6 +2,14 @@
 //! into a cluster, decided as data. Nothing here reads a clock, a file or a network.
 
 pub mod control;
+pub mod drift;
 pub mod envsubst;
 pub mod health;
+pub mod inventory;
+pub mod normalise;
+pub mod stage;
 pub mod substitute;
+pub mod changes;
+pub mod history;
+pub mod ignore;
+pub mod ownership;
