@@ -1,1 +1,165 @@
 //! The commands as functions; the only crate that prints.
+
+mod age;
+mod command;
+mod commands;
+mod environment;
+mod nouns;
+mod output;
+mod state;
+mod table;
+
+use std::path::PathBuf;
+
+use clap::ArgMatches;
+use clap::error::ErrorKind;
+use clap_complete::Shell;
+
+use commands::{events, get, reconcile, stats, suspend, tree};
+pub use environment::{Connection, Environment, Outside};
+use environment::{Failure, Global, Outcome, Session};
+use nouns::{NOUNS, Noun};
+
+/// Runs one command line (without the program's name); gives the exit code.
+pub async fn run(arguments: &[String], env: &mut Environment) -> u8 {
+    match parse_and_run(arguments, env).await {
+        Ok(()) => 0,
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                // There is nowhere left to say that this failed.
+                let _ = writeln!(env.err, "✗ {}", failure.message);
+            }
+            failure.code
+        }
+    }
+}
+
+async fn parse_and_run(arguments: &[String], env: &mut Environment) -> Outcome {
+    let mut root = command::root(env.version);
+    let words = std::iter::once("fluvial".to_owned()).chain(arguments.iter().cloned());
+    let matches = match root.try_get_matches_from_mut(words) {
+        Ok(matches) => matches,
+        Err(error) => return explain(&error, arguments, &mut root, env),
+    };
+    let global = global(&matches, env)?;
+    dispatch(&matches, &mut root, Session { env, global }).await
+}
+
+/// Help and versions are no failures; a group asked for something that it does not have prints its help, as flux does.
+fn explain(
+    error: &clap::Error,
+    arguments: &[String],
+    root: &mut clap::Command,
+    env: &mut Environment,
+) -> Outcome {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            env.out.write_all(error.to_string().as_bytes())?;
+            return Ok(());
+        }
+        ErrorKind::InvalidSubcommand => {
+            let name = root.get_name().to_owned();
+            let (command, _) = command::reached(root, arguments);
+            if command.get_name() != name {
+                env.out
+                    .write_all(command.render_long_help().to_string().as_bytes())?;
+                return Ok(());
+            }
+        }
+        _ => {}
+    }
+    let text = error.to_string();
+    Err(Failure::new(text.trim_start_matches("error: ").trim_end()))
+}
+
+fn global(matches: &ArgMatches, env: &Environment) -> Result<Global, Failure> {
+    // A global option may stand before or after the verb; clap hands it down to the innermost command.
+    let (_, matches) = command::innermost(matches);
+    let value = |name: &str| matches.get_one::<String>(name).cloned();
+    let variable = |name: &str| env.variables.get(name).filter(|value| !value.is_empty()).cloned();
+    let timeout = value("timeout").unwrap_or_else(|| "5m".to_owned());
+    let timeout: fluvial_api::Duration = timeout.parse()?;
+    Ok(Global {
+        namespace: value("namespace")
+            .or_else(|| variable("FLUX_SYSTEM_NAMESPACE"))
+            .unwrap_or_else(|| "flux-system".to_owned()),
+        connection: Connection {
+            kubeconfig: value("kubeconfig").map(PathBuf::from),
+            context: value("context"),
+            user: value("as"),
+        },
+        timeout: timeout.into(),
+    })
+}
+
+async fn dispatch(matches: &ArgMatches, root: &mut clap::Command, mut session: Session<'_>) -> Outcome {
+    let session = &mut session;
+    let (words, inner) = command::innermost(matches);
+    let names: Vec<String> = inner
+        .try_get_many::<String>("name")
+        .ok()
+        .flatten()
+        .map(|names| names.cloned().collect())
+        .unwrap_or_default();
+    let name = names.first().map(String::as_str);
+    match words[..] {
+        ["get", "all"] => get::run(session, &get::members(None), true, None, &command::options(inner)).await,
+        ["get", group, "all"] => {
+            let group = group.trim_end_matches('s');
+            get::run(
+                session,
+                &get::members(Some(group)),
+                true,
+                None,
+                &command::options(inner),
+            )
+            .await
+        }
+        ["stats"] => stats::run(session, &command::options(inner)).await,
+        ["events"] => events::run(session, &command::options(inner)).await,
+        ["version"] => session.print(&format!("fluvial: v{}\n", session.env.version)),
+        ["completion"] => {
+            let shell = *inner.get_one::<Shell>("shell").expect("clap demands a shell");
+            let mut script = vec![];
+            clap_complete::generate(shell, root, "fluvial", &mut script);
+            Ok(session.env.out.write_all(&script)?)
+        }
+        [verb, ref rest @ ..] => match find(rest) {
+            Some(noun) => match verb {
+                "get" => get::run(session, &[noun], false, name, &command::options(inner)).await,
+                "suspend" => suspend::suspend(session, noun, &names, &command::options(inner)).await,
+                "resume" => suspend::resume(session, noun, &names, &command::options(inner)).await,
+                "reconcile" => reconcile::run(session, noun, name, &command::options(inner)).await,
+                _ => {
+                    let name =
+                        name.ok_or_else(|| Failure::new(format!("{} name is required", noun.human)))?;
+                    tree::run(session, noun, name, &command::options(inner)).await
+                }
+            },
+            None => help(session, root, &words),
+        },
+        [] => help(session, root, &[]),
+    }
+}
+
+/// The row that the words after a verb name.
+fn find(words: &[&str]) -> Option<&'static Noun> {
+    let (group, word) = match words {
+        [word] => ("", word),
+        [group, word] => (group.trim_end_matches('s'), word),
+        _ => return None,
+    };
+    NOUNS
+        .iter()
+        .find(|noun| noun.group == group && (noun.name == *word || noun.plural == *word))
+}
+
+fn help(session: &mut Session<'_>, root: &mut clap::Command, words: &[&str]) -> Outcome {
+    let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    let (command, _) = command::reached(root, &words);
+    let text = command.render_long_help().to_string();
+    session.print(&text)
+}
+
+#[cfg(test)]
+mod tests;

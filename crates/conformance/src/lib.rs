@@ -9,9 +9,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub mod delivery;
+pub mod merge;
 pub mod object;
 pub mod source;
+pub mod template;
 pub mod txtar;
+pub mod yaml;
 
 /// One case of a corpus and what came of it.
 #[derive(Clone, Debug)]
@@ -69,8 +73,12 @@ pub struct Suite {
 #[must_use]
 pub fn suites() -> Vec<Suite> {
     let mut suites = Vec::new();
+    suites.extend(delivery::suites());
+    suites.extend(merge::suites());
     suites.extend(object::suites());
     suites.extend(source::suites());
+    suites.extend(template::suites());
+    suites.extend(yaml::suites());
     suites
 }
 
@@ -120,6 +128,15 @@ pub fn judge(suite: &str, cases: Vec<Case>, deviations: &Deviations) -> Report {
     }
     report.stale.extend(unseen.into_iter().cloned());
     report
+}
+
+/// The values of a file with one JSON value a line; nothing if there is no such file.
+#[must_use]
+pub fn json_lines(path: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
 }
 
 /// The folder with the corpora: `$FLUVIAL_SHARED`, or `shared` beside the checkout.

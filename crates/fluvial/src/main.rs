@@ -1,3 +1,82 @@
-//! GitOps in one binary.
+//! GitOps in one binary: names the adapters and hands them to the commands.
 
-fn main() {}
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use fluvial_cli::{Connection, Environment, Outside};
+use fluvial_cluster::{Client, Credentials};
+use fluvial_ports::{BoxFuture, Clock, Cluster};
+use jiff::Timestamp;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The adapters of this process.
+struct Adapters;
+
+impl Outside for Adapters {
+    fn connect<'a>(&'a self, connection: &'a Connection) -> BoxFuture<'a, Result<Arc<dyn Cluster>, String>> {
+        Box::pin(async move {
+            let credentials = Credentials {
+                kubeconfig: connection.kubeconfig.clone(),
+                context: connection.context.clone(),
+                user: connection.user.clone(),
+            };
+            let client = Client::connect(&credentials)
+                .await
+                .map_err(|error| error.to_string())?;
+            let cluster: Arc<dyn Cluster> = Arc::new(client);
+            Ok(cluster)
+        })
+    }
+
+    fn interrupted(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            if tokio::signal::ctrl_c().await.is_err() {
+                // Without a signal handler the system ends the process by itself.
+                std::future::pending::<()>().await;
+            }
+        })
+    }
+}
+
+/// The system's clock.
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn random(&self) -> f64 {
+        // Hash keys are the standard library's own source of randomness.
+        use std::hash::{BuildHasher, RandomState};
+        let bits = u32::try_from(RandomState::new().hash_one(0_u8) >> 32).unwrap_or_default();
+        f64::from(bits) / f64::from(u32::MAX)
+    }
+}
+
+fn main() -> ExitCode {
+    // Fails only if a provider is there already, which is as good.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(_) => return ExitCode::FAILURE,
+    };
+    let mut environment = Environment {
+        out: Box::new(std::io::stdout()),
+        err: Box::new(std::io::stderr()),
+        // A variable that is not text cannot be one of ours.
+        variables: std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect(),
+        version: env!("CARGO_PKG_VERSION"),
+        clock: Arc::new(SystemClock),
+        outside: Arc::new(Adapters),
+    };
+    let arguments: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    ExitCode::from(runtime.block_on(fluvial_cli::run(&arguments, &mut environment)))
+}

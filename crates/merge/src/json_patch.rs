@@ -127,6 +127,11 @@ impl<'a> Operation<'a> {
                 "replace operation does not apply: doc is missing path: {path}"
             ))
         })?;
+        // A field that is not there is set; a list item must be there.
+        if let Value::Object(map) = parent {
+            map.insert(key, self.value().clone());
+            return Ok(());
+        }
         let slot = get_mut(parent, &key).ok_or_else(|| {
             missing(format!(
                 "replace operation does not apply: doc is missing key: {path}"

@@ -20,6 +20,35 @@ pub fn apply(document: &mut Value, patch: &Value) -> Result<(), PatchError> {
     Ok(())
 }
 
+/// One patch that does what `first` and then `second` do; nulls stay.
+///
+/// # Errors
+/// If a patch is null or a plain value.
+pub fn combine(first: &Value, second: &Value) -> Result<Value, PatchError> {
+    match (first, second) {
+        (Value::Null, _) => Err(PatchError::new("Invalid JSON Document")),
+        (Value::Object(own), Value::Object(patch)) => {
+            let mut out = own.clone();
+            combine_maps(&mut out, patch);
+            Ok(Value::Object(out))
+        }
+        (_, Value::Object(_)) => Ok(second.clone()),
+        (_, Value::Array(_)) => Ok(without_nulls(second)),
+        _ => Err(PatchError::new("Invalid JSON Patch")),
+    }
+}
+
+fn combine_maps(map: &mut Map<String, Value>, patch: &Map<String, Value>) {
+    for (key, value) in patch {
+        match (map.get_mut(key), value) {
+            (Some(Value::Object(own)), Value::Object(value)) => combine_maps(own, value),
+            _ => {
+                map.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
 fn merge(map: &mut Map<String, Value>, patch: &Map<String, Value>) {
     for (key, value) in patch {
         if value.is_null() {
@@ -87,7 +116,7 @@ fn diff_maps(original: &Map<String, Value>, modified: &Map<String, Value>) -> Ma
                     out.insert(key.clone(), Value::Object(below));
                 }
             }
-            (Some(own), value) if own == value => {}
+            (Some(own), value) if crate::managed::equal(own, value) => {}
             _ => {
                 out.insert(key.clone(), value.clone());
             }

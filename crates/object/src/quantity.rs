@@ -156,18 +156,18 @@ impl Quantity {
     /// Adds; the format stays unless this is 0.
     #[must_use]
     pub fn add(&self, other: &Quantity) -> Quantity {
-        self.combine(other, other.amount.clone())
+        self.combine(other, &other.amount)
     }
 
     /// Subtracts; the format stays unless this is 0.
     #[must_use]
     pub fn sub(&self, other: &Quantity) -> Quantity {
-        self.combine(other, other.amount.negated())
+        self.combine(other, &other.amount.negated())
     }
 
-    fn combine(&self, other: &Quantity, amount: Amount) -> Quantity {
+    fn combine(&self, other: &Quantity, amount: &Amount) -> Quantity {
         Quantity {
-            amount: self.amount.plus(&amount),
+            amount: self.amount.plus(amount),
             format: if self.sign() == 0 {
                 other.format
             } else {

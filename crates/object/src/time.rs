@@ -70,7 +70,7 @@ impl<'a> Reader<'a> {
         let year = self.year()?;
         self.literal("-")?;
         let month = self.number("01", true)?;
-        self.in_range(month >= 1 && month <= 12, "month")?;
+        self.in_range((1..=12).contains(&month), "month")?;
         self.literal("-")?;
         let day = self.number("02", true)?;
         self.literal("T")?;

@@ -5,11 +5,16 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::error::FieldError;
-use crate::table::Table;
+use crate::table::{Index, Table};
 use crate::types::TypeRef;
 
 mod prune;
 mod read;
+
+/// Reads a schema as it is.
+pub(crate) fn read_any(table: &mut Table, schema: &Value) -> Index {
+    read::read(table, schema, 0, false)
+}
 
 /// The schema of one version of a custom resource.
 #[derive(Clone, Debug)]

@@ -15,6 +15,12 @@ use crate::types::{Type, TypeRef};
 static KINDS: &str = include_str!("../data/kinds.txt");
 static BUILTIN: LazyLock<Arc<Builtin>> = LazyLock::new(|| Arc::new(Builtin::read(KINDS)));
 
+/// Types whose values merge as a whole.
+const RAW: [&str; 2] = [
+    "io.k8s.apimachinery.pkg.api.resource.Quantity",
+    "io.k8s.apimachinery.pkg.runtime.RawExtension",
+];
+
 /// A set of kinds with their schemas; cloning is cheap.
 #[derive(Clone, Debug)]
 pub struct SchemaSet {
@@ -120,7 +126,10 @@ impl Builtin {
             pending.extend(target.map(|target| Pending { node: index, target }));
             parents.truncate(depth);
             match parents.last() {
-                None => table.names.push((name.into(), index)),
+                None => {
+                    table.nodes[index as usize].raw = RAW.contains(&name);
+                    table.names.push((name.into(), index));
+                }
                 Some(parent) => {
                     let parent = &mut table.nodes[*parent as usize];
                     match name {

@@ -97,6 +97,10 @@ pub(crate) struct Node {
     pub(crate) preserve_unknown: bool,
     pub(crate) embedded: bool,
     pub(crate) int_or_string: bool,
+    /// A value that merges as a whole whatever its form: quantities and raw extensions.
+    pub(crate) raw: bool,
+    /// Below a schema that keeps unknown fields, which merge by deduced types.
+    pub(crate) open: bool,
     pub(crate) items: Option<Index>,
     pub(crate) additional: Option<Index>,
     /// Sorted by name.

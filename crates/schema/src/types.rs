@@ -36,6 +36,17 @@ impl TypeRef {
         }
     }
 
+    /// Reads any OpenAPI v3 schema without checking its form.
+    #[must_use]
+    pub fn from_openapi(schema: &Value) -> TypeRef {
+        let mut table = Table::default();
+        let index = crate::crd::read_any(&mut table, schema);
+        TypeRef {
+            table: Arc::new(table),
+            index,
+        }
+    }
+
     fn at(&self, other: Type<'_>) -> TypeRef {
         TypeRef {
             table: Arc::clone(&self.table),
@@ -237,6 +248,18 @@ impl<'a> Type<'a> {
     #[must_use]
     pub fn preserve_unknown(self) -> bool {
         self.node().preserve_unknown || self.target().preserve_unknown
+    }
+
+    /// Whether the value merges as a whole whatever its form (quantities, raw extensions).
+    #[must_use]
+    pub fn is_raw(self) -> bool {
+        self.target().raw
+    }
+
+    /// Whether undeclared fields merge by types deduced from their values.
+    #[must_use]
+    pub fn merges_unknown(self) -> bool {
+        self.target().open
     }
 
     /// Whether the value is a whole object with apiVersion, kind and metadata.

@@ -22,8 +22,10 @@ use fluvial_tree::Tree;
 
 pub use auth::{ClientCertificate, Credentials, Proxy, Secret, SshIdentity};
 pub use local::head_branch;
+pub(crate) use local::open;
 pub use reference::{GitReference, normalise_revision};
 pub use source::GitSource;
+pub(crate) use url::percent_decode;
 pub use url::{Location, redact};
 
 /// What to fetch.

@@ -266,6 +266,9 @@ impl<'a> Matcher<'a> {
     }
 }
 
+/// So many excluded files are taken out one by one; more, and the tree is built anew.
+const FEW: usize = 16;
+
 /// The tree without what its rules exclude; the same tree if that is nothing.
 #[must_use]
 pub fn filter(tree: &Tree, spec_ignore: Option<&str>) -> Tree {
@@ -273,12 +276,33 @@ pub fn filter(tree: &Tree, spec_ignore: Option<&str>) -> Tree {
     if kept.len() == tree.len() {
         return tree.clone();
     }
+    if tree.len() - kept.len() <= FEW
+        && let Some(smaller) = without_few(tree, &kept)
+    {
+        return smaller;
+    }
     let mut builder = TreeBuilder::default();
     for (path, entry) in kept {
         // The paths come from a tree, so they are fit for one.
         let _ = crate::entry::insert(&mut builder, path.as_str(), entry);
     }
     builder.build()
+}
+
+/// The tree without what is not kept, if that are no folders, below which something may be kept.
+fn without_few(tree: &Tree, kept: &[(&TreePath, &Entry)]) -> Option<Tree> {
+    let mut kept = kept.iter().peekable();
+    let mut builder = tree.to_builder();
+    for (path, entry) in tree.iter() {
+        if kept.next_if(|(next, _)| *next == path).is_some() {
+            continue;
+        }
+        if matches!(entry, Entry::Folder) {
+            return None;
+        }
+        builder.remove(path);
+    }
+    Some(builder.build())
 }
 
 #[cfg(test)]

@@ -1,10 +1,14 @@
 //! Git and other sources, mirrors, the artifact store and its HTTP server.
 
+pub mod artifact;
 pub mod error;
 pub mod folder;
 pub mod git;
 pub mod ignore;
+pub mod include;
 pub mod limits;
+pub mod mirrors;
+pub mod watch;
 
 mod entry;
 

@@ -2,6 +2,22 @@
 //! edge cases and source positions, so that what kustomize, Helm and Flux print can be printed
 //! byte for byte.
 
+mod anchors;
+mod base64;
+mod documents;
+mod emit;
+mod error;
+mod json;
 mod node;
+mod number;
+mod parse;
+mod resolve;
+mod scan;
 
+pub use documents::split_documents;
+pub use emit::{EmitOptions, SequenceIndent, emit, json_text_to_yaml, json_to_yaml};
+pub use error::{Error, Limits};
+pub use json::yaml_to_json;
 pub use node::{Comments, Entry, FileId, Node, NodeData, Pos, ScalarStyle, Style};
+pub use parse::{ReadOptions, parse_documents, parse_first};
+pub use resolve::{Mode, ScalarType, is_yaml_1_1_non_string, scalar_type};

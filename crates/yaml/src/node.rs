@@ -110,6 +110,8 @@ pub enum NodeData {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Extra {
     tag: Option<Box<str>>,
+    explicit: bool,
+    document: Option<Box<(String, String)>>,
     anchor: Option<Box<str>>,
     comments: Comments,
 }
@@ -187,8 +189,40 @@ impl Node {
     /// Sets or removes the tag.
     pub fn set_tag(&mut self, tag: Option<Box<str>>) {
         if tag.is_some() || self.extra.is_some() {
-            self.extra_mut().tag = tag;
+            let extra = self.extra_mut();
+            extra.tag = tag;
+            extra.explicit = false;
         }
+    }
+
+    /// Sets a tag that is written out even where the text alone would resolve to it.
+    pub fn set_explicit_tag(&mut self, tag: Box<str>) {
+        let extra = self.extra_mut();
+        extra.tag = Some(tag);
+        extra.explicit = true;
+    }
+
+    /// True if the tag was written out in the source.
+    #[must_use]
+    pub fn has_explicit_tag(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| extra.explicit)
+    }
+
+    /// The comments above and below the document whose root this is: those that a blank line
+    /// separates from the content.
+    #[must_use]
+    pub fn document_comments(&self) -> Option<(&str, &str)> {
+        let (head, foot) = self.extra.as_ref()?.document.as_deref()?;
+        Some((head, foot))
+    }
+
+    /// Sets the comments above and below the document whose root this is.
+    pub fn set_document_comments(&mut self, head: String, foot: String) {
+        self.extra_mut().document = if head.is_empty() && foot.is_empty() {
+            None
+        } else {
+            Some(Box::new((head, foot)))
+        };
     }
 
     /// The anchor's name, without `&`.
@@ -224,6 +258,16 @@ impl Node {
 
     fn extra_mut(&mut self) -> &mut Extra {
         self.extra.get_or_insert_default()
+    }
+
+    /// The same node with other content.
+    #[must_use]
+    pub fn with_data(&self, data: NodeData) -> Self {
+        Node {
+            data,
+            extra: self.extra.clone(),
+            pos: self.pos,
+        }
     }
 
     /// The text of a scalar.

@@ -70,7 +70,7 @@ pub(super) fn find<'a>(
         last_end: None,
         steps: 0,
     };
-    walk.results(0, vec![Item::Data(data)])
+    walk.results(0, &[Item::Data(data)])
 }
 
 /// Values visited in one evaluation; templates come from users, and `..` within ranges multiplies.
@@ -90,12 +90,12 @@ type Items<'a> = Vec<Item<'a>>;
 
 impl<'a> Walk<'a> {
     /// Results of the template's parts from `start` on, up to the end of the range that they stand in.
-    fn results(&mut self, start: usize, data: Items<'a>) -> Result<Vec<Items<'a>>, JsonPathError> {
+    fn results(&mut self, start: usize, data: &[Item<'a>]) -> Result<Vec<Items<'a>>, JsonPathError> {
         let nodes = self.nodes;
         let mut full = Vec::new();
         let mut at = start;
         while at < nodes.len() {
-            let found = self.node(data.clone(), &nodes[at])?;
+            let found = self.node(data.to_vec(), &nodes[at])?;
             if self.ranges_ended > 0 && self.ranges_ended <= self.ranges_open {
                 self.ranges_ended -= 1;
                 self.last_end = Some(at);
@@ -106,10 +106,10 @@ impl<'a> Walk<'a> {
                 self.ranges_open += 1;
                 if found.is_empty() {
                     // Nothing to go through, but the end of the range must be found.
-                    self.results(at + 1, Vec::new())?;
+                    self.results(at + 1, &[])?;
                 }
                 for item in found {
-                    full.extend(self.results(at + 1, vec![item])?);
+                    full.extend(self.results(at + 1, &[item])?);
                 }
                 self.ranges_open -= 1;
                 if let Some(end) = self.last_end.filter(|end| *end > at) {

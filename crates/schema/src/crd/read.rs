@@ -12,7 +12,7 @@ const DEPTH: usize = 128;
 
 /// Reads the root schema; `metadata` becomes the built-in one.
 pub(super) fn root(table: &mut Table, schema: &Value) -> Result<Index, Vec<FieldError>> {
-    let index = read(table, schema, 0);
+    let index = read(table, schema, 0, false);
     let builtin = SchemaSet::builtin();
     let metadata = builtin.definition("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
     let metadata = metadata.map(|metadata| copy(table, metadata.view()));
@@ -63,7 +63,7 @@ fn texts(value: &Value) -> Vec<Text> {
         .collect()
 }
 
-fn read(table: &mut Table, schema: &Value, depth: usize) -> Index {
+pub(super) fn read(table: &mut Table, schema: &Value, depth: usize, open: bool) -> Index {
     let empty = Map::new();
     let map = schema.as_object().unwrap_or(&empty);
     let mut node = Node::default();
@@ -72,6 +72,9 @@ fn read(table: &mut Table, schema: &Value, depth: usize) -> Index {
     node.base = text("type").and_then(Base::parse).unwrap_or_default();
     node.nullable = flag("nullable");
     node.preserve_unknown = flag("x-kubernetes-preserve-unknown-fields");
+    // Once unknown fields are kept, those of declared fields below merge by deduced types too.
+    let open = open || node.preserve_unknown;
+    node.open = open;
     node.embedded = flag("x-kubernetes-embedded-resource");
     node.int_or_string = flag("x-kubernetes-int-or-string");
     node.list_type = text("x-kubernetes-list-type").and_then(list_type);
@@ -94,15 +97,15 @@ fn read(table: &mut Table, schema: &Value, depth: usize) -> Index {
     if depth < DEPTH {
         if let Some(Value::Object(properties)) = map.get("properties") {
             for (name, child) in properties {
-                let index = read(table, child, depth + 1);
+                let index = read(table, child, depth + 1, open);
                 node.fields.push((name.clone().into(), index));
             }
         }
         if let Some(items @ Value::Object(_)) = map.get("items") {
-            node.items = Some(read(table, items, depth + 1));
+            node.items = Some(read(table, items, depth + 1, open));
         }
         match map.get("additionalProperties") {
-            Some(values @ Value::Object(_)) => node.additional = Some(read(table, values, depth + 1)),
+            Some(values @ Value::Object(_)) => node.additional = Some(read(table, values, depth + 1, open)),
             Some(Value::Bool(true)) => {
                 node.additional = Some(table.push(Node {
                     preserve_unknown: true,

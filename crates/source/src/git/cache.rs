@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 use sha2::{Digest as _, Sha256};
@@ -12,6 +12,8 @@ use crate::error::{SourceError, reason};
 
 /// With so many packs a store is dropped and fetched afresh, which is one small pack again.
 const MAX_PACKS: usize = 50;
+/// Pause before another look at a lock that another process holds.
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// All stores below one folder.
 #[derive(Debug)]
@@ -34,11 +36,12 @@ pub(crate) struct Store {
 pub(crate) struct Turn<'a> {
     store: &'a Store,
     /// Keeps other processes out.
-    _lock: Option<std::fs::File>,
+    lock: Option<std::fs::File>,
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
+        self.lock = None;
         *self.store.busy.lock().unwrap_or_else(PoisonError::into_inner) = false;
         self.store.free.notify_one();
     }
@@ -106,26 +109,35 @@ impl Store {
         drop(busy);
         let mut turn = Turn {
             store: self,
-            _lock: None,
+            lock: None,
         };
         std::fs::create_dir_all(&self.folder).map_err(|error| failed("create", &self.folder, &error))?;
-        let lock = std::fs::File::create(self.folder.join("lock"))
-            .map_err(|error| failed("lock", &self.folder, &error))?;
-        // A file system without locks serves one process as well.
-        turn._lock = match lock.try_lock() {
-            Ok(()) => Some(lock),
-            Err(std::fs::TryLockError::Error(_)) => None,
-            Err(std::fs::TryLockError::WouldBlock) => {
-                return Err(SourceError::retry(
-                    reason::GIT_OPERATION_FAILED,
-                    format!(
-                        "another process is using Git cache '{}'; give each its own cache folder",
-                        self.folder.display()
-                    ),
-                ));
-            }
-        };
+        turn.lock = self.lock(deadline)?;
         Ok(Some(turn))
+    }
+
+    /// Keeps other processes out; none where the file system has no locks.
+    fn lock(&self, deadline: Instant) -> Result<Option<std::fs::File>, SourceError> {
+        let file = std::fs::File::create(self.folder.join("lock"))
+            .map_err(|error| failed("lock", &self.folder, &error))?;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(file)),
+                Err(std::fs::TryLockError::Error(_)) => return Ok(None),
+                Err(std::fs::TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    std::thread::sleep(LOCK_PAUSE);
+                }
+                Err(std::fs::TryLockError::WouldBlock) => {
+                    return Err(SourceError::retry(
+                        reason::GIT_OPERATION_FAILED,
+                        format!(
+                            "another process is using Git cache '{}'; give each its own cache folder",
+                            self.folder.display()
+                        ),
+                    ));
+                }
+            }
+        }
     }
 }
 

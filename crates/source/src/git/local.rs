@@ -157,6 +157,11 @@ pub fn head_branch(path: &Path) -> Option<String> {
     Some(head.shorten().to_string())
 }
 
+/// Opens a repository for a look at where its parts are.
+pub(crate) fn open(path: &Path) -> Result<gix::Repository, SourceError> {
+    Repo::open(path).map(|repo| repo.handle())
+}
+
 /// All reference names of a repository.
 pub(crate) fn names(repo: &gix::Repository) -> Vec<String> {
     let Ok(platform) = repo.references() else {

@@ -1,8 +1,12 @@
 //! Against real repositories made with the git program, and a real smart-HTTP server of theirs.
 
 #[cfg(test)]
+mod artifact;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod local;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod watch;

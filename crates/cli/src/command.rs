@@ -1,0 +1,209 @@
+//! The command line: verbs by kinds, made from the table of kinds, in flux's words.
+
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
+use clap_complete::Shell;
+
+use crate::commands::{events, get, reconcile, stats, suspend, tree};
+use crate::nouns::{NOUNS, Noun, Verb};
+
+/// What follows the list of options of the whole.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed, or the command line cannot be understood; the reason is on standard error
+
+`get` and `reconcile` fail for an absent object; `suspend` and `resume` say so and go on.";
+
+/// The whole command line.
+pub(crate) fn root(version: &'static str) -> Command {
+    Command::new("fluvial")
+        .version(version)
+        .about("GitOps in one binary")
+        .after_long_help(EXIT_CODES)
+        .disable_help_subcommand(true)
+        .args(global())
+        .subcommand(get_command())
+        .subcommand(by_kind(
+            reconcile::Options::augment_args(Command::new("reconcile")).about("Reconcile an object now, and wait for it"),
+            Some(Verb::Reconcile),
+            "  fluvial reconcile ks apps --with-source\n  fluvial reconcile source git flux-system",
+        ))
+        .subcommand(by_kind(
+            suspend::Options::augment_args(Command::new("suspend")).about("Let objects rest"),
+            Some(Verb::Suspend),
+            "  fluvial suspend ks apps infra\n  fluvial suspend hr --all",
+        ))
+        .subcommand(by_kind(
+            suspend::Options::augment_args(Command::new("resume")).about("Wake objects, and wait for them"),
+            Some(Verb::Suspend),
+            "  fluvial resume ks apps\n  fluvial resume source git --all",
+        ))
+        .subcommand(tree_command())
+        .subcommand(
+            stats::Options::augment_args(Command::new("stats"))
+                .about("Count what runs, fails and rests")
+                .after_help("Examples:\n  fluvial stats -A"),
+        )
+        .subcommand(
+            events::Options::augment_args(Command::new("events"))
+                .about("Show what happened to objects")
+                .after_help("Examples:\n  fluvial events -A\n  fluvial events --for kustomization/apps --types Warning"),
+        )
+        .subcommand(
+            Command::new("completion")
+                .about("Print a completion script")
+                .arg(Arg::new("shell").required(true).value_parser(value_parser!(Shell)))
+                .after_help("Examples:\n  fluvial completion bash > /etc/bash_completion.d/fluvial"),
+        )
+        .subcommand(Command::new("version").about("Print the version of this binary"))
+}
+
+/// Options that all commands take.
+fn global() -> [Arg; 5] {
+    let option = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .global(true)
+            .value_name(value)
+            .help(help)
+    };
+    [
+        option(
+            "namespace",
+            "NAMESPACE",
+            "Namespace [default: flux-system, or $FLUX_SYSTEM_NAMESPACE]",
+        )
+        .short('n'),
+        option("kubeconfig", "FILE", "Kubeconfig file"),
+        option("context", "NAME", "Context of the kubeconfig"),
+        option("as", "USER", "User to act as"),
+        option("timeout", "DURATION", "How long to wait").default_value("5m0s"),
+    ]
+}
+
+fn get_command() -> Command {
+    let all = |about: &'static str| Command::new("all").about(about);
+    let name = || Arg::new("name").num_args(0..).value_name("NAME");
+    let mut get = get::Options::augment_args(Command::new("get"))
+        .about("Show objects and how they are")
+        .after_help("Examples:\n  fluvial get all -A\n  fluvial get ks --status-selector ready=false\n  fluvial get hr -o json")
+        .subcommand(all("Every kind"));
+    for (group, plural) in [
+        ("source", "sources"),
+        ("image", "images"),
+        ("artifact", "artifacts"),
+    ] {
+        let mut command = Command::new(plural)
+            .visible_alias(group)
+            .about(format!("Kinds of {plural}"));
+        if group != "artifact" {
+            command = command.subcommand(all("Every kind of the group"));
+        }
+        for noun in NOUNS.iter().filter(|noun| noun.group == group) {
+            command = command.subcommand(get_noun(noun).arg(name()));
+        }
+        get = get.subcommand(command);
+    }
+    for noun in NOUNS.iter().filter(|noun| noun.group.is_empty()) {
+        get = get.subcommand(get_noun(noun).arg(name()));
+    }
+    get
+}
+
+fn get_noun(noun: &Noun) -> Command {
+    let mut command = Command::new(noun.plural)
+        .visible_aliases(noun.aliases.iter().copied())
+        .about(format!("{} objects", noun.kind));
+    if noun.name != noun.plural {
+        command = command.visible_alias(noun.name);
+    }
+    command
+}
+
+/// A verb with a subcommand for each kind that takes it.
+fn by_kind(mut verb: Command, wanted: Option<Verb>, examples: &str) -> Command {
+    let takes = |noun: &&Noun| wanted.is_none_or(|verb| noun.verbs.contains(&verb));
+    let leaf = |noun: &Noun| {
+        Command::new(noun.name)
+            .visible_aliases(noun.aliases.iter().copied())
+            .about(format!("{} objects", noun.kind))
+            .arg(Arg::new("name").num_args(0..).value_name("NAME"))
+    };
+    for group in ["source", "image", "artifact"] {
+        let mut command = Command::new(group).about(format!("Kinds of {group}s"));
+        for noun in NOUNS.iter().filter(takes).filter(|noun| noun.group == group) {
+            command = command.subcommand(leaf(noun));
+        }
+        if command.has_subcommands() {
+            verb = verb.subcommand(command);
+        }
+    }
+    for noun in NOUNS.iter().filter(takes).filter(|noun| noun.group.is_empty()) {
+        verb = verb.subcommand(leaf(noun));
+    }
+    verb.after_help(format!("Examples:\n{examples}"))
+}
+
+fn tree_command() -> Command {
+    let leaf = |noun: &Noun| {
+        tree::Options::augment_args(Command::new(noun.name))
+            .visible_aliases(noun.aliases.iter().copied())
+            .about(format!("What a {} made", noun.kind))
+            .arg(Arg::new("name").num_args(1).value_name("NAME"))
+    };
+    let mut command = Command::new("tree")
+        .about("Draw what an object made, and what that made")
+        .after_help("Examples:\n  fluvial tree ks flux-system --compact\n  fluvial tree ks apps -o json");
+    for noun in NOUNS {
+        command = match noun.kind {
+            "Kustomization" => command.subcommand(leaf(noun)),
+            "ArtifactGenerator" => command.subcommand(
+                Command::new("artifact")
+                    .about("Kinds of artifacts")
+                    .subcommand(leaf(noun)),
+            ),
+            _ => command,
+        };
+    }
+    command
+}
+
+/// Options of one call.
+pub(crate) fn options<T: FromArgMatches + Default>(matches: &ArgMatches) -> T {
+    T::from_arg_matches(matches).unwrap_or_default()
+}
+
+/// The innermost subcommand: its words, and its matches.
+pub(crate) fn innermost(matches: &ArgMatches) -> (Vec<&str>, &ArgMatches) {
+    let (mut words, mut matches) = (vec![], matches);
+    while let Some((word, inner)) = matches.subcommand() {
+        words.push(word);
+        matches = inner;
+    }
+    (words, matches)
+}
+
+/// The innermost command that arguments reach, and whether one more word follows that it does not know.
+pub(crate) fn reached<'a>(root: &'a mut Command, arguments: &[String]) -> (&'a mut Command, bool) {
+    let mut command = root;
+    let mut words = arguments.iter().filter(|word| !word.starts_with('-'));
+    loop {
+        let Some(word) = words.next() else {
+            return (command, false);
+        };
+        if command.find_subcommand(word).is_none() {
+            return (command, true);
+        }
+        command = command.find_subcommand_mut(word).expect("it was found just now");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        root("0").debug_assert();
+    }
+}

@@ -1,0 +1,18 @@
+//! The commands, one file each.
+
+pub(crate) mod events;
+pub(crate) mod get;
+pub(crate) mod reconcile;
+pub(crate) mod stats;
+pub(crate) mod suspend;
+pub(crate) mod tree;
+pub(crate) mod wait;
+
+use crate::environment::Failure;
+use crate::nouns::Noun;
+
+/// What a server says of an absent object.
+pub(crate) fn not_found(noun: &Noun, name: &str) -> Failure {
+    let info = noun.info();
+    Failure::new(format!("{}.{} {name:?} not found", info.plural, info.group))
+}

@@ -1,0 +1,386 @@
+//! Commands against a cluster in memory.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use fluvial_ports::{
+    Apply, BoxFuture, BoxStream, Clock, Cluster, ClusterError, Delete, ErrorKind, KindChange, Patch,
+    Resource, Select, Target, Watched,
+};
+use futures::{FutureExt, StreamExt};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::{Connection, Environment, Outside, run, state};
+
+const REVISION: &str = "main@sha1:5394cb7f48332b2de7c17dd8b8384bbc84b7e738";
+
+/// Objects in memory; with `answers`, each request to reconcile is answered at the next watch.
+#[derive(Clone, Default)]
+struct Memory {
+    objects: Arc<Mutex<Vec<Value>>>,
+    answers: bool,
+}
+
+impl Memory {
+    fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
+        let objects = self.objects.lock().unwrap();
+        let is_it = |object: &&Value| {
+            state::kind(object) == kind
+                && state::namespace(object) == namespace
+                && state::name(object) == name
+        };
+        objects.iter().find(is_it).cloned()
+    }
+
+    fn answer(&self) {
+        for object in self.objects.lock().unwrap().iter_mut() {
+            let token = object["metadata"]["annotations"]["reconcile.fluxcd.io/requestedAt"].clone();
+            object["status"]["observedGeneration"] = object["metadata"]["generation"].clone();
+            object["status"]["lastAppliedRevision"] = REVISION.into();
+            object["status"]["conditions"] = json!([{"type": "Ready", "status": "True", "message": "ok"}]);
+            if !token.is_null() {
+                object["status"]["lastHandledReconcileAt"] = token;
+            }
+        }
+    }
+}
+
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    let fields = target.as_object_mut().unwrap();
+    for (key, value) in patch {
+        if value.is_null() {
+            fields.remove(key);
+        } else {
+            merge(fields.entry(key.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
+fn refuse<T>() -> Result<T, ClusterError> {
+    Err(ClusterError::new(ErrorKind::Other, "not in this test"))
+}
+
+impl Cluster for Memory {
+    fn acting_as(&self, _user: &str) -> Arc<dyn Cluster> {
+        Arc::new(self.clone())
+    }
+
+    fn resource<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Arc<Resource>, ClusterError>> {
+        async { refuse() }.boxed()
+    }
+
+    fn kind_changes(&self) -> BoxStream<'static, KindChange> {
+        futures::stream::pending().boxed()
+    }
+
+    fn get<'a>(&'a self, target: Target<'a>) -> BoxFuture<'a, Result<Option<Value>, ClusterError>> {
+        let found = self.find(&target.resource.kind, target.namespace, target.name);
+        async { Ok(found) }.boxed()
+    }
+
+    fn list<'a>(
+        &'a self,
+        resource: &'a Resource,
+        select: &'a Select,
+    ) -> BoxFuture<'a, Result<Vec<Value>, ClusterError>> {
+        let mut objects = self.objects.lock().unwrap().clone();
+        objects.retain(|object| {
+            let field = format!("metadata.name={}", state::name(object));
+            state::kind(object) == resource.kind
+                && select
+                    .namespace
+                    .as_ref()
+                    .is_none_or(|namespace| namespace == state::namespace(object))
+                && select.fields.as_ref().is_none_or(|fields| *fields == field)
+        });
+        async { Ok(objects) }.boxed()
+    }
+
+    fn watch(&self, resource: &Resource, select: &Select) -> BoxStream<'static, Watched> {
+        if self.answers {
+            self.answer();
+        }
+        let objects = self.list(resource, select).now_or_never().unwrap().unwrap();
+        let first = objects.into_iter().map(Watched::Applied);
+        futures::stream::iter(first)
+            .chain(futures::stream::pending())
+            .boxed()
+    }
+
+    fn apply<'a>(
+        &'a self,
+        _: Target<'a>,
+        _: &'a Value,
+        _: Apply<'a>,
+    ) -> BoxFuture<'a, Result<Value, ClusterError>> {
+        async { refuse() }.boxed()
+    }
+
+    fn patch<'a>(
+        &'a self,
+        target: Target<'a>,
+        patch: Patch<'a>,
+    ) -> BoxFuture<'a, Result<Value, ClusterError>> {
+        let mut objects = self.objects.lock().unwrap();
+        let object = objects
+            .iter_mut()
+            .find(|object| state::kind(object) == target.resource.kind && state::name(object) == target.name)
+            .unwrap();
+        let before = object["spec"].clone();
+        merge(object, patch.body);
+        if object["spec"] != before {
+            object["metadata"]["generation"] =
+                (object["metadata"]["generation"].as_i64().unwrap() + 1).into();
+        }
+        let object = object.clone();
+        async { Ok(object) }.boxed()
+    }
+
+    fn create<'a>(
+        &'a self,
+        _: Target<'a>,
+        _: &'a Value,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<Value, ClusterError>> {
+        async { refuse() }.boxed()
+    }
+
+    fn delete<'a>(&'a self, _: Target<'a>, _: Delete<'a>) -> BoxFuture<'a, Result<bool, ClusterError>> {
+        async { refuse() }.boxed()
+    }
+}
+
+impl Outside for Memory {
+    fn connect<'a>(&'a self, _: &'a Connection) -> BoxFuture<'a, Result<Arc<dyn Cluster>, String>> {
+        let cluster: Arc<dyn Cluster> = Arc::new(self.clone());
+        async { Ok(cluster) }.boxed()
+    }
+
+    fn interrupted(&self) -> BoxFuture<'_, ()> {
+        futures::future::pending().boxed()
+    }
+}
+
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Timestamp {
+        "2024-05-01T10:00:00Z".parse().unwrap()
+    }
+
+    fn random(&self) -> f64 {
+        0.5
+    }
+}
+
+#[derive(Clone, Default)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Sink {
+    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(data);
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Sink {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+/// Runs a command line; gives exit code, data and progress.
+async fn fluvial(memory: &Memory, line: &str) -> (u8, String, String) {
+    let (out, err) = (Sink::default(), Sink::default());
+    let mut env = Environment {
+        out: Box::new(out.clone()),
+        err: Box::new(err.clone()),
+        variables: BTreeMap::new(),
+        version: "0.1.0",
+        clock: Arc::new(Still),
+        outside: Arc::new(memory.clone()),
+    };
+    let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+    let code = run(&words, &mut env).await;
+    (code, out.text(), err.text())
+}
+
+fn kustomization(name: &str, suspend: bool, ids: &[&str]) -> Value {
+    let entries: Vec<Value> = ids.iter().map(|id| json!({"id": id, "v": "v1"})).collect();
+    let mut object = json!({
+        "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+        "metadata": {"name": name, "namespace": "flux-system", "generation": 1},
+        "spec": {"sourceRef": {"kind": "GitRepository", "name": "fleet"}},
+        "status": {
+            "observedGeneration": 1, "lastAppliedRevision": REVISION, "inventory": {"entries": entries},
+            "conditions": [{"type": "Ready", "status": "True", "message": format!("Applied revision: {REVISION}")}],
+        },
+    });
+    if suspend {
+        object["spec"]["suspend"] = true.into();
+    }
+    object
+}
+
+fn fleet(answers: bool) -> Memory {
+    let apps = "flux-system_apps_kustomize.toolkit.fluxcd.io_Kustomization";
+    let objects = vec![
+        kustomization("root", false, &[apps, "_web__Namespace"]),
+        kustomization("apps", false, &["web_web_apps_Deployment"]),
+        kustomization("paused", true, &[]),
+        json!({"apiVersion": "notification.toolkit.fluxcd.io/v1beta3", "kind": "Provider",
+               "metadata": {"name": "slack", "namespace": "other"}, "spec": {"type": "slack"}}),
+    ];
+    Memory {
+        objects: Arc::new(Mutex::new(objects)),
+        answers,
+    }
+}
+
+#[tokio::test]
+async fn get_prints_tables_with_short_digests() {
+    let (code, out, _) = fluvial(&fleet(false), "get ks paused --show-source").await;
+    assert_eq!(code, 0);
+    assert_eq!(
+        out,
+        "NAME  \tSOURCE                         \tREVISION          \tSUSPENDED\tREADY\tMESSAGE                             \t\n\
+         paused\tGitRepository/flux-system/fleet\tmain@sha1:5394cb7f\tTrue     \tTrue \tApplied revision: main@sha1:5394cb7f\t\n"
+    );
+}
+
+#[tokio::test]
+async fn get_all_shows_a_block_for_each_kind_that_has_objects() {
+    let (code, out, _) = fluvial(&fleet(false), "get all -A --status-selector ready!=true").await;
+    assert_eq!(code, 0);
+    assert_eq!(
+        out,
+        "NAMESPACE\tNAME          \tREADY\tMESSAGE          \t\nother    \tprovider/slack\tTrue \tProvider is Ready\t\n\n"
+    );
+}
+
+#[tokio::test]
+async fn absent_objects_and_odd_words_are_named() {
+    let memory = fleet(false);
+    let (code, _, err) = fluvial(&memory, "get ks nope").await;
+    assert_eq!(
+        (code, err.as_str()),
+        (
+            1,
+            "✗ Kustomization object 'nope' not found in \"flux-system\" namespace\n"
+        )
+    );
+    let (code, _, err) = fluvial(&memory, "get ks -A --status-selector ready").await;
+    assert_eq!(code, 1);
+    assert!(
+        err.starts_with("✗ expected status selector in type=status"),
+        "{err}"
+    );
+    let (code, out, _) = fluvial(&memory, "get nope").await;
+    assert_eq!(code, 0);
+    assert!(out.contains("Usage: "), "{out}");
+    let (code, _, err) = fluvial(&memory, "nope").await;
+    assert_eq!(code, 1);
+    assert!(err.starts_with("✗ unrecognized subcommand 'nope'"), "{err}");
+}
+
+#[tokio::test]
+async fn get_prints_objects_on_request() {
+    let (_, out, _) = fluvial(&fleet(false), "get ks apps -o json").await;
+    let value: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(value["metadata"]["name"], "apps");
+    let (_, out, _) = fluvial(&fleet(false), "get all -A -o json").await;
+    let value: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(value["items"].as_array().map(Vec::len), Some(4));
+}
+
+#[tokio::test]
+async fn tree_follows_kustomizations() {
+    let (_, out, _) = fluvial(&fleet(false), "tree ks root").await;
+    assert_eq!(
+        out,
+        "Kustomization/flux-system/root\n├── Kustomization/flux-system/apps\n│   └── Deployment/web/web\n└── Namespace/web\n\n"
+    );
+    let (_, out, _) = fluvial(&fleet(false), "tree ks root --compact").await;
+    assert_eq!(
+        out,
+        "Kustomization/flux-system/root\n└── Kustomization/flux-system/apps\n\n"
+    );
+}
+
+#[tokio::test]
+async fn suspend_rests_an_object_and_goes_on_after_an_absent_one() {
+    let memory = fleet(false);
+    let (code, _, err) = fluvial(&memory, "suspend ks nope apps").await;
+    assert_eq!(code, 0);
+    assert_eq!(
+        err,
+        "✗ Kustomization nope not found in flux-system namespace\n\
+         ► suspending kustomization apps in flux-system namespace\n✔ kustomization suspended\n"
+    );
+    assert_eq!(
+        memory.find("Kustomization", "flux-system", "apps").unwrap()["spec"]["suspend"],
+        true
+    );
+}
+
+#[tokio::test]
+async fn resume_waits_for_the_new_generation() {
+    let memory = fleet(true);
+    let (code, _, err) = fluvial(&memory, "resume ks paused").await;
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(
+        err,
+        format!(
+            "► resuming kustomization paused in flux-system namespace\n✔ kustomization resumed\n\
+             ◎ waiting for Kustomization reconciliation\n✔ Kustomization paused reconciliation completed\n\
+             ✔ applied revision {REVISION}\n"
+        )
+    );
+    assert!(
+        memory.find("Kustomization", "flux-system", "paused").unwrap()["spec"]
+            .get("suspend")
+            .is_none()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn reconcile_waits_until_its_request_is_handled_or_time_is_up() {
+    let (code, _, err) = fluvial(&fleet(true), "reconcile ks apps").await;
+    assert_eq!(code, 0, "{err}");
+    assert!(
+        err.ends_with(&format!("✔ applied revision {REVISION}\n")),
+        "{err}"
+    );
+    let (code, _, err) = fluvial(&fleet(false), "reconcile ks apps --timeout=3s").await;
+    assert_eq!(code, 1);
+    assert!(err.ends_with("✗ context deadline exceeded\n"), "{err}");
+    let (code, _, err) = fluvial(&fleet(true), "reconcile ks paused").await;
+    assert_eq!((code, err.as_str()), (1, "✗ resource is suspended\n"));
+}
+
+#[tokio::test]
+async fn stats_count_and_events_say_when_there_are_none() {
+    let (_, out, _) = fluvial(&fleet(false), "stats -A").await;
+    assert!(
+        out.contains("Kustomization        \t2      \t0      \t1        \t-      \t"),
+        "{out}"
+    );
+    let (code, _, err) = fluvial(&fleet(false), "events").await;
+    assert_eq!(
+        (code, err.as_str()),
+        (0, "✗ No events found in flux-system namespace.\n")
+    );
+}

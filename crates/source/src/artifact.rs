@@ -1,0 +1,11 @@
+//! Artifacts: a tree as a tarball, tarballs as trees, the store that keeps them and its server.
+
+mod pack;
+mod serve;
+mod store;
+mod unpack;
+
+pub use pack::{Packed, pack};
+pub use serve::serve;
+pub use store::{Owner, Store, Stored, git_file_name};
+pub use unpack::unpack;

@@ -1,0 +1,503 @@
+//! Runs templates: statements here, pipelines and operands in `exec/eval.rs`.
+
+mod eval;
+
+pub(crate) use eval::plain;
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::ast::{Branch, BranchKind, Command, Expr, Node, Pipe, Tree, template_clause};
+use crate::error::{ExecError, Location};
+use crate::function::{FunctionError, Functions};
+use crate::parse::{ParseError, parse};
+use crate::value::{IntType, Value};
+
+/// What a key that a map lacks gives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MissingKey {
+    /// No value: prints `<no value>`.
+    #[default]
+    Invalid,
+    /// The zero value of the map's elements.
+    Zero,
+    /// An error.
+    Error,
+}
+
+/// Bounds of one run: what exceeds them ends with an error, not with the process.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of output, texts that functions collect included.
+    pub output: usize,
+    /// Actions and operands that are evaluated.
+    pub steps: u64,
+    /// Templates inside templates.
+    pub depth: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            output: 256 << 20,
+            steps: 200_000_000,
+            depth: 5_000,
+        }
+    }
+}
+
+/// Parsed templates by name. Parse once, share, run many times and in parallel.
+#[derive(Clone)]
+pub struct Set {
+    parent: Option<Arc<Set>>,
+    trees: BTreeMap<Arc<str>, Arc<Tree>>,
+    functions: Arc<Functions>,
+    missing_key: MissingKey,
+}
+
+impl Set {
+    /// An empty set.
+    #[must_use]
+    pub fn new(functions: Arc<Functions>) -> Self {
+        Set {
+            parent: None,
+            trees: BTreeMap::new(),
+            functions,
+            missing_key: MissingKey::default(),
+        }
+    }
+
+    /// A set on top of another, which it sees and does not change.
+    #[must_use]
+    pub fn layered(parent: Arc<Set>) -> Self {
+        let (functions, missing_key) = (Arc::clone(&parent.functions), parent.missing_key);
+        Set {
+            parent: Some(parent),
+            trees: BTreeMap::new(),
+            functions,
+            missing_key,
+        }
+    }
+
+    /// What missing keys give.
+    pub fn set_missing_key(&mut self, missing_key: MissingKey) {
+        self.missing_key = missing_key;
+    }
+
+    /// Parses a text and adds the templates in it. A template that is defined again replaces the
+    /// older one, unless its body is blank.
+    ///
+    /// # Errors
+    /// If the text does not parse; the set is then unchanged.
+    pub fn add(&mut self, name: &str, text: &str) -> Result<(), ParseError> {
+        let functions = Arc::clone(&self.functions);
+        for tree in parse(name, text, &|function| functions.get(function).is_some())? {
+            if is_blank(&tree.root) && self.find(&tree.name).is_some() {
+                continue;
+            }
+            self.trees.insert(Arc::clone(&tree.name), Arc::new(tree));
+        }
+        Ok(())
+    }
+
+    fn find(&self, name: &str) -> Option<&Arc<Tree>> {
+        self.trees.get(name).or_else(|| self.parent.as_ref()?.find(name))
+    }
+
+    /// Whether there is a template of this name.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
+    /// The functions.
+    #[must_use]
+    pub fn functions(&self) -> &Arc<Functions> {
+        &self.functions
+    }
+
+    /// Runs a template. `host` is what functions find in [`Scope::host`].
+    ///
+    /// # Errors
+    /// If the template, or a function in it, fails, or a limit is reached.
+    pub fn execute(
+        &self,
+        name: &str,
+        data: &Value,
+        limits: Limits,
+        host: &mut dyn Any,
+    ) -> Result<String, ExecError> {
+        let mut budget = Budget {
+            steps: limits.steps,
+            output: limits.output,
+            depth: limits.depth,
+        };
+        execute(self, name, data, &mut budget, host)
+    }
+}
+
+/// Whether a template holds nothing but space.
+fn is_blank(nodes: &[Node]) -> bool {
+    nodes
+        .iter()
+        .all(|node| matches!(node, Node::Text(text) if text.trim().is_empty()))
+}
+
+#[derive(Debug)]
+struct Budget {
+    steps: u64,
+    output: usize,
+    depth: usize,
+}
+
+fn execute(
+    set: &Set,
+    name: &str,
+    data: &Value,
+    budget: &mut Budget,
+    host: &mut dyn Any,
+) -> Result<String, ExecError> {
+    let Some(tree) = set.find(name) else {
+        return Err(ExecError {
+            template: name.to_owned(),
+            location: None,
+            message: format!("{} is an incomplete or empty template", crate::quote::quote(name)),
+            source: None,
+        });
+    };
+    let mut state = State {
+        set,
+        tree,
+        at: None,
+        variables: vec![("$", data.clone())],
+        out: String::new(),
+        budget,
+        host,
+    };
+    state.walk_list(data, &tree.root)?;
+    Ok(state.out)
+}
+
+/// What a function can reach beside its arguments.
+pub struct Scope<'s, 't> {
+    set: &'t Set,
+    budget: &'s mut Budget,
+    /// The caller's own state for this run: clock, randomness, charts, whatever its functions need.
+    pub host: &'s mut dyn Any,
+}
+
+impl Scope<'_, '_> {
+    /// The set whose template is running.
+    #[must_use]
+    pub fn set(&self) -> &Set {
+        self.set
+    }
+
+    /// Runs a template of the set into a text.
+    ///
+    /// # Errors
+    /// The template's error, as the function's source.
+    pub fn execute(&mut self, name: &str, data: &Value) -> Result<String, FunctionError> {
+        let result = execute(self.set, name, data, self.budget, self.host);
+        result.map_err(|error| FunctionError {
+            message: error.to_string(),
+            source: Some(Box::new(error)),
+        })
+    }
+
+    /// Runs a template of another set into a text, within this run's limits.
+    ///
+    /// # Errors
+    /// The template's error, as the function's source.
+    pub fn execute_in(&mut self, set: &Set, name: &str, data: &Value) -> Result<String, FunctionError> {
+        let result = execute(set, name, data, self.budget, self.host);
+        result.map_err(|error| FunctionError {
+            message: error.to_string(),
+            source: Some(Box::new(error)),
+        })
+    }
+
+    /// Refuses results that would exceed the run's output limit (`repeat`, padding).
+    ///
+    /// # Errors
+    /// If `bytes` is more than what is left.
+    pub fn reserve(&self, bytes: usize) -> Result<(), FunctionError> {
+        if bytes > self.budget.output {
+            return Err("the output is larger than allowed".into());
+        }
+        Ok(())
+    }
+}
+
+/// What errors name as the place.
+#[derive(Clone, Copy)]
+enum At<'t> {
+    Expr(&'t Expr),
+    Command(&'t Command),
+    Pipe(&'t Pipe),
+    Template(usize, &'t str, Option<&'t Pipe>),
+    Range(&'t Branch),
+}
+
+enum Flow {
+    Next,
+    Break,
+    Continue,
+}
+
+struct State<'s, 't> {
+    set: &'t Set,
+    tree: &'t Tree,
+    at: Option<At<'t>>,
+    variables: Vec<(&'t str, Value)>,
+    out: String,
+    budget: &'s mut Budget,
+    host: &'s mut dyn Any,
+}
+
+type Result2<T> = Result<T, ExecError>;
+
+impl<'t> State<'_, 't> {
+    fn fail<T>(&self, message: impl Into<String>) -> Result2<T> {
+        Err(self.error(message.into(), None))
+    }
+
+    fn error(&self, message: String, source: Option<Box<ExecError>>) -> ExecError {
+        let location = self.at.map(|at| {
+            let (pos, context) = match at {
+                At::Expr(expr) => (expr.pos, expr.to_string()),
+                At::Command(command) => (command.pos, command.to_string()),
+                At::Pipe(pipe) => (pipe.pos, pipe.to_string()),
+                At::Template(pos, name, pipe) => (pos, template_clause(name, pipe)),
+                At::Range(branch) => (branch.pos, format!("{{{{range {}}}}}", branch.pipe)),
+            };
+            let (line, column) = self.tree.file.position(pos);
+            Location {
+                file: self.tree.file.name.to_string(),
+                line,
+                column,
+                context,
+            }
+        });
+        ExecError {
+            template: self.tree.name.to_string(),
+            location,
+            message,
+            source,
+        }
+    }
+
+    fn step(&mut self) -> Result2<()> {
+        match self.budget.steps.checked_sub(1) {
+            Some(steps) => {
+                self.budget.steps = steps;
+                Ok(())
+            }
+            None => self.fail("the template runs longer than allowed"),
+        }
+    }
+
+    fn write(&mut self, text: &str) -> Result2<()> {
+        let Some(left) = self.budget.output.checked_sub(text.len()) else {
+            return self.fail("the output is larger than allowed");
+        };
+        self.budget.output = left;
+        self.out.push_str(text);
+        Ok(())
+    }
+
+    fn walk_list(&mut self, dot: &Value, nodes: &'t [Node]) -> Result2<Flow> {
+        for node in nodes {
+            match self.walk(dot, node)? {
+                Flow::Next => {}
+                flow => return Ok(flow),
+            }
+        }
+        Ok(Flow::Next)
+    }
+
+    fn walk(&mut self, dot: &Value, node: &'t Node) -> Result2<Flow> {
+        self.step()?;
+        match node {
+            Node::Text(text) => self.write(text)?,
+            Node::Action(pipe) => {
+                let value = self.pipeline(dot, pipe)?;
+                if pipe.variables.is_empty() {
+                    self.print(pipe, &value)?;
+                }
+            }
+            Node::Branch(branch) if branch.kind == BranchKind::Range => return self.range(dot, branch),
+            Node::Branch(branch) => return self.if_or_with(dot, branch),
+            Node::Template { pos, name, pipe } => self.template(dot, *pos, name, pipe.as_ref())?,
+            Node::Break => return Ok(Flow::Break),
+            Node::Continue => return Ok(Flow::Continue),
+        }
+        Ok(Flow::Next)
+    }
+
+    fn print(&mut self, pipe: &'t Pipe, value: &Value) -> Result2<()> {
+        let text = match value {
+            Value::Nil | Value::NilInterface => return self.write("<no value>"),
+            Value::Str(text) => return self.write(text),
+            value => crate::print::go_value(value),
+        };
+        self.at = Some(At::Pipe(pipe));
+        self.write(&text)
+    }
+
+    fn if_or_with(&mut self, dot: &Value, branch: &'t Branch) -> Result2<Flow> {
+        let mark = self.variables.len();
+        let value = self.pipeline(dot, &branch.pipe)?;
+        let flow = if value.truth() {
+            let dot = if branch.kind == BranchKind::With {
+                &value
+            } else {
+                dot
+            };
+            self.walk_list(dot, &branch.list)?
+        } else if let Some(otherwise) = &branch.otherwise {
+            self.walk_list(dot, otherwise)?
+        } else {
+            Flow::Next
+        };
+        self.variables.truncate(mark);
+        Ok(flow)
+    }
+
+    fn range(&mut self, dot: &Value, branch: &'t Branch) -> Result2<Flow> {
+        let mark = self.variables.len();
+        self.at = Some(At::Range(branch));
+        let value = self.pipeline(dot, &branch.pipe)?;
+        let map = match &value {
+            Value::Map(map) => Some(map.clone()),
+            Value::Object(object) => object.as_map(),
+            _ => None,
+        };
+        let mut any = false;
+        match (&value, map) {
+            (Value::Nil | Value::NilInterface, _) => {}
+            (_, Some(map)) => {
+                // The body may change the map; as in Go, the iteration goes over the keys of the start.
+                let entries: Vec<_> = map
+                    .borrow()
+                    .iter()
+                    .map(|(key, value)| (key.clone(), value.clone()))
+                    .collect();
+                for (key, item) in entries {
+                    any = true;
+                    if !self.iteration(branch, Value::Str(key), item)? {
+                        break;
+                    }
+                }
+            }
+            (Value::List(list), _) => {
+                for (index, item) in list.items().iter().enumerate() {
+                    any = true;
+                    let index = Value::int(i64::try_from(index).unwrap_or(i64::MAX));
+                    if !self.iteration(branch, index, item.clone())? {
+                        break;
+                    }
+                }
+            }
+            (Value::Int(count, kind), _) => any = self.range_int(branch, *count, *kind, &value)?,
+            (Value::Uint(count, _), _) => {
+                let count = i64::try_from(*count).unwrap_or(i64::MAX);
+                any = self.range_int(branch, count, IntType::Int, &value)?;
+            }
+            _ => {
+                return self.fail(format!(
+                    "range can't iterate over {}",
+                    crate::print::go_value(&value)
+                ));
+            }
+        }
+        self.variables.truncate(mark);
+        match &branch.otherwise {
+            Some(otherwise) if !any => {
+                let flow = self.walk_list(dot, otherwise)?;
+                self.variables.truncate(mark);
+                Ok(flow)
+            }
+            _ => Ok(Flow::Next),
+        }
+    }
+
+    fn range_int(&mut self, branch: &'t Branch, count: i64, kind: IntType, value: &Value) -> Result2<bool> {
+        if branch.pipe.variables.len() > 1 {
+            let text = crate::print::go_value(value);
+            return self.fail(format!("can't use {text} to iterate over more than one variable"));
+        }
+        let mut any = false;
+        for index in 0..count {
+            any = true;
+            if !self.iteration(branch, Value::Int(index, kind), Value::Int(index, kind))? {
+                break;
+            }
+        }
+        Ok(any)
+    }
+
+    /// One round; `false` after a `break`.
+    fn iteration(&mut self, branch: &'t Branch, index: Value, item: Value) -> Result2<bool> {
+        self.step()?;
+        let mark = self.variables.len();
+        let item = item.unwrap_interface();
+        let names = &branch.pipe.variables;
+        let (first, second) = match names.len() {
+            0 => (None, None),
+            1 => (Some(item.clone()), None),
+            _ => (Some(index), Some(item.clone())),
+        };
+        for (name, value) in names.iter().zip([first, second]) {
+            let Some(value) = value else { continue };
+            if branch.pipe.assign {
+                self.assign(name, value)?;
+            } else if let Some(variable) = self
+                .variables
+                .iter_mut()
+                .rev()
+                .find(|(known, _)| *known == &**name)
+            {
+                variable.1 = value;
+            }
+        }
+        let flow = self.walk_list(&item, &branch.list)?;
+        self.variables.truncate(mark);
+        Ok(!matches!(flow, Flow::Break))
+    }
+
+    fn assign(&mut self, name: &str, value: Value) -> Result2<()> {
+        match self.variables.iter_mut().rev().find(|(known, _)| *known == name) {
+            Some(variable) => {
+                variable.1 = value;
+                Ok(())
+            }
+            None => self.fail(format!("undefined variable: {name}")),
+        }
+    }
+
+    fn template(&mut self, dot: &Value, pos: usize, name: &'t str, pipe: Option<&'t Pipe>) -> Result2<()> {
+        self.at = Some(At::Template(pos, name, pipe));
+        let Some(tree) = self.set.find(name) else {
+            return self.fail(format!("template {} not defined", crate::quote::quote(name)));
+        };
+        let Some(depth) = self.budget.depth.checked_sub(1) else {
+            return self.fail("exceeded maximum template depth");
+        };
+        let data = match pipe {
+            Some(pipe) => self.pipeline(dot, pipe)?,
+            None => Value::Nil,
+        };
+        self.budget.depth = depth;
+        let variables = std::mem::replace(&mut self.variables, vec![("$", data.clone())]);
+        let (own, at) = (std::mem::replace(&mut self.tree, tree), self.at);
+        let result = stacker::maybe_grow(64 << 10, 1 << 20, || self.walk_list(&data, &tree.root));
+        result?;
+        self.variables = variables;
+        self.tree = own;
+        self.at = at;
+        self.budget.depth += 1;
+        Ok(())
+    }
+}

@@ -1,0 +1,485 @@
+//! Pipelines, commands, operands and calls. The order in which places are noted for errors follows
+//! Go's, because the place is part of the message.
+
+use std::rc::Rc;
+
+use super::{At, MissingKey, Result2, Scope, State};
+use crate::ast::{Command, Expr, ExprKind, Number, Pipe, literal};
+use crate::function::{Function, FunctionError, Params, Type};
+use crate::value::{Element, IntType, Object, Underlying, Value};
+
+/// The value that a pipeline hands to its next command, if there is one.
+type Final = Option<Value>;
+
+/// What a field is taken of; out of a map its type is `interface {}`, whatever it holds.
+#[derive(Clone, Copy)]
+struct Receiver<'v> {
+    value: &'v Value,
+    in_map: bool,
+}
+
+impl<'t> State<'_, 't> {
+    pub(super) fn pipeline(&mut self, dot: &Value, pipe: &'t Pipe) -> Result2<Value> {
+        self.at = Some(At::Pipe(pipe));
+        let mut value: Final = None;
+        for command in &pipe.commands {
+            value = Some(self.command(dot, command, value)?.unwrap_interface());
+        }
+        let value = value.unwrap_or(Value::Nil);
+        for name in &pipe.variables {
+            if pipe.assign {
+                self.assign(name, value.clone())?;
+            } else {
+                self.variables.push((name, value.clone()));
+            }
+        }
+        Ok(value)
+    }
+
+    fn not_a_function(&self, words: &[Expr], last: &Final) -> Result2<()> {
+        if words.len() > 1 || last.is_some() {
+            let first = words.first().map(ToString::to_string).unwrap_or_default();
+            return self.fail(format!("can't give argument to non-function {first}"));
+        }
+        Ok(())
+    }
+
+    fn command(&mut self, dot: &Value, command: &'t Command, last: Final) -> Result2<Value> {
+        self.step()?;
+        let Some(first) = command.words.first() else {
+            return self.fail("empty command");
+        };
+        let arguments = &command.words[1..];
+        match &first.kind {
+            ExprKind::Field(names) => {
+                self.at = Some(At::Expr(first));
+                return self.field_chain(dot, dot.clone(), names, arguments, last, first);
+            }
+            ExprKind::Chain { base, fields } => {
+                return self.chain(dot, first, base, fields, arguments, last);
+            }
+            ExprKind::Identifier(name) => {
+                return self.function(dot, first, name, At::Command(command), arguments, last);
+            }
+            ExprKind::Pipe(pipe) => {
+                self.not_a_function(&command.words, &last)?;
+                return self.pipeline(dot, pipe);
+            }
+            ExprKind::Variable(names) => {
+                self.at = Some(At::Expr(first));
+                let value = self.variable(&names[0])?;
+                if names.len() == 1 {
+                    self.not_a_function(&command.words, &last)?;
+                    return Ok(value);
+                }
+                return self.field_chain(dot, value, &names[1..], arguments, last, first);
+            }
+            _ => {}
+        }
+        self.at = Some(At::Expr(first));
+        self.not_a_function(&command.words, &last)?;
+        match &first.kind {
+            ExprKind::Bool(value) => Ok(Value::Bool(*value)),
+            ExprKind::Dot => Ok(dot.clone()),
+            ExprKind::Number(number) => self.ideal_constant(number),
+            ExprKind::Str { text, .. } => Ok(Value::Str(literal(text))),
+            _ => self.fail("nil is not a command"),
+        }
+    }
+
+    fn ideal_constant(&self, number: &Number) -> Result2<Value> {
+        let text = &number.text;
+        let hex = text.len() > 2 && text.starts_with('0') && matches!(text.as_bytes()[1], b'x' | b'X');
+        let floating = !number.character && !hex && text.contains(['.', 'e', 'E', 'p', 'P']);
+        match (number.float, number.int) {
+            (Some(float), _) if floating => Ok(Value::Float(float)),
+            (_, Some(int)) => Ok(Value::int(int)),
+            (Some(float), None) if number.uint.is_none() => Ok(Value::Float(float)),
+            _ => self.fail(format!("{text} overflows int")),
+        }
+    }
+
+    fn variable(&self, name: &str) -> Result2<Value> {
+        match self.variables.iter().rev().find(|(known, _)| *known == name) {
+            Some((_, value)) => Ok(value.clone()),
+            None => self.fail(format!("undefined variable: {name}")),
+        }
+    }
+
+    fn chain(
+        &mut self,
+        dot: &Value,
+        expr: &'t Expr,
+        base: &'t Expr,
+        fields: &'t [Box<str>],
+        arguments: &'t [Expr],
+        last: Final,
+    ) -> Result2<Value> {
+        self.at = Some(At::Expr(expr));
+        let value = match &base.kind {
+            ExprKind::Nil => return self.fail(format!("indirection through explicit nil in {expr}")),
+            _ => self.untyped(dot, base)?,
+        };
+        self.field_chain(dot, value, fields, arguments, last, expr)
+    }
+
+    /// An operand without an expected type: the base of a chain.
+    fn untyped(&mut self, dot: &Value, expr: &'t Expr) -> Result2<Value> {
+        self.at = Some(At::Expr(expr));
+        match &expr.kind {
+            ExprKind::Dot => Ok(dot.clone()),
+            ExprKind::Field(names) => self.field_chain(dot, dot.clone(), names, &[], None, expr),
+            ExprKind::Variable(names) => {
+                let value = self.variable(&names[0])?;
+                if names.len() == 1 {
+                    return Ok(value);
+                }
+                self.field_chain(dot, value, &names[1..], &[], None, expr)
+            }
+            ExprKind::Pipe(pipe) => self.pipeline(dot, pipe),
+            ExprKind::Identifier(name) => self.function(dot, expr, name, At::Expr(expr), &[], None),
+            ExprKind::Chain { base, fields } => self.chain(dot, expr, base, fields, &[], None),
+            ExprKind::Bool(value) => Ok(Value::Bool(*value)),
+            ExprKind::Number(number) => self.ideal_constant(number),
+            ExprKind::Str { text, .. } => Ok(Value::Str(literal(text))),
+            ExprKind::Nil => Ok(Value::Nil),
+        }
+    }
+
+    fn field_chain(
+        &mut self,
+        dot: &Value,
+        receiver: Value,
+        names: &'t [Box<str>],
+        arguments: &'t [Expr],
+        last: Final,
+        expr: &'t Expr,
+    ) -> Result2<Value> {
+        let Some((end, path)) = names.split_last() else {
+            return Ok(receiver);
+        };
+        let mut value = receiver;
+        for (index, name) in path.iter().enumerate() {
+            value = self.field(
+                dot,
+                name,
+                &[],
+                None,
+                Receiver {
+                    value: &value,
+                    in_map: index > 0,
+                },
+                expr,
+            )?;
+        }
+        self.field(
+            dot,
+            end,
+            arguments,
+            last,
+            Receiver {
+                value: &value,
+                in_map: !path.is_empty(),
+            },
+            expr,
+        )
+    }
+
+    fn field(
+        &mut self,
+        dot: &Value,
+        name: &'t str,
+        arguments: &'t [Expr],
+        last: Final,
+        receiver: Receiver<'_>,
+        expr: &'t Expr,
+    ) -> Result2<Value> {
+        self.step()?;
+        let has_arguments = !arguments.is_empty() || last.is_some();
+        match receiver.value {
+            Value::Nil => {
+                if self.set.missing_key == MissingKey::Error {
+                    return self.fail(format!(
+                        "nil data; no entry for key {}",
+                        crate::quote::quote(name)
+                    ));
+                }
+                Ok(Value::Nil)
+            }
+            Value::NilInterface => self.fail(format!("nil pointer evaluating interface {{}}.{name}")),
+            Value::Map(map) => {
+                if has_arguments {
+                    return self.fail(format!("{name} is not a method but has arguments"));
+                }
+                let found = map.get(name);
+                self.entry(found, map.element, name)
+            }
+            Value::Object(object) => {
+                let object = Rc::clone(object);
+                if let Some(params) = object.method(name) {
+                    let arguments = self.arguments(dot, &params, name, arguments, last)?;
+                    let result = object.call(name, &arguments);
+                    return result.or_else(|message| {
+                        self.at = Some(At::Expr(expr));
+                        self.fail(format!("error calling {name}: {message}"))
+                    });
+                }
+                self.object_field(&object, name, has_arguments)
+            }
+            other => {
+                let kind = if receiver.in_map {
+                    "interface {}".to_owned()
+                } else {
+                    other.type_name()
+                };
+                self.fail(format!("can't evaluate field {name} in type {kind}"))
+            }
+        }
+    }
+
+    fn object_field(&mut self, object: &Rc<dyn Object>, name: &str, has_arguments: bool) -> Result2<Value> {
+        if let Some(map) = object.as_map() {
+            if has_arguments {
+                return self.fail(format!("{name} is not a method but has arguments"));
+            }
+            return self.entry(map.get(name), map.element, name);
+        }
+        match object.field(name) {
+            Some(_) if has_arguments => {
+                self.fail(format!("{name} has arguments but cannot be invoked as function"))
+            }
+            Some(value) => Ok(value),
+            None => self.fail(format!(
+                "can't evaluate field {name} in type {}",
+                object.type_name()
+            )),
+        }
+    }
+
+    /// A map's entry, or what the options say of a missing one.
+    fn entry(&self, found: Option<Value>, element: Element, name: &str) -> Result2<Value> {
+        if let Some(value) = found {
+            return Ok(value);
+        }
+        match self.set.missing_key {
+            MissingKey::Invalid => Ok(Value::Nil),
+            MissingKey::Zero => Ok(zero(element)),
+            MissingKey::Error => self.fail(format!("map has no entry for key {}", crate::quote::quote(name))),
+        }
+    }
+
+    fn function(
+        &mut self,
+        dot: &Value,
+        expr: &'t Expr,
+        name: &str,
+        place: At<'t>,
+        arguments: &'t [Expr],
+        last: Final,
+    ) -> Result2<Value> {
+        self.at = Some(At::Expr(expr));
+        let set = self.set;
+        let Some(function) = set.functions.get(name) else {
+            return self.fail(format!("{} is not a defined function", crate::quote::quote(name)));
+        };
+        if let Some(stop) = function.short_circuit {
+            return self.short_circuit(dot, name, function, stop, arguments, last);
+        }
+        // `call` quotes the operand that is no function.
+        let arguments_text = if name == "call" {
+            arguments.first().map(ToString::to_string)
+        } else {
+            None
+        };
+        let arguments = self.arguments(dot, &function.params, name, arguments, last)?;
+        let mut scope = Scope {
+            set,
+            budget: self.budget,
+            host: self.host,
+        };
+        let body = &function.body;
+        match stacker::maybe_grow(64 << 10, 1 << 20, || body(&mut scope, &arguments)) {
+            Ok(value) => Ok(value),
+            Err(FunctionError { mut message, source }) => {
+                self.at = Some(place);
+                if let Some(kind) = message
+                    .strip_prefix("non-function of type ")
+                    .filter(|_| name == "call")
+                {
+                    let called = arguments_text.as_deref().unwrap_or_default();
+                    message = format!("non-function {called} of type {kind}");
+                }
+                Err(self.error(format!("error calling {name}: {message}"), source))
+            }
+        }
+    }
+
+    /// `and` and `or`: the first argument that decides.
+    fn short_circuit(
+        &mut self,
+        dot: &Value,
+        name: &str,
+        function: &Function,
+        stop: bool,
+        arguments: &'t [Expr],
+        last: Final,
+    ) -> Result2<Value> {
+        self.check_count(&function.params, name, arguments.len(), last.is_some())?;
+        let mut value = Value::Nil;
+        for argument in arguments {
+            value = self.argument(dot, Type::Value, argument)?;
+            if value.truth() == stop {
+                return Ok(value);
+            }
+        }
+        Ok(last.unwrap_or(value))
+    }
+
+    fn check_count(&self, params: &Params, name: &str, given: usize, has_final: bool) -> Result2<()> {
+        let total = given + usize::from(has_final);
+        if params.rest.is_some() {
+            if total < params.fixed.len() {
+                let want = params.fixed.len();
+                return self.fail(format!(
+                    "wrong number of args for {name}: want at least {want} got {given}"
+                ));
+            }
+        } else if total != params.fixed.len() {
+            let want = params.fixed.len();
+            return self.fail(format!(
+                "wrong number of args for {name}: want {want} got {total}"
+            ));
+        }
+        Ok(())
+    }
+
+    fn arguments(
+        &mut self,
+        dot: &Value,
+        params: &Params,
+        name: &str,
+        arguments: &'t [Expr],
+        last: Final,
+    ) -> Result2<Vec<Value>> {
+        self.check_count(params, name, arguments.len(), last.is_some())?;
+        let mut values = Vec::with_capacity(arguments.len() + 1);
+        for (index, argument) in arguments.iter().enumerate() {
+            let want = params
+                .fixed
+                .get(index)
+                .copied()
+                .or(params.rest)
+                .unwrap_or(Type::Any);
+            values.push(self.argument(dot, want, argument)?.unwrap_interface());
+        }
+        if let Some(value) = last {
+            let want = params
+                .fixed
+                .get(values.len())
+                .copied()
+                .or(params.rest)
+                .unwrap_or(Type::Any);
+            values.push(self.validate(value, want)?.unwrap_interface());
+        }
+        Ok(values)
+    }
+
+    fn validate(&self, value: Value, want: Type) -> Result2<Value> {
+        match &value {
+            Value::Nil => {
+                if want.can_be_nil() {
+                    return Ok(value);
+                }
+                self.fail(format!("invalid value; expected {}", want.name()))
+            }
+            _ if want.accepts(&value) => Ok(match (&value, want) {
+                (Value::Object(object), Type::Map) => object.as_map().map_or(Value::Nil, Value::Map),
+                _ => value,
+            }),
+            _ => self.fail(format!(
+                "wrong type for value; expected {}; got {}",
+                want.name(),
+                value.type_name()
+            )),
+        }
+    }
+
+    fn argument(&mut self, dot: &Value, want: Type, expr: &'t Expr) -> Result2<Value> {
+        self.step()?;
+        self.at = Some(At::Expr(expr));
+        let value = match &expr.kind {
+            ExprKind::Dot => dot.clone(),
+            ExprKind::Nil => {
+                if want.can_be_nil() {
+                    return Ok(Value::Nil);
+                }
+                return self.fail(format!("cannot assign nil to {}", want.name()));
+            }
+            ExprKind::Bool(_) | ExprKind::Number(_) | ExprKind::Str { .. } => {
+                return self.constant(want, expr);
+            }
+            _ => self.untyped(dot, expr)?,
+        };
+        self.validate(value, want)
+    }
+
+    /// A literal as an argument of the wanted type.
+    fn constant(&self, want: Type, expr: &Expr) -> Result2<Value> {
+        let expected = |what: &str| self.fail(format!("expected {what}; found {expr}"));
+        match (want, &expr.kind) {
+            (Type::Any | Type::Value, ExprKind::Number(number)) => self.ideal_constant(number),
+            (Type::Bool | Type::Any | Type::Value, ExprKind::Bool(value)) => Ok(Value::Bool(*value)),
+            (Type::Str | Type::Any | Type::Value, ExprKind::Str { text, .. }) => {
+                Ok(Value::Str(literal(text)))
+            }
+            (Type::Bool, _) => expected("bool"),
+            (Type::Str, _) => expected("string"),
+            (Type::Int(kind), ExprKind::Number(Number { int: Some(int), .. })) => {
+                Ok(Value::Int(narrow(*int, kind), kind))
+            }
+            (Type::Int(_), _) => expected("integer"),
+            (Type::Uint(kind), ExprKind::Number(Number { uint: Some(uint), .. })) => {
+                Ok(Value::Uint(*uint, kind))
+            }
+            (Type::Uint(_), _) => expected("unsigned integer"),
+            (
+                Type::Float,
+                ExprKind::Number(Number {
+                    float: Some(float), ..
+                }),
+            ) => Ok(Value::Float(*float)),
+            (Type::Float, _) => expected("float"),
+            (want, _) => self.fail(format!("can't handle {expr} for arg of type {}", want.name())),
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "as Go's SetInt does")]
+fn narrow(value: i64, kind: IntType) -> i64 {
+    if kind == IntType::Int32 {
+        i64::from(value as i32)
+    } else {
+        value
+    }
+}
+
+fn zero(element: Element) -> Value {
+    match element {
+        Element::Any => Value::NilInterface,
+        Element::Str => Value::from(""),
+        Element::Int => Value::int(0),
+        Element::Byte => Value::Uint(0, crate::value::UintType::Uint8),
+        Element::Map | Element::List => Value::Nil,
+    }
+}
+
+/// The number behind an object, for comparisons.
+pub(crate) fn plain(value: &Value) -> Value {
+    match value {
+        Value::Object(object) => match object.underlying() {
+            Underlying::Value(value) => value,
+            Underlying::Struct { .. } => value.clone(),
+        },
+        value => value.clone(),
+    }
+}

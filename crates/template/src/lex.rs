@@ -1,0 +1,515 @@
+//! Cuts a template's text into items, with Go's rules for delimiters, trimming and literals.
+
+/// What an item is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Error,
+    Bool,
+    Char,
+    CharConstant,
+    Assign,
+    Declare,
+    Eof,
+    Field,
+    Identifier,
+    LeftDelim,
+    LeftParen,
+    Number,
+    Pipe,
+    RawString,
+    RightDelim,
+    RightParen,
+    Space,
+    String,
+    Text,
+    Variable,
+    Dot,
+    Nil,
+    Block,
+    Break,
+    Continue,
+    Define,
+    Else,
+    End,
+    If,
+    Range,
+    Template,
+    With,
+}
+
+impl Kind {
+    fn is_keyword(self) -> bool {
+        matches!(
+            self,
+            Kind::Dot
+                | Kind::Nil
+                | Kind::Block
+                | Kind::Break
+                | Kind::Continue
+                | Kind::Define
+                | Kind::Else
+                | Kind::End
+                | Kind::If
+                | Kind::Range
+                | Kind::Template
+                | Kind::With
+        )
+    }
+}
+
+/// A piece of the text.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    pub(crate) kind: Kind,
+    /// Byte offset of its start.
+    pub(crate) pos: usize,
+    /// The text, or the message of an error.
+    pub(crate) text: String,
+    /// Line of its start, from 1.
+    pub(crate) line: usize,
+}
+
+impl Item {
+    /// As parse errors quote it.
+    pub(crate) fn describe(&self) -> String {
+        match self.kind {
+            Kind::Eof => "EOF".to_owned(),
+            Kind::Error => self.text.clone(),
+            kind if kind.is_keyword() => format!("<{}>", self.text),
+            _ if self.text.len() > 10 => {
+                let head: String = self.text.chars().take(10).collect();
+                format!("{}...", crate::quote::quote(&head))
+            }
+            _ => crate::quote::quote(&self.text),
+        }
+    }
+}
+
+const LEFT: &str = "{{";
+const RIGHT: &str = "}}";
+
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\r' | '\n')
+}
+
+fn is_alphanumeric(c: char) -> bool {
+    c == '_' || c.is_alphabetic() || c.is_numeric()
+}
+
+fn left_trim(text: &str) -> bool {
+    let mut chars = text.chars();
+    chars.next() == Some('-') && chars.next().is_some_and(is_space)
+}
+
+fn right_trim(text: &str) -> bool {
+    let mut chars = text.chars();
+    chars.next().is_some_and(is_space) && chars.next() == Some('-')
+}
+
+/// Cuts the whole text; the last item is an error or the end.
+pub(crate) fn lex(input: &str) -> Vec<Item> {
+    let mut lexer = Lexer {
+        input,
+        pos: 0,
+        start: 0,
+        line: 1,
+        start_line: 1,
+        items: Vec::new(),
+        parens: 0,
+    };
+    lexer.run();
+    lexer.items
+}
+
+struct Lexer<'a> {
+    input: &'a str,
+    pos: usize,
+    start: usize,
+    line: usize,
+    start_line: usize,
+    items: Vec<Item>,
+    parens: usize,
+}
+
+/// `Err` ends the lexing: an error item was emitted.
+type Step = Result<(), ()>;
+
+impl Lexer<'_> {
+    fn rest(&self) -> &str {
+        &self.input[self.pos..]
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.rest().chars().next()
+    }
+
+    fn next(&mut self) -> Option<char> {
+        let c = self.peek()?;
+        self.pos += c.len_utf8();
+        if c == '\n' {
+            self.line += 1;
+        }
+        Some(c)
+    }
+
+    fn skip_to(&mut self, pos: usize) {
+        self.line += self.input[self.pos..pos].matches('\n').count();
+        self.pos = pos;
+    }
+
+    fn emit(&mut self, kind: Kind) {
+        let text = self.input[self.start..self.pos].to_owned();
+        self.items.push(Item {
+            kind,
+            pos: self.start,
+            text,
+            line: self.start_line,
+        });
+        self.ignore();
+    }
+
+    fn ignore(&mut self) {
+        self.start = self.pos;
+        self.start_line = self.line;
+    }
+
+    fn error(&mut self, message: impl Into<String>) -> Step {
+        self.items.push(Item {
+            kind: Kind::Error,
+            pos: self.start,
+            text: message.into(),
+            line: self.start_line,
+        });
+        Err(())
+    }
+
+    fn run(&mut self) {
+        while self.text().is_ok() {
+            if self.pos >= self.input.len() {
+                self.emit(Kind::Eof);
+                return;
+            }
+        }
+    }
+
+    /// Text up to the next action, then the action.
+    fn text(&mut self) -> Step {
+        let Some(offset) = self.rest().find(LEFT) else {
+            self.skip_to(self.input.len());
+            if self.pos > self.start {
+                self.emit(Kind::Text);
+            }
+            return Ok(());
+        };
+        let delim = self.pos + offset;
+        let mut end = delim;
+        if left_trim(&self.input[delim + LEFT.len()..]) {
+            end = self.pos + self.input[self.pos..delim].trim_end_matches(is_space).len();
+        }
+        self.skip_to(end);
+        if self.pos > self.start {
+            self.emit(Kind::Text);
+        }
+        self.skip_to(delim);
+        self.ignore();
+        self.left_delim()
+    }
+
+    fn left_delim(&mut self) -> Step {
+        self.pos += LEFT.len();
+        let marker = if left_trim(self.rest()) { 2 } else { 0 };
+        if self.rest()[marker..].starts_with("/*") {
+            self.skip_to(self.pos + marker);
+            self.ignore();
+            return self.comment();
+        }
+        self.emit(Kind::LeftDelim);
+        let target = self.pos + marker;
+        self.skip_to(target);
+        self.ignore();
+        self.parens = 0;
+        self.action()
+    }
+
+    fn comment(&mut self) -> Step {
+        self.pos += 2;
+        let Some(offset) = self.rest().find("*/") else {
+            return self.error("unclosed comment");
+        };
+        self.skip_to(self.pos + offset + 2);
+        let Some(trim) = self.at_right_delim() else {
+            return self.error("comment ends before closing delimiter");
+        };
+        self.right_delim(trim, false)
+    }
+
+    /// Whether a closing delimiter is next, and whether it trims.
+    fn at_right_delim(&self) -> Option<bool> {
+        let rest = self.rest();
+        if right_trim(rest) && rest[2..].starts_with(RIGHT) {
+            return Some(true);
+        }
+        rest.starts_with(RIGHT).then_some(false)
+    }
+
+    fn right_delim(&mut self, trim: bool, emit: bool) -> Step {
+        if trim {
+            self.skip_to(self.pos + 2);
+            self.ignore();
+        }
+        self.pos += RIGHT.len();
+        if emit {
+            self.emit(Kind::RightDelim);
+        } else {
+            self.ignore();
+        }
+        if trim {
+            let blank = self.rest().len() - self.rest().trim_start_matches(is_space).len();
+            self.skip_to(self.pos + blank);
+            self.ignore();
+        }
+        Ok(())
+    }
+
+    fn action(&mut self) -> Step {
+        loop {
+            if let Some(trim) = self.at_right_delim() {
+                if self.parens > 0 {
+                    return self.error("unclosed left paren");
+                }
+                return self.right_delim(trim, true);
+            }
+            let Some(c) = self.next() else {
+                return self.error("unclosed action");
+            };
+            match c {
+                c if is_space(c) => self.space(),
+                '=' => self.emit(Kind::Assign),
+                ':' => {
+                    if self.next() != Some('=') {
+                        return self.error("expected :=");
+                    }
+                    self.emit(Kind::Declare);
+                }
+                '|' => self.emit(Kind::Pipe),
+                '"' => self.quote('"', Kind::String, "unterminated quoted string")?,
+                '\'' => self.quote('\'', Kind::CharConstant, "unterminated character constant")?,
+                '`' => self.raw_quote()?,
+                '$' => self.field(Kind::Variable)?,
+                '.' if !self.peek().is_some_and(|next| next.is_ascii_digit()) => self.field(Kind::Field)?,
+                '.' | '+' | '-' | '0'..='9' => {
+                    self.pos -= 1;
+                    self.number()?;
+                }
+                c if is_alphanumeric(c) => {
+                    self.pos -= c.len_utf8();
+                    self.identifier()?;
+                }
+                '(' => {
+                    self.emit(Kind::LeftParen);
+                    self.parens += 1;
+                }
+                ')' => {
+                    if self.parens == 0 {
+                        return self.error("unexpected right paren");
+                    }
+                    self.emit(Kind::RightParen);
+                    self.parens -= 1;
+                }
+                c if c.is_ascii_graphic() => self.emit(Kind::Char),
+                c => {
+                    return self.error(format!("unrecognized character in action: {}", unicode(c)));
+                }
+            }
+        }
+    }
+
+    /// A run of spaces; the last one may belong to a trimming delimiter.
+    fn space(&mut self) {
+        while self.peek().is_some_and(is_space) {
+            self.next();
+        }
+        let last = self.pos - 1;
+        if right_trim(&self.input[last..]) && self.input[last + 2..].starts_with(RIGHT) {
+            if self.input.as_bytes()[last] == b'\n' {
+                self.line -= 1;
+            }
+            self.pos = last;
+            if self.pos == self.start {
+                return;
+            }
+        }
+        self.emit(Kind::Space);
+    }
+
+    fn quote(&mut self, end: char, kind: Kind, unterminated: &str) -> Step {
+        loop {
+            match self.next() {
+                Some('\\') if self.peek().is_some_and(|c| c != '\n') => {
+                    self.next();
+                }
+                Some(c) if c == end => break,
+                None | Some('\n' | '\\') => return self.error(unterminated),
+                Some(_) => {}
+            }
+        }
+        self.emit(kind);
+        Ok(())
+    }
+
+    fn raw_quote(&mut self) -> Step {
+        loop {
+            match self.next() {
+                None => return self.error("unterminated raw quoted string"),
+                Some('`') => break,
+                Some(_) => {}
+            }
+        }
+        self.emit(Kind::RawString);
+        Ok(())
+    }
+
+    fn at_terminator(&self) -> bool {
+        match self.peek() {
+            None | Some('.' | ',' | '|' | ':' | ')' | '(') => true,
+            Some(c) => is_space(c) || self.rest().starts_with(RIGHT),
+        }
+    }
+
+    fn bad_character(&mut self) -> Step {
+        let c = self.peek().unwrap_or_default();
+        self.error(format!("bad character {}", unicode(c)))
+    }
+
+    /// A field or variable; its first character is read already.
+    fn field(&mut self, kind: Kind) -> Step {
+        if self.at_terminator() {
+            self.emit(if kind == Kind::Variable {
+                Kind::Variable
+            } else {
+                Kind::Dot
+            });
+            return Ok(());
+        }
+        while self.peek().is_some_and(is_alphanumeric) {
+            self.next();
+        }
+        if !self.at_terminator() {
+            return self.bad_character();
+        }
+        self.emit(kind);
+        Ok(())
+    }
+
+    fn identifier(&mut self) -> Step {
+        while self.peek().is_some_and(is_alphanumeric) {
+            self.next();
+        }
+        if !self.at_terminator() {
+            return self.bad_character();
+        }
+        let kind = match &self.input[self.start..self.pos] {
+            "true" | "false" => Kind::Bool,
+            "nil" => Kind::Nil,
+            "block" => Kind::Block,
+            "break" => Kind::Break,
+            "continue" => Kind::Continue,
+            "define" => Kind::Define,
+            "else" => Kind::Else,
+            "end" => Kind::End,
+            "if" => Kind::If,
+            "range" => Kind::Range,
+            "template" => Kind::Template,
+            "with" => Kind::With,
+            _ => Kind::Identifier,
+        };
+        self.emit(kind);
+        Ok(())
+    }
+
+    fn accept(&mut self, set: &str) -> bool {
+        let accepted = self.peek().is_some_and(|c| set.contains(c));
+        if accepted {
+            self.next();
+        }
+        accepted
+    }
+
+    fn number(&mut self) -> Step {
+        self.accept("+-");
+        let mut digits = "0123456789_";
+        if self.accept("0") {
+            if self.accept("xX") {
+                digits = "0123456789abcdefABCDEF_";
+            } else if self.accept("oO") {
+                digits = "01234567_";
+            } else if self.accept("bB") {
+                digits = "01_";
+            }
+        }
+        let hex = digits.len() > 20;
+        while self.accept(digits) {}
+        if self.accept(".") {
+            while self.accept(digits) {}
+        }
+        if (digits.len() == 11 && self.accept("eE")) || (hex && self.accept("pP")) {
+            self.accept("+-");
+            while self.accept("0123456789_") {}
+        }
+        self.accept("i");
+        if self.peek().is_some_and(is_alphanumeric) {
+            self.next();
+            let text = crate::quote::quote(&self.input[self.start..self.pos]);
+            return self.error(format!("bad number syntax: {text}"));
+        }
+        self.emit(Kind::Number);
+        Ok(())
+    }
+}
+
+/// Go's `%#U`.
+fn unicode(c: char) -> String {
+    let code = u32::from(c);
+    if c.is_control() {
+        format!("U+{code:04X}")
+    } else {
+        format!("U+{code:04X} '{c}'")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds(text: &str) -> Vec<(Kind, String)> {
+        lex(text).into_iter().map(|item| (item.kind, item.text)).collect()
+    }
+
+    #[test]
+    fn trimming_takes_the_space_around() {
+        let items = kinds("a \n{{- .x -}} \n b");
+        let texts: Vec<&str> = items
+            .iter()
+            .filter(|(kind, _)| *kind == Kind::Text)
+            .map(|(_, text)| text.as_str())
+            .collect();
+        assert_eq!(texts, ["a", "b"]);
+    }
+
+    #[test]
+    fn comments_vanish() {
+        assert_eq!(kinds("a{{/* x */}}b").len(), 3);
+        assert_eq!(kinds("{{/* x").last().unwrap().1, "unclosed comment");
+        assert_eq!(
+            kinds("{{/* x */ y}}").last().unwrap().1,
+            "comment ends before closing delimiter"
+        );
+    }
+
+    #[test]
+    fn numbers_and_fields_share_the_dot() {
+        assert_eq!(kinds("{{.5}}")[1], (Kind::Number, ".5".into()));
+        assert_eq!(kinds("{{.a.b}}")[2], (Kind::Field, ".b".into()));
+        assert_eq!(kinds("{{3x}}").last().unwrap().1, "bad number syntax: \"3x\"");
+    }
+}

@@ -1,0 +1,643 @@
+//! Parses items into [`Tree`]s, with the grammar and the error texts of Go's `text/template/parse`.
+
+use std::sync::Arc;
+
+use crate::ast::{Branch, BranchKind, Command, Expr, ExprKind, Node, Number, Pipe, SourceText, Tree};
+use crate::lex::{Item, Kind, lex};
+use crate::quote::{quote, unquote};
+
+/// Actions may not nest deeper: a hostile template ends with an error, not with the stack.
+const MAX_DEPTH: usize = 200;
+
+/// Why a template does not parse. The text follows Go's: `template: NAME:LINE: MESSAGE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseError {
+    /// The file.
+    pub name: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl std::fmt::Display for ParseError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "template: {}:{}: {}", self.name, self.line, self.message)
+    }
+}
+
+impl std::error::Error for ParseError {}
+
+type Result<T> = std::result::Result<T, ParseError>;
+
+/// How a list of statements ended.
+enum End {
+    End,
+    Else,
+}
+
+/// Parses a file: the trees of its `define`s and `block`s first, then its own.
+pub(crate) fn parse(name: &str, text: &str, has_function: &dyn Fn(&str) -> bool) -> Result<Vec<Tree>> {
+    let file = Arc::new(SourceText {
+        name: name.into(),
+        text: text.into(),
+    });
+    let mut parser = Parser {
+        file: Arc::clone(&file),
+        items: lex(text),
+        next: 0,
+        last: None,
+        has_function,
+        variables: vec!["$".into()],
+        range_depth: 0,
+        depth: 0,
+        action_line: 0,
+        trees: Vec::new(),
+    };
+    let root = parser.file()?;
+    let mut trees = parser.trees;
+    trees.push(Tree {
+        name: name.into(),
+        file,
+        root,
+    });
+    Ok(trees)
+}
+
+struct Parser<'a> {
+    file: Arc<SourceText>,
+    items: Vec<Item>,
+    next: usize,
+    /// Index of the item that was read or looked at last: errors name its line.
+    last: Option<usize>,
+    has_function: &'a dyn Fn(&str) -> bool,
+    variables: Vec<Box<str>>,
+    range_depth: usize,
+    depth: usize,
+    action_line: usize,
+    trees: Vec<Tree>,
+}
+
+impl Parser<'_> {
+    fn take(&mut self) -> Item {
+        let index = self.next.min(self.items.len() - 1);
+        self.next = index + 1;
+        self.last = Some(index);
+        self.items[index].clone()
+    }
+
+    fn peek(&mut self) -> Item {
+        let index = self.next.min(self.items.len() - 1);
+        self.last = Some(index);
+        self.items[index].clone()
+    }
+
+    fn skip_space(&mut self) {
+        while self
+            .items
+            .get(self.next)
+            .is_some_and(|item| item.kind == Kind::Space)
+        {
+            self.next += 1;
+        }
+    }
+
+    fn take_word(&mut self) -> Item {
+        self.skip_space();
+        self.take()
+    }
+
+    fn peek_word(&mut self) -> Item {
+        self.skip_space();
+        self.peek()
+    }
+
+    fn error<T>(&self, message: impl Into<String>) -> Result<T> {
+        let line = self
+            .last
+            .and_then(|index| self.items.get(index))
+            .map_or(1, |item| item.line);
+        Err(ParseError {
+            name: self.file.name.to_string(),
+            line,
+            message: message.into(),
+        })
+    }
+
+    fn unexpected<T>(&self, item: &Item, context: &str) -> Result<T> {
+        if item.kind == Kind::Error {
+            let mut extra = String::new();
+            if self.action_line != 0 && self.action_line != item.line {
+                extra = format!(" in action started at {}:{}", self.file.name, self.action_line);
+                if item.text.ends_with(" action") {
+                    extra.drain(..extra.find(" started").unwrap_or(0));
+                }
+            }
+            return self.error(format!("{}{extra}", item.describe()));
+        }
+        self.error(format!("unexpected {} in {context}", item.describe()))
+    }
+
+    fn expect(&mut self, kind: Kind, context: &str) -> Result<Item> {
+        let item = self.take_word();
+        if item.kind == kind {
+            Ok(item)
+        } else {
+            self.unexpected(&item, context)
+        }
+    }
+
+    fn file(&mut self) -> Result<Vec<Node>> {
+        let mut nodes = Vec::new();
+        while self.peek().kind != Kind::Eof {
+            if self.peek().kind == Kind::LeftDelim {
+                let start = self.next;
+                self.take();
+                if self.take_word().kind == Kind::Define {
+                    self.definition()?;
+                    continue;
+                }
+                self.next = start;
+            }
+            match self.statement()? {
+                Statement::Node(node) => nodes.push(node),
+                Statement::End => return self.error("unexpected {{end}}"),
+                Statement::Else => return self.error("unexpected {{else}}"),
+            }
+        }
+        Ok(nodes)
+    }
+
+    fn definition(&mut self) -> Result<()> {
+        let context = "define clause";
+        let item = self.take_word();
+        let name = self.template_name(&item, context)?;
+        self.expect(Kind::RightDelim, context)?;
+        // A definition sees neither the variables nor the loops around it.
+        let variables = std::mem::replace(&mut self.variables, vec!["$".into()]);
+        let range_depth = std::mem::take(&mut self.range_depth);
+        let (root, end) = self.list()?;
+        self.variables = variables;
+        self.range_depth = range_depth;
+        match end {
+            End::End => {}
+            End::Else => return self.error(format!("unexpected {{{{else}}}} in {context}")),
+        }
+        self.trees.push(Tree {
+            name,
+            file: Arc::clone(&self.file),
+            root,
+        });
+        Ok(())
+    }
+
+    fn list(&mut self) -> Result<(Vec<Node>, End)> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return self.error(format!("actions nest deeper than {MAX_DEPTH}"));
+        }
+        let mut nodes = Vec::new();
+        while self.peek_word_keeping_text() != Kind::Eof {
+            match self.statement()? {
+                Statement::Node(node) => nodes.push(node),
+                Statement::End => {
+                    self.depth -= 1;
+                    return Ok((nodes, End::End));
+                }
+                Statement::Else => {
+                    self.depth -= 1;
+                    return Ok((nodes, End::Else));
+                }
+            }
+        }
+        self.depth -= 1;
+        self.error("unexpected EOF")
+    }
+
+    fn peek_word_keeping_text(&mut self) -> Kind {
+        self.peek_word().kind
+    }
+
+    fn statement(&mut self) -> Result<Statement> {
+        let item = self.take_word();
+        match item.kind {
+            Kind::Text => Ok(Statement::Node(Node::Text(item.text.into()))),
+            Kind::LeftDelim => {
+                self.action_line = item.line;
+                let statement = self.action();
+                self.action_line = 0;
+                statement
+            }
+            _ => self.unexpected(&item, "input"),
+        }
+    }
+
+    fn action(&mut self) -> Result<Statement> {
+        let start = self.next;
+        let item = self.take_word();
+        let node = match item.kind {
+            Kind::Block => self.block()?,
+            Kind::Break | Kind::Continue => self.jump(&item)?,
+            Kind::Else => {
+                let peeked = self.peek_word();
+                if !matches!(peeked.kind, Kind::If | Kind::With) {
+                    self.expect(Kind::RightDelim, "else")?;
+                }
+                return Ok(Statement::Else);
+            }
+            Kind::End => {
+                self.expect(Kind::RightDelim, "end")?;
+                return Ok(Statement::End);
+            }
+            Kind::If => self.branch(BranchKind::If, item.pos)?,
+            Kind::Range => self.branch(BranchKind::Range, item.pos)?,
+            Kind::With => self.branch(BranchKind::With, item.pos)?,
+            Kind::Template => self.template()?,
+            _ => {
+                self.next = start;
+                self.skip_space();
+                Node::Action(self.pipeline("command", Kind::RightDelim)?)
+            }
+        };
+        Ok(Statement::Node(node))
+    }
+
+    fn jump(&mut self, item: &Item) -> Result<Node> {
+        let context = format!("{{{{{}}}}}", item.text);
+        let after = self.take_word();
+        if after.kind != Kind::RightDelim {
+            return self.unexpected(&after, &context);
+        }
+        if self.range_depth == 0 {
+            return self.error(format!("{context} outside {{{{range}}}}"));
+        }
+        Ok(if item.kind == Kind::Break {
+            Node::Break
+        } else {
+            Node::Continue
+        })
+    }
+
+    fn branch(&mut self, kind: BranchKind, pos: usize) -> Result<Node> {
+        let context = match kind {
+            BranchKind::If => "if",
+            BranchKind::Range => "range",
+            BranchKind::With => "with",
+        };
+        let scope = self.variables.len();
+        let pipe = self.pipeline(context, Kind::RightDelim)?;
+        if kind == BranchKind::Range {
+            self.range_depth += 1;
+        }
+        let (list, end) = self.list()?;
+        if kind == BranchKind::Range {
+            self.range_depth -= 1;
+        }
+        let otherwise = match end {
+            End::Else => Some(self.otherwise(kind)?),
+            _ => None,
+        };
+        self.variables.truncate(scope);
+        Ok(Node::Branch(Box::new(Branch {
+            kind,
+            pos,
+            pipe,
+            list,
+            otherwise,
+        })))
+    }
+
+    /// What follows `{{else`: a list up to `{{end}}`, or another `if` or `with` that ends both.
+    fn otherwise(&mut self, kind: BranchKind) -> Result<Vec<Node>> {
+        let peeked = self.peek();
+        let chained = match (kind, peeked.kind) {
+            (BranchKind::If, Kind::If) => Some(BranchKind::If),
+            (BranchKind::With, Kind::With) => Some(BranchKind::With),
+            _ => None,
+        };
+        if let Some(chained) = chained {
+            let item = self.take();
+            self.depth += 1;
+            if self.depth > MAX_DEPTH {
+                return self.error(format!("actions nest deeper than {MAX_DEPTH}"));
+            }
+            let node = self.branch(chained, item.pos)?;
+            self.depth -= 1;
+            return Ok(vec![node]);
+        }
+        let (list, end) = self.list()?;
+        if matches!(end, End::Else) {
+            return self.error("expected end; found {{else}}");
+        }
+        Ok(list)
+    }
+
+    fn block(&mut self) -> Result<Node> {
+        let context = "block clause";
+        let word = self.take_word();
+        let name = self.template_name(&word, context)?;
+        let pipe = self.pipeline(context, Kind::RightDelim)?;
+        let variables = std::mem::replace(&mut self.variables, vec!["$".into()]);
+        let range_depth = std::mem::take(&mut self.range_depth);
+        let (root, end) = self.list()?;
+        self.variables = variables;
+        self.range_depth = range_depth;
+        if !matches!(end, End::End) {
+            return self.error(format!("unexpected {{{{else}}}} in {context}"));
+        }
+        self.trees.push(Tree {
+            name: Arc::clone(&name),
+            file: Arc::clone(&self.file),
+            root,
+        });
+        Ok(Node::Template {
+            pos: word.pos,
+            name,
+            pipe: Some(pipe),
+        })
+    }
+
+    fn template(&mut self) -> Result<Node> {
+        let context = "template clause";
+        let word = self.take_word();
+        let name = self.template_name(&word, context)?;
+        let before = self.next;
+        let pipe = if self.take_word().kind == Kind::RightDelim {
+            None
+        } else {
+            self.next = before;
+            Some(self.pipeline(context, Kind::RightDelim)?)
+        };
+        Ok(Node::Template {
+            pos: word.pos,
+            name,
+            pipe,
+        })
+    }
+
+    fn template_name(&mut self, item: &Item, context: &str) -> Result<Arc<str>> {
+        if !matches!(item.kind, Kind::String | Kind::RawString) {
+            return self.unexpected(item, context);
+        }
+        unquote(&item.text)
+            .map(Into::into)
+            .map_or_else(|| self.error("invalid syntax"), Ok)
+    }
+
+    fn pipeline(&mut self, context: &str, end: Kind) -> Result<Pipe> {
+        let pos = self.peek_word().pos;
+        let mut pipe = Pipe {
+            pos,
+            assign: false,
+            variables: Vec::new(),
+            commands: Vec::new(),
+        };
+        self.declarations(context, &mut pipe)?;
+        loop {
+            let item = self.take_word();
+            match item.kind {
+                kind if kind == end => {
+                    self.check_pipeline(&pipe, context)?;
+                    return Ok(pipe);
+                }
+                Kind::Bool
+                | Kind::CharConstant
+                | Kind::Dot
+                | Kind::Field
+                | Kind::Identifier
+                | Kind::Number
+                | Kind::Nil
+                | Kind::RawString
+                | Kind::String
+                | Kind::Variable
+                | Kind::LeftParen => {
+                    self.next -= 1;
+                    let command = self.command()?;
+                    pipe.commands.push(command);
+                }
+                _ => return self.unexpected(&item, context),
+            }
+        }
+    }
+
+    /// `$x :=`, `$x =`, and in a range `$i, $x :=`.
+    fn declarations(&mut self, context: &str, pipe: &mut Pipe) -> Result<()> {
+        loop {
+            let variable = self.peek_word();
+            if variable.kind != Kind::Variable {
+                return Ok(());
+            }
+            let start = self.next;
+            self.take();
+            let after = self.peek_word();
+            match after.kind {
+                Kind::Assign | Kind::Declare => {
+                    pipe.assign = after.kind == Kind::Assign;
+                    self.take_word();
+                    self.declare(pipe, &variable);
+                    return Ok(());
+                }
+                Kind::Char if after.text == "," => {
+                    self.take_word();
+                    self.declare(pipe, &variable);
+                    if context == "range" && pipe.variables.len() < 2 {
+                        let next = self.peek_word();
+                        if matches!(next.kind, Kind::Variable | Kind::RightDelim | Kind::RightParen) {
+                            continue;
+                        }
+                        return self.error("range can only initialize variables");
+                    }
+                    return self.error(format!("too many declarations in {context}"));
+                }
+                _ => {
+                    self.next = start;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn declare(&mut self, pipe: &mut Pipe, variable: &Item) {
+        pipe.variables.push(variable.text.as_str().into());
+        self.variables.push(variable.text.as_str().into());
+    }
+
+    fn check_pipeline(&self, pipe: &Pipe, context: &str) -> Result<()> {
+        if pipe.commands.is_empty() {
+            return self.error(format!("missing value for {context}"));
+        }
+        for (index, command) in pipe.commands.iter().enumerate().skip(1) {
+            if command.words.first().is_some_and(Expr::is_constant) {
+                return self.error(format!("non executable command in pipeline stage {}", index + 1));
+            }
+        }
+        Ok(())
+    }
+
+    fn command(&mut self) -> Result<Command> {
+        let pos = self.peek_word().pos;
+        let mut words = Vec::new();
+        loop {
+            self.skip_space();
+            self.peek();
+            if let Some(word) = self.operand()? {
+                words.push(word);
+            }
+            let item = self.take();
+            match item.kind {
+                Kind::Space => {}
+                Kind::RightDelim | Kind::RightParen => {
+                    self.next -= 1;
+                    break;
+                }
+                Kind::Pipe => break,
+                _ => return self.unexpected(&item, "operand"),
+            }
+        }
+        if words.is_empty() {
+            return self.error("empty command");
+        }
+        Ok(Command { pos, words })
+    }
+
+    fn operand(&mut self) -> Result<Option<Expr>> {
+        let Some(node) = self.term()? else { return Ok(None) };
+        let first = self.peek();
+        if first.kind != Kind::Field {
+            return Ok(Some(node));
+        }
+        let mut fields: Vec<Box<str>> = Vec::new();
+        while self.peek().kind == Kind::Field {
+            fields.push(self.take().text[1..].into());
+        }
+        let kind = match node.kind {
+            ExprKind::Field(mut names) => {
+                names.append(&mut fields);
+                ExprKind::Field(names)
+            }
+            ExprKind::Variable(mut names) => {
+                names.append(&mut fields);
+                ExprKind::Variable(names)
+            }
+            _ if node.is_constant() => {
+                return self.error(format!("unexpected . after term {}", quote(&node.to_string())));
+            }
+            _ => ExprKind::Chain {
+                base: Box::new(node),
+                fields,
+            },
+        };
+        Ok(Some(Expr { pos: first.pos, kind }))
+    }
+
+    fn term(&mut self) -> Result<Option<Expr>> {
+        let item = self.take_word();
+        let kind = match item.kind {
+            Kind::Identifier => {
+                if !(self.has_function)(&item.text) {
+                    return self.error(format!("function {} not defined", quote(&item.text)));
+                }
+                ExprKind::Identifier(item.text.as_str().into())
+            }
+            Kind::Dot => ExprKind::Dot,
+            Kind::Nil => ExprKind::Nil,
+            Kind::Variable => {
+                if !self.variables.iter().any(|name| **name == item.text) {
+                    return self.error(format!("undefined variable {}", quote(&item.text)));
+                }
+                ExprKind::Variable(vec![item.text.as_str().into()])
+            }
+            Kind::Field => ExprKind::Field(vec![item.text[1..].into()]),
+            Kind::Bool => ExprKind::Bool(item.text == "true"),
+            Kind::CharConstant | Kind::Number => match number(&item) {
+                Ok(number) => ExprKind::Number(number),
+                Err(message) => return self.error(message),
+            },
+            Kind::LeftParen => {
+                self.depth += 1;
+                if self.depth > MAX_DEPTH {
+                    return self.error(format!("actions nest deeper than {MAX_DEPTH}"));
+                }
+                let pipe = self.pipeline("parenthesized pipeline", Kind::RightParen)?;
+                self.depth -= 1;
+                ExprKind::Pipe(Box::new(pipe))
+            }
+            Kind::String | Kind::RawString => match unquote(&item.text) {
+                Some(text) => ExprKind::Str {
+                    quoted: item.text.as_str().into(),
+                    text: text.into(),
+                },
+                None => return self.error("invalid syntax"),
+            },
+            _ => {
+                self.next -= 1;
+                return Ok(None);
+            }
+        };
+        let pos = match &kind {
+            ExprKind::Pipe(pipe) => pipe.pos,
+            _ => item.pos,
+        };
+        Ok(Some(Expr { pos, kind }))
+    }
+}
+
+enum Statement {
+    Node(Node),
+    End,
+    Else,
+}
+
+/// Reads a numeric literal in every way that fits.
+fn number(item: &Item) -> std::result::Result<Number, String> {
+    let text = &item.text;
+    let mut number = Number {
+        text: text.as_str().into(),
+        int: None,
+        uint: None,
+        float: None,
+        character: false,
+    };
+    if item.kind == Kind::CharConstant {
+        let value = unquote(text).filter(|value| value.chars().count() == 1);
+        let Some(c) = value.and_then(|value| value.chars().next()) else {
+            return Err(format!("malformed character constant: {text}"));
+        };
+        number.int = Some(i64::from(u32::from(c)));
+        number.uint = Some(u64::from(u32::from(c)));
+        number.float = Some(f64::from(u32::from(c)));
+        number.character = true;
+        return Ok(number);
+    }
+    number.uint = crate::number::parse_uint(text);
+    number.int = crate::number::parse_int(text);
+    if number.int == Some(0) {
+        number.uint = Some(0);
+    }
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "as Go converts"
+    )]
+    #[expect(clippy::cast_sign_loss, reason = "checked to be exact")]
+    match (number.int, number.uint) {
+        (Some(int), _) => number.float = Some(int as f64),
+        (None, Some(uint)) => number.float = Some(uint as f64),
+        (None, None) => {
+            let Some(float) = crate::number::parse_float(text) else {
+                return Err(format!("illegal number syntax: {}", quote(text)));
+            };
+            if !text.contains(['.', 'e', 'E', 'p', 'P']) {
+                return Err(format!("integer overflow: {}", quote(text)));
+            }
+            number.float = Some(float);
+            if (float as i64) as f64 == float {
+                number.int = Some(float as i64);
+            }
+            if (float as u64) as f64 == float {
+                number.uint = Some(float as u64);
+            }
+        }
+    }
+    Ok(number)
+}

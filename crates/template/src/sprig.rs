@@ -1,0 +1,79 @@
+//! The Sprig function library: everything that needs no cryptography, versions or YAML.
+//!
+//! Time and randomness come from the run's host through [`Ambient`]; a run without them is
+//! deterministic.
+
+mod cast;
+mod dicts;
+mod encoding;
+mod flow;
+mod lists;
+mod math;
+mod paths;
+mod random;
+mod regexes;
+mod strings;
+mod urls;
+mod words;
+
+use crate::exec::Scope;
+use crate::function::{FunctionError, Functions};
+use crate::value::Value;
+
+pub use cast::{to_float, to_int, to_text};
+
+/// What impure functions take from outside. A host that offers it wraps itself in [`Host`].
+pub trait Ambient {
+    /// The present time, in nanoseconds since 1970.
+    fn now(&mut self) -> i128;
+
+    /// Fills a buffer with random bytes.
+    fn random(&mut self, buffer: &mut [u8]);
+}
+
+/// The host that functions of this library look for: [`Scope::host`] must be one, or be absent.
+pub struct Host {
+    /// Clock and randomness.
+    pub ambient: Box<dyn Ambient>,
+    /// What other libraries of functions keep.
+    pub state: Box<dyn std::any::Any>,
+}
+
+/// The ambient of a scope.
+///
+/// # Errors
+/// If the run was started without one.
+pub fn ambient<'a>(scope: &'a mut Scope<'_, '_>) -> Result<&'a mut dyn Ambient, FunctionError> {
+    match scope.host.downcast_mut::<Host>() {
+        Some(host) => Ok(host.ambient.as_mut()),
+        None => Err("this run has neither clock nor randomness".into()),
+    }
+}
+
+/// Adds the library to the functions.
+pub fn register(functions: &mut Functions) {
+    strings::register(functions);
+    words::register(functions);
+    math::register(functions);
+    lists::register(functions);
+    dicts::register(functions);
+    flow::register(functions);
+    encoding::register(functions);
+    paths::register(functions);
+    regexes::register(functions);
+    urls::register(functions);
+    random::register(functions);
+}
+
+/// The text argument at an index; the executor has checked its type.
+fn text_at(values: &[Value], index: usize) -> &str {
+    values.get(index).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The integer argument at an index; the executor has checked its type.
+fn int_at(values: &[Value], index: usize) -> i64 {
+    match values.get(index) {
+        Some(Value::Int(value, _)) => *value,
+        _ => 0,
+    }
+}

@@ -1,0 +1,185 @@
+//! Expanding aliases and merge keys in place, as kyaml does before kustomize edits a resource.
+
+use std::ptr;
+
+use rustc_hash::FxHashMap;
+
+use crate::error::{Error, Limits};
+use crate::json::alias_targets;
+use crate::node::{Entry, Node, NodeData};
+use crate::parse::is_merge_key;
+
+impl Node {
+    /// Replaces every alias by a copy of what it stands for, merges `<<` and removes the anchors.
+    ///
+    /// # Errors
+    /// An alias lies within its own anchor, a merge key is wrong or given twice, or the result
+    /// exceeds the limits.
+    pub fn deanchor(&mut self) -> Result<(), Error> {
+        if !needs_expansion(self) {
+            return Ok(());
+        }
+        let mut expander = Expander {
+            targets: alias_targets(self),
+            open: Vec::new(),
+            budget: Limits::default().expanded_nodes,
+        };
+        let expanded = expander.node(self)?;
+        *self = expanded;
+        Ok(())
+    }
+}
+
+fn needs_expansion(node: &Node) -> bool {
+    if node.anchor().is_some() {
+        return true;
+    }
+    match &node.data {
+        NodeData::Alias(_) => true,
+        NodeData::Scalar { .. } => false,
+        NodeData::Sequence { items, .. } => items.iter().any(needs_expansion),
+        NodeData::Mapping { entries, .. } => entries.iter().any(|entry| {
+            is_merge_key(&entry.key) || needs_expansion(&entry.key) || needs_expansion(&entry.value)
+        }),
+    }
+}
+
+struct Expander<'n> {
+    targets: FxHashMap<*const Node, &'n Node>,
+    open: Vec<*const Node>,
+    budget: usize,
+}
+
+impl<'n> Expander<'n> {
+    fn node(&mut self, node: &'n Node) -> Result<Node, Error> {
+        if !self.open.is_empty() {
+            self.budget = self
+                .budget
+                .checked_sub(1)
+                .ok_or_else(|| Error::new(node.pos, "document contains excessive aliasing"))?;
+        }
+        match &node.data {
+            NodeData::Scalar { .. } => {
+                let mut copy = node.clone();
+                copy.set_anchor(None);
+                Ok(copy)
+            }
+            NodeData::Alias(name) => {
+                let target = self.enter(node, name)?;
+                let mut copy = self.node(target)?;
+                self.open.pop();
+                copy.pos = node.pos;
+                Ok(copy)
+            }
+            NodeData::Sequence { items, style } => {
+                let items = items
+                    .iter()
+                    .map(|item| self.node(item))
+                    .collect::<Result<_, _>>()?;
+                Ok(rebuilt(node, NodeData::Sequence { items, style: *style }))
+            }
+            NodeData::Mapping { entries, style } => {
+                let entries = self.mapping(entries)?;
+                Ok(rebuilt(
+                    node,
+                    NodeData::Mapping {
+                        entries,
+                        style: *style,
+                    },
+                ))
+            }
+        }
+    }
+
+    fn enter(&mut self, alias: &Node, name: &str) -> Result<&'n Node, Error> {
+        let target = *self
+            .targets
+            .get(&ptr::from_ref(alias))
+            .ok_or_else(|| Error::new(alias.pos, format!("unknown anchor '{name}' referenced")))?;
+        let id = ptr::from_ref(target);
+        if self.open.contains(&id) || self.open.len() > Limits::default().depth {
+            return Err(Error::new(
+                alias.pos,
+                format!("anchor '{name}' value contains itself"),
+            ));
+        }
+        self.open.push(id);
+        Ok(target)
+    }
+
+    fn mapping(&mut self, entries: &'n [Entry]) -> Result<Vec<Entry>, Error> {
+        let mut own = Vec::with_capacity(entries.len());
+        let mut merged = Vec::new();
+        let mut merge_key = false;
+        for entry in entries {
+            if !is_merge_key(&entry.key) {
+                own.push(Entry {
+                    key: self.node(&entry.key)?,
+                    value: self.node(&entry.value)?,
+                });
+                continue;
+            }
+            if merge_key {
+                return Err(Error::new(entry.key.pos, "duplicate merge key"));
+            }
+            merge_key = true;
+            match &entry.value.data {
+                NodeData::Sequence { items, .. } => {
+                    for item in items {
+                        merged.push(self.merge_source(item)?);
+                    }
+                }
+                _ => merged.push(self.merge_source(&entry.value)?),
+            }
+        }
+        // Later sources first, so that earlier ones overwrite them.
+        let count = own.len();
+        for source in merged.into_iter().rev() {
+            for entry in source {
+                let same = |known: &Entry| known.key.as_text() == entry.key.as_text();
+                if own[..count].iter().any(same) {
+                    continue;
+                }
+                match own[count..].iter().position(same) {
+                    Some(at) => own[count + at].value = entry.value,
+                    None => own.push(entry),
+                }
+            }
+        }
+        Ok(own)
+    }
+
+    /// The expanded entries of a mapping that is merged.
+    fn merge_source(&mut self, source: &'n Node) -> Result<Vec<Entry>, Error> {
+        match &source.data {
+            NodeData::Mapping { entries, .. } => self.mapping(entries),
+            NodeData::Alias(name) => {
+                let target = self.enter(source, name)?;
+                let Some(entries) = target.entries() else {
+                    return Err(Error::new(
+                        source.pos,
+                        "invalid map merge: received alias for a non-map value",
+                    ));
+                };
+                let entries = self.mapping(entries);
+                self.open.pop();
+                entries
+            }
+            NodeData::Sequence { .. } => Err(Error::new(
+                source.pos,
+                "invalid map merge: received a nested sequence",
+            )),
+            NodeData::Scalar { .. } => Err(Error::new(
+                source.pos,
+                "invalid map merge: received a value that is no map",
+            )),
+        }
+    }
+}
+
+/// A copy of a collection with other content and without its anchor.
+fn rebuilt(node: &Node, data: NodeData) -> Node {
+    let mut copy = node.with_data(data);
+    copy.set_anchor(None);
+    copy
+}
