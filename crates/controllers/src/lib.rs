@@ -14,11 +14,14 @@ pub mod probe;
 pub mod queue;
 pub mod recorder;
 pub mod revisions;
+pub mod run;
 pub mod runner;
 pub mod status;
 pub mod store;
 mod wake;
 pub mod writer;
 
+pub use context::Settings;
 pub use fluvial_ports as ports;
 pub use key::{Key, SourceId};
+pub use run::{Config, Ended, Handle, Ports, run};

@@ -1,0 +1,235 @@
+//! Puts the reconcilers together and runs them: lease, watches, queues, shutdown.
+
+use std::sync::Arc;
+
+use fluvial_api::{GitRepository, Resource as Kind};
+use fluvial_ports::{Artifacts, Clock, Cluster, Events, Select, Sources};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::Key;
+use crate::context::{Context, Settings};
+use crate::feed::Feed;
+use crate::git_repository::GitRepositories;
+use crate::lease::{self, Lease};
+use crate::metrics::Metrics;
+use crate::probe::{Phase, Probe};
+use crate::queue::Queue;
+use crate::recorder::Recorder;
+use crate::revisions::Revisions;
+use crate::runner;
+use crate::writer::resource_of;
+
+/// What the controllers ask of the outside.
+#[derive(Clone)]
+pub struct Ports {
+    /// The API server.
+    pub cluster: Arc<dyn Cluster>,
+    /// Where revisions come from.
+    pub sources: Arc<dyn Sources>,
+    /// Where artifacts are kept.
+    pub artifacts: Arc<dyn Artifacts>,
+    /// Takes notifications.
+    pub events: Arc<dyn Events>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// How the controllers run.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// Settings of the reconcilers.
+    pub settings: Settings,
+    /// The lease to hold while running; none when this is the only process by construction.
+    pub lease: Option<lease::Config>,
+}
+
+/// Why the controllers have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// They were asked to.
+    Stopped,
+    /// Another process leads now, or may.
+    LeaseLost,
+}
+
+/// Running controllers.
+pub struct Handle {
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// State for the health endpoints.
+    pub probe: Arc<Probe>,
+    /// GitRepositories as they are now.
+    pub git_repositories: Arc<Feed<GitRepository>>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<Ended>,
+}
+
+impl Handle {
+    /// Asks the controllers to end, without waiting for it.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Waits until the controllers have ended: asked to, or because the lease was lost.
+    pub async fn ended(self) -> Ended {
+        let ended = self.task.await;
+        self.probe.set(Phase::Stopping);
+        ended.unwrap_or(Ended::Stopped)
+    }
+}
+
+/// Everything that runs together.
+struct Machine {
+    ports: Ports,
+    config: Config,
+    metrics: Arc<Metrics>,
+    probe: Arc<Probe>,
+    git_repositories: Arc<Feed<GitRepository>>,
+}
+
+/// Starts the controllers.
+pub fn run(config: Config, ports: Ports) -> Handle {
+    let (stop, stopped) = watch::channel(false);
+    let machine = Machine {
+        ports,
+        config,
+        metrics: Arc::default(),
+        probe: Arc::default(),
+        git_repositories: Arc::default(),
+    };
+    Handle {
+        metrics: Arc::clone(&machine.metrics),
+        probe: Arc::clone(&machine.probe),
+        git_repositories: Arc::clone(&machine.git_repositories),
+        stop,
+        task: tokio::spawn(machine.run(stopped)),
+    }
+}
+
+impl Machine {
+    async fn run(self, mut stopped: watch::Receiver<bool>) -> Ended {
+        let Some(config) = self.config.lease.clone() else {
+            self.reconcile(wait_for(&mut stopped)).await;
+            return Ended::Stopped;
+        };
+        let mut lease = Lease::new(
+            Arc::clone(&self.ports.cluster),
+            Arc::clone(&self.ports.clock),
+            config,
+        );
+        self.probe.set(Phase::Standby);
+        tokio::select! {
+            () = lease.acquire() => {}
+            () = wait_for(&mut stopped) => return Ended::Stopped,
+        }
+        let mut ended = Ended::Stopped;
+        let until = async {
+            tokio::select! {
+                () = lease.hold() => ended = Ended::LeaseLost,
+                () = wait_for(&mut stopped) => {}
+            }
+        };
+        self.reconcile(until).await;
+        if ended == Ended::Stopped {
+            lease.release().await;
+        }
+        ended
+    }
+
+    /// Reconciles until `until` is over, then lets the runs under way end.
+    async fn reconcile(&self, until: impl Future<Output = ()>) {
+        self.probe.set(Phase::Starting);
+        let settings = self.config.settings.clone();
+        let (recorder, writing) = Recorder::new(
+            Arc::clone(&self.ports.cluster),
+            Arc::clone(&self.ports.events),
+            Arc::clone(&self.ports.clock),
+            settings.instance.clone(),
+            Arc::clone(&self.metrics),
+        );
+        let writing = tokio::spawn(writing);
+        let context = Arc::new(Context {
+            cluster: Arc::clone(&self.ports.cluster),
+            sources: Arc::clone(&self.ports.sources),
+            artifacts: Arc::clone(&self.ports.artifacts),
+            clock: Arc::clone(&self.ports.clock),
+            recorder,
+            metrics: Arc::clone(&self.metrics),
+            revisions: Arc::new(Revisions::default()),
+            settings,
+        });
+        let mut watches = JoinSet::new();
+        let git_queue = Queue::default();
+        let git = Arc::new(GitRepositories::new(
+            Arc::clone(&context),
+            Arc::clone(&self.git_repositories),
+            git_queue.clone(),
+        ));
+        watches.spawn(follow(Arc::clone(&self.git_repositories), &context));
+        let mut runners = JoinSet::new();
+        runners.spawn(when_complete(
+            self.git_repositories.clone(),
+            runner::run(
+                git,
+                git_queue.clone(),
+                context.settings.concurrent_sources,
+                context.settings.grace,
+                Arc::clone(&self.metrics),
+            ),
+        ));
+        tokio::pin!(until);
+        let complete = async {
+            self.git_repositories.complete().await;
+        };
+        let running = tokio::select! {
+            () = complete => true,
+            () = &mut until => false,
+        };
+        if running {
+            self.probe.set(Phase::Running);
+            until.await;
+        }
+        self.probe.set(Phase::Stopping);
+        shut(&[git_queue], runners).await;
+        watches.shutdown().await;
+        drop(context);
+        let _ = tokio::time::timeout(self.config.settings.grace, writing).await;
+    }
+}
+
+/// Closes the queues and waits for the runs under way.
+async fn shut(queues: &[Queue<Key>], mut runners: JoinSet<()>) {
+    for queue in queues {
+        queue.close();
+    }
+    while runners.join_next().await.is_some() {}
+}
+
+async fn wait_for(stopped: &mut watch::Receiver<bool>) {
+    // A dropped handle stops the controllers too.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// Follows all objects of a kind that this process reconciles.
+fn follow<T: Kind + Send + Sync + 'static>(
+    feed: Arc<Feed<T>>,
+    context: &Context,
+) -> impl Future<Output = ()> + Send + use<T> {
+    let select = Select {
+        namespace: context.settings.namespace.clone(),
+        labels: context.settings.selector.clone(),
+        ..Select::default()
+    };
+    let watch = context.cluster.watch(&resource_of::<T>(), &select);
+    async move { feed.follow(watch).await }
+}
+
+/// Runs once all objects of a kind are known.
+async fn when_complete<T: Kind + Send + Sync + 'static>(
+    feed: Arc<Feed<T>>,
+    running: impl Future<Output = ()> + Send,
+) {
+    feed.complete().await;
+    running.await;
+}

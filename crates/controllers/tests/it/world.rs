@@ -1,0 +1,224 @@
+//! An API server in memory with the definitions, and controllers that may be stopped and started again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fluvial_apiserver::{ApiServer, User};
+use fluvial_cluster::Client;
+use fluvial_controllers::ports::{Cluster, Delete, NoEvents, Patch, PatchKind, Resource, Select, Target};
+use fluvial_controllers::{Config, Handle, Ports};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use crate::fakes::{Fakes, Wall};
+
+/// Longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A cluster with controllers.
+pub struct World {
+    pub cluster: Arc<dyn Cluster>,
+    pub fakes: Fakes,
+    pub server: ApiServer,
+    handle: Option<Handle>,
+}
+
+/// A client of the server as its administrator.
+fn client(server: &ApiServer) -> Client {
+    let service = server
+        .service()
+        .map_request(|mut request: http::Request<kube_body::Body>| {
+            request.extensions_mut().insert(User::admin());
+            request
+        });
+    Client::from_service(service)
+}
+
+mod kube_body {
+    pub type Body = fluvial_cluster::Body;
+}
+
+impl World {
+    /// A server with definitions and running controllers.
+    pub async fn new() -> Self {
+        let server = ApiServer::new(fluvial_apiserver::Config::default()).expect("a server in memory starts");
+        let cluster: Arc<dyn Cluster> = Arc::new(client(&server));
+        let mut world = Self {
+            cluster,
+            fakes: Fakes::default(),
+            server,
+            handle: None,
+        };
+        for definition in fluvial_api::definitions() {
+            world.create(definition).await;
+        }
+        world.start();
+        world
+    }
+
+    /// Starts controllers.
+    pub fn start(&mut self) {
+        let ports = Ports {
+            cluster: Arc::clone(&self.cluster),
+            sources: self.fakes.repositories.clone(),
+            artifacts: self.fakes.shelf.clone(),
+            events: Arc::new(NoEvents),
+            clock: Arc::new(Wall),
+        };
+        self.handle = Some(fluvial_controllers::run(Config::default(), ports));
+    }
+
+    /// Stops the controllers.
+    pub async fn stop(&mut self) {
+        if let Some(handle) = self.handle.take() {
+            handle.stop();
+            handle.ended().await;
+        }
+    }
+
+    /// The running controllers.
+    pub fn controllers(&self) -> &Handle {
+        self.handle.as_ref().expect("they run")
+    }
+
+    async fn kind(&self, api_version: &str, kind: &str) -> Arc<Resource> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            match self.cluster.resource(api_version, kind).await {
+                Ok(resource) => return resource,
+                Err(error) if tokio::time::Instant::now() > deadline => {
+                    panic!("{api_version} {kind}: {error}")
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    }
+
+    /// Creates an object.
+    pub async fn create(&self, object: Value) -> Value {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let resource = self.kind(text("/apiVersion"), text("/kind")).await;
+        let target = Target {
+            resource: &resource,
+            namespace: text("/metadata/namespace"),
+            name: text("/metadata/name"),
+        };
+        self.cluster
+            .create(target, &object, "test")
+            .await
+            .unwrap_or_else(|error| panic!("{} {}: {error}", text("/kind"), text("/metadata/name")))
+    }
+
+    /// Reads an object.
+    pub async fn get(&self, api_version: &str, kind: &str, namespace: &str, name: &str) -> Option<Value> {
+        let resource = self.kind(api_version, kind).await;
+        let target = Target {
+            resource: &resource,
+            namespace,
+            name,
+        };
+        self.cluster.get(target).await.expect("the server answers")
+    }
+
+    /// Changes an object by a merge patch.
+    pub async fn patch(&self, of: &[&str; 4], body: Value) -> Value {
+        let resource = self.kind(of[0], of[1]).await;
+        let target = Target {
+            resource: &resource,
+            namespace: of[2],
+            name: of[3],
+        };
+        let patch = Patch {
+            kind: PatchKind::Merge,
+            subresource: None,
+            manager: "test",
+            body: &body,
+            dry_run: false,
+        };
+        self.cluster.patch(target, patch).await.expect("the patch fits")
+    }
+
+    /// Deletes an object.
+    pub async fn delete(&self, of: &[&str; 4]) {
+        let resource = self.kind(of[0], of[1]).await;
+        let target = Target {
+            resource: &resource,
+            namespace: of[2],
+            name: of[3],
+        };
+        self.cluster
+            .delete(target, Delete::default())
+            .await
+            .expect("it can be deleted");
+    }
+
+    /// Objects of a kind.
+    pub async fn list(&self, api_version: &str, kind: &str) -> Vec<Value> {
+        let resource = self.kind(api_version, kind).await;
+        self.cluster
+            .list(&resource, &Select::default())
+            .await
+            .expect("the server answers")
+    }
+
+    /// Waits until an object is as wanted.
+    pub async fn until(&self, of: &[&str; 4], what: &str, wanted: impl Fn(Option<&Value>) -> bool) -> Option<Value> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let object = self.get(of[0], of[1], of[2], of[3]).await;
+            if wanted(object.as_ref()) {
+                return object;
+            }
+            if tokio::time::Instant::now() > deadline {
+                let text = object.map(|object| serde_json::to_string_pretty(&object).expect("JSON"));
+                panic!("{of:?} is not {what}: {}", text.unwrap_or_else(|| "absent".to_owned()));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until an object is gone.
+    pub async fn gone(&self, of: &[&str; 4]) {
+        self.until(of, "gone", |object| object.is_none()).await;
+    }
+
+    /// Waits for a condition.
+    pub async fn condition(&self, of: &[&str; 4], kind: &str, status: &str, reason: &str) -> Value {
+        let what = format!("{kind}={status} ({reason})");
+        self.until(of, &what, |object| {
+            object
+                .and_then(|object| condition(object, kind))
+                .is_some_and(|found| found["status"] == status && found["reason"] == reason)
+        })
+        .await
+        .expect("it is there")
+    }
+}
+
+/// A condition of an object.
+pub fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
+    object
+        .pointer("/status/conditions")?
+        .as_array()?
+        .iter()
+        .find(|found| found["type"] == kind)
+}
+
+/// A GitRepository.
+pub fn git_repository(name: &str) -> Value {
+    json!({
+        "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"url": format!("https://git.test/{name}"), "interval": "1h"},
+    })
+}
+
+/// What a GitRepository is called.
+pub fn repository(name: &str) -> [&str; 4] {
+    ["source.toolkit.fluxcd.io/v1", "GitRepository", "default", name]
+}
+
+/// Its URL.
+pub fn url(name: &str) -> String {
+    format!("https://git.test/{name}")
+}
