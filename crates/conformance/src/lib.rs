@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub mod api;
 pub mod delivery;
 pub mod merge;
 pub mod object;
@@ -73,6 +74,7 @@ pub struct Suite {
 #[must_use]
 pub fn suites() -> Vec<Suite> {
     let mut suites = Vec::new();
+    suites.extend(api::suites());
     suites.extend(delivery::suites());
     suites.extend(merge::suites());
     suites.extend(object::suites());
