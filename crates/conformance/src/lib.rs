@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub mod api;
 pub mod delivery;
 pub mod kustomize;
 pub mod merge;
@@ -74,6 +75,7 @@ pub struct Suite {
 #[must_use]
 pub fn suites() -> Vec<Suite> {
     let mut suites = Vec::new();
+    suites.extend(api::suites());
     suites.extend(delivery::suites());
     suites.extend(kustomize::suites());
     suites.extend(merge::suites());

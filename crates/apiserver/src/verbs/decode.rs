@@ -63,6 +63,9 @@ fn cannot_handle(kind: &str, version: &str, as_kind: &str, why: &str) -> Failure
 /// It is none.
 pub fn object(api: &Api, request: &Request) -> Outcome<Value> {
     let format = negotiate::body_format(request.content_type.as_deref())?;
+    if matches!(format, negotiate::BodyFormat::Protobuf) && request.body.starts_with(b"k8s\0") {
+        return Err(Failure::unsupported_body());
+    }
     let kind = expected(request);
     let decoded = body::read(&request.body, format).map_err(|error| {
         let what = if matches!(format, negotiate::BodyFormat::Protobuf) {
