@@ -32,6 +32,7 @@ pub struct Api {
     pub schemas: SchemaSet,
     builtin: Kinds,
     kinds: RwLock<Arc<Kinds>>,
+    definitions: std::sync::Mutex<crd::Cache>,
     /// The time.
     pub clock: Clock,
     /// Tokens from a file.
@@ -78,6 +79,7 @@ impl Api {
             store: parts.store,
             schemas,
             kinds: RwLock::new(Arc::new(builtin.clone())),
+            definitions: std::sync::Mutex::default(),
             builtin,
             clock: parts.clock,
             tokens: RwLock::new(parts.tokens),
@@ -99,8 +101,10 @@ impl Api {
 
     /// Reads the definitions of custom resources again.
     pub fn reload_definitions(&self) {
+        // Held to the end, so that an older reading never replaces a newer one.
+        let mut cache = self.definitions.lock().unwrap_or_else(PoisonError::into_inner);
         let mut kinds = self.builtin.clone();
-        crd::add_kinds(&self.store, &mut kinds);
+        crd::add_kinds(&self.store, &mut kinds, &mut cache);
         *self.kinds.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(kinds);
     }
 

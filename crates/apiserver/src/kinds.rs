@@ -52,7 +52,7 @@ pub struct Kind {
     /// Name of its collection in the store.
     pub collection: String,
     /// What the definition says, for custom resources.
-    pub custom: Option<CustomVersion>,
+    pub custom: Option<Arc<CustomVersion>>,
 }
 
 impl Kind {
@@ -136,11 +136,11 @@ impl Kinds {
             let subresources = resource.subresources.iter().map(|sub| Subresource {
                 name: sub.name.to_string(),
                 kind: sub.kind.to_string(),
-                group: sub.group.to_string(),
-                version: sub.version.to_string(),
+                group: sub.response_group.clone().unwrap_or_default(),
+                version: sub.response_version.clone().unwrap_or_default(),
                 verbs: sub.verbs.iter().map(ToString::to_string).collect(),
             });
-            kinds.add(Kind {
+            kinds.add(Arc::new(Kind {
                 version: resource.version.to_string(),
                 kind: resource.kind.to_string(),
                 list_kind: format!("{}List", resource.kind),
@@ -154,14 +154,13 @@ impl Kinds {
                 custom: None,
                 group,
                 plural,
-            });
+            }));
         }
         kinds
     }
 
     /// Adds a kind; versions of a group keep the order in which they come.
-    pub fn add(&mut self, kind: Kind) {
-        let kind = Arc::new(kind);
+    pub fn add(&mut self, kind: Arc<Kind>) {
         let key = (kind.group.clone(), kind.version.clone(), kind.plural.clone());
         self.by_path.insert(key, kind.clone());
         let group = match self.order.iter().position(|(name, _)| *name == kind.group) {

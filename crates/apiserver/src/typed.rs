@@ -33,6 +33,9 @@ fn keeps_zero(owner: &str, field: &str) -> bool {
             _ => owner == "JobStatus" || owner == "EndpointConditions",
         };
     }
+    if owner.ends_with(".JSONSchemaProps") {
+        return field.starts_with("min") || field.starts_with("max") || field.starts_with("x-kubernetes-preserve");
+    }
     KEEPS_ZERO.contains(&field)
 }
 

@@ -101,7 +101,6 @@ pub fn insert(api: &Api, request: &Request, mut object: Value) -> Outcome<Reply>
     if !errors.is_empty() {
         return Err(Failure::invalid(&kind.group, &kind.kind, &name, &errors));
     }
-    admission::validate(api, request, "CREATE", Some(&object), None)?;
     let key = kind.key(meta(&object, "namespace"), &name);
     let collection = api.store.collection(&kind.collection);
     let exists = || Failure::already_exists(&kind.group, &kind.plural, &name);

@@ -201,9 +201,28 @@ pub fn typed(api: &Api, kind: &Kind, value: &mut Value, complaints: &mut Complai
         check_times(&value["metadata"])?;
         check_data(kind, value)?;
         defaults::apply(kind, value);
+        if !kind.is("apiextensions.k8s.io", "CustomResourceDefinition") {
+            strip_nulls(value);
+        }
         types.default(value);
+        if kind.group == "rbac.authorization.k8s.io" && kind.kind.ends_with("Role") && value["rules"].is_null() {
+            // Without rules the list is shown as null.
+            value["rules"] = Value::Null;
+        }
     }
     Ok(())
+}
+
+/// Looking into absent fields leaves nulls behind, which no typed object has.
+fn strip_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, item| !item.is_null());
+            map.values_mut().for_each(strip_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip_nulls),
+        _ => {}
+    }
 }
 
 fn check_times(meta: &Value) -> Result<(), String> {

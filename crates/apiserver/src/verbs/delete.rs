@@ -167,7 +167,6 @@ pub fn one(api: &Api, request: &Request, options: &Options) -> Outcome<Reply> {
             return Err(precondition(request, "ResourceVersion", version, &have, "modified"));
         }
         admission::before_delete(api, request, &live)?;
-        admission::validate(api, request, "DELETE", None, Some(&live))?;
         let mut doomed = live.clone();
         let fate = doom(api, request, options, &mut doomed);
         let uid = meta(&live, "uid").to_owned();

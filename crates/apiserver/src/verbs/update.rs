@@ -134,7 +134,6 @@ fn write(
     if !errors.is_empty() {
         return Err(Failure::invalid(&kind.group, &kind.kind, &request.target.name, &errors));
     }
-    admission::validate(api, request, "UPDATE", Some(&new), Some(live))?;
     if request.dry_run {
         return Ok(Some(Reply::Value(200, new)));
     }

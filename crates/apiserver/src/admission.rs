@@ -1,0 +1,217 @@
+//! Checks between decoding and storing: namespaces, service accounts and other rules of the cluster.
+
+use serde_json::{Value, json};
+
+use crate::api::{Api, meta, name_suffix};
+use crate::request::Request;
+use crate::status::{Failure, Outcome};
+
+/// Before an object is created: its namespace must be there, and pods get their service account.
+///
+/// # Errors
+/// The cluster does not take it.
+pub fn before_create(api: &Api, request: &Request, object: &mut Value) -> Outcome<()> {
+    let kind = &request.kind;
+    if kind.namespaced && !kind.is("authorization.k8s.io", "LocalSubjectAccessReview") {
+        namespace(api, request, meta(object, "name"))?;
+    }
+    deprecations(request);
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "Pod") => service_account(api, request, object),
+        ("", "PersistentVolumeClaim") => storage_class(api, object),
+        ("networking.k8s.io", "Ingress") => ingress_class(api, object),
+        _ => Ok(()),
+    }
+}
+
+fn namespace(api: &Api, request: &Request, name: &str) -> Outcome<()> {
+    let own = &request.target.namespace;
+    let Some(found) = api.store.collection("namespaces").get(own) else {
+        return Err(Failure::not_found("", "namespaces", own));
+    };
+    // Few objects are being deleted: the text is searched before it is parsed.
+    let deleting = found.json.windows(19).any(|window| window == b"\"deletionTimestamp\"")
+        && !found.value()["metadata"]["deletionTimestamp"].is_null();
+    if deleting {
+        let kind = &request.kind;
+        let why = format!("unable to create new content in namespace {own} because it is being terminated");
+        let mut failure = Failure::forbidden(&kind.group, &kind.plural, name, &why);
+        if let Some(details) = &mut failure.details {
+            details["causes"] = json!([{"reason": "NamespaceTerminating",
+                "message": format!("namespace {own} is being terminated"), "field": "metadata.namespace"}]);
+        }
+        return Err(failure);
+    }
+    Ok(())
+}
+
+fn deprecations(request: &Request) {
+    let kind = &request.kind;
+    if let Some(warning) = kind.custom.as_ref().and_then(|custom| custom.warning.as_ref()) {
+        request.warn(warning.clone());
+    }
+    if kind.is("", "Endpoints") {
+        request.warn("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice");
+    }
+}
+
+fn service_account(api: &Api, request: &Request, object: &mut Value) -> Outcome<()> {
+    let namespace = &request.target.namespace;
+    if object["spec"]["serviceAccountName"].as_str().unwrap_or("").is_empty() {
+        object["spec"]["serviceAccountName"] = "default".into();
+        object["spec"]["serviceAccount"] = "default".into();
+    }
+    let name = object["spec"]["serviceAccountName"].as_str().unwrap_or("").to_owned();
+    let found = api.store.collection("serviceaccounts").get(&format!("{namespace}/{name}"));
+    let Some(found) = found else {
+        let why = format!("error looking up service account {namespace}/{name}: serviceaccount \"{name}\" not found");
+        return Err(Failure::forbidden("", "pods", meta(object, "name"), &why));
+    };
+    let account = found.value();
+    let wanted = match (&object["spec"]["automountServiceAccountToken"], &account["automountServiceAccountToken"]) {
+        (Value::Bool(own), _) => *own,
+        (_, Value::Bool(theirs)) => *theirs,
+        _ => true,
+    };
+    let secrets = &account["imagePullSecrets"];
+    if object["spec"]["imagePullSecrets"].is_null() && secrets.as_array().is_some_and(|list| !list.is_empty()) {
+        object["spec"]["imagePullSecrets"] = secrets.clone();
+    }
+    if wanted {
+        mount_token(object);
+    }
+    tolerations(object);
+    if object["spec"]["priority"].is_null() {
+        priority(api, object)?;
+    }
+    if object["spec"]["preemptionPolicy"].is_null() {
+        object["spec"]["preemptionPolicy"] = "PreemptLowerPriority".into();
+    }
+    Ok(())
+}
+
+fn priority(api: &Api, object: &mut Value) -> Outcome<()> {
+    let class = object["spec"]["priorityClassName"].as_str().unwrap_or("").to_owned();
+    if class.is_empty() {
+        object["spec"]["priority"] = 0.into();
+        return Ok(());
+    }
+    let Some(found) = api.store.collection("priorityclasses.scheduling.k8s.io").get(&class) else {
+        let why = format!("no PriorityClass with name {class} was found");
+        return Err(Failure::forbidden("", "pods", meta(object, "name"), &why));
+    };
+    let found = found.value();
+    object["spec"]["priority"] = found["value"].clone();
+    if object["spec"]["preemptionPolicy"].is_null() && !found["preemptionPolicy"].is_null() {
+        object["spec"]["preemptionPolicy"] = found["preemptionPolicy"].clone();
+    }
+    Ok(())
+}
+
+fn tolerations(object: &mut Value) {
+    let mut list = object["spec"]["tolerations"].as_array().cloned().unwrap_or_default();
+    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        let known = list.iter().any(|item| {
+            let own = item["key"].as_str().unwrap_or("");
+            let effect = item["effect"].as_str().unwrap_or("");
+            (own == key || own.is_empty()) && (effect == "NoExecute" || effect.is_empty())
+        });
+        if !known {
+            list.push(json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}));
+        }
+    }
+    object["spec"]["tolerations"] = list.into();
+}
+
+fn mount_token(object: &mut Value) {
+    const PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+    let name = format!("kube-api-access-{}", name_suffix());
+    let mut used = false;
+    for field in ["initContainers", "containers"] {
+        let list = object["spec"].get_mut(field).and_then(Value::as_array_mut);
+        for container in list.into_iter().flatten() {
+            let mounts = container["volumeMounts"].as_array().cloned().unwrap_or_default();
+            if mounts.iter().any(|mount| mount["mountPath"] == PATH) {
+                continue;
+            }
+            let mut mounts = mounts;
+            mounts.push(json!({"name": name, "readOnly": true, "mountPath": PATH}));
+            container["volumeMounts"] = mounts.into();
+            used = true;
+        }
+    }
+    if !used {
+        return;
+    }
+    let mut volumes = object["spec"]["volumes"].as_array().cloned().unwrap_or_default();
+    volumes.push(json!({"name": name, "projected": {"defaultMode": 420, "sources": [
+        {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]}},
+    ]}}));
+    object["spec"]["volumes"] = volumes.into();
+}
+
+/// The newest object of a collection that an annotation marks as the default.
+fn default_of(api: &Api, collection: &str, annotation: &str) -> Option<String> {
+    let snapshot = api.store.collection(collection).snapshot(&api.store, "", None, None).ok()?;
+    let marked = snapshot.objects.iter().map(|stored| stored.value());
+    marked
+        .filter(|value| value["metadata"]["annotations"][annotation] == "true")
+        .max_by_key(|value| {
+            (meta(value, "creationTimestamp").to_owned(), std::cmp::Reverse(meta(value, "name").to_owned()))
+        })
+        .map(|value| meta(&value, "name").to_owned())
+}
+
+fn storage_class(api: &Api, object: &mut Value) -> Outcome<()> {
+    if object["spec"].get("storageClassName").is_none() {
+        let found = default_of(api, "storageclasses.storage.k8s.io", "storageclass.kubernetes.io/is-default-class");
+        if let Some(name) = found {
+            object["spec"]["storageClassName"] = name.into();
+        }
+    }
+    let finalizers = &object["metadata"]["finalizers"];
+    if finalizers.as_array().is_none_or(|list| !list.iter().any(|item| item == "kubernetes.io/pvc-protection")) {
+        let mut list = finalizers.as_array().cloned().unwrap_or_default();
+        list.push("kubernetes.io/pvc-protection".into());
+        object["metadata"]["finalizers"] = list.into();
+    }
+    Ok(())
+}
+
+fn ingress_class(api: &Api, object: &mut Value) -> Outcome<()> {
+    let old = &object["metadata"]["annotations"]["kubernetes.io/ingress.class"];
+    if object["spec"].get("ingressClassName").is_none() && old.is_null() {
+        let found =
+            default_of(api, "ingressclasses.networking.k8s.io", "ingressclass.kubernetes.io/is-default-class");
+        if let Some(name) = found {
+            object["spec"]["ingressClassName"] = name.into();
+        }
+    }
+    Ok(())
+}
+
+/// Before an object is changed.
+///
+/// # Errors
+/// The cluster does not take the change.
+pub fn before_update(api: &Api, request: &Request, new: &mut Value, old: &Value) -> Outcome<()> {
+    deprecations(request);
+    if request.kind.is("", "Service") && request.target.subresource.is_empty() && !request.dry_run {
+        api.services.allocate(new, Some(old))?;
+    }
+    Ok(())
+}
+
+/// Before an object is deleted.
+///
+/// # Errors
+/// It may not go.
+pub fn before_delete(_api: &Api, request: &Request, _object: &Value) -> Outcome<()> {
+    let name = request.target.name.as_str();
+    if request.kind.is("", "Namespace") && matches!(name, "default" | "kube-system" | "kube-public") {
+        return Err(Failure::forbidden("", "namespaces", name, "this namespace may not be deleted"));
+    }
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! What a cluster does by itself: one task follows every change of the store and reacts at once.
+
+pub mod access;
+pub mod bootstrap;
+pub mod garbage;
+pub mod namespaces;
+
+use std::sync::{Arc, Weak};
+
+use serde_json::Value;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::api::Api;
+use crate::crd;
+use crate::kinds::Kind;
+use crate::request::{FieldValidation, Request};
+use crate::simulator::Simulator;
+use crate::store::{Collection, Expect, Notice, Refused};
+use crate::verbs::delete;
+
+/// Follows the store until the server is gone.
+pub fn start(api: Arc<Api>, mut notices: UnboundedReceiver<Notice>, mut simulator: Option<Simulator>) {
+    let enabled = api.features.controllers;
+    let mut garbage = garbage::Collector::default();
+    if enabled {
+        garbage.load(&api);
+        namespaces::load(&api);
+    }
+    let weak: Weak<Api> = Arc::downgrade(&api);
+    drop(api);
+    tokio::spawn(async move {
+        loop {
+            let due = simulator.as_ref().and_then(Simulator::due);
+            let notice = match due {
+                Some(due) => match tokio::time::timeout_at(due, notices.recv()).await {
+                    Ok(notice) => Some(notice),
+                    Err(_) => None,
+                },
+                None => Some(notices.recv().await),
+            };
+            let Some(api) = weak.upgrade() else { return };
+            match notice {
+                Some(None) => return,
+                Some(Some(notice)) => {
+                    if enabled {
+                        react(&api, &mut garbage, &notice);
+                    }
+                    if let Some(simulator) = &mut simulator {
+                        simulator.react(&api, &notice);
+                    }
+                }
+                None => {}
+            }
+            if let Some(simulator) = &mut simulator {
+                simulator.run_due(&api);
+            }
+            drop(api);
+            // Requests come first.
+            tokio::task::consume_budget().await;
+        }
+    });
+}
+
+fn react(api: &Api, garbage: &mut garbage::Collector, notice: &Notice) {
+    garbage.react(api, notice);
+    namespaces::react(api, notice);
+    match &*notice.collection {
+        "clusterroles.rbac.authorization.k8s.io" => access::aggregate(api),
+        crd::COLLECTION => definition(api, notice),
+        _ => {}
+    }
+}
+
+/// A definition that is being deleted takes its objects with it.
+fn definition(api: &Api, notice: &Notice) {
+    let value = notice.event.object.value();
+    if value["metadata"]["deletionTimestamp"].is_null() {
+        return;
+    }
+    finish_definition(api, notice.event.object.name());
+}
+
+/// Deletes what is left of a definition's objects; lets the definition go when nothing is.
+pub fn finish_definition(api: &Api, name: &str) {
+    let Some(stored) = api.store.collection(crd::COLLECTION).get(name) else { return };
+    let value = stored.value();
+    let collection = api.store.collection(name);
+    let kinds = api.kinds();
+    let kind = kinds.all().find(|kind| kind.collection == name && kind.custom.is_some()).cloned();
+    if let (Some(kind), Ok(snapshot)) = (kind, collection.snapshot(&api.store, "", None, None)) {
+        for object in snapshot.objects {
+            remove(api, &kind, object.namespace(), object.name(), "Background");
+        }
+    }
+    if collection.is_empty() && !value["metadata"]["deletionTimestamp"].is_null() {
+        mutate(api, &api.store.collection(crd::COLLECTION), name, &mut |value| {
+            drop_finalizer(value, crd::definition::FINALIZER)
+        });
+        api.reload_definitions();
+    }
+}
+
+/// A request as if a controller had sent it.
+#[must_use]
+pub fn request(kind: &Arc<Kind>, namespace: &str, name: &str) -> Request {
+    let target = crate::http::route::Target {
+        group: kind.group.clone(),
+        version: kind.version.clone(),
+        namespace: if kind.namespaced { namespace.to_owned() } else { String::new() },
+        resource: kind.plural.clone(),
+        name: name.to_owned(),
+        ..crate::http::route::Target::default()
+    };
+    Request {
+        user: crate::auth::User::new("system:kube-controller-manager", &["system:masters"]),
+        kind: kind.clone(),
+        target,
+        query: crate::http::route::Query::default(),
+        accept: crate::http::negotiate::Accept::default(),
+        content_type: None,
+        user_agent: "kube-controller-manager".to_owned(),
+        body: bytes::Bytes::new(),
+        dry_run: false,
+        validation: FieldValidation::Ignore,
+        warnings: std::cell::RefCell::default(),
+    }
+}
+
+/// Deletes an object as a controller does.
+pub fn remove(api: &Api, kind: &Arc<Kind>, namespace: &str, name: &str, propagation: &str) {
+    let options =
+        delete::Options { propagation: Some(propagation.to_owned()), ..delete::Options::default() };
+    if let Err(failure) = delete::one(api, &request(kind, namespace, name), &options)
+        && failure.code != 404
+    {
+        tracing::debug!(resource = kind.plural, namespace, name, message = failure.message, "not deleted");
+    }
+}
+
+/// Takes a finalizer away; true if it was there.
+pub fn drop_finalizer(value: &mut Value, name: &str) -> bool {
+    let Some(meta) = value["metadata"].as_object_mut() else { return false };
+    let Some(list) = meta.get_mut("finalizers").and_then(Value::as_array_mut) else { return false };
+    let before = list.len();
+    list.retain(|item| item != name);
+    let changed = list.len() != before;
+    if list.is_empty() {
+        meta.remove("finalizers");
+    }
+    changed
+}
+
+/// Changes a stored object; it goes if it was being deleted and nothing keeps it any more.
+pub fn mutate(api: &Api, collection: &Collection, key: &str, change: &mut dyn FnMut(&mut Value) -> bool) {
+    while let Some(stored) = collection.get(key) {
+        let mut value = stored.value();
+        if !change(&mut value) {
+            return;
+        }
+        let meta = &value["metadata"];
+        let finished = !meta["deletionTimestamp"].is_null()
+            && meta["finalizers"].as_array().is_none_or(Vec::is_empty)
+            && meta["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
+            && (&*collection.name != "namespaces" || value["spec"]["finalizers"].as_array().is_none_or(Vec::is_empty));
+        let result = if finished {
+            api.store.remove(collection, key, stored.version, &mut value)
+        } else {
+            api.store.put(collection, key, Expect::Version(stored.version), &mut value)
+        };
+        match result {
+            Err(Refused::Changed) => {}
+            _ => return,
+        }
+    }
+}

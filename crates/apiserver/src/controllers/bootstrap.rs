@@ -1,0 +1,33 @@
+//! What a new cluster holds: namespaces, roles, priorities, its own service.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::api::{Api, meta, new_uid};
+use crate::store::Expect;
+
+/// Objects by collection, as a real server makes them at its first start.
+const OBJECTS: &str = include_str!("../../data/bootstrap.json");
+
+/// Makes what is missing.
+pub fn run(api: &Api) {
+    if api.store.collection("namespaces").get("kube-system").is_some() {
+        return;
+    }
+    let Ok(all) = serde_json::from_str::<BTreeMap<String, Vec<Value>>>(OBJECTS) else { return };
+    let now = api.now();
+    for (collection, objects) in all {
+        let collection = api.store.collection(&collection);
+        for mut object in objects {
+            let (namespace, name) = (meta(&object, "namespace").to_owned(), meta(&object, "name").to_owned());
+            object["metadata"]["uid"] = new_uid().into();
+            object["metadata"]["creationTimestamp"] = now.clone().into();
+            let key = if namespace.is_empty() { name } else { format!("{namespace}/{name}") };
+            // What somebody else made stays.
+            let _there = api.store.put(&collection, &key, Expect::Absent, &mut object);
+        }
+    }
+    api.services.load(&api.store);
+    super::access::aggregate(api);
+}

@@ -1,0 +1,247 @@
+//! Custom resource definitions: what they add to the kinds that are served.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fluvial_object::jsonpath::Template;
+use fluvial_schema::CrdSchema;
+use serde_json::Value;
+
+use crate::api::{Api, meta};
+use crate::kinds::{Kind, Kinds, Subresource};
+use crate::store::{Expect, Store};
+
+pub mod definition;
+
+/// Where definitions are kept.
+pub const COLLECTION: &str = "customresourcedefinitions.apiextensions.k8s.io";
+
+/// A printer column.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// Heading.
+    pub name: String,
+    /// integer, number, string, boolean or date.
+    pub kind: String,
+    /// Format of the type.
+    pub format: String,
+    /// What it shows.
+    pub description: String,
+    /// Above zero for wide tables only.
+    pub priority: i64,
+    /// Where the value is.
+    pub path: String,
+    /// The path, parsed.
+    pub template: Template,
+}
+
+/// Paths of the scale subresource.
+#[derive(Clone, Debug, Default)]
+pub struct Scale {
+    /// Wanted number.
+    pub spec: String,
+    /// Present number.
+    pub status: String,
+    /// Selector's text, if there is one.
+    pub selector: Option<String>,
+}
+
+/// What a definition says of one version.
+#[derive(Clone, Debug, Default)]
+pub struct CustomVersion {
+    /// Its schema.
+    pub schema: Option<CrdSchema>,
+    /// Whether there are other versions.
+    pub several: bool,
+    /// Columns of tables.
+    pub columns: Vec<Column>,
+    /// Fields that can be selected.
+    pub selectable: Vec<String>,
+    /// The scale subresource.
+    pub scale: Option<Scale>,
+    /// A deprecated version's warning.
+    pub warning: Option<String>,
+    /// The definition's name.
+    pub definition: String,
+}
+
+/// Definitions that were read already, with the version of the object that they were read from.
+pub type Cache = BTreeMap<String, (u64, Vec<Arc<Kind>>)>;
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field].as_str().unwrap_or("")
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// Whether a condition of a definition is true.
+#[must_use]
+pub fn is_true(definition: &Value, condition: &str) -> bool {
+    definition["status"]["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|item| item["type"] == condition && item["status"] == "True")
+}
+
+fn version_of(definition: &Value, version: &Value, several: bool) -> CustomVersion {
+    let columns = version["additionalPrinterColumns"].as_array().into_iter().flatten().filter_map(|column| {
+        let path = text(column, "jsonPath");
+        Some(Column {
+            name: text(column, "name").to_owned(),
+            kind: text(column, "type").to_owned(),
+            format: text(column, "format").to_owned(),
+            description: text(column, "description").to_owned(),
+            priority: column["priority"].as_i64().unwrap_or(0),
+            path: path.to_owned(),
+            template: Template::parse(&format!("{{{path}}}")).ok()?,
+        })
+    });
+    let scale = &version["subresources"]["scale"];
+    let schema = &version["schema"]["openAPIV3Schema"];
+    let selectable = version["selectableFields"].as_array().into_iter().flatten();
+    let deprecated = version["deprecated"] == true;
+    let names = &definition["spec"]["names"];
+    let group = text(&definition["spec"], "group");
+    let warning = deprecated.then(|| {
+        version["deprecationWarning"].as_str().map_or_else(
+            || format!("{group}/{} {} is deprecated", text(version, "name"), text(names, "kind")),
+            str::to_owned,
+        )
+    });
+    CustomVersion {
+        schema: CrdSchema::parse(schema).ok(),
+        several,
+        columns: columns.collect(),
+        selectable: selectable.map(|field| text(field, "jsonPath").to_owned()).collect(),
+        scale: scale.is_object().then(|| Scale {
+            spec: text(scale, "specReplicasPath").to_owned(),
+            status: text(scale, "statusReplicasPath").to_owned(),
+            selector: scale["labelSelectorPath"].as_str().map(str::to_owned),
+        }),
+        warning,
+        definition: meta(definition, "name").to_owned(),
+    }
+}
+
+fn subresources(kind: &str, version: &Value) -> Vec<Subresource> {
+    let verbs = || ["get", "patch", "update"].map(str::to_owned).to_vec();
+    let mut all = vec![];
+    if version["subresources"]["status"].is_object() {
+        all.push(Subresource { name: "status".into(), kind: kind.into(), verbs: verbs(), ..Subresource::default() });
+    }
+    if version["subresources"]["scale"].is_object() {
+        let (group, short) = ("autoscaling".to_owned(), "v1".to_owned());
+        all.push(Subresource { name: "scale".into(), kind: "Scale".into(), group, version: short, verbs: verbs() });
+    }
+    all
+}
+
+/// The kinds that a definition adds.
+fn kinds_of(definition: &Value) -> Vec<Arc<Kind>> {
+    if !is_true(definition, "Established") {
+        return vec![];
+    }
+    let spec = &definition["spec"];
+    let names = &definition["status"]["acceptedNames"];
+    let versions = spec["versions"].as_array().map_or(&[][..], Vec::as_slice);
+    let several = versions.len() > 1;
+    let terminating = !definition["metadata"]["deletionTimestamp"].is_null();
+    let verbs: &[&str] = if terminating {
+        &["delete", "deletecollection", "get", "list", "watch"]
+    } else {
+        &["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"]
+    };
+    versions
+        .iter()
+        .filter(|version| version["served"] == true)
+        .map(|version| {
+            let (group, plural, kind) = (text(spec, "group"), text(names, "plural"), text(names, "kind"));
+            Arc::new(Kind {
+                group: group.to_owned(),
+                version: text(version, "name").to_owned(),
+                kind: kind.to_owned(),
+                list_kind: text(names, "listKind").to_owned(),
+                plural: plural.to_owned(),
+                singular: text(names, "singular").to_owned(),
+                short_names: texts(&names["shortNames"]),
+                categories: texts(&names["categories"]),
+                namespaced: text(spec, "scope") == "Namespaced",
+                verbs: verbs.iter().map(|verb| (*verb).to_owned()).collect(),
+                subresources: subresources(kind, version),
+                collection: format!("{plural}.{group}"),
+                custom: Some(Arc::new(version_of(definition, version, several))),
+            })
+        })
+        .collect()
+}
+
+/// Order of versions: `v2` before `v1` before `v2beta1` before `v1alpha1` before others.
+#[must_use]
+pub fn version_rank(version: &str) -> (u8, std::cmp::Reverse<u64>, std::cmp::Reverse<u64>, String) {
+    let other = (3, std::cmp::Reverse(0), std::cmp::Reverse(0), version.to_owned());
+    let Some(rest) = version.strip_prefix('v') else { return other };
+    let digits = rest.len() - rest.trim_start_matches(|character: char| character.is_ascii_digit()).len();
+    let Ok(major) = rest[..digits].parse::<u64>() else { return other };
+    let tail = &rest[digits..];
+    let (class, minor) = match (tail.strip_prefix("beta"), tail.strip_prefix("alpha")) {
+        _ if tail.is_empty() => (0, Some(0)),
+        (Some(minor), _) => (1, minor.parse::<u64>().ok()),
+        (_, Some(minor)) => (2, minor.parse::<u64>().ok()),
+        _ => return other,
+    };
+    match minor {
+        Some(minor) => (class, std::cmp::Reverse(major), std::cmp::Reverse(minor), String::new()),
+        None => other,
+    }
+}
+
+/// Adds the kinds of all definitions to the built-in ones.
+pub fn add_kinds(store: &Store, kinds: &mut Kinds, cache: &mut Cache) {
+    let Ok(snapshot) = store.collection(COLLECTION).snapshot(store, "", None, None) else { return };
+    let mut read = Cache::new();
+    for stored in snapshot.objects {
+        let name = stored.name().to_owned();
+        let entry = match cache.remove(&name) {
+            Some(entry) if entry.0 == stored.version => entry,
+            _ => (stored.version, kinds_of(&stored.value())),
+        };
+        read.insert(name, entry);
+    }
+    let mut all: Vec<Arc<Kind>> = read.values().flat_map(|(_, kinds)| kinds.iter().cloned()).collect();
+    all.sort_by(|a, b| {
+        (&a.group, version_rank(&a.version), &a.plural).cmp(&(&b.group, version_rank(&b.version), &b.plural))
+    });
+    for kind in all {
+        kinds.add(kind);
+    }
+    *cache = read;
+}
+
+/// Follows a write: a definition is accepted at once, and its kinds are served.
+pub fn written(api: &Api, kind: &Kind) {
+    if !kind.is("apiextensions.k8s.io", "CustomResourceDefinition") {
+        return;
+    }
+    let collection = api.store.collection(COLLECTION);
+    let Ok(snapshot) = collection.snapshot(&api.store, "", None, None) else { return };
+    for stored in &snapshot.objects {
+        let mut value = stored.value();
+        let taken = |names: &Value, group: &str| {
+            snapshot.objects.iter().filter(|other| other.key != stored.key).map(|other| other.value()).any(|other| {
+                let theirs = &other["status"]["acceptedNames"];
+                other["spec"]["group"] == group
+                    && is_true(&other, "NamesAccepted")
+                    && (theirs["kind"] == names["kind"] || theirs["listKind"] == names["listKind"])
+            })
+        };
+        let conflict = taken(&value["spec"]["names"], value["spec"]["group"].as_str().unwrap_or(""));
+        if definition::accept(api, &mut value, conflict) {
+            // Another writer has done it if the version changed.
+            let _done = api.store.put(&collection, &stored.key, Expect::Version(stored.version), &mut value);
+        }
+    }
+    api.reload_definitions();
+}

@@ -1,0 +1,290 @@
+//! Definitions as objects: defaults, rules, status.
+
+use fluvial_schema::{ErrorKind, FieldError};
+use serde_json::{Value, json};
+
+use crate::api::{Api, meta};
+use crate::names;
+
+/// Keeps a definition until its objects are gone.
+pub const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field].as_str().unwrap_or("")
+}
+
+/// Fills in what a definition leaves open.
+pub fn defaults(object: &mut Value) {
+    let spec = &mut object["spec"];
+    if !spec.is_object() {
+        return;
+    }
+    let kind = text(&spec["names"], "kind").to_owned();
+    if spec["names"].is_object() && !kind.is_empty() {
+        if text(&spec["names"], "singular").is_empty() {
+            spec["names"]["singular"] = kind.to_lowercase().into();
+        }
+        if text(&spec["names"], "listKind").is_empty() {
+            spec["names"]["listKind"] = format!("{kind}List").into();
+        }
+    }
+    if spec["conversion"].is_null() {
+        spec["conversion"] = json!({"strategy": "None"});
+    }
+    if spec["conversion"]["webhook"]["clientConfig"]["service"].is_object()
+        && spec["conversion"]["webhook"]["clientConfig"]["service"]["port"].is_null()
+    {
+        spec["conversion"]["webhook"]["clientConfig"]["service"]["port"] = 443.into();
+    }
+    prune_nulls(spec);
+}
+
+fn prune_nulls(spec: &mut Value) {
+    if let Some(conversion) = spec["conversion"].as_object_mut()
+        && conversion.get("webhook").is_some_and(Value::is_null)
+    {
+        conversion.remove("webhook");
+    }
+}
+
+/// Prepares a definition that is created or changed.
+pub fn prepare(_api: &Api, object: &mut Value, old: Option<&Value>) {
+    let storage = object["spec"]["versions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|version| version["storage"] == true)
+        .map(|version| text(version, "name").to_owned());
+    match old {
+        None => {
+            object["status"] = json!({"conditions": null, "acceptedNames": {"plural": "", "kind": ""},
+                "storedVersions": storage.into_iter().collect::<Vec<_>>()});
+        }
+        Some(_) => {
+            if let (Some(storage), Some(list)) =
+                (storage, object["status"].get_mut("storedVersions").and_then(Value::as_array_mut))
+                && !list.iter().any(|version| *version == *storage)
+            {
+                list.push(storage.into());
+            }
+        }
+    }
+}
+
+fn condition(kind: &str, status: bool, now: &str, reason: &str, message: &str) -> Value {
+    json!({"type": kind, "status": if status { "True" } else { "False" }, "lastTransitionTime": now,
+        "reason": reason, "message": message})
+}
+
+/// Sets the status that a definition should have; true if something changed.
+pub fn accept(api: &Api, definition: &mut Value, conflict: bool) -> bool {
+    let before = definition.clone();
+    let names = definition["spec"]["names"].clone();
+    let now = api.now();
+    if conflict && !super::is_true(definition, "NamesAccepted") {
+        if definition["status"]["conditions"].is_null() {
+            let kind = text(&names, "kind");
+            definition["status"]["conditions"] = json!([
+                condition("NamesAccepted", false, &now, "KindConflict", &format!("{kind:?} is already in use")),
+                condition("Established", false, &now, "NotAccepted", "not all names are accepted"),
+            ]);
+        }
+    } else {
+        definition["status"]["acceptedNames"] = names;
+        if !super::is_true(definition, "Established") {
+            definition["status"]["conditions"] = json!([
+                condition("NamesAccepted", true, &now, "NoConflicts", "no conflicts found"),
+                condition("Established", true, &now, "InitialNamesAccepted", "the initial names have been accepted"),
+            ]);
+        }
+    }
+    if *definition == before {
+        return false;
+    }
+    let live = with_kind(before);
+    let updated = with_kind(definition.clone());
+    let types = api.schemas.kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
+    *definition = fluvial_merge::managed::update(fluvial_merge::managed::UpdateRequest {
+        types: types.as_ref(),
+        live: Some(&live),
+        updated,
+        manager: "kube-apiserver",
+        subresource: "status",
+        api_version: "apiextensions.k8s.io/v1",
+        time: &now,
+        reset_fields: &[],
+    });
+    true
+}
+
+fn with_kind(mut value: Value) -> Value {
+    value["apiVersion"] = "apiextensions.k8s.io/v1".into();
+    value["kind"] = "CustomResourceDefinition".into();
+    value
+}
+
+fn invalid(path: impl Into<String>, value: impl Into<Value>, detail: impl Into<String>) -> FieldError {
+    FieldError::new(ErrorKind::Invalid, path, value.into(), detail)
+}
+
+/// Errors of a definition.
+#[must_use]
+pub fn validate(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+    let mut errors = vec![];
+    let spec = &object["spec"];
+    let (group, plural) = (text(spec, "group"), text(&spec["names"], "plural"));
+    if meta(object, "name") != format!("{plural}.{group}") {
+        let detail = "must be spec.names.plural+\".\"+spec.group";
+        errors.push(invalid("metadata.name", meta(object, "name"), detail));
+    }
+    if group.is_empty() {
+        errors.push(FieldError::plain(ErrorKind::Required, "spec.group", ""));
+    } else if !names::subdomain(group).is_empty() {
+        errors.extend(names::subdomain(group).into_iter().map(|detail| invalid("spec.group", group, detail)));
+    } else if !group.contains('.') {
+        errors.push(invalid("spec.group", group, "should be a domain with at least one dot"));
+    }
+    if !matches!(text(spec, "scope"), "Cluster" | "Namespaced") {
+        let detail = "supported values: \"Cluster\", \"Namespaced\"";
+        errors.push(FieldError::new(ErrorKind::NotSupported, "spec.scope", spec["scope"].clone(), detail));
+    }
+    approval(object, group, &mut errors);
+    versions(spec, old, &mut errors);
+    validate_names(&spec["names"], &mut errors);
+    if let Some(old) = old.filter(|old| super::is_true(old, "Established")) {
+        for field in ["group", "scope"] {
+            if spec[field] != old["spec"][field] {
+                errors.push(invalid(format!("spec.{field}"), spec[field].clone(), "field is immutable"));
+            }
+        }
+        for field in ["plural", "kind"] {
+            if spec["names"][field] != old["spec"]["names"][field] {
+                let path = format!("spec.names.{field}");
+                errors.push(invalid(path, spec["names"][field].clone(), "field is immutable"));
+            }
+        }
+    }
+    errors
+}
+
+fn approval(object: &Value, group: &str, errors: &mut Vec<FieldError>) {
+    const NAME: &str = "api-approved.kubernetes.io";
+    let protected = [".k8s.io", ".kubernetes.io"].iter().any(|end| group.ends_with(end) || group == &end[1..]);
+    if !protected {
+        return;
+    }
+    let path = format!("metadata.annotations[{NAME}]");
+    let end = "see https://github.com/kubernetes/enhancements/pull/1111";
+    match object["metadata"]["annotations"][NAME].as_str() {
+        None | Some("") => {
+            let detail = format!("protected groups must have approval annotation \"{NAME}\", {end}");
+            errors.push(FieldError::plain(ErrorKind::Required, path, detail));
+        }
+        Some(value) if !value.contains("://") && !value.starts_with("unapproved") => {
+            let detail = format!(
+                "protected groups must have approval annotation \"{NAME}\" with either a URL or a reason starting with \
+                 \"unapproved\", {end}"
+            );
+            errors.push(invalid(path, value, detail));
+        }
+        Some(_) => {}
+    }
+}
+
+fn validate_names(given: &Value, errors: &mut Vec<FieldError>) {
+    let label = |field: &str, value: &str, errors: &mut Vec<FieldError>| {
+        errors.extend(names::label_1035(value).into_iter().map(|detail| invalid(field, value, detail)));
+    };
+    let mixed = |field: &str, value: &str, errors: &mut Vec<FieldError>| {
+        errors.extend(names::label_1035(&value.to_lowercase()).into_iter().map(|detail| {
+            invalid(field, value, format!("may have mixed case, but should otherwise match: {detail}"))
+        }));
+    };
+    label("spec.names.plural", text(given, "plural"), errors);
+    if !text(given, "singular").is_empty() {
+        label("spec.names.singular", text(given, "singular"), errors);
+    }
+    mixed("spec.names.kind", text(given, "kind"), errors);
+    for (field, path) in [("shortNames", "spec.names.shortNames"), ("categories", "spec.names.categories")] {
+        for (index, value) in given[field].as_array().into_iter().flatten().enumerate() {
+            label(&format!("{path}[{index}]"), value.as_str().unwrap_or(""), errors);
+        }
+    }
+    if !text(given, "listKind").is_empty() {
+        mixed("spec.names.listKind", text(given, "listKind"), errors);
+        if given["listKind"] == given["kind"] {
+            let detail = "kind and listKind may not be the same";
+            errors.push(invalid("spec.names.listKind", text(given, "listKind"), detail));
+        }
+    }
+}
+
+fn versions(spec: &Value, _old: Option<&Value>, errors: &mut Vec<FieldError>) {
+    let list = spec["versions"].as_array().map_or(&[][..], Vec::as_slice);
+    // What a single version says is reported as if it were said for all.
+    let several = list.len() > 1;
+    for (index, version) in list.iter().enumerate() {
+        let path = if several { format!("spec.versions[{index}]") } else { "spec".to_owned() };
+        let schema = &version["schema"]["openAPIV3Schema"];
+        if schema.is_null() {
+            let at = format!("spec.versions[{index}].schema.openAPIV3Schema");
+            errors.push(FieldError::plain(ErrorKind::Required, at, "schemas are required"));
+        } else if let Err(found) = fluvial_schema::CrdSchema::parse(schema) {
+            let prefix = if several {
+                format!("{path}.schema.openAPIV3Schema")
+            } else {
+                "spec.validation.openAPIV3Schema".to_owned()
+            };
+            errors.extend(found.into_iter().map(|mut error| {
+                let dot = if error.path.is_empty() || error.path.starts_with('[') { "" } else { "." };
+                error.path = format!("{prefix}{dot}{}", error.path);
+                error
+            }));
+        }
+        columns(version, &path, errors);
+        scale(&version["subresources"]["scale"], &format!("{path}.subresources.scale"), errors);
+    }
+    let stored = list.iter().filter(|version| version["storage"] == true).count();
+    if stored != 1 {
+        let detail = "must have exactly one version marked as storage version";
+        errors.push(invalid("spec.versions", spec["versions"].clone(), detail));
+    }
+}
+
+fn columns(version: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    for (index, column) in version["additionalPrinterColumns"].as_array().into_iter().flatten().enumerate() {
+        let at = format!("{path}.additionalPrinterColumns[{index}]");
+        if text(column, "name").is_empty() {
+            errors.push(FieldError::plain(ErrorKind::Required, format!("{at}.name"), ""));
+        }
+        let kind = text(column, "type");
+        if kind.is_empty() {
+            let detail = "must be one of boolean,date,integer,number,string";
+            errors.push(FieldError::plain(ErrorKind::Required, format!("{at}.type"), detail));
+        } else if !matches!(kind, "boolean" | "date" | "integer" | "number" | "string") {
+            let detail = "must be one of boolean,date,integer,number,string";
+            errors.push(invalid(format!("{at}.type"), kind, detail));
+        }
+        simple_path(text(column, "jsonPath"), &format!("{at}.JSONPath"), None, errors);
+    }
+}
+
+fn simple_path(value: &str, path: &str, below: Option<&str>, errors: &mut Vec<FieldError>) {
+    if value.is_empty() {
+        errors.push(FieldError::plain(ErrorKind::Required, path, ""));
+    } else if !value.starts_with('.') {
+        errors.push(invalid(path, value, "must be a simple json path starting with ."));
+    } else if let Some(below) = below.filter(|below| !value.starts_with(&format!("{below}."))) {
+        errors.push(invalid(path, value, format!("should be a json path under {below}")));
+    }
+}
+
+fn scale(scale: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    if !scale.is_object() {
+        return;
+    }
+    let fields = [("specReplicasPath", ".spec"), ("statusReplicasPath", ".status")];
+    for (field, below) in fields {
+        simple_path(text(scale, field), &format!("{path}.{field}"), Some(below), errors);
+    }
+}

@@ -1,0 +1,281 @@
+//! HTTP: from a request to its answer.
+
+pub mod authenticate;
+pub mod body;
+pub mod discovery;
+pub mod health;
+pub mod negotiate;
+pub mod openapi;
+pub mod response;
+pub mod route;
+pub mod shape;
+pub mod table;
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, Method, Response};
+use http_body_util::{BodyExt, Limited};
+
+use crate::api::Api;
+use crate::auth::{Attributes, User, rbac};
+use crate::request::Request;
+use crate::status::{Failure, Outcome};
+use crate::verbs::{self, Reply};
+
+use negotiate::{Accept, Format, Shape};
+pub use response::Body;
+use response::Answer;
+use route::{Path, Query, Target};
+
+/// Most bytes of a request's body.
+const BODY_LIMIT: usize = 3 << 20;
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// Answers a request.
+pub async fn answer<B>(api: Arc<Api>, request: http::Request<B>) -> Response<Body>
+where
+    B: http_body::Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (parts, body) = request.into_parts();
+    let query = Query::parse(parts.uri.query().unwrap_or(""));
+    let agent = header(&parts.headers, "user-agent").unwrap_or("");
+    let accepted = negotiate::accept(header(&parts.headers, "accept"), &query, agent);
+    let format = accepted.as_ref().map_or(Format::Json, |accept| accept.format);
+    let mut call = Call { api, parts, query, accept: accepted, warnings: vec![] };
+    let result = call.run(body).await;
+    let mut response = match result {
+        Ok(answer) => answer.into_response(format),
+        Err(failure) => response::failure(&failure, format),
+    };
+    for warning in &call.warnings {
+        let text = format!("299 - \"{}\"", warning.replace('\\', "\\\\").replace('"', "\\\""));
+        if let Ok(value) = http::HeaderValue::from_str(&text) {
+            response.headers_mut().append("warning", value);
+        }
+    }
+    if call.parts.method == Method::HEAD {
+        *response.body_mut() = Body::from(Bytes::new());
+    }
+    response
+}
+
+struct Call {
+    api: Arc<Api>,
+    parts: Parts,
+    query: Query,
+    accept: Outcome<Accept>,
+    warnings: Vec<String>,
+}
+
+impl Call {
+    async fn run<B>(&mut self, body: B) -> Outcome<Answer>
+    where
+        B: http_body::Body,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let user = authenticate::user(&self.api, &self.parts)?;
+        let path = self.parts.uri.path().to_owned();
+        match route::parse(&path) {
+            Path::Resource(target) => self.resource(user, target, body).await,
+            Path::Discovery(core, rest) => {
+                self.allow_path(&user, &path)?;
+                self.get_only()?;
+                let accept = self.accept.clone()?;
+                discovery::answer(&self.api, core, &rest, &accept, &self.parts.headers)
+            }
+            Path::Other => {
+                self.allow_path(&user, &path)?;
+                self.other(&path)
+            }
+        }
+    }
+
+    fn get_only(&self) -> Outcome<()> {
+        if self.parts.method == Method::GET { Ok(()) } else { Err(Failure::method_not_allowed()) }
+    }
+
+    fn allow_path(&self, user: &User, path: &str) -> Outcome<()> {
+        let verb = match self.parts.method {
+            Method::POST => "post",
+            Method::PUT => "put",
+            Method::DELETE => "delete",
+            Method::PATCH => "patch",
+            Method::HEAD => "head",
+            Method::OPTIONS => "options",
+            _ => "get",
+        };
+        let wanted = Attributes { verb, path, ..Attributes::default() };
+        if rbac::authorize(&self.api.store, user, &wanted).allowed {
+            return Ok(());
+        }
+        let text = format!("forbidden: {}", wanted.refusal(user));
+        Err(Failure::new(403, "Forbidden", text).with_details(serde_json::json!({})))
+    }
+
+    fn other(&self, path: &str) -> Outcome<Answer> {
+        if path == "/" {
+            return Ok(Answer::json(200, &discovery::root(&self.api)));
+        }
+        if let Some(answer) = openapi::answer(&self.api, path, &self.parts.headers) {
+            self.get_only()?;
+            return answer;
+        }
+        if let Some(answer) = health::answer(&self.api, path, &self.query) {
+            self.get_only()?;
+            return Ok(answer);
+        }
+        Err(Failure::no_page())
+    }
+
+    /// The verb of a request to a resource, as authorisation knows it.
+    fn verb(&self, target: &Target) -> &'static str {
+        match self.parts.method {
+            Method::GET | Method::HEAD => {
+                let watched = target.watch || self.query.flag("watch");
+                match (target.name.is_empty(), watched) {
+                    (_, true) if target.watch || target.name.is_empty() => "watch",
+                    (true, _) => "list",
+                    _ => "get",
+                }
+            }
+            Method::POST => "create",
+            Method::PUT => "update",
+            Method::PATCH => "patch",
+            Method::DELETE if target.name.is_empty() => "deletecollection",
+            Method::DELETE => "delete",
+            _ => "",
+        }
+    }
+
+    fn authorize(&self, user: &User, target: &Target, verb: &str) -> Outcome<()> {
+        let wanted = Attributes {
+            verb,
+            group: &target.group,
+            resource: &target.resource,
+            subresource: &target.subresource,
+            namespace: &target.namespace,
+            name: &target.name,
+            path: "",
+        };
+        if rbac::authorize(&self.api.store, user, &wanted).allowed {
+            return Ok(());
+        }
+        Err(Failure::forbidden(&target.group, &target.resource, &target.name, &wanted.refusal(user)))
+    }
+
+    async fn resource<B>(&mut self, user: User, target: Target, body: B) -> Outcome<Answer>
+    where
+        B: http_body::Body,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let verb = self.verb(&target);
+        let method = match self.parts.method.as_str() {
+            method if verb.is_empty() => method.to_lowercase(),
+            _ => verb.to_owned(),
+        };
+        self.authorize(&user, &target, &method)?;
+        let kinds = self.api.kinds();
+        let Some(kind) = kinds.find(&target.group, &target.version, &target.resource).cloned() else {
+            let known = kinds.version(&target.group, &target.version);
+            let builtin = known.is_some_and(|kinds| kinds.iter().all(|kind| kind.custom.is_none()));
+            return Err(if builtin { Failure::no_resource() } else { Failure::no_page() });
+        };
+        let misplaced = (!kind.namespaced && !target.namespace.is_empty() && kind.plural != "namespaces")
+            || (kind.namespaced && target.namespace.is_empty() && !target.name.is_empty());
+        if misplaced {
+            return Err(Failure::no_resource());
+        }
+        let mut accept = self.accept.clone();
+        if verb == "watch" && accept.is_err() {
+            accept = Ok(Accept::default());
+        }
+        let accept = accept?;
+        check_verb(&kind, &target, verb)?;
+        let limited = Limited::new(body, BODY_LIMIT);
+        let body = match limited.collect().await {
+            Ok(collected) => collected.to_bytes(),
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+                let text = format!("Request entity too large: limit is {BODY_LIMIT}");
+                return Err(Failure::new(413, "RequestEntityTooLarge", text).with_details(serde_json::json!({})));
+            }
+            Err(_) => return Err(Failure::bad_request("unexpected EOF")),
+        };
+        let mut request = Request {
+            user,
+            kind,
+            target,
+            query: std::mem::take(&mut self.query),
+            accept,
+            content_type: header(&self.parts.headers, "content-type").map(str::to_owned),
+            user_agent: header(&self.parts.headers, "user-agent").unwrap_or("").to_owned(),
+            body,
+            dry_run: false,
+            validation: crate::request::FieldValidation::default(),
+            warnings: RefCell::default(),
+        };
+        let writes = !matches!(verb, "get" | "list" | "watch");
+        // The request's cell of warnings must not live across a wait.
+        let result = {
+            let result = dispatch(&self.api, &mut request, verb)
+                .and_then(|reply| response::shaped(&self.api, &request, reply));
+            self.warnings = request.warnings.take();
+            result
+        };
+        if writes {
+            self.api.store.settled().await.map_err(Failure::internal)?;
+        }
+        result
+    }
+}
+
+fn check_verb(kind: &crate::kinds::Kind, target: &Target, verb: &str) -> Outcome<()> {
+    let allowed = if target.subresource.is_empty() {
+        let place = match verb {
+            "create" => target.name.is_empty() && (!kind.namespaced || !target.namespace.is_empty()),
+            "deletecollection" => !kind.namespaced || !target.namespace.is_empty(),
+            "update" | "patch" | "delete" => !target.name.is_empty(),
+            _ => true,
+        };
+        place && kind.can(verb)
+    } else {
+        match kind.subresource(&target.subresource) {
+            Some(sub) => sub.verbs.iter().any(|own| own == verb),
+            None => return Err(Failure::no_resource()),
+        }
+    };
+    if allowed { Ok(()) } else { Err(Failure::method_not_allowed()) }
+}
+
+fn dispatch(api: &Arc<Api>, request: &mut Request, verb: &str) -> Outcome<Reply> {
+    let scale = request.target.subresource == "scale";
+    match verb {
+        "get" if scale => verbs::special::get_scale(api, request),
+        "get" if matches!(request.target.subresource.as_str(), "" | "status" | "approval" | "ephemeralcontainers" | "resize") => {
+            verbs::read::get(api, request)
+        }
+        "list" => verbs::read::list(api, request),
+        "watch" => verbs::watch::open(api, request),
+        "create" if request.target.subresource.is_empty() => verbs::create::create(api, request),
+        "create" => verbs::special::post(api, request),
+        "update" if scale => verbs::special::put_scale(api, request, false),
+        "update" => verbs::update::update(api, request),
+        "patch" if scale => verbs::special::put_scale(api, request, true),
+        "patch" => verbs::patch::patch(api, request),
+        "delete" => verbs::delete::delete(api, request),
+        "deletecollection" => verbs::delete::collection(api, request),
+        _ => Err(Failure::method_not_allowed()),
+    }
+}
+
+/// Whether a shape is one of single objects or lists at all.
+#[must_use]
+pub fn is_plain(accept: &Accept) -> bool {
+    accept.shape == Shape::Object
+}

@@ -1,0 +1,77 @@
+//! Health, version and figures of the server.
+
+use serde_json::json;
+
+use super::response::Answer;
+use super::route::Query;
+use crate::api::Api;
+
+/// The checks that are named with `?verbose`.
+const CHECKS: &[&str] = &[
+    "ping", "log", "etcd", "poststarthook/start-apiserver-admission-initializer", "poststarthook/generic-apiserver-start-informers",
+    "poststarthook/priority-and-fairness-config-consumer", "poststarthook/priority-and-fairness-filter",
+    "poststarthook/storage-object-count-tracker-hook", "poststarthook/start-apiextensions-informers",
+    "poststarthook/start-apiextensions-controllers", "poststarthook/crd-informer-synced",
+    "poststarthook/start-system-namespaces-controller", "poststarthook/start-cluster-authentication-info-controller",
+    "poststarthook/start-kube-apiserver-identity-lease-controller", "poststarthook/start-legacy-token-tracking-controller",
+    "poststarthook/start-service-ip-repair-controllers", "poststarthook/rbac/bootstrap-roles",
+    "poststarthook/scheduling/bootstrap-system-priority-classes", "poststarthook/priority-and-fairness-config-producer",
+    "poststarthook/bootstrap-controller", "poststarthook/start-kubernetes-service-cidr-controller",
+    "poststarthook/aggregator-reload-proxy-client-cert", "poststarthook/start-kube-aggregator-informers",
+    "poststarthook/apiservice-status-local-available-controller", "poststarthook/apiservice-status-remote-available-controller",
+    "poststarthook/apiservice-registration-controller", "poststarthook/apiservice-discovery-controller",
+    "poststarthook/kube-apiserver-autoregistration", "autoregister-completion", "poststarthook/apiservice-openapi-controller",
+    "poststarthook/apiservice-openapiv3-controller",
+];
+
+/// What `/version` says.
+#[must_use]
+pub fn version() -> serde_json::Value {
+    json!({"major": "1", "minor": "36", "emulationMajor": "1", "emulationMinor": "36",
+        "minCompatibilityMajor": "1", "minCompatibilityMinor": "35", "gitVersion": "v1.36.3",
+        "gitCommit": "0000000000000000000000000000000000000000", "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z", "goVersion": "go1.26.8", "compiler": "gc",
+        "platform": "linux/amd64"})
+}
+
+/// The answer to a path, if it is one of these.
+#[must_use]
+pub fn answer(api: &Api, path: &str, query: &Query) -> Option<Answer> {
+    const TEXT: &str = "text/plain; charset=utf-8";
+    let path = path.trim_end_matches('/');
+    match path {
+        "/version" => Some(Answer::json(200, &version())),
+        "/healthz" | "/livez" | "/readyz" => {
+            if query.get("verbose").is_none() {
+                return Some(Answer::bytes(200, "ok", TEXT));
+            }
+            let name = &path[1..];
+            let excluded: Vec<&str> = query.all("exclude").collect();
+            let mut text = String::new();
+            for check in CHECKS {
+                let shown = if excluded.contains(check) { "excluded: ok" } else { "ok" };
+                text.push_str(&format!("[+]{check} {shown}\n"));
+            }
+            text.push_str(&format!("{name} check passed\n"));
+            Some(Answer::bytes(200, text, TEXT))
+        }
+        "/metrics" => Some(Answer::bytes(200, metrics(api), "text/plain; version=0.0.4; charset=utf-8")),
+        _ => {
+            let check = ["/healthz/", "/livez/", "/readyz/"].iter().find_map(|head| path.strip_prefix(head))?;
+            CHECKS.contains(&check).then(|| Answer::bytes(200, "ok", TEXT))
+        }
+    }
+}
+
+fn metrics(api: &Api) -> String {
+    let mut text = String::from("# HELP apiserver_storage_objects Number of stored objects\n");
+    text.push_str("# TYPE apiserver_storage_objects gauge\n");
+    for collection in api.store.collections() {
+        text.push_str(&format!(
+            "apiserver_storage_objects{{resource=\"{}\"}} {}\n",
+            collection.name,
+            collection.len()
+        ));
+    }
+    text
+}

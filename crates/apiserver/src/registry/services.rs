@@ -1,0 +1,239 @@
+//! Cluster addresses and node ports of services.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use fluvial_schema::{ErrorKind, FieldError};
+use serde_json::{Value, json};
+
+use crate::api::meta;
+use crate::status::{Failure, Outcome};
+use crate::store::Store;
+
+/// Addresses 10.0.0.1 to 10.0.0.254.
+const LAST_ADDRESS: u8 = 254;
+const FIRST_PORT: u16 = 30_000;
+const LAST_PORT: u16 = 32_767;
+
+#[derive(Debug, Default)]
+struct Taken {
+    addresses: BTreeSet<u8>,
+    ports: BTreeSet<u16>,
+    next: u8,
+    next_port: u16,
+}
+
+/// What is taken of the ranges.
+#[derive(Debug, Default)]
+pub struct Allocator(Mutex<Taken>);
+
+fn address(text: &str) -> Option<u8> {
+    text.strip_prefix("10.0.0.")?.parse().ok()
+}
+
+fn has_address(object: &Value) -> bool {
+    object["spec"]["type"] != "ExternalName" && object["spec"]["clusterIP"] != "None"
+}
+
+fn wants_ports(object: &Value) -> bool {
+    object["spec"]["type"] == "NodePort"
+        || (object["spec"]["type"] == "LoadBalancer" && object["spec"]["allocateLoadBalancerNodePorts"] != false)
+}
+
+fn ports(object: &Value) -> Vec<u16> {
+    let list = object["spec"]["ports"].as_array();
+    let health = object["spec"]["healthCheckNodePort"].as_u64();
+    list.into_iter()
+        .flatten()
+        .filter_map(|port| port["nodePort"].as_u64())
+        .chain(health)
+        .filter_map(|port| u16::try_from(port).ok())
+        .collect()
+}
+
+impl Allocator {
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Marks what the stored services have.
+    pub fn load(&self, store: &Store) {
+        if let Ok(snapshot) = store.collection("services").snapshot(store, "", None, None) {
+            let mut taken = self.lock();
+            for stored in snapshot.objects {
+                let object = stored.value();
+                taken.addresses.extend(object["spec"]["clusterIP"].as_str().and_then(address));
+                taken.ports.extend(ports(&object));
+            }
+        }
+    }
+
+    /// Gives a service what it needs; `old` is its state before.
+    ///
+    /// # Errors
+    /// Nothing is left, or what it asks for is taken or out of range.
+    pub fn allocate(&self, object: &mut Value, old: Option<&Value>) -> Outcome<()> {
+        let mut taken = self.lock();
+        let name = meta(object, "name").to_owned();
+        let refuse = |error: FieldError| Failure::invalid("", "Service", &name, &[error]);
+        if has_address(object) {
+            let asked = object["spec"]["clusterIP"].as_str().unwrap_or("").to_owned();
+            let kept = old.is_some_and(|old| old["spec"]["clusterIP"] == object["spec"]["clusterIP"]);
+            let given = if asked.is_empty() {
+                taken.free_address().ok_or_else(|| Failure::internal("failed to allocate a serviceIP: range is full"))?
+            } else if kept {
+                asked
+            } else {
+                taken.take_address(&asked).map_err(|detail| {
+                    let value = json!([asked]);
+                    refuse(FieldError::new(ErrorKind::Invalid, "spec.clusterIPs", value, detail))
+                })?
+            };
+            object["spec"]["clusterIP"] = given.clone().into();
+            if object["spec"]["clusterIPs"].as_array().is_none_or(Vec::is_empty) {
+                object["spec"]["clusterIPs"] = json!([given]);
+            }
+        }
+        if object["spec"]["type"] != "ExternalName" {
+            families(object);
+        }
+        if wants_ports(object) {
+            let mine = old.map(ports).unwrap_or_default();
+            taken.node_ports(object, &mine).map_err(|error| *error).map_err(refuse)?;
+        }
+        Ok(())
+    }
+
+    /// Takes back what a service had and no longer has.
+    pub fn release(&self, old: &Value, new: Option<&Value>) {
+        let mut taken = self.lock();
+        let own = old["spec"]["clusterIP"].as_str().and_then(address);
+        let kept = new.is_some_and(|new| new["spec"]["clusterIP"] == old["spec"]["clusterIP"]);
+        if let Some(own) = own.filter(|_| !kept) {
+            taken.addresses.remove(&own);
+        }
+        let kept = new.map(ports).unwrap_or_default();
+        for port in ports(old) {
+            if !kept.contains(&port) {
+                taken.ports.remove(&port);
+            }
+        }
+    }
+}
+
+fn families(object: &mut Value) {
+    let spec = &mut object["spec"];
+    if spec["clusterIP"] == "None" && spec["clusterIPs"].is_null() {
+        spec["clusterIPs"] = json!(["None"]);
+    }
+    if spec["ipFamilies"].is_null() {
+        spec["ipFamilies"] = json!(["IPv4"]);
+    }
+    if spec["ipFamilyPolicy"].is_null() {
+        let headless = spec["clusterIP"] == "None" && spec["selector"].is_null();
+        spec["ipFamilyPolicy"] = if headless { "RequireDualStack" } else { "SingleStack" }.into();
+        if headless {
+            spec["ipFamilies"] = json!(["IPv4", "IPv6"]);
+        }
+    }
+}
+
+impl Taken {
+    fn free_address(&mut self) -> Option<String> {
+        // The first addresses are left for services that ask for them.
+        for _ in 0..LAST_ADDRESS {
+            self.next = if self.next < 16 || self.next >= LAST_ADDRESS { 17 } else { self.next + 1 };
+            if self.addresses.insert(self.next) {
+                return Some(format!("10.0.0.{}", self.next));
+            }
+        }
+        let free = (2..=LAST_ADDRESS).find(|address| !self.addresses.contains(address))?;
+        self.addresses.insert(free);
+        Some(format!("10.0.0.{free}"))
+    }
+
+    fn take_address(&mut self, asked: &str) -> Result<String, String> {
+        let failed = |why: &str| format!("failed to allocate IP {asked}: {why}");
+        match address(asked) {
+            Some(own) if (1..=LAST_ADDRESS).contains(&own) => {
+                if self.addresses.insert(own) {
+                    Ok(asked.to_owned())
+                } else {
+                    Err(failed("provided IP is already allocated"))
+                }
+            }
+            _ => Err(failed(
+                "the provided network does not match the current range: The range of valid IPs is 10.0.0.0/24",
+            )
+            .replace("the provided network does not match the current range: ", "provided IP is not in the valid range. ")),
+        }
+    }
+
+    fn node_ports(&mut self, object: &mut Value, mine: &[u16]) -> Result<(), Box<FieldError>> {
+        let list = object["spec"].get_mut("ports").and_then(Value::as_array_mut);
+        for (index, port) in list.into_iter().flatten().enumerate() {
+            let path = format!("spec.ports[{index}].nodePort");
+            let asked = port["nodePort"].as_u64().unwrap_or(0);
+            if asked == 0 {
+                let free = self.free_port().ok_or_else(|| {
+                    Box::new(FieldError::plain(ErrorKind::Internal, path.clone(), "failed to allocate a nodePort: range is full"))
+                })?;
+                port["nodePort"] = free.into();
+                continue;
+            }
+            let number = u16::try_from(asked).unwrap_or(0);
+            if mine.contains(&number) {
+                continue;
+            }
+            let refuse = |detail: String| Box::new(FieldError::new(ErrorKind::Invalid, path.clone(), asked.into(), detail));
+            if !(FIRST_PORT..=LAST_PORT).contains(&number) {
+                let detail = "provided port is not in the valid range. The range of valid ports is 30000-32767";
+                return Err(refuse(detail.to_owned()));
+            }
+            if !self.ports.insert(number) {
+                return Err(refuse("provided port is already allocated".to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    fn free_port(&mut self) -> Option<u16> {
+        for _ in FIRST_PORT..=LAST_PORT {
+            let after = self.next_port + 1;
+            self.next_port = if (FIRST_PORT..=LAST_PORT).contains(&after) { after } else { FIRST_PORT + 86 };
+            if self.ports.insert(self.next_port) {
+                return Some(self.next_port);
+            }
+        }
+        None
+    }
+}
+
+/// Keeps the addresses that an update leaves out.
+pub fn keep(new: &mut Value, old: &Value) {
+    if new["spec"]["type"] == "ExternalName" || old["spec"]["type"] == "ExternalName" {
+        return;
+    }
+    for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "healthCheckNodePort"] {
+        if new["spec"][field].is_null() && !old["spec"][field].is_null() {
+            new["spec"][field] = old["spec"][field].clone();
+        }
+    }
+    if wants_ports(new) {
+        let had: Vec<Value> = old["spec"]["ports"].as_array().cloned().unwrap_or_default();
+        let list = new["spec"].get_mut("ports").and_then(Value::as_array_mut);
+        for port in list.into_iter().flatten() {
+            if port["nodePort"].as_u64().unwrap_or(0) != 0 {
+                continue;
+            }
+            let same = had.iter().find(|old| old["port"] == port["port"] && old["protocol"] == port["protocol"]);
+            if let Some(number) = same.and_then(|old| old.get("nodePort")) {
+                port["nodePort"] = number.clone();
+            }
+        }
+    }
+    // Indexing leaves nulls behind.
+    if let Some(spec) = new["spec"].as_object_mut() {
+        spec.retain(|_, value| !value.is_null());
+    }
+}

@@ -1,0 +1,273 @@
+//! Subresources with a meaning of their own, and kinds that are asked rather than kept.
+
+use serde_json::{Value, json};
+
+use super::{Reply, create, decode, delete, show, update};
+use crate::api::{Api, meta};
+use crate::crd::Scale;
+use crate::http::{body, negotiate};
+use crate::request::Request;
+use crate::status::{Failure, Outcome};
+
+mod review;
+
+pub use review::review;
+
+/// POST to a subresource.
+///
+/// # Errors
+/// The subresource does not take it, or refuses it.
+pub fn post(api: &Api, request: &mut Request) -> Outcome<Reply> {
+    request.read_options("CreateOptions", false)?;
+    match request.target.subresource.as_str() {
+        "eviction" => eviction(api, request),
+        "binding" => binding(api, request),
+        "token" => review::token(api, request),
+        // There is no node to ask.
+        _ => Err(Failure::method_not_allowed()),
+    }
+}
+
+fn success(code: u16) -> Reply {
+    Reply::Value(code, json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code}))
+}
+
+fn pod(api: &Api, request: &Request) -> Outcome<Value> {
+    let stored = api.store.collection("pods").get(&request.key()).ok_or_else(|| request.not_found())?;
+    Ok(show(&request.kind, &stored))
+}
+
+fn eviction(api: &Api, request: &mut Request) -> Outcome<Reply> {
+    let format = negotiate::body_format(request.content_type.as_deref())?;
+    let eviction = body::read(&request.body, format).map_err(Failure::bad_request)?.value;
+    if meta(&eviction, "name") != request.target.name {
+        return Err(Failure::bad_request("name in URL does not match name in Eviction object"));
+    }
+    let pod = pod(api, request)?;
+    let given = &eviction["deleteOptions"];
+    let dry = given["dryRun"].as_array().is_some_and(|list| !list.is_empty());
+    request.dry_run |= dry;
+    let counts = !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed" | "Pending"));
+    if counts {
+        disruption(api, request, &pod)?;
+    }
+    let options = delete::Options {
+        grace: given["gracePeriodSeconds"].as_i64(),
+        uid: given["preconditions"]["uid"].as_str().map(str::to_owned),
+        version: given["preconditions"]["resourceVersion"].as_str().map(str::to_owned),
+        ..delete::Options::default()
+    };
+    delete::one(api, request, &options)?;
+    Ok(success(201))
+}
+
+fn budget_failure(why: String, retry: Option<i64>) -> Failure {
+    let mut details = json!({"causes": [{"reason": "DisruptionBudget", "message": why}]});
+    if let Some(seconds) = retry {
+        details["retryAfterSeconds"] = seconds.into();
+    }
+    let text = "Cannot evict pod as it would violate the pod's disruption budget.";
+    Failure::new(429, "TooManyRequests", text).with_details(details)
+}
+
+/// Takes one disruption from the pod's budget.
+fn disruption(api: &Api, request: &Request, pod: &Value) -> Outcome<()> {
+    let collection = api.store.collection("poddisruptionbudgets.policy");
+    let prefix = format!("{}/", request.target.namespace);
+    let Ok(snapshot) = collection.snapshot(&api.store, &prefix, None, None) else { return Ok(()) };
+    let matching: Vec<_> = snapshot
+        .objects
+        .into_iter()
+        .map(|stored| (stored.value(), stored))
+        .filter(|(value, _)| {
+            fluvial_object::labels::Selector::from_value(&value["spec"]["selector"])
+                .is_ok_and(|selector| selector.matches_object(pod))
+        })
+        .collect();
+    if matching.len() > 1 {
+        let text = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+        return Err(Failure::unclassified(text));
+    }
+    let Some((mut budget, stored)) = matching.into_iter().next() else { return Ok(()) };
+    let name = meta(&budget, "name").to_owned();
+    let status = &budget["status"];
+    let observed = status["observedGeneration"].as_i64().unwrap_or(0);
+    if observed < budget["metadata"]["generation"].as_i64().unwrap_or(0) {
+        let why = format!("The disruption budget {name} is still being processed by the server.");
+        return Err(budget_failure(why, Some(10)));
+    }
+    let number = |field: &str| status[field].as_i64().unwrap_or(0);
+    if number("disruptionsAllowed") <= 0 {
+        let why = format!(
+            "The disruption budget {name} needs {} healthy pods and has {} currently",
+            number("desiredHealthy"),
+            number("currentHealthy")
+        );
+        return Err(budget_failure(why, None));
+    }
+    if request.dry_run {
+        return Ok(());
+    }
+    budget["status"]["disruptionsAllowed"] = (number("disruptionsAllowed") - 1).into();
+    budget["status"]["disruptedPods"][&request.target.name] = api.now().into();
+    let expect = crate::store::Expect::Version(stored.version);
+    api.store
+        .put(&collection, &stored.key, expect, &mut budget)
+        .map(drop)
+        .map_err(|_| budget_failure(format!("The disruption budget {name} is still being processed by the server."), Some(10)))
+}
+
+fn binding(api: &Api, request: &mut Request) -> Outcome<Reply> {
+    let binding = decode::object(api, request)?;
+    bind(api, request, &binding)
+}
+
+/// Binds a pod to a node.
+///
+/// # Errors
+/// The pod is missing or bound already.
+pub fn bind(api: &Api, request: &Request, binding: &Value) -> Outcome<Reply> {
+    let target = &binding["target"];
+    let node = target["name"].as_str().unwrap_or("").to_owned();
+    update::change(api, request, &mut |live| {
+        let bound = live["spec"]["nodeName"].as_str().unwrap_or("");
+        if !bound.is_empty() {
+            let why = format!("pod {} is already assigned to node \"{bound}\"", request.target.name);
+            return Err(Failure::conflict("", "pods/binding", &request.target.name, &why));
+        }
+        let mut new = live.clone();
+        new["spec"]["nodeName"] = node.clone().into();
+        let condition = json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null,
+            "lastTransitionTime": api.now()});
+        match new["status"]["conditions"].as_array_mut() {
+            Some(list) => {
+                list.retain(|item| item["type"] != "PodScheduled");
+                list.push(condition);
+            }
+            None => new["status"]["conditions"] = json!([condition]),
+        }
+        Ok(new)
+    })?;
+    Ok(success(201))
+}
+
+fn paths(request: &Request) -> Scale {
+    match &request.kind.custom {
+        Some(custom) => custom.scale.clone().unwrap_or_default(),
+        None => Scale {
+            spec: ".spec.replicas".to_owned(),
+            status: ".status.replicas".to_owned(),
+            selector: None,
+        },
+    }
+}
+
+fn at<'a>(object: &'a Value, path: &str) -> &'a Value {
+    path.trim_start_matches('.').split('.').fold(object, |value, name| &value[name])
+}
+
+/// An object as its scale subresource shows it.
+#[must_use]
+pub fn scale_of(request: &Request, object: &Value) -> Value {
+    let paths = paths(request);
+    let source = &object["metadata"];
+    let mut meta = json!({});
+    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        if !source[field].is_null() {
+            meta[field] = source[field].clone();
+        }
+    }
+    let mut scale = json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": meta, "spec": {},
+        "status": {"replicas": at(object, &paths.status).as_i64().unwrap_or(0)}});
+    if let Some(wanted) = at(object, &paths.spec).as_i64().filter(|wanted| *wanted != 0) {
+        scale["spec"]["replicas"] = wanted.into();
+    }
+    let selector = match &paths.selector {
+        Some(path) => at(object, path).as_str().unwrap_or("").to_owned(),
+        None if request.kind.custom.is_some() => String::new(),
+        None if request.kind.kind == "ReplicationController" => {
+            let pairs = object["spec"]["selector"].as_object().into_iter().flatten();
+            let pairs: Vec<String> =
+                pairs.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or(""))).collect();
+            pairs.join(",")
+        }
+        None => fluvial_object::labels::Selector::from_value(&object["spec"]["selector"])
+            .map(|selector| selector.formatted())
+            .unwrap_or_default(),
+    };
+    if !selector.is_empty() {
+        scale["status"]["selector"] = selector.into();
+    }
+    scale
+}
+
+/// GET of the scale subresource.
+///
+/// # Errors
+/// The object is missing.
+pub fn get_scale(api: &Api, request: &Request) -> Outcome<Reply> {
+    let stored = api.store.collection(&request.kind.collection).get(&request.key());
+    let stored = stored.ok_or_else(|| request.not_found())?;
+    Ok(Reply::Value(200, scale_of(request, &show(&request.kind, &stored))))
+}
+
+/// PUT or PATCH of the scale subresource.
+///
+/// # Errors
+/// The scale cannot be read, or is refused.
+pub fn put_scale(api: &Api, request: &mut Request, patch: bool) -> Outcome<Reply> {
+    let apply = negotiate::media_type(request.content_type.as_deref()) == "application/apply-patch+yaml";
+    request.read_options(if patch { "PatchOptions" } else { "UpdateOptions" }, patch && apply)?;
+    let given = if patch && apply {
+        body::yaml(&request.body).map_err(Failure::bad_request)?.value
+    } else if patch {
+        body::json(&request.body).map_err(Failure::bad_request)?.value
+    } else {
+        decode::object(api, request)?
+    };
+    let form = negotiate::media_type(request.content_type.as_deref());
+    let manager = request.manager();
+    let paths = paths(request);
+    let reply = update::change(api, request, &mut |live| {
+        let mut scale = scale_of(request, live);
+        if !patch {
+            scale = given.clone();
+        } else if form == "application/json-patch+json" {
+            fluvial_merge::json_patch::apply(&mut scale, &given).map_err(|error| Failure::bad_request(error.to_string()))?;
+        } else {
+            fluvial_merge::merge_patch::apply(&mut scale, &given).map_err(|error| Failure::bad_request(error.to_string()))?;
+        }
+        let wanted = scale["spec"]["replicas"].as_i64().unwrap_or(0);
+        let name = meta(&scale, "name");
+        if name != request.target.name && !name.is_empty() {
+            let why = format!(
+                "the name of the object ({name}) does not match the name on the URL ({})",
+                request.target.name
+            );
+            return Err(Failure::bad_request(why));
+        }
+        if wanted < 0 {
+            let error = fluvial_schema::FieldError::new(
+                fluvial_schema::ErrorKind::Invalid,
+                "spec.replicas",
+                wanted.into(),
+                "must be greater than or equal to 0",
+            );
+            return Err(Failure::invalid("autoscaling", "Scale", &request.target.name, &[error]));
+        }
+        let mut new = live.clone();
+        let version = meta(&scale, "resourceVersion");
+        if !version.is_empty() && version != meta(live, "resourceVersion") {
+            return Err(request.changed());
+        }
+        let slot = paths.spec.trim_start_matches('.').split('.').fold(&mut new, |value, name| &mut value[name]);
+        *slot = wanted.into();
+        crate::registry::prepare::update(api, request, &mut new, live);
+        Ok(create::own(api, request, Some(live), new, &manager))
+    })?;
+    Ok(match reply {
+        Reply::Stored(code, stored) => Reply::Value(code, scale_of(request, &show(&request.kind, &stored))),
+        Reply::Value(code, value) => Reply::Value(code, scale_of(request, &value)),
+        other => other,
+    })
+}

@@ -1,0 +1,273 @@
+//! Watches: the events of a collection as they happen.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde_json::{Value, json};
+use tokio::sync::watch as signal;
+use tokio::time::Instant;
+
+use super::{Reply, read, show};
+use crate::api::Api;
+use crate::http::negotiate::{Format, Shape};
+use crate::http::shape::Shaper;
+use crate::kinds::Kind;
+use crate::request::Request;
+use crate::select::Selection;
+use crate::status::{Failure, Outcome};
+use crate::store::{Change, Collection, Event, Stored};
+
+/// Events sent in one piece.
+const BATCH: usize = 256;
+/// How often a quiet watch that asked for it is told the version it has reached.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+
+/// An open watch.
+pub struct Watch {
+    api: Arc<Api>,
+    kind: Arc<Kind>,
+    collection: Arc<Collection>,
+    selection: Selection,
+    prefix: String,
+    shaper: Shaper,
+    /// Everything up to here has been sent.
+    position: u64,
+    initial: std::vec::IntoIter<Arc<Stored>>,
+    /// A bookmark that ends the initial events is due.
+    initial_end: bool,
+    bookmarks: bool,
+    deadline: Instant,
+    next_bookmark: Instant,
+    changed: signal::Receiver<u64>,
+    ended: bool,
+}
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Watch").field("kind", &self.kind.plural).finish_non_exhaustive()
+    }
+}
+
+fn forbidden(field: &str, detail: &str) -> Failure {
+    let error = fluvial_schema::FieldError::plain(fluvial_schema::ErrorKind::Forbidden, field, detail);
+    Failure::invalid("meta.k8s.io", "ListOptions", "", &[error])
+}
+
+/// Opens a watch.
+///
+/// # Errors
+/// The options cannot be read.
+pub fn open(api: &Arc<Api>, request: &Request) -> Outcome<Reply> {
+    let selection = Selection::read(request)?;
+    let seconds = read::number(request, "timeoutSeconds")?;
+    if request.accept.format == Format::Yaml {
+        return Err(Failure::new(
+            406,
+            "NotAcceptable",
+            "only the following media types are accepted: application/json;stream=watch, \
+             application/vnd.kubernetes.protobuf;stream=watch",
+        ));
+    }
+    let shaper = Shaper::new(request.kind.clone(), &request.accept.shape, &request.query)?;
+    let text = request.query.text("resourceVersion");
+    let initial = request.query.get("sendInitialEvents");
+    let matching = request.query.text("resourceVersionMatch");
+    if initial.is_some() && matching != "NotOlderThan" {
+        let detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+        return Err(forbidden("resourceVersionMatch", detail));
+    }
+    if initial.is_none() && !matching.is_empty() {
+        let detail = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+        return Err(forbidden("resourceVersionMatch", detail));
+    }
+    let version: u64 = match text {
+        "" => 0,
+        text => text.parse().map_err(|_| {
+            Failure::unclassified(format!(
+                "resourceVersion: Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": invalid syntax"
+            ))
+        })?,
+    };
+    let collection = api.store.collection(&request.kind.collection);
+    let prefix = read::prefix(request);
+    let wants_initial = initial.map_or(version == 0, |flag| flag == "true");
+    let mut position = if version == 0 { api.store.version() } else { version };
+    let mut objects = vec![];
+    // Subscribed before the snapshot, so that no change falls between.
+    let changed = collection.subscribe();
+    if wants_initial {
+        if version > api.store.version() {
+            return Err(read::too_large(version, api.store.version()));
+        }
+        if let Ok(snapshot) = collection.snapshot(&api.store, &prefix, None, None) {
+            position = snapshot.version;
+            objects = snapshot.objects;
+            objects.retain(|stored| selection.matches(&request.kind, stored));
+        }
+    }
+    let seconds = seconds.filter(|seconds| *seconds > 0).unwrap_or_else(|| {
+        // Spread between half an hour and an hour, so that clients do not come back all at once.
+        1_800 + i64::try_from(api.store.version() * 7_919 % 1_800).unwrap_or(0)
+    });
+    let now = Instant::now();
+    let deadline = now + Duration::from_secs(u64::try_from(seconds).unwrap_or(1_800));
+    let watch = Watch {
+        api: api.clone(),
+        kind: request.kind.clone(),
+        collection,
+        selection,
+        prefix,
+        shaper,
+        position,
+        initial: objects.into_iter(),
+        initial_end: initial == Some("true") && request.query.flag("allowWatchBookmarks"),
+        bookmarks: request.query.flag("allowWatchBookmarks"),
+        deadline,
+        next_bookmark: now + BOOKMARK_EVERY,
+        changed,
+        ended: false,
+    };
+    Ok(Reply::Watch(Box::new(watch)))
+}
+
+impl Watch {
+    fn line(&mut self, change: &str, stored: &Stored, out: &mut BytesMut) {
+        if self.shaper.shape == Shape::Object && !crate::convert::differs(&self.kind) {
+            out.put_slice(b"{\"type\":\"");
+            out.put_slice(change.as_bytes());
+            out.put_slice(b"\",\"object\":");
+            out.put_slice(self.kind.head().as_bytes());
+            out.put_slice(&stored.json[1..]);
+            out.put_slice(b"}\n");
+            return;
+        }
+        let object = self.shaper.event(show(&self.kind, stored), &self.api);
+        self.value(change, &object, out);
+    }
+
+    fn value(&self, change: &str, object: &Value, out: &mut BytesMut) {
+        let line = json!({"type": change, "object": object});
+        out.put_slice(line.to_string().as_bytes());
+        out.put_u8(b'\n');
+    }
+
+    fn bookmark(&mut self, end_of_initial: bool, out: &mut BytesMut) {
+        let mut object = json!({"metadata": {"resourceVersion": self.position.to_string()}});
+        if end_of_initial {
+            object["metadata"]["annotations"]["k8s.io/initial-events-end"] = "true".into();
+        }
+        self.kind.stamp(&mut object);
+        let object = self.shaper.bookmark(object);
+        self.value("BOOKMARK", &object, out);
+    }
+
+    /// What a watcher of a selection sees of an event.
+    fn seen(&self, event: &Event) -> Option<(Change, Arc<Stored>)> {
+        if !event.object.key.starts_with(&self.prefix) {
+            return None;
+        }
+        if self.selection.is_everything() {
+            return Some((event.change, event.object.clone()));
+        }
+        let now = event.change != Change::Deleted && self.selection.matches(&self.kind, &event.object);
+        let before = event.previous.as_ref().is_some_and(|old| self.selection.matches(&self.kind, old));
+        let change = match (before, now) {
+            (false, false) => return None,
+            (false, true) => Change::Added,
+            (true, true) => Change::Modified,
+            (true, false) => Change::Deleted,
+        };
+        if change == Change::Deleted && event.change != Change::Deleted {
+            // It left the selection: its last selected state, at the version of the change.
+            let previous = event.previous.as_ref()?;
+            let mut value = previous.value();
+            value["metadata"]["resourceVersion"] = event.version().to_string().into();
+            let json = serde_json::to_vec(&value).unwrap_or_default().into();
+            let key = previous.key.clone();
+            return Some((change, Arc::new(Stored { key, version: event.version(), json })));
+        }
+        Some((change, event.object.clone()))
+    }
+
+    fn whole_line(&mut self, event: &Event, out: &mut BytesMut) {
+        let plain = self.shaper.shape == Shape::Object
+            && self.selection.is_everything()
+            && !crate::convert::differs(&self.kind)
+            && self.kind.custom.is_none();
+        if plain {
+            // All plain watchers send the same text: it is made once.
+            let kind = self.kind.clone();
+            let line = event.line.get_or_init(|| {
+                let mut out = BytesMut::with_capacity(event.object.json.len() + 128);
+                out.put_slice(format!("{{\"type\":\"{}\",\"object\":", event.change.as_str()).as_bytes());
+                out.put_slice(kind.head().as_bytes());
+                out.put_slice(&event.object.json[1..]);
+                out.put_slice(b"}\n");
+                out.freeze()
+            });
+            out.put_slice(line);
+            return;
+        }
+        if let Some((change, object)) = self.seen(event) {
+            self.line(change.as_str(), &object, out);
+        }
+    }
+
+    /// The next piece of text, or None when the watch is over.
+    pub async fn next(&mut self) -> Option<Bytes> {
+        if self.ended {
+            return None;
+        }
+        let mut out = BytesMut::new();
+        loop {
+            let mut count = 0;
+            while count < BATCH && let Some(stored) = self.initial.next() {
+                self.line("ADDED", &stored, &mut out);
+                count += 1;
+            }
+            if count > 0 {
+                return Some(out.freeze());
+            }
+            if self.initial_end {
+                self.initial_end = false;
+                self.bookmark(true, &mut out);
+                return Some(out.freeze());
+            }
+            self.changed.mark_unchanged();
+            match self.collection.events_after(self.position, BATCH) {
+                Err(expired) => {
+                    self.ended = true;
+                    let text = format!("too old resource version: {} ({})", self.position, expired.oldest);
+                    self.value("ERROR", &Failure::expired(text).to_value(), &mut out);
+                    return Some(out.freeze());
+                }
+                Ok(events) if !events.is_empty() => {
+                    for event in &events {
+                        self.position = event.version();
+                        if event.object.key.starts_with(&self.prefix) {
+                            self.whole_line(event, &mut out);
+                        }
+                    }
+                    if !out.is_empty() {
+                        return Some(out.freeze());
+                    }
+                }
+                Ok(_) => {
+                    let until = if self.bookmarks { self.deadline.min(self.next_bookmark) } else { self.deadline };
+                    let woken = tokio::time::timeout_at(until, self.changed.changed()).await;
+                    match woken {
+                        Ok(Ok(())) => {}
+                        Ok(Err(_)) => return None,
+                        Err(_) if Instant::now() >= self.deadline => return None,
+                        Err(_) => {
+                            self.next_bookmark = Instant::now() + BOOKMARK_EVERY;
+                            self.bookmark(false, &mut out);
+                            return Some(out.freeze());
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
