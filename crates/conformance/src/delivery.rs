@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use fluvial_delivery::substitute::Substitution;
 use fluvial_delivery::{envsubst, health};
 use serde_json::{Map, Value, json};
 
@@ -13,6 +14,11 @@ pub(crate) fn suites() -> Vec<Suite> {
     let suite = |name, needs, run| Suite { name, needs, run };
     vec![
         suite("delivery/envsubst", "corpus/vectors/envsubst.jsonl", expansions),
+        suite(
+            "delivery/substitute",
+            "corpus/vectors/substitute.jsonl",
+            substitutions,
+        ),
         suite("delivery/kstatus", "corpus/vectors/kstatus.jsonl", statuses),
     ]
 }
@@ -95,5 +101,52 @@ fn statuses(shared: &Path) -> Vec<Case> {
             }
         }
         Case::compare("", &want.to_string(), &got.to_string()).outcome
+    })
+}
+
+/// The objects of a stream of YAML documents, as kustomize reads them.
+fn objects(text: &str) -> Result<Vec<Value>, String> {
+    fluvial_yaml::parse_documents(text, &fluvial_yaml::ReadOptions::default())
+        .map_err(|error| error.to_string())?
+        .iter()
+        .map(|node| {
+            node.to_json(fluvial_yaml::Mode::Kyaml)
+                .map_err(|error| error.to_string())
+        })
+        .collect()
+}
+
+fn substitutions(shared: &Path) -> Vec<Case> {
+    vectors(shared, "substitute.jsonl", |vector| {
+        let resource = objects(vector.str("resource"))?
+            .into_iter()
+            .next()
+            .unwrap_or_default();
+        let cluster = objects(vector.str("objects"))?;
+        let mut post_build =
+            fluvial_yaml::yaml_to_json(vector.str("postBuild"), false).map_err(|error| error.to_string())?;
+        if vector.value["always"] == true {
+            post_build["substituteStrategy"] = json!("Always");
+        }
+        let strict = vector.value["strict"] == true;
+        let got = Substitution::from_post_build(&post_build, strict, &|reference| {
+            cluster.iter().find(|object| {
+                object["kind"] == *reference.kind
+                    && object["metadata"]["name"] == *reference.name
+                    && object["metadata"]["namespace"] == "ns"
+            })
+        })
+        .and_then(|substitution| substitution.object(&resource));
+        match (got, vector.value.get("error").and_then(Value::as_str)) {
+            // A YAML parser's own words and lines are not compared.
+            (Err(_), Some(want)) if want.contains("YAMLToJSON") => Ok(()),
+            (Err(got), Some(want)) => Case::compare("", want, got.message()).outcome,
+            (Err(got), None) => Err(got.to_string()),
+            (Ok(_), Some(want)) => Err(format!("want error {want:?}")),
+            (Ok(got), None) => {
+                let got = fluvial_yaml::json_to_yaml(got.as_ref().unwrap_or(&resource));
+                Case::compare("", vector.str("want"), &got).outcome
+            }
+        }
     })
 }

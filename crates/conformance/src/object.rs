@@ -181,7 +181,7 @@ fn selectors(shared: &Path) -> Vec<Case> {
 }
 
 fn label_selector(yaml: &str) -> Result<labels::Selector, String> {
-    let value: Value = serde_json::from_str(yaml).map_err(|error| error.to_string())?;
+    let value = fluvial_yaml::yaml_to_json(yaml, false).map_err(|error| error.to_string())?;
     labels::Selector::from_value(&value).map_err(|error| error.to_string())
 }
 

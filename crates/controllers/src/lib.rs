@@ -5,6 +5,7 @@ pub mod backoff;
 pub mod condition;
 pub mod context;
 pub mod feed;
+pub mod git_repository;
 pub mod key;
 pub mod lease;
 pub mod links;
@@ -16,6 +17,7 @@ pub mod revisions;
 pub mod runner;
 pub mod status;
 pub mod store;
+mod wake;
 pub mod writer;
 
 pub use fluvial_ports as ports;

@@ -402,10 +402,7 @@ fn refolded(node: &Node, in_flow: bool) -> String {
     }]);
     let written = crate::emit(&outer, &crate::EmitOptions::default());
     match parse_first(&written, &ReadOptions::default()) {
-        Ok(Some(read)) => read
-            .get("v")
-            .and_then(Node::as_text)
-            .map_or(text, str::to_owned),
+        Ok(Some(read)) => read.get("v").and_then(Node::as_text).map_or(text, str::to_owned),
         _ => text,
     }
 }

@@ -66,12 +66,7 @@ impl Scanner<'_> {
     }
 
     /// Text up to white space or the closing quote. True if it ended with an escaped line break.
-    fn quoted_word(
-        &mut self,
-        text: &mut String,
-        quote: u8,
-        single: bool,
-    ) -> Result<bool, Error> {
+    fn quoted_word(&mut self, text: &mut String, quote: u8, single: bool) -> Result<bool, Error> {
         loop {
             let from = self.pos;
             let mut at = from;
