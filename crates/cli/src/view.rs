@@ -345,7 +345,8 @@ mod tests {
             Some(("False", "ArtifactFailed", "no path")),
         );
         assert_eq!(fare(&stalled, HANDLED).0, Fare::Waiting);
-        stalled["status"]["conditions"][1] = json!({"type": "Stalled", "status": "True"});
+        let conditions = stalled["status"]["conditions"].as_array_mut().unwrap();
+        conditions.push(json!({"type": "Stalled", "status": "True"}));
         assert_eq!(fare(&stalled, HANDLED).0, Fare::Failed);
     }
 }
