@@ -1,6 +1,7 @@
 //! GitOps in one binary: names the adapters and hands them to the commands.
 
 mod folders;
+mod server;
 mod sources;
 
 use std::path::Path;
@@ -41,8 +42,8 @@ impl Outside for Adapters {
         })
     }
 
-    fn api_server<'a>(&'a self, _: &'a ServerOptions) -> BoxFuture<'a, Result<Server, String>> {
-        Box::pin(async { Err("this build has no API server yet".to_owned()) })
+    fn api_server<'a>(&'a self, options: &'a ServerOptions) -> BoxFuture<'a, Result<Server, String>> {
+        Box::pin(server::start(options, &self.folders))
     }
 
     fn sources(&self, options: &SourceOptions) -> Result<Arc<dyn Sources>, String> {
