@@ -3,7 +3,7 @@
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use clap_complete::Shell;
 
-use crate::commands::{events, get, reconcile, stats, suspend, tree};
+use crate::commands::{events, get, reconcile, serve, stats, suspend, tree, up};
 use crate::nouns::{NOUNS, Noun, Verb};
 
 /// What follows the list of options of the whole.
@@ -22,6 +22,24 @@ pub(crate) fn root(version: &'static str) -> Command {
         .after_long_help(EXIT_CODES)
         .disable_help_subcommand(true)
         .args(global())
+        .subcommand(
+            up::Options::augment_args(Command::new("up"))
+                .about("Run a cluster in this process that follows a repository")
+                .after_help(
+                    "Examples:\n  fluvial up ./fleet --path clusters/demo\n  fluvial up --once --dirty\n  \
+                     fluvial up https://example.com/fleet.git --branch main",
+                ),
+        )
+        .subcommand(
+            serve::Serve::augment_args(Command::new("serve"))
+                .about("Run the controllers against a cluster")
+                .after_help("Examples:\n  fluvial serve --kubeconfig ./kubeconfig --data /var/lib/fluvial"),
+        )
+        .subcommand(
+            serve::ApiServer::augment_args(Command::new("apiserver"))
+                .about("Run the API server alone")
+                .after_help("Examples:\n  fluvial apiserver --listen 127.0.0.1:6443 --data ./cluster"),
+        )
         .subcommand(get_command())
         .subcommand(by_kind(
             reconcile::Options::augment_args(Command::new("reconcile")).about("Reconcile an object now, and wait for it"),

@@ -3,9 +3,11 @@
 pub(crate) mod events;
 pub(crate) mod get;
 pub(crate) mod reconcile;
+pub(crate) mod serve;
 pub(crate) mod stats;
 pub(crate) mod suspend;
 pub(crate) mod tree;
+pub(crate) mod up;
 pub(crate) mod wait;
 
 use crate::environment::Failure;

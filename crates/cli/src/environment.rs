@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fluvial_ports::{BoxFuture, Clock, Cluster};
+use fluvial_ports::{BoxFuture, Clock, Cluster, Sources};
 
 /// Where a command runs.
 pub struct Environment {
@@ -36,10 +37,101 @@ pub struct Connection {
     pub user: Option<String>,
 }
 
+/// How the API server inside is to run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerOptions {
+    /// Where it listens; a free port of the loopback address if absent.
+    pub listen: Option<SocketAddr>,
+    /// Folder that keeps its objects; in memory if absent.
+    pub data: Option<PathBuf>,
+    /// Where the kubeconfig is written; a place of the adapter's choice if absent.
+    pub kubeconfig: Option<PathBuf>,
+    /// File of tokens in the form of kube-apiserver.
+    pub tokens: Option<PathBuf>,
+}
+
+/// Ends something that runs, in good order.
+pub type Stop = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
+
+/// An API server in this process.
+pub struct Server {
+    /// The way to it inside the process.
+    pub cluster: Arc<dyn Cluster>,
+    /// Its URL.
+    pub url: String,
+    /// Its kubeconfig.
+    pub kubeconfig: PathBuf,
+    /// Ends it.
+    pub stop: Stop,
+}
+
+/// Where revisions come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceOptions {
+    /// Folder for what is fetched; a temporary one if absent.
+    pub data: Option<PathBuf>,
+    /// File with rewrites of URLs.
+    pub mirrors: Option<PathBuf>,
+    /// More rewrites, which win: URL and what stands for it.
+    pub rewrites: Vec<(String, String)>,
+    /// Of local repositories, take the files of the work tree, committed or not.
+    pub dirty: bool,
+}
+
+/// How controllers are to run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ControllerOptions {
+    /// Folder for artifacts; a temporary one if absent.
+    pub data: Option<PathBuf>,
+    /// Where artifacts, metrics and health are served; a free port of the loopback address if absent.
+    pub listen: Option<SocketAddr>,
+    /// Only the process that holds the lease acts.
+    pub lease: Option<String>,
+}
+
+/// Controllers that run.
+pub struct Controllers {
+    /// URL of artifacts, metrics and health.
+    pub url: String,
+    /// Kinds that they reconcile.
+    pub kinds: Vec<&'static str>,
+    /// Ends them.
+    pub stop: Stop,
+}
+
+/// A repository on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalRepository {
+    /// Its folder, absolute.
+    pub path: PathBuf,
+    /// The branch that is checked out, if one is.
+    pub branch: Option<String>,
+}
+
 /// The adapters.
 pub trait Outside: Send + Sync {
     /// Connects to a cluster.
     fn connect<'a>(&'a self, connection: &'a Connection) -> BoxFuture<'a, Result<Arc<dyn Cluster>, String>>;
+
+    /// Starts the API server inside; it answers when this resolves.
+    fn api_server<'a>(&'a self, options: &'a ServerOptions) -> BoxFuture<'a, Result<Server, String>>;
+
+    /// Where revisions come from. What was fetched is shared by all that this hands out.
+    fn sources(&self, options: &SourceOptions) -> Result<Arc<dyn Sources>, String>;
+
+    /// Starts the controllers.
+    fn controllers<'a>(
+        &'a self,
+        cluster: Arc<dyn Cluster>,
+        sources: Arc<dyn Sources>,
+        options: &'a ControllerOptions,
+    ) -> BoxFuture<'a, Result<Controllers, String>>;
+
+    /// The repository at a path of this machine.
+    fn repository(&self, path: &std::path::Path) -> Result<LocalRepository, String>;
+
+    /// Columns and rows of the terminal that is printed to; nothing if it is none.
+    fn terminal(&self) -> Option<(u16, u16)>;
 
     /// Resolves when the process is told to end.
     fn interrupted(&self) -> BoxFuture<'_, ()>;

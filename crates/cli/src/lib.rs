@@ -1,13 +1,16 @@
 //! The commands as functions; the only crate that prints.
 
 mod age;
+mod bootstrap;
 mod command;
 mod commands;
 mod environment;
 mod nouns;
 mod output;
+mod screen;
 mod state;
 mod table;
+mod view;
 
 use std::path::PathBuf;
 
@@ -15,8 +18,11 @@ use clap::ArgMatches;
 use clap::error::ErrorKind;
 use clap_complete::Shell;
 
-use commands::{events, get, reconcile, stats, suspend, tree};
-pub use environment::{Connection, Environment, Outside};
+use commands::{events, get, reconcile, serve, stats, suspend, tree, up};
+pub use environment::{
+    Connection, ControllerOptions, Controllers, Environment, LocalRepository, Outside, Server, ServerOptions,
+    SourceOptions, Stop,
+};
 use environment::{Failure, Global, Outcome, Session};
 use nouns::{NOUNS, Noun};
 
@@ -115,6 +121,9 @@ async fn dispatch(matches: &ArgMatches, root: &mut clap::Command, mut session: S
             )
             .await
         }
+        ["up"] => up::run(session, &command::options(inner)).await,
+        ["serve"] => serve::serve(session, &command::options(inner)).await,
+        ["apiserver"] => serve::api_server(session, &command::options(inner)).await,
         ["stats"] => stats::run(session, &command::options(inner)).await,
         ["events"] => events::run(session, &command::options(inner)).await,
         ["version"] => session.print(&format!("fluvial: v{}\n", session.env.version)),

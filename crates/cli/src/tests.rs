@@ -6,13 +6,16 @@ use std::sync::{Arc, Mutex};
 
 use fluvial_ports::{
     Apply, BoxFuture, BoxStream, Clock, Cluster, ClusterError, Delete, ErrorKind, KindChange, Patch,
-    Resource, Select, Target, Watched,
+    Resource, Select, Sources, Target, Watched,
 };
 use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::{Connection, Environment, Outside, run, state};
+use crate::{
+    Connection, ControllerOptions, Controllers, Environment, LocalRepository, Outside, Server, ServerOptions,
+    SourceOptions, run, state,
+};
 
 const REVISION: &str = "main@sha1:5394cb7f48332b2de7c17dd8b8384bbc84b7e738";
 
@@ -165,8 +168,39 @@ impl Outside for Memory {
         async { Ok(cluster) }.boxed()
     }
 
+    fn api_server<'a>(&'a self, _: &'a ServerOptions) -> BoxFuture<'a, Result<Server, String>> {
+        let server = Server {
+            cluster: Arc::new(self.clone()),
+            url: "https://127.0.0.1:1".to_owned(),
+            kubeconfig: "/tmp/kubeconfig".into(),
+            stop: Box::new(|| async {}.boxed()),
+        };
+        async { Ok(server) }.boxed()
+    }
+
+    fn sources(&self, _: &SourceOptions) -> Result<Arc<dyn Sources>, String> {
+        Err("not in this test".to_owned())
+    }
+
+    fn controllers<'a>(
+        &'a self,
+        _: Arc<dyn Cluster>,
+        _: Arc<dyn Sources>,
+        _: &'a ControllerOptions,
+    ) -> BoxFuture<'a, Result<Controllers, String>> {
+        async { Err("not in this test".to_owned()) }.boxed()
+    }
+
+    fn repository(&self, path: &std::path::Path) -> Result<LocalRepository, String> {
+        Err(format!("no repository at {}", path.display()))
+    }
+
+    fn terminal(&self) -> Option<(u16, u16)> {
+        None
+    }
+
     fn interrupted(&self) -> BoxFuture<'_, ()> {
-        futures::future::pending().boxed()
+        futures::future::ready(()).boxed()
     }
 }
 
@@ -383,4 +417,17 @@ async fn stats_count_and_events_say_when_there_are_none() {
         (code, err.as_str()),
         (0, "✗ No events found in flux-system namespace.\n")
     );
+}
+
+#[tokio::test]
+async fn the_api_server_names_its_kubeconfig_and_runs_until_it_is_told_to_end() {
+    let (code, out, err) = fluvial(&fleet(false), "apiserver").await;
+    assert_eq!((code, out.as_str()), (0, "export KUBECONFIG=/tmp/kubeconfig\n"));
+    assert!(err.contains("listens at https://127.0.0.1:1"), "{err}");
+}
+
+#[tokio::test]
+async fn up_refuses_what_is_no_repository() {
+    let (code, _, err) = fluvial(&fleet(false), "up ./nowhere").await;
+    assert_eq!((code, err.as_str()), (1, "✗ no repository at ./nowhere\n"));
 }

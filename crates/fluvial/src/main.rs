@@ -1,18 +1,30 @@
 //! GitOps in one binary: names the adapters and hands them to the commands.
 
+mod folders;
+mod server;
+mod sources;
+
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use fluvial_cli::{Connection, Environment, Outside};
+use fluvial_cli::{
+    Connection, ControllerOptions, Controllers, Environment, LocalRepository, Outside, Server, ServerOptions,
+    SourceOptions,
+};
 use fluvial_cluster::{Client, Credentials};
-use fluvial_ports::{BoxFuture, Clock, Cluster};
+use fluvial_ports::{BoxFuture, Clock, Cluster, Sources};
 use jiff::Timestamp;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The adapters of this process.
-struct Adapters;
+#[derive(Default)]
+struct Adapters {
+    folders: folders::Folders,
+    sources: sources::Shared,
+}
 
 impl Outside for Adapters {
     fn connect<'a>(&'a self, connection: &'a Connection) -> BoxFuture<'a, Result<Arc<dyn Cluster>, String>> {
@@ -28,6 +40,33 @@ impl Outside for Adapters {
             let cluster: Arc<dyn Cluster> = Arc::new(client);
             Ok(cluster)
         })
+    }
+
+    fn api_server<'a>(&'a self, options: &'a ServerOptions) -> BoxFuture<'a, Result<Server, String>> {
+        Box::pin(server::start(options, &self.folders))
+    }
+
+    fn sources(&self, options: &SourceOptions) -> Result<Arc<dyn Sources>, String> {
+        self.sources.with(options, &self.folders)
+    }
+
+    fn controllers<'a>(
+        &'a self,
+        _: Arc<dyn Cluster>,
+        _: Arc<dyn Sources>,
+        _: &'a ControllerOptions,
+    ) -> BoxFuture<'a, Result<Controllers, String>> {
+        Box::pin(async { Err("this build has no controllers yet".to_owned()) })
+    }
+
+    fn repository(&self, path: &Path) -> Result<LocalRepository, String> {
+        sources::repository(path)
+    }
+
+    fn terminal(&self) -> Option<(u16, u16)> {
+        let stdout = std::io::stdout();
+        let (width, height) = terminal_size::terminal_size_of(stdout)?;
+        Some((width.0, height.0))
     }
 
     fn interrupted(&self) -> BoxFuture<'_, ()> {
@@ -72,7 +111,7 @@ fn main() -> ExitCode {
             .collect(),
         version: env!("CARGO_PKG_VERSION"),
         clock: Arc::new(SystemClock),
-        outside: Arc::new(Adapters),
+        outside: Arc::new(Adapters::default()),
     };
     let arguments: Vec<String> = std::env::args_os()
         .skip(1)

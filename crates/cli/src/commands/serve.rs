@@ -1,0 +1,98 @@
+//! Long-running parts alone: the API server, and the controllers.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::environment::{ControllerOptions, Failure, Outcome, ServerOptions, Session, SourceOptions};
+
+/// Options of `apiserver`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct ApiServer {
+    /// Address and port to listen on [default: a free port of 127.0.0.1]
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+    /// Where to write the kubeconfig
+    #[arg(long, value_name = "FILE")]
+    kubeconfig_out: Option<PathBuf>,
+    /// Tokens that are accepted, in the form of kube-apiserver: token,user,uid,"group1,group2"
+    #[arg(long, value_name = "FILE")]
+    token_auth_file: Option<PathBuf>,
+    /// Keep the objects in this folder [default: in memory]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// Options of `serve`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Serve {
+    /// Address and port for artifacts, metrics and health [default: a free port of 127.0.0.1]
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+    /// Keep artifacts and fetched repositories in this folder [default: a temporary one]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Rewrites of source URLs: a list of {from: URL prefix, to: path or URL}
+    #[arg(long, value_name = "FILE")]
+    mirrors: Option<PathBuf>,
+    /// Act without the leader lease; for a cluster with one replica
+    #[arg(long)]
+    no_leader_election: bool,
+}
+
+/// Runs the API server until the process is told to end.
+pub(crate) async fn api_server(session: &mut Session<'_>, options: &ApiServer) -> Outcome {
+    let server = session
+        .env
+        .outside
+        .api_server(&ServerOptions {
+            listen: options.listen,
+            data: options.data.clone(),
+            kubeconfig: options.kubeconfig_out.clone(),
+            tokens: options.token_auth_file.clone(),
+        })
+        .await
+        .map_err(Failure::new)?;
+    session.success(&format!("the API server listens at {}", server.url));
+    session.print(&format!("export KUBECONFIG={}\n", server.kubeconfig.display()))?;
+    session.env.outside.interrupted().await;
+    session.action("ending");
+    (server.stop)().await;
+    Ok(())
+}
+
+/// Runs the controllers against a cluster until the process is told to end.
+pub(crate) async fn serve(session: &mut Session<'_>, options: &Serve) -> Outcome {
+    let cluster = session.cluster().await?;
+    let sources = session
+        .env
+        .outside
+        .sources(&SourceOptions {
+            data: options.data.clone(),
+            mirrors: options.mirrors.clone(),
+            ..SourceOptions::default()
+        })
+        .map_err(Failure::new)?;
+    let controllers = session
+        .env
+        .outside
+        .controllers(
+            cluster,
+            sources,
+            &ControllerOptions {
+                data: options.data.clone(),
+                listen: options.listen,
+                lease: (!options.no_leader_election).then(|| session.global.namespace.clone()),
+            },
+        )
+        .await
+        .map_err(Failure::new)?;
+    session.success(&format!(
+        "controllers of {} run; artifacts, metrics and health at {}",
+        controllers.kinds.join(", "),
+        controllers.url
+    ));
+    session.env.outside.interrupted().await;
+    session.action("ending");
+    (controllers.stop)().await;
+    Ok(())
+}

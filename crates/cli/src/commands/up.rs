@@ -1,0 +1,251 @@
+//! `up`: a cluster inside this process that follows a repository, shown as it comes to life.
+
+mod follow;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fluvial_ports::{Apply, Cluster, ErrorKind, Fetched, Reference, Select, Sources, Target, Watched};
+use fluvial_tree::Tree;
+use futures::StreamExt;
+use serde_json::Value;
+
+use crate::bootstrap::{self, Plan, Repository};
+use crate::environment::{
+    ControllerOptions, Controllers, Failure, Outcome, Server, ServerOptions, Session, SourceOptions,
+};
+use crate::state::{self, holds, text};
+
+/// How long a definition may take until it is served.
+const DEFINITIONS: Duration = Duration::from_secs(20);
+
+/// Options of `up`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Options {
+    /// Repository: a path or a URL
+    #[arg(value_name = "REPO", default_value = ".")]
+    repository: String,
+    /// Folder of the cluster in the repository [default: the only one below clusters/, else the root]
+    #[arg(long, value_name = "PATH")]
+    path: Option<String>,
+    /// Branch to follow [default: the one that is checked out; main for a URL]
+    #[arg(long, value_name = "NAME")]
+    branch: Option<String>,
+    /// End when everything is ready (exit code 0) or cannot become so (exit code 1)
+    #[arg(long)]
+    once: bool,
+    /// Keep the cluster in this folder [default: in memory]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Rewrites of source URLs: a list of {from: URL prefix, to: path or URL}
+    #[arg(long, value_name = "FILE")]
+    mirrors: Option<PathBuf>,
+    /// Take the files of the work tree as they are, committed or not
+    #[arg(long)]
+    dirty: bool,
+    /// Address and port of the API server [default: a free port of 127.0.0.1]
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+    /// Where to write the kubeconfig
+    #[arg(long, value_name = "FILE")]
+    kubeconfig_out: Option<PathBuf>,
+}
+
+/// Runs until the process is told to end, or with `--once` until there is an answer.
+pub(crate) async fn run(session: &mut Session<'_>, options: &Options) -> Outcome {
+    let repository = find(session, options)?;
+    let mut from = SourceOptions {
+        data: options.data.clone(),
+        mirrors: options.mirrors.clone(),
+        rewrites: repository
+            .local
+            .iter()
+            .map(|local| (repository.url.clone(), local.clone()))
+            .collect(),
+        dirty: options.dirty,
+    };
+    let sources = session.env.outside.sources(&from).map_err(Failure::new)?;
+    let (tree, revision) = look(sources.as_ref(), &repository, session.global.timeout).await?;
+    let folder = bootstrap::folder(&tree, options.path.as_deref()).map_err(Failure::new)?;
+    let plan = bootstrap::plan(&repository, &tree, &folder);
+    for remark in &plan.remarks {
+        session.warning(remark);
+    }
+    from.rewrites.clone_from(&plan.rewrites);
+    let sources = session.env.outside.sources(&from).map_err(Failure::new)?;
+    let server = start(session, options).await?;
+    let place = repository.local.as_deref().unwrap_or(&repository.url);
+    session.action(&format!("following ./{folder} of {place} at {revision}"));
+    let result = live(session, options, &server, sources, &plan).await;
+    (server.stop)().await;
+    result
+}
+
+/// Which repository is meant.
+fn find(session: &Session<'_>, options: &Options) -> Result<Repository, Failure> {
+    let reference = |branch: Option<String>| Reference {
+        branch,
+        ..Reference::default()
+    };
+    if options.repository.contains("://") && !options.repository.starts_with("file://") {
+        return Ok(Repository {
+            url: options.repository.clone(),
+            reference: reference(options.branch.clone().or_else(|| Some("main".to_owned()))),
+            local: None,
+        });
+    }
+    let path = options.repository.trim_start_matches("file://");
+    let local = session
+        .env
+        .outside
+        .repository(std::path::Path::new(path))
+        .map_err(Failure::new)?;
+    let branch = options.branch.clone().or(local.branch);
+    let path = local.path.to_string_lossy().into_owned();
+    let reference = match branch {
+        Some(branch) => reference(Some(branch)),
+        // A detached HEAD has no name that would move with it.
+        None => Reference {
+            name: Some("HEAD".to_owned()),
+            ..Reference::default()
+        },
+    };
+    // Definitions of GitRepository know no paths; the rewrite leads this made-up URL back.
+    let url = format!("http://localhost/{}", path.trim_start_matches('/'));
+    Ok(Repository {
+        url,
+        reference,
+        local: Some(path),
+    })
+}
+
+/// The repository's files now.
+async fn look(
+    sources: &dyn Sources,
+    repository: &Repository,
+    timeout: Duration,
+) -> Result<(Tree, String), Failure> {
+    match sources.fetch(repository.request(timeout)).await {
+        Ok(Fetched::Changed(revision)) => Ok((revision.tree, state::shorten_digests(&revision.revision))),
+        Ok(Fetched::Unchanged) => Err(Failure::new("the repository gave no revision")),
+        Err(error) => Err(Failure::new(error.message)),
+    }
+}
+
+async fn start(session: &mut Session<'_>, options: &Options) -> Result<Server, Failure> {
+    let server = session
+        .env
+        .outside
+        .api_server(&ServerOptions {
+            listen: options.listen,
+            data: options.data.clone(),
+            kubeconfig: options.kubeconfig_out.clone(),
+            tokens: None,
+        })
+        .await
+        .map_err(Failure::new)?;
+    session.success(&format!(
+        "a cluster runs in this process: export KUBECONFIG={}",
+        server.kubeconfig.display()
+    ));
+    Ok(server)
+}
+
+/// From a running server to the end.
+async fn live(
+    session: &mut Session<'_>,
+    options: &Options,
+    server: &Server,
+    sources: Arc<dyn Sources>,
+    plan: &Plan,
+) -> Outcome {
+    let cluster = Arc::clone(&server.cluster);
+    put(cluster.as_ref(), &plan.base).await?;
+    served(cluster.as_ref(), plan).await?;
+    let controllers = session
+        .env
+        .outside
+        .controllers(
+            Arc::clone(&cluster),
+            sources,
+            &ControllerOptions {
+                data: options.data.clone(),
+                listen: None,
+                lease: None,
+            },
+        )
+        .await
+        .map_err(Failure::new)?;
+    let Controllers { kinds, stop, .. } = controllers;
+    let result = match put(cluster.as_ref(), &plan.objects).await {
+        Ok(()) => follow::follow(session, cluster.as_ref(), &kinds, options.once).await,
+        Err(error) => Err(error),
+    };
+    stop().await;
+    result
+}
+
+/// Applies objects one after the other.
+async fn put(cluster: &dyn Cluster, objects: &[Value]) -> Outcome {
+    for object in objects {
+        let api_version = text(object, &["apiVersion"]).unwrap_or_default();
+        let resource = cluster.resource(api_version, state::kind(object)).await?;
+        // What the repository itself holds is applied by the controller later, under the same name.
+        let manager = if api_version.contains(".toolkit.") {
+            "kustomize-controller"
+        } else {
+            "fluvial"
+        };
+        cluster
+            .apply(
+                Target {
+                    resource: &resource,
+                    namespace: state::namespace(object),
+                    name: state::name(object),
+                },
+                object,
+                Apply {
+                    manager,
+                    force: true,
+                    dry_run: false,
+                },
+            )
+            .await
+            .map_err(|error| Failure::new(format!("{}: {error}", state::id(object))))?;
+    }
+    Ok(())
+}
+
+/// Waits until the kinds that `plan` needs are served.
+async fn served(cluster: &dyn Cluster, plan: &Plan) -> Outcome {
+    let resource = cluster
+        .resource("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+        .await?;
+    let mut missing: Vec<&str> = plan
+        .base
+        .iter()
+        .filter(|object| state::kind(object) == "CustomResourceDefinition")
+        .map(state::name)
+        .collect();
+    let mut events = cluster.watch(&resource, &Select::default());
+    let wait = async {
+        while !missing.is_empty() {
+            match events.next().await {
+                Some(Watched::Applied(object)) if holds(&object, "Established") => {
+                    missing.retain(|name| *name != state::name(&object));
+                }
+                Some(Watched::Failed(error)) if error.kind == ErrorKind::Forbidden => {
+                    return Err(error.into());
+                }
+                Some(_) => {}
+                None => return Err(Failure::new("the watch ended")),
+            }
+        }
+        Ok(())
+    };
+    tokio::time::timeout(DEFINITIONS, wait)
+        .await
+        .unwrap_or_else(|_| Err(Failure::new("the API server does not serve its definitions")))
+}

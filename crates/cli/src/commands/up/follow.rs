@@ -1,0 +1,204 @@
+//! Follows the objects of all Flux kinds, shows them, and decides with `--once` when there is an answer.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fluvial_ports::{Cluster, Select, Watched};
+use futures::StreamExt;
+use futures::stream::SelectAll;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::environment::{Failure, Outcome, Session};
+use crate::nouns::NOUNS;
+use crate::screen::{self, Canvas, Screen};
+use crate::state;
+use crate::view::{Fare, View, view};
+
+/// Changes that come together are drawn together.
+const TOGETHER: Duration = Duration::from_millis(40);
+/// Ages on the screen move on.
+const TICK: Duration = Duration::from_secs(1);
+/// A failure that nothing has moved for so long is an answer.
+const QUIET: Duration = Duration::from_secs(5);
+/// A fleet that is ready may have just begun to make more of itself.
+const SETTLE: Duration = Duration::from_millis(300);
+
+/// What is known of the cluster.
+#[derive(Default)]
+struct Known {
+    /// Objects by kind and id.
+    objects: BTreeMap<usize, BTreeMap<String, Value>>,
+    /// Those that a list under way has not shown again.
+    unseen: BTreeMap<usize, Vec<String>>,
+}
+
+impl Known {
+    fn take(&mut self, kind: usize, event: Watched) {
+        let objects = self.objects.entry(kind).or_default();
+        match event {
+            Watched::Restarted => {
+                self.unseen.insert(kind, objects.keys().cloned().collect());
+            }
+            Watched::Applied(object) => {
+                let id = state::id(&object);
+                if let Some(unseen) = self.unseen.get_mut(&kind) {
+                    unseen.retain(|other| *other != id);
+                }
+                objects.insert(id, object);
+            }
+            Watched::Deleted(object) => {
+                objects.remove(&state::id(&object));
+            }
+            Watched::Ready => {
+                for id in self.unseen.remove(&kind).unwrap_or_default() {
+                    objects.remove(&id);
+                }
+            }
+            // The watch tries again by itself.
+            Watched::Failed(_) => {}
+        }
+    }
+
+    fn view(&self, handled: &[&str]) -> View {
+        view(self.objects.values().flat_map(BTreeMap::values), handled)
+    }
+}
+
+/// Shows the fleet until the process is told to end, or until there is an answer if `once`.
+pub(super) async fn follow(
+    session: &mut Session<'_>,
+    cluster: &dyn Cluster,
+    handled: &[&str],
+    once: bool,
+) -> Outcome {
+    let mut events: SelectAll<_> = NOUNS
+        .iter()
+        .enumerate()
+        .map(|(kind, noun)| {
+            cluster
+                .watch(&noun.resource(), &Select::default())
+                .map(move |event| (kind, event))
+        })
+        .collect();
+    let outside = std::sync::Arc::clone(&session.env.outside);
+    let mut interrupted = std::pin::pin!(outside.interrupted());
+    let mut shower = Shower::new(session);
+    let (mut known, mut last) = (Known::default(), View::default());
+    let deadline = Instant::now() + session.global.timeout;
+    let mut moved = Instant::now();
+    loop {
+        let now = Instant::now();
+        if once && let Some(outcome) = answer(session, &last, now - moved, now >= deadline) {
+            return outcome;
+        }
+        let pause = if once {
+            pause(&last, moved, deadline, now)
+        } else {
+            TICK
+        };
+        tokio::select! {
+            () = &mut interrupted => return Ok(()),
+            Some((kind, event)) = events.next() => {
+                known.take(kind, event);
+                // Whatever else is there already, or comes within the blink of an eye, belongs to the same frame.
+                let end = Instant::now() + TOGETHER;
+                while let Ok(Some((kind, event))) = tokio::time::timeout_at(end, events.next()).await {
+                    known.take(kind, event);
+                }
+                let next = known.view(handled);
+                if next != last {
+                    moved = Instant::now();
+                    shower.show(session, &last, &next)?;
+                    last = next;
+                }
+            }
+            () = tokio::time::sleep(pause.min(TICK)) => shower.tick(session, &last)?,
+        }
+    }
+}
+
+/// How long nothing needs to be decided.
+fn pause(view: &View, moved: Instant, deadline: Instant, now: Instant) -> Duration {
+    let quiet = if view.is_ready() { SETTLE } else { QUIET };
+    let next = if view.is_moving() {
+        deadline
+    } else {
+        deadline.min(moved + quiet)
+    };
+    next.saturating_duration_since(now).max(Duration::from_millis(5))
+}
+
+/// What `--once` answers, if the time for it has come.
+fn answer(session: &mut Session<'_>, view: &View, quiet: Duration, late: bool) -> Option<Outcome> {
+    if view.is_ready() && quiet >= SETTLE {
+        session.success(&format!("all is ready: {}", view.summary()));
+        return Some(Ok(()));
+    }
+    let settled = !view.is_moving() && quiet >= QUIET;
+    if !settled && !late {
+        return None;
+    }
+    for row in &view.rows {
+        if matches!(row.fare, Fare::Failed | Fare::Working | Fare::Idle) {
+            session.failure(&format!("{}: {}", row.id, row.text));
+        }
+    }
+    for row in view.rows.iter().filter(|row| row.fare == Fare::Waiting) {
+        session.waiting(&format!("{}: {}", row.id, row.text));
+    }
+    let why = if late && !settled {
+        "time is up"
+    } else {
+        "not all is ready"
+    };
+    Some(Err(Failure::new(format!("{why}: {}", view.summary()))))
+}
+
+/// The screen, or lines where there is none.
+struct Shower {
+    canvas: Canvas,
+    screen: Option<Screen>,
+}
+
+impl Shower {
+    fn new(session: &Session<'_>) -> Self {
+        let mut shower = Shower {
+            canvas: Canvas::default(),
+            screen: None,
+        };
+        shower.measure(session);
+        shower
+    }
+
+    fn measure(&mut self, session: &Session<'_>) {
+        let variable = |name: &str| session.env.variables.get(name).map(String::as_str);
+        let dumb = variable("TERM") == Some("dumb");
+        let size = session.env.outside.terminal().filter(|_| !dumb);
+        self.screen = size.map(|size| Screen {
+            size,
+            colours: variable("NO_COLOR").unwrap_or_default().is_empty(),
+        });
+    }
+
+    fn show(&mut self, session: &mut Session<'_>, before: &View, view: &View) -> Outcome {
+        self.measure(session);
+        match self.screen {
+            Some(screen) => {
+                let lines = screen::lines(view, screen, session.env.clock.now());
+                session.print(&self.canvas.frame(&lines))
+            }
+            None => screen::changes(before, view)
+                .iter()
+                .try_for_each(|line| session.print(&format!("{line}\n"))),
+        }
+    }
+
+    /// Moves the ages on.
+    fn tick(&mut self, session: &mut Session<'_>, view: &View) -> Outcome {
+        if self.screen.is_some() && !view.rows.is_empty() {
+            return self.show(session, view, view);
+        }
+        Ok(())
+    }
+}

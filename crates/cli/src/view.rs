@@ -1,0 +1,352 @@
+//! What people see of a fleet: one row an object, children below what made them, and whether more is to come. Pure:
+//! from objects and the time to rows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fluvial_api::keys;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::state::{self, condition, field, holds, text};
+
+/// How an object fares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fare {
+    /// It is as it should be.
+    Ready,
+    /// It rests.
+    Suspended,
+    /// Work on it goes on.
+    Working,
+    /// It waits for something else.
+    Waiting,
+    /// It failed.
+    Failed,
+    /// Nobody here works on its kind.
+    Idle,
+}
+
+impl Fare {
+    /// The sign in front of a row.
+    pub(crate) fn sign(self) -> &'static str {
+        match self {
+            Fare::Ready => "✔",
+            Fare::Suspended => "‖",
+            Fare::Working => "►",
+            Fare::Waiting => "◎",
+            Fare::Failed => "✗",
+            Fare::Idle => "·",
+        }
+    }
+}
+
+/// One object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    /// How deep it stands.
+    pub depth: usize,
+    /// `Kind/namespace/name`.
+    pub id: String,
+    /// How it fares.
+    pub fare: Fare,
+    /// What there is to say, on one line.
+    pub text: String,
+    /// Since when it is so.
+    pub since: Option<Timestamp>,
+}
+
+/// A fleet at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct View {
+    /// Rows from top to bottom.
+    pub rows: Vec<Row>,
+}
+
+impl View {
+    /// How many rows fare so.
+    pub(crate) fn count(&self, fare: Fare) -> usize {
+        self.rows.iter().filter(|row| row.fare == fare).count()
+    }
+
+    /// Whether there is something, and nothing is left to be done.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.rows.is_empty()
+            && self
+                .rows
+                .iter()
+                .all(|row| matches!(row.fare, Fare::Ready | Fare::Suspended))
+    }
+
+    /// Whether work goes on that may change something by itself.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.rows.is_empty() || self.count(Fare::Working) > 0
+    }
+
+    /// `3 ready, 1 waiting, 1 failed`.
+    pub(crate) fn summary(&self) -> String {
+        let parts: Vec<String> = [
+            (Fare::Ready, "ready"),
+            (Fare::Working, "working"),
+            (Fare::Waiting, "waiting"),
+            (Fare::Failed, "failed"),
+            (Fare::Suspended, "suspended"),
+            (Fare::Idle, "of kinds that nobody here works on"),
+        ]
+        .into_iter()
+        .filter_map(|(fare, word)| match self.count(fare) {
+            0 => None,
+            count => Some(format!("{count} {word}")),
+        })
+        .collect();
+        if parts.is_empty() {
+            "nothing yet".to_owned()
+        } else {
+            parts.join(", ")
+        }
+    }
+}
+
+/// The rows of objects of Flux kinds: sources first, then what builds on them, below what made it. Kinds outside of
+/// `handled` are shown as such.
+pub(crate) fn view<'a>(objects: impl IntoIterator<Item = &'a Value>, handled: &[&str]) -> View {
+    let objects: BTreeMap<String, &Value> = objects
+        .into_iter()
+        .filter(|object| !is_part_of_another(object))
+        .map(|object| (state::id(object), object))
+        .collect();
+    let mut children: BTreeMap<Option<&str>, Vec<&str>> = BTreeMap::new();
+    for (id, object) in &objects {
+        let owner = owner(object)
+            .filter(|owner| owner != id)
+            .and_then(|owner| objects.get_key_value(&owner))
+            .map(|(owner, _)| owner.as_str())
+            .filter(|_| !is_source(object));
+        children.entry(owner).or_default().push(id);
+    }
+    let mut rows = Rows {
+        objects: &objects,
+        children: &children,
+        handled,
+        seen: BTreeSet::new(),
+        rows: Vec::with_capacity(objects.len()),
+    };
+    let roots = children.get(&None).map(Vec::as_slice).unwrap_or_default();
+    let (sources, others): (Vec<&str>, Vec<&str>) = roots.iter().partition(|id| is_source(objects[**id]));
+    for root in sources.into_iter().chain(others) {
+        rows.add(root, 0);
+    }
+    // Objects that made each other have no root.
+    for id in objects.keys() {
+        rows.add(id, 0);
+    }
+    View { rows: rows.rows }
+}
+
+struct Rows<'a> {
+    objects: &'a BTreeMap<String, &'a Value>,
+    children: &'a BTreeMap<Option<&'a str>, Vec<&'a str>>,
+    handled: &'a [&'a str],
+    seen: BTreeSet<&'a str>,
+    rows: Vec<Row>,
+}
+
+impl<'a> Rows<'a> {
+    fn add(&mut self, id: &'a str, depth: usize) {
+        if !self.seen.insert(id) {
+            return;
+        }
+        self.rows.push(row(self.objects[id], depth, self.handled));
+        for child in self.children.get(&Some(id)).into_iter().flatten() {
+            self.add(child, depth + 1);
+        }
+    }
+}
+
+/// Charts that belong to a release are told of in the release's own row.
+fn is_part_of_another(object: &Value) -> bool {
+    state::kind(object) == "HelmChart" && text(object, &["metadata", "labels", keys::HELM_NAME]).is_some()
+}
+
+fn is_source(object: &Value) -> bool {
+    text(object, &["apiVersion"]).is_some_and(|version| version.starts_with("source.toolkit."))
+}
+
+/// Whoever made the object, as its labels say.
+pub(crate) fn owner(object: &Value) -> Option<String> {
+    let label = |key: &str| text(object, &["metadata", "labels", key]);
+    let pair = |kind: &str, namespace: &str, name: &str| {
+        Some(format!("{kind}/{}/{}", label(namespace)?, label(name)?))
+    };
+    pair("Kustomization", keys::KUSTOMIZE_NAMESPACE, keys::KUSTOMIZE_NAME)
+        .or_else(|| pair("HelmRelease", keys::HELM_NAMESPACE, keys::HELM_NAME))
+}
+
+fn row(object: &Value, depth: usize, handled: &[&str]) -> Row {
+    let (fare, text) = fare(object, handled);
+    let ready = condition(object, "Ready");
+    let since = ready
+        .and_then(|ready| state::text(ready, &["lastTransitionTime"]))
+        .or_else(|| state::text(object, &["metadata", "creationTimestamp"]))
+        .and_then(|time| time.parse().ok());
+    Row {
+        depth,
+        id: state::id(object),
+        fare,
+        text,
+        since,
+    }
+}
+
+/// How an object fares, and what there is to say of it.
+pub(crate) fn fare(object: &Value, handled: &[&str]) -> (Fare, String) {
+    if field(object, &["metadata", "deletionTimestamp"]).is_some() {
+        return (Fare::Working, "is being deleted".to_owned());
+    }
+    if state::is_suspended(object) {
+        return (Fare::Suspended, "suspended".to_owned());
+    }
+    if state::is_static(object) {
+        return (Fare::Ready, String::new());
+    }
+    let ready = condition(object, "Ready");
+    let generation = field(object, &["metadata", "generation"]).and_then(Value::as_i64);
+    let observed = field(object, &["status", "observedGeneration"]).and_then(Value::as_i64);
+    let Some(ready) = ready else {
+        return if handled.contains(&state::kind(object)) {
+            (Fare::Working, "not looked at yet".to_owned())
+        } else {
+            (
+                Fare::Idle,
+                format!("no controller for {} runs here", state::kind(object)),
+            )
+        };
+    };
+    let message = state::shorten_digests(&one_line(text(ready, &["message"]).unwrap_or_default()));
+    let reason = text(ready, &["reason"]).unwrap_or_default();
+    let stale =
+        matches!((generation, observed), (Some(generation), Some(observed)) if generation != observed);
+    match text(ready, &["status"]) {
+        Some("True") if stale => (Fare::Working, "has changed; not looked at yet".to_owned()),
+        Some("True") => (Fare::Ready, message),
+        Some("False") if waits(reason) && !holds(object, "Stalled") => (Fare::Waiting, message),
+        Some("False") => (Fare::Failed, message),
+        _ => (Fare::Working, message),
+    }
+}
+
+/// Reasons that mean that something else is to happen first.
+fn waits(reason: &str) -> bool {
+    matches!(reason, "DependencyNotReady" | "ArtifactFailed" | "SourceNotReady")
+}
+
+/// The first line, and a sign when there is more.
+fn one_line(text: &str) -> String {
+    match text.trim().split_once('\n') {
+        Some((first, _)) => format!("{} …", first.trim_end()),
+        None => text.trim().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const HANDLED: &[&str] = &["GitRepository", "Kustomization"];
+
+    fn object(kind: &str, name: &str, owner: Option<&str>, ready: Option<(&str, &str, &str)>) -> Value {
+        let mut object = json!({
+            "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": kind,
+            "metadata": {"namespace": "ns", "name": name, "generation": 1},
+        });
+        if kind == "GitRepository" {
+            object["apiVersion"] = "source.toolkit.fluxcd.io/v1".into();
+        }
+        if let Some(owner) = owner {
+            object["metadata"]["labels"] =
+                json!({keys::KUSTOMIZE_NAME: owner, keys::KUSTOMIZE_NAMESPACE: "ns"});
+        }
+        if let Some((status, reason, message)) = ready {
+            object["status"] = json!({"observedGeneration": 1, "conditions": [
+                {"type": "Ready", "status": status, "reason": reason, "message": message}]});
+        }
+        object
+    }
+
+    #[test]
+    fn what_was_made_stands_below_its_maker_and_sources_come_first() {
+        let objects = [
+            object(
+                "Kustomization",
+                "root",
+                Some("root"),
+                Some(("True", "", "Applied")),
+            ),
+            object(
+                "Kustomization",
+                "apps",
+                Some("root"),
+                Some(("False", "DependencyNotReady", "waits")),
+            ),
+            object(
+                "Kustomization",
+                "infra",
+                Some("root"),
+                Some(("Unknown", "Progressing", "checks\nmore")),
+            ),
+            object("GitRepository", "z", Some("root"), Some(("True", "", "stored"))),
+            object("HelmRelease", "h", Some("infra"), None),
+        ];
+        let view = view(&objects, HANDLED);
+        let shown: Vec<(usize, &str, Fare)> = view
+            .rows
+            .iter()
+            .map(|row| (row.depth, row.id.as_str(), row.fare))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                (0, "GitRepository/ns/z", Fare::Ready),
+                (0, "Kustomization/ns/root", Fare::Ready),
+                (1, "Kustomization/ns/apps", Fare::Waiting),
+                (1, "Kustomization/ns/infra", Fare::Working),
+                (2, "HelmRelease/ns/h", Fare::Idle),
+            ]
+        );
+        assert_eq!(view.rows[3].text, "checks …");
+        assert!(view.is_moving() && !view.is_ready());
+        assert_eq!(
+            view.summary(),
+            "2 ready, 1 working, 1 waiting, 1 of kinds that nobody here works on"
+        );
+    }
+
+    #[test]
+    fn objects_that_made_each_other_are_shown_once() {
+        let objects = [
+            object("Kustomization", "a", Some("b"), None),
+            object("Kustomization", "b", Some("a"), None),
+        ];
+        let view = view(&objects, HANDLED);
+        assert_eq!(view.rows.len(), 2);
+        assert!(view.is_moving());
+    }
+
+    #[test]
+    fn a_status_of_an_older_generation_is_not_trusted() {
+        let mut changed = object("Kustomization", "a", None, Some(("True", "", "Applied")));
+        changed["metadata"]["generation"] = 2.into();
+        assert_eq!(fare(&changed, HANDLED).0, Fare::Working);
+        let mut stalled = object(
+            "Kustomization",
+            "a",
+            None,
+            Some(("False", "ArtifactFailed", "no path")),
+        );
+        assert_eq!(fare(&stalled, HANDLED).0, Fare::Waiting);
+        let conditions = stalled["status"]["conditions"].as_array_mut().unwrap();
+        conditions.push(json!({"type": "Stalled", "status": "True"}));
+        assert_eq!(fare(&stalled, HANDLED).0, Fare::Failed);
+    }
+}
