@@ -63,7 +63,9 @@ fn lines(path: &Path) -> Result<Vec<Value>, String> {
 }
 
 fn text(value: &Value) -> Result<&str, String> {
-    value.as_str().ok_or_else(|| format!("expected a text, found {value}"))
+    value
+        .as_str()
+        .ok_or_else(|| format!("expected a text, found {value}"))
 }
 
 fn short(name: &str) -> &str {

@@ -23,7 +23,10 @@ async fn run() -> Result<(), Failure> {
     let server = ApiServer::new(config)?;
     let listener = tokio::net::TcpListener::bind(&listen).await?;
     if let Some(file) = out {
-        std::fs::write(file, server.kubeconfig(&format!("https://{}", listener.local_addr()?))?)?;
+        std::fs::write(
+            file,
+            server.kubeconfig(&format!("https://{}", listener.local_addr()?))?,
+        )?;
     }
     fluvial_apiserver::serve::serve(server, listener).await?;
     Ok(())

@@ -30,7 +30,10 @@ fn namespace(api: &Api, request: &Request, name: &str) -> Outcome<()> {
         return Err(Failure::not_found("", "namespaces", own));
     };
     // Few objects are being deleted: the text is searched before it is parsed.
-    let deleting = found.json.windows(19).any(|window| window == b"\"deletionTimestamp\"")
+    let deleting = found
+        .json
+        .windows(19)
+        .any(|window| window == b"\"deletionTimestamp\"")
         && !found.value()["metadata"]["deletionTimestamp"].is_null();
     if deleting {
         let kind = &request.kind;
@@ -57,24 +60,40 @@ fn deprecations(request: &Request) {
 
 fn service_account(api: &Api, request: &Request, object: &mut Value) -> Outcome<()> {
     let namespace = &request.target.namespace;
-    if object["spec"]["serviceAccountName"].as_str().unwrap_or("").is_empty() {
+    if object["spec"]["serviceAccountName"]
+        .as_str()
+        .unwrap_or("")
+        .is_empty()
+    {
         object["spec"]["serviceAccountName"] = "default".into();
         object["spec"]["serviceAccount"] = "default".into();
     }
-    let name = object["spec"]["serviceAccountName"].as_str().unwrap_or("").to_owned();
-    let found = api.store.collection("serviceaccounts").get(&format!("{namespace}/{name}"));
+    let name = object["spec"]["serviceAccountName"]
+        .as_str()
+        .unwrap_or("")
+        .to_owned();
+    let found = api
+        .store
+        .collection("serviceaccounts")
+        .get(&format!("{namespace}/{name}"));
     let Some(found) = found else {
-        let why = format!("error looking up service account {namespace}/{name}: serviceaccount \"{name}\" not found");
+        let why = format!(
+            "error looking up service account {namespace}/{name}: serviceaccount \"{name}\" not found"
+        );
         return Err(Failure::forbidden("", "pods", meta(object, "name"), &why));
     };
     let account = found.value();
-    let wanted = match (&object["spec"]["automountServiceAccountToken"], &account["automountServiceAccountToken"]) {
+    let wanted = match (
+        &object["spec"]["automountServiceAccountToken"],
+        &account["automountServiceAccountToken"],
+    ) {
         (Value::Bool(own), _) => *own,
         (_, Value::Bool(theirs)) => *theirs,
         _ => true,
     };
     let secrets = &account["imagePullSecrets"];
-    if object["spec"]["imagePullSecrets"].is_null() && secrets.as_array().is_some_and(|list| !list.is_empty()) {
+    if object["spec"]["imagePullSecrets"].is_null() && secrets.as_array().is_some_and(|list| !list.is_empty())
+    {
         object["spec"]["imagePullSecrets"] = secrets.clone();
     }
     if wanted {
@@ -91,12 +110,19 @@ fn service_account(api: &Api, request: &Request, object: &mut Value) -> Outcome<
 }
 
 fn priority(api: &Api, object: &mut Value) -> Outcome<()> {
-    let class = object["spec"]["priorityClassName"].as_str().unwrap_or("").to_owned();
+    let class = object["spec"]["priorityClassName"]
+        .as_str()
+        .unwrap_or("")
+        .to_owned();
     if class.is_empty() {
         object["spec"]["priority"] = 0.into();
         return Ok(());
     }
-    let Some(found) = api.store.collection("priorityclasses.scheduling.k8s.io").get(&class) else {
+    let Some(found) = api
+        .store
+        .collection("priorityclasses.scheduling.k8s.io")
+        .get(&class)
+    else {
         let why = format!("no PriorityClass with name {class} was found");
         return Err(Failure::forbidden("", "pods", meta(object, "name"), &why));
     };
@@ -109,7 +135,10 @@ fn priority(api: &Api, object: &mut Value) -> Outcome<()> {
 }
 
 fn tolerations(object: &mut Value) {
-    let mut list = object["spec"]["tolerations"].as_array().cloned().unwrap_or_default();
+    let mut list = object["spec"]["tolerations"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
         let known = list.iter().any(|item| {
             let own = item["key"].as_str().unwrap_or("");
@@ -117,7 +146,9 @@ fn tolerations(object: &mut Value) {
             (own == key || own.is_empty()) && (effect == "NoExecute" || effect.is_empty())
         });
         if !known {
-            list.push(json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}));
+            list.push(
+                json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}),
+            );
         }
     }
     object["spec"]["tolerations"] = list.into();
@@ -154,25 +185,39 @@ fn mount_token(object: &mut Value) {
 
 /// The newest object of a collection that an annotation marks as the default.
 fn default_of(api: &Api, collection: &str, annotation: &str) -> Option<String> {
-    let snapshot = api.store.collection(collection).snapshot(&api.store, "", None, None).ok()?;
+    let snapshot = api
+        .store
+        .collection(collection)
+        .snapshot(&api.store, "", None, None)
+        .ok()?;
     let marked = snapshot.objects.iter().map(|stored| stored.value());
     marked
         .filter(|value| value["metadata"]["annotations"][annotation] == "true")
         .max_by_key(|value| {
-            (meta(value, "creationTimestamp").to_owned(), std::cmp::Reverse(meta(value, "name").to_owned()))
+            (
+                meta(value, "creationTimestamp").to_owned(),
+                std::cmp::Reverse(meta(value, "name").to_owned()),
+            )
         })
         .map(|value| meta(&value, "name").to_owned())
 }
 
 fn storage_class(api: &Api, object: &mut Value) -> Outcome<()> {
     if object["spec"].get("storageClassName").is_none() {
-        let found = default_of(api, "storageclasses.storage.k8s.io", "storageclass.kubernetes.io/is-default-class");
+        let found = default_of(
+            api,
+            "storageclasses.storage.k8s.io",
+            "storageclass.kubernetes.io/is-default-class",
+        );
         if let Some(name) = found {
             object["spec"]["storageClassName"] = name.into();
         }
     }
     let finalizers = &object["metadata"]["finalizers"];
-    if finalizers.as_array().is_none_or(|list| !list.iter().any(|item| item == "kubernetes.io/pvc-protection")) {
+    if finalizers
+        .as_array()
+        .is_none_or(|list| !list.iter().any(|item| item == "kubernetes.io/pvc-protection"))
+    {
         let mut list = finalizers.as_array().cloned().unwrap_or_default();
         list.push("kubernetes.io/pvc-protection".into());
         object["metadata"]["finalizers"] = list.into();
@@ -183,8 +228,11 @@ fn storage_class(api: &Api, object: &mut Value) -> Outcome<()> {
 fn ingress_class(api: &Api, object: &mut Value) -> Outcome<()> {
     let old = &object["metadata"]["annotations"]["kubernetes.io/ingress.class"];
     if object["spec"].get("ingressClassName").is_none() && old.is_null() {
-        let found =
-            default_of(api, "ingressclasses.networking.k8s.io", "ingressclass.kubernetes.io/is-default-class");
+        let found = default_of(
+            api,
+            "ingressclasses.networking.k8s.io",
+            "ingressclass.kubernetes.io/is-default-class",
+        );
         if let Some(name) = found {
             object["spec"]["ingressClassName"] = name.into();
         }
@@ -211,7 +259,12 @@ pub fn before_update(api: &Api, request: &Request, new: &mut Value, old: &Value)
 pub fn before_delete(_api: &Api, request: &Request, _object: &Value) -> Outcome<()> {
     let name = request.target.name.as_str();
     if request.kind.is("", "Namespace") && matches!(name, "default" | "kube-system" | "kube-public") {
-        return Err(Failure::forbidden("", "namespaces", name, "this namespace may not be deleted"));
+        return Err(Failure::forbidden(
+            "",
+            "namespaces",
+            name,
+            "this namespace may not be deleted",
+        ));
     }
     Ok(())
 }

@@ -49,7 +49,10 @@ pub struct Api {
 
 impl std::fmt::Debug for Api {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Api").field("store", &self.store).finish_non_exhaustive()
+        formatter
+            .debug_struct("Api")
+            .field("store", &self.store)
+            .finish_non_exhaustive()
     }
 }
 
@@ -132,7 +135,10 @@ pub fn new_uid() -> String {
 pub fn name_suffix() -> String {
     const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let random = uuid::Uuid::new_v4();
-    random.as_bytes()[..5].iter().map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()])).collect()
+    random.as_bytes()[..5]
+        .iter()
+        .map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()]))
+        .collect()
 }
 
 /// A text field of an object's metadata.

@@ -94,6 +94,9 @@ impl Attributes<'_> {
         } else {
             format!("in the namespace \"{}\"", self.namespace)
         };
-        format!("{who} resource \"{resource}\" in API group \"{}\" {place}", self.group)
+        format!(
+            "{who} resource \"{resource}\" in API group \"{}\" {place}",
+            self.group
+        )
     }
 }

@@ -82,11 +82,16 @@ fn definition(api: &Api, notice: &Notice) {
 
 /// Deletes what is left of a definition's objects; lets the definition go when nothing is.
 pub fn finish_definition(api: &Api, name: &str) {
-    let Some(stored) = api.store.collection(crd::COLLECTION).get(name) else { return };
+    let Some(stored) = api.store.collection(crd::COLLECTION).get(name) else {
+        return;
+    };
     let value = stored.value();
     let collection = api.store.collection(name);
     let kinds = api.kinds();
-    let kind = kinds.all().find(|kind| kind.collection == name && kind.custom.is_some()).cloned();
+    let kind = kinds
+        .all()
+        .find(|kind| kind.collection == name && kind.custom.is_some())
+        .cloned();
     if let (Some(kind), Ok(snapshot)) = (kind, collection.snapshot(&api.store, "", None, None)) {
         for object in snapshot.objects {
             remove(api, &kind, object.namespace(), object.name(), "Background");
@@ -106,7 +111,11 @@ pub fn request(kind: &Arc<Kind>, namespace: &str, name: &str) -> Request {
     let target = crate::http::route::Target {
         group: kind.group.clone(),
         version: kind.version.clone(),
-        namespace: if kind.namespaced { namespace.to_owned() } else { String::new() },
+        namespace: if kind.namespaced {
+            namespace.to_owned()
+        } else {
+            String::new()
+        },
         resource: kind.plural.clone(),
         name: name.to_owned(),
         ..crate::http::route::Target::default()
@@ -128,19 +137,31 @@ pub fn request(kind: &Arc<Kind>, namespace: &str, name: &str) -> Request {
 
 /// Deletes an object as a controller does.
 pub fn remove(api: &Api, kind: &Arc<Kind>, namespace: &str, name: &str, propagation: &str) {
-    let options =
-        delete::Options { propagation: Some(propagation.to_owned()), ..delete::Options::default() };
+    let options = delete::Options {
+        propagation: Some(propagation.to_owned()),
+        ..delete::Options::default()
+    };
     if let Err(failure) = delete::one(api, &request(kind, namespace, name), &options)
         && failure.code != 404
     {
-        tracing::debug!(resource = kind.plural, namespace, name, message = failure.message, "not deleted");
+        tracing::debug!(
+            resource = kind.plural,
+            namespace,
+            name,
+            message = failure.message,
+            "not deleted"
+        );
     }
 }
 
 /// Takes a finalizer away; true if it was there.
 pub fn drop_finalizer(value: &mut Value, name: &str) -> bool {
-    let Some(meta) = value["metadata"].as_object_mut() else { return false };
-    let Some(list) = meta.get_mut("finalizers").and_then(Value::as_array_mut) else { return false };
+    let Some(meta) = value["metadata"].as_object_mut() else {
+        return false;
+    };
+    let Some(list) = meta.get_mut("finalizers").and_then(Value::as_array_mut) else {
+        return false;
+    };
     let before = list.len();
     list.retain(|item| item != name);
     let changed = list.len() != before;
@@ -161,11 +182,13 @@ pub fn mutate(api: &Api, collection: &Collection, key: &str, change: &mut dyn Fn
         let finished = !meta["deletionTimestamp"].is_null()
             && meta["finalizers"].as_array().is_none_or(Vec::is_empty)
             && meta["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
-            && (&*collection.name != "namespaces" || value["spec"]["finalizers"].as_array().is_none_or(Vec::is_empty));
+            && (&*collection.name != "namespaces"
+                || value["spec"]["finalizers"].as_array().is_none_or(Vec::is_empty));
         let result = if finished {
             api.store.remove(collection, key, stored.version, &mut value)
         } else {
-            api.store.put(collection, key, Expect::Version(stored.version), &mut value)
+            api.store
+                .put(collection, key, Expect::Version(stored.version), &mut value)
         };
         match result {
             Err(Refused::Changed) => {}

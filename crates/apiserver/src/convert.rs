@@ -13,9 +13,7 @@ use crate::kinds::Kind;
 pub fn differs(kind: &Kind) -> bool {
     match &kind.custom {
         Some(custom) => custom.several,
-        None => {
-            kind.group == "events.k8s.io" || (kind.group == "autoscaling" && kind.version == "v1")
-        }
+        None => kind.group == "events.k8s.io" || (kind.group == "autoscaling" && kind.version == "v1"),
     }
 }
 
@@ -82,7 +80,10 @@ fn annotate(object: &mut Value, name: &str, value: &Value) {
 }
 
 fn autoscaler_to_v1(object: &mut Value) {
-    let spec = object["spec"].as_object_mut().map(std::mem::take).unwrap_or_default();
+    let spec = object["spec"]
+        .as_object_mut()
+        .map(std::mem::take)
+        .unwrap_or_default();
     let mut target = Map::new();
     let mut others = vec![];
     for (name, value) in spec {
@@ -107,7 +108,10 @@ fn autoscaler_to_v1(object: &mut Value) {
     if !others.is_empty() {
         annotate(object, METRICS, &Value::Array(others));
     }
-    let status = object["status"].as_object_mut().map(std::mem::take).unwrap_or_default();
+    let status = object["status"]
+        .as_object_mut()
+        .map(std::mem::take)
+        .unwrap_or_default();
     let mut shown = json!({"currentReplicas": 0, "desiredReplicas": 0});
     for (name, value) in status {
         match name.as_str() {

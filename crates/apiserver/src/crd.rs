@@ -73,7 +73,13 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
 }
 
 fn texts(value: &Value) -> Vec<String> {
-    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Whether a condition of a definition is true.
@@ -87,18 +93,22 @@ pub fn is_true(definition: &Value, condition: &str) -> bool {
 }
 
 fn version_of(definition: &Value, version: &Value, several: bool) -> CustomVersion {
-    let columns = version["additionalPrinterColumns"].as_array().into_iter().flatten().filter_map(|column| {
-        let path = text(column, "jsonPath");
-        Some(Column {
-            name: text(column, "name").to_owned(),
-            kind: text(column, "type").to_owned(),
-            format: text(column, "format").to_owned(),
-            description: text(column, "description").to_owned(),
-            priority: column["priority"].as_i64().unwrap_or(0),
-            path: path.to_owned(),
-            template: Template::parse(&format!("{{{path}}}")).ok()?,
-        })
-    });
+    let columns = version["additionalPrinterColumns"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|column| {
+            let path = text(column, "jsonPath");
+            Some(Column {
+                name: text(column, "name").to_owned(),
+                kind: text(column, "type").to_owned(),
+                format: text(column, "format").to_owned(),
+                description: text(column, "description").to_owned(),
+                priority: column["priority"].as_i64().unwrap_or(0),
+                path: path.to_owned(),
+                template: Template::parse(&format!("{{{path}}}")).ok()?,
+            })
+        });
     let scale = &version["subresources"]["scale"];
     let schema = &version["schema"]["openAPIV3Schema"];
     let selectable = version["selectableFields"].as_array().into_iter().flatten();
@@ -107,7 +117,13 @@ fn version_of(definition: &Value, version: &Value, several: bool) -> CustomVersi
     let group = text(&definition["spec"], "group");
     let warning = deprecated.then(|| {
         version["deprecationWarning"].as_str().map_or_else(
-            || format!("{group}/{} {} is deprecated", text(version, "name"), text(names, "kind")),
+            || {
+                format!(
+                    "{group}/{} {} is deprecated",
+                    text(version, "name"),
+                    text(names, "kind")
+                )
+            },
             str::to_owned,
         )
     });
@@ -115,7 +131,9 @@ fn version_of(definition: &Value, version: &Value, several: bool) -> CustomVersi
         schema: CrdSchema::parse(schema).ok(),
         several,
         columns: columns.collect(),
-        selectable: selectable.map(|field| text(field, "jsonPath").to_owned()).collect(),
+        selectable: selectable
+            .map(|field| text(field, "jsonPath").to_owned())
+            .collect(),
         scale: scale.is_object().then(|| Scale {
             spec: text(scale, "specReplicasPath").to_owned(),
             status: text(scale, "statusReplicasPath").to_owned(),
@@ -130,11 +148,22 @@ fn subresources(kind: &str, version: &Value) -> Vec<Subresource> {
     let verbs = || ["get", "patch", "update"].map(str::to_owned).to_vec();
     let mut all = vec![];
     if version["subresources"]["status"].is_object() {
-        all.push(Subresource { name: "status".into(), kind: kind.into(), verbs: verbs(), ..Subresource::default() });
+        all.push(Subresource {
+            name: "status".into(),
+            kind: kind.into(),
+            verbs: verbs(),
+            ..Subresource::default()
+        });
     }
     if version["subresources"]["scale"].is_object() {
         let (group, short) = ("autoscaling".to_owned(), "v1".to_owned());
-        all.push(Subresource { name: "scale".into(), kind: "Scale".into(), group, version: short, verbs: verbs() });
+        all.push(Subresource {
+            name: "scale".into(),
+            kind: "Scale".into(),
+            group,
+            version: short,
+            verbs: verbs(),
+        });
     }
     all
 }
@@ -152,7 +181,16 @@ fn kinds_of(definition: &Value) -> Vec<Arc<Kind>> {
     let verbs: &[&str] = if terminating {
         &["delete", "deletecollection", "get", "list", "watch"]
     } else {
-        &["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"]
+        &[
+            "delete",
+            "deletecollection",
+            "get",
+            "list",
+            "patch",
+            "create",
+            "update",
+            "watch",
+        ]
     };
     versions
         .iter()
@@ -182,9 +220,16 @@ fn kinds_of(definition: &Value) -> Vec<Arc<Kind>> {
 #[must_use]
 pub fn version_rank(version: &str) -> (u8, std::cmp::Reverse<u64>, std::cmp::Reverse<u64>, String) {
     let other = (3, std::cmp::Reverse(0), std::cmp::Reverse(0), version.to_owned());
-    let Some(rest) = version.strip_prefix('v') else { return other };
-    let digits = rest.len() - rest.trim_start_matches(|character: char| character.is_ascii_digit()).len();
-    let Ok(major) = rest[..digits].parse::<u64>() else { return other };
+    let Some(rest) = version.strip_prefix('v') else {
+        return other;
+    };
+    let digits = rest.len()
+        - rest
+            .trim_start_matches(|character: char| character.is_ascii_digit())
+            .len();
+    let Ok(major) = rest[..digits].parse::<u64>() else {
+        return other;
+    };
     let tail = &rest[digits..];
     let (class, minor) = match (tail.strip_prefix("beta"), tail.strip_prefix("alpha")) {
         _ if tail.is_empty() => (0, Some(0)),
@@ -193,14 +238,21 @@ pub fn version_rank(version: &str) -> (u8, std::cmp::Reverse<u64>, std::cmp::Rev
         _ => return other,
     };
     match minor {
-        Some(minor) => (class, std::cmp::Reverse(major), std::cmp::Reverse(minor), String::new()),
+        Some(minor) => (
+            class,
+            std::cmp::Reverse(major),
+            std::cmp::Reverse(minor),
+            String::new(),
+        ),
         None => other,
     }
 }
 
 /// Adds the kinds of all definitions to the built-in ones.
 pub fn add_kinds(store: &Store, kinds: &mut Kinds, cache: &mut Cache) {
-    let Ok(snapshot) = store.collection(COLLECTION).snapshot(store, "", None, None) else { return };
+    let Ok(snapshot) = store.collection(COLLECTION).snapshot(store, "", None, None) else {
+        return;
+    };
     let mut read = Cache::new();
     for stored in snapshot.objects {
         let name = stored.name().to_owned();
@@ -210,7 +262,10 @@ pub fn add_kinds(store: &Store, kinds: &mut Kinds, cache: &mut Cache) {
         };
         read.insert(name, entry);
     }
-    let mut all: Vec<Arc<Kind>> = read.values().flat_map(|(_, kinds)| kinds.iter().cloned()).collect();
+    let mut all: Vec<Arc<Kind>> = read
+        .values()
+        .flat_map(|(_, kinds)| kinds.iter().cloned())
+        .collect();
     all.sort_by(|a, b| {
         (&a.group, version_rank(&a.version), &a.plural).cmp(&(&b.group, version_rank(&b.version), &b.plural))
     });
@@ -226,21 +281,36 @@ pub fn written(api: &Api, kind: &Kind) {
         return;
     }
     let collection = api.store.collection(COLLECTION);
-    let Ok(snapshot) = collection.snapshot(&api.store, "", None, None) else { return };
+    let Ok(snapshot) = collection.snapshot(&api.store, "", None, None) else {
+        return;
+    };
     for stored in &snapshot.objects {
         let mut value = stored.value();
         let taken = |names: &Value, group: &str| {
-            snapshot.objects.iter().filter(|other| other.key != stored.key).map(|other| other.value()).any(|other| {
-                let theirs = &other["status"]["acceptedNames"];
-                other["spec"]["group"] == group
-                    && is_true(&other, "NamesAccepted")
-                    && (theirs["kind"] == names["kind"] || theirs["listKind"] == names["listKind"])
-            })
+            snapshot
+                .objects
+                .iter()
+                .filter(|other| other.key != stored.key)
+                .map(|other| other.value())
+                .any(|other| {
+                    let theirs = &other["status"]["acceptedNames"];
+                    other["spec"]["group"] == group
+                        && is_true(&other, "NamesAccepted")
+                        && (theirs["kind"] == names["kind"] || theirs["listKind"] == names["listKind"])
+                })
         };
-        let conflict = taken(&value["spec"]["names"], value["spec"]["group"].as_str().unwrap_or(""));
+        let conflict = taken(
+            &value["spec"]["names"],
+            value["spec"]["group"].as_str().unwrap_or(""),
+        );
         if definition::accept(api, &mut value, conflict) {
             // Another writer has done it if the version changed.
-            let _done = api.store.put(&collection, &stored.key, Expect::Version(stored.version), &mut value);
+            let _done = api.store.put(
+                &collection,
+                &stored.key,
+                Expect::Version(stored.version),
+                &mut value,
+            );
         }
     }
     api.reload_definitions();

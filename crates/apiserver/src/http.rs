@@ -26,8 +26,8 @@ use crate::status::{Failure, Outcome};
 use crate::verbs::{self, Reply};
 
 use negotiate::{Accept, Format, Shape};
-pub use response::Body;
 use response::Answer;
+pub use response::Body;
 use route::{Path, Query, Target};
 
 /// Most bytes of a request's body.
@@ -48,7 +48,13 @@ where
     let agent = header(&parts.headers, "user-agent").unwrap_or("");
     let accepted = negotiate::accept(header(&parts.headers, "accept"), &query, agent);
     let format = accepted.as_ref().map_or(Format::Json, |accept| accept.format);
-    let mut call = Call { api, parts, query, accept: accepted, warnings: vec![] };
+    let mut call = Call {
+        api,
+        parts,
+        query,
+        accept: accepted,
+        warnings: vec![],
+    };
     let result = call.run(body).await;
     let mut response = match result {
         Ok(answer) => answer.into_response(format),
@@ -98,7 +104,11 @@ impl Call {
     }
 
     fn get_only(&self) -> Outcome<()> {
-        if self.parts.method == Method::GET { Ok(()) } else { Err(Failure::method_not_allowed()) }
+        if self.parts.method == Method::GET {
+            Ok(())
+        } else {
+            Err(Failure::method_not_allowed())
+        }
     }
 
     fn allow_path(&self, user: &User, path: &str) -> Outcome<()> {
@@ -111,7 +121,11 @@ impl Call {
             Method::OPTIONS => "options",
             _ => "get",
         };
-        let wanted = Attributes { verb, path, ..Attributes::default() };
+        let wanted = Attributes {
+            verb,
+            path,
+            ..Attributes::default()
+        };
         if rbac::authorize(&self.api.store, user, &wanted).allowed {
             return Ok(());
         }
@@ -167,7 +181,12 @@ impl Call {
         if rbac::authorize(&self.api.store, user, &wanted).allowed {
             return Ok(());
         }
-        Err(Failure::forbidden(&target.group, &target.resource, &target.name, &wanted.refusal(user)))
+        Err(Failure::forbidden(
+            &target.group,
+            &target.resource,
+            &target.name,
+            &wanted.refusal(user),
+        ))
     }
 
     async fn resource<B>(&mut self, user: User, target: Target, body: B) -> Outcome<Answer>
@@ -182,10 +201,17 @@ impl Call {
         };
         self.authorize(&user, &target, &method)?;
         let kinds = self.api.kinds();
-        let Some(kind) = kinds.find(&target.group, &target.version, &target.resource).cloned() else {
+        let Some(kind) = kinds
+            .find(&target.group, &target.version, &target.resource)
+            .cloned()
+        else {
             let known = kinds.version(&target.group, &target.version);
             let builtin = known.is_some_and(|kinds| kinds.iter().all(|kind| kind.custom.is_none()));
-            return Err(if builtin { Failure::no_resource() } else { Failure::no_page() });
+            return Err(if builtin {
+                Failure::no_resource()
+            } else {
+                Failure::no_page()
+            });
         };
         let misplaced = (!kind.namespaced && !target.namespace.is_empty() && kind.plural != "namespaces")
             || (kind.namespaced && target.namespace.is_empty() && !target.name.is_empty());
@@ -203,7 +229,9 @@ impl Call {
             Ok(collected) => collected.to_bytes(),
             Err(error) if error.is::<http_body_util::LengthLimitError>() => {
                 let text = format!("Request entity too large: limit is {BODY_LIMIT}");
-                return Err(Failure::new(413, "RequestEntityTooLarge", text).with_details(serde_json::json!({})));
+                return Err(
+                    Failure::new(413, "RequestEntityTooLarge", text).with_details(serde_json::json!({}))
+                );
             }
             Err(_) => return Err(Failure::bad_request("unexpected EOF")),
         };
@@ -250,14 +278,23 @@ fn check_verb(kind: &crate::kinds::Kind, target: &Target, verb: &str) -> Outcome
             None => return Err(Failure::no_resource()),
         }
     };
-    if allowed { Ok(()) } else { Err(Failure::method_not_allowed()) }
+    if allowed {
+        Ok(())
+    } else {
+        Err(Failure::method_not_allowed())
+    }
 }
 
 fn dispatch(api: &Arc<Api>, request: &mut Request, verb: &str) -> Outcome<Reply> {
     let scale = request.target.subresource == "scale";
     match verb {
         "get" if scale => verbs::special::get_scale(api, request),
-        "get" if matches!(request.target.subresource.as_str(), "" | "status" | "approval" | "ephemeralcontainers" | "resize") => {
+        "get"
+            if matches!(
+                request.target.subresource.as_str(),
+                "" | "status" | "approval" | "ephemeralcontainers" | "resize"
+            ) =>
+        {
             verbs::read::get(api, request)
         }
         "list" => verbs::read::list(api, request),

@@ -59,7 +59,11 @@ impl Kind {
     /// `v1` or `group/v1`.
     #[must_use]
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+        if self.group.is_empty() {
+            self.version.clone()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
     }
 
     /// `plural` or `plural.group`.
@@ -89,7 +93,11 @@ impl Kind {
     /// The key of an object in the collection.
     #[must_use]
     pub fn key(&self, namespace: &str, name: &str) -> String {
-        if self.namespaced { format!("{namespace}/{name}") } else { name.to_owned() }
+        if self.namespaced {
+            format!("{namespace}/{name}")
+        } else {
+            name.to_owned()
+        }
     }
 
     /// The kind's type.
@@ -104,7 +112,11 @@ impl Kind {
     /// JSON text that comes before a stored object's fields to make it whole.
     #[must_use]
     pub fn head(&self) -> String {
-        format!("{{\"kind\":\"{}\",\"apiVersion\":\"{}\",", self.kind, self.api_version())
+        format!(
+            "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",",
+            self.kind,
+            self.api_version()
+        )
     }
 
     /// Adds what stored objects lack.
@@ -179,7 +191,8 @@ impl Kinds {
     /// The kind of a path.
     #[must_use]
     pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Kind>> {
-        self.by_path.get(&(group.to_owned(), version.to_owned(), plural.to_owned()))
+        self.by_path
+            .get(&(group.to_owned(), version.to_owned(), plural.to_owned()))
     }
 
     /// The kind of an object.
@@ -192,30 +205,43 @@ impl Kinds {
     #[must_use]
     pub fn any_version(&self, group: &str, kind: &str) -> Option<&Arc<Kind>> {
         let (_, versions) = self.order.iter().find(|(name, _)| name == group)?;
-        versions.iter().flat_map(|(_, kinds)| kinds).find(|own| own.kind == kind)
+        versions
+            .iter()
+            .flat_map(|(_, kinds)| kinds)
+            .find(|own| own.kind == kind)
     }
 
     /// The kinds of a group's version.
     #[must_use]
     pub fn version(&self, group: &str, version: &str) -> Option<&[Arc<Kind>]> {
         let (_, versions) = self.order.iter().find(|(name, _)| name == group)?;
-        versions.iter().find(|(name, _)| name == version).map(|(_, kinds)| kinds.as_slice())
+        versions
+            .iter()
+            .find(|(name, _)| name == version)
+            .map(|(_, kinds)| kinds.as_slice())
     }
 
     /// The versions of a group.
     #[must_use]
     pub fn group(&self, group: &str) -> Option<&[(String, Vec<Arc<Kind>>)]> {
-        self.order.iter().find(|(name, _)| name == group).map(|(_, versions)| versions.as_slice())
+        self.order
+            .iter()
+            .find(|(name, _)| name == group)
+            .map(|(_, versions)| versions.as_slice())
     }
 
     /// All kinds.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Kind>> {
-        self.order.iter().flat_map(|(_, versions)| versions).flat_map(|(_, kinds)| kinds)
+        self.order
+            .iter()
+            .flat_map(|(_, versions)| versions)
+            .flat_map(|(_, kinds)| kinds)
     }
 
     /// One kind for each collection in the store.
     pub fn collections(&self) -> impl Iterator<Item = &Arc<Kind>> {
         let mut seen = std::collections::BTreeSet::new();
-        self.all().filter(move |kind| kind.can("list") && seen.insert(kind.collection.clone()))
+        self.all()
+            .filter(move |kind| kind.can("list") && seen.insert(kind.collection.clone()))
     }
 }

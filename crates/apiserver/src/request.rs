@@ -54,7 +54,12 @@ pub struct Request {
 
 fn unsupported(path: &str, value: Value, allowed: &[&str]) -> FieldError {
     let allowed: Vec<String> = allowed.iter().map(|text| format!("\"{text}\"")).collect();
-    FieldError::new(ErrorKind::NotSupported, path, value, format!("supported values: {}", allowed.join(", ")))
+    FieldError::new(
+        ErrorKind::NotSupported,
+        path,
+        value,
+        format!("supported values: {}", allowed.join(", ")),
+    )
 }
 
 impl Request {
@@ -86,11 +91,20 @@ impl Request {
             }
         }
         if manager.len() > 128 {
-            errors.push(FieldError::plain(ErrorKind::TooLong, "fieldManager", "may not be more than 128 bytes"));
+            errors.push(FieldError::plain(
+                ErrorKind::TooLong,
+                "fieldManager",
+                "may not be more than 128 bytes",
+            ));
         }
         if let Some(bad) = manager.chars().position(|character| character.is_control()) {
             let detail = format!("should not contain control characters (at index {bad})");
-            errors.push(FieldError::new(ErrorKind::Invalid, "fieldManager", manager.into(), detail));
+            errors.push(FieldError::new(
+                ErrorKind::Invalid,
+                "fieldManager",
+                manager.into(),
+                detail,
+            ));
         }
         let dry: Vec<&str> = self.query.all("dryRun").collect();
         if dry.iter().any(|value| *value != "All") {
@@ -102,11 +116,19 @@ impl Request {
             "Ignore" => FieldValidation::Ignore,
             "" | "Warn" => FieldValidation::Warn,
             other => {
-                errors.push(unsupported("fieldValidation", other.into(), &["", "Ignore", "Strict", "Warn"]));
+                errors.push(unsupported(
+                    "fieldValidation",
+                    other.into(),
+                    &["", "Ignore", "Strict", "Warn"],
+                ));
                 FieldValidation::Warn
             }
         };
-        if errors.is_empty() { Ok(()) } else { Err(Failure::invalid("meta.k8s.io", options, "", &errors)) }
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::invalid("meta.k8s.io", options, "", &errors))
+        }
     }
 
     /// Who is named as the manager of the fields written.
@@ -116,7 +138,13 @@ impl Request {
         if !named.is_empty() {
             return named.to_owned();
         }
-        self.user_agent.split('/').next().unwrap_or("").chars().take(128).collect()
+        self.user_agent
+            .split('/')
+            .next()
+            .unwrap_or("")
+            .chars()
+            .take(128)
+            .collect()
     }
 
     /// The key of the object named.
@@ -134,7 +162,8 @@ impl Request {
     /// 409 for the object named, because it changed.
     #[must_use]
     pub fn changed(&self) -> Failure {
-        let why = "the object has been modified; please apply your changes to the latest version and try again";
+        let why =
+            "the object has been modified; please apply your changes to the latest version and try again";
         Failure::conflict(&self.kind.group, &self.kind.plural, &self.target.name, why)
     }
 }

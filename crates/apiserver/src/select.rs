@@ -37,17 +37,40 @@ struct Labels<'a> {
 fn selectable(kind: &Kind) -> &'static [&'static str] {
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Pod") => &[
-            "spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName",
-            "spec.hostNetwork", "status.phase", "status.podIP", "status.podIPs", "status.nominatedNodeName",
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.podIPs",
+            "status.nominatedNodeName",
         ],
         ("", "Event") => &[
-            "involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",
-            "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath", "reason",
-            "reportingComponent", "source", "type",
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
         ],
         ("events.k8s.io", "Event") => &[
-            "regarding.kind", "regarding.namespace", "regarding.name", "regarding.uid", "regarding.apiVersion",
-            "regarding.resourceVersion", "regarding.fieldPath", "reason", "reportingController", "type",
+            "regarding.kind",
+            "regarding.namespace",
+            "regarding.name",
+            "regarding.uid",
+            "regarding.apiVersion",
+            "regarding.resourceVersion",
+            "regarding.fieldPath",
+            "reason",
+            "reportingController",
+            "type",
         ],
         ("", "Namespace") => &["status.phase"],
         ("", "Node") => &["spec.unschedulable"],
@@ -67,9 +90,8 @@ fn unknown_field(kind: &Kind, field: &str) -> Failure {
     }
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Pod" | "Event" | "Namespace" | "Node" | "Secret" | "Service" | "ReplicationController")
-        | ("events.k8s.io", _) | ("certificates.k8s.io", _) => {
-            Failure::bad_request(format!("field label not supported: {field}"))
-        }
+        | ("events.k8s.io", _)
+        | ("certificates.k8s.io", _) => Failure::bad_request(format!("field label not supported: {field}")),
         ("batch", "Job") => Failure::bad_request(format!("field label \"{field}\" not supported for Job")),
         _ => Failure::bad_request(format!(
             "\"{field}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
@@ -93,7 +115,10 @@ impl Selection {
             let known = matches!(term.field.as_str(), "metadata.name" | "metadata.namespace")
                 || selectable(kind).contains(&term.field.as_str())
                 || kind.custom.as_ref().is_some_and(|custom| {
-                    custom.selectable.iter().any(|field| field.trim_start_matches('.') == term.field)
+                    custom
+                        .selectable
+                        .iter()
+                        .any(|field| field.trim_start_matches('.') == term.field)
                 });
             if !known {
                 return Err(unknown_field(kind, &term.field));
@@ -124,7 +149,8 @@ impl Selection {
         let Ok(object) = serde_json::from_slice::<Labelled<'_>>(&stored.json) else {
             return self.labels.matches_object(&stored.value());
         };
-        self.labels.matches(|key| object.metadata.labels.get(key).map(|value| &**value))
+        self.labels
+            .matches(|key| object.metadata.labels.get(key).map(|value| &**value))
     }
 
     fn fields_match(&self, kind: &Kind, stored: &Stored) -> bool {
@@ -135,7 +161,11 @@ impl Selection {
             .all(|term| matches!(term.field.as_str(), "metadata.name" | "metadata.namespace"));
         if simple {
             return self.fields.matches(|field| {
-                Some(if field == "metadata.name" { stored.name() } else { stored.namespace() })
+                Some(if field == "metadata.name" {
+                    stored.name()
+                } else {
+                    stored.namespace()
+                })
             });
         }
         let mut object = stored.value();

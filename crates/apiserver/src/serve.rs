@@ -35,10 +35,15 @@ pub async fn serve(server: ApiServer, listener: TcpListener) -> Result<(), Start
         tokio::spawn(async move {
             // Small answers go out at once.
             let _ignored = stream.set_nodelay(true);
-            let Ok(stream) = acceptor.accept(stream).await else { return };
-            let user = stream.get_ref().1.peer_certificates().and_then(|list| list.first()).and_then(|certificate| {
-                certificates::subject(certificate)
-            });
+            let Ok(stream) = acceptor.accept(stream).await else {
+                return;
+            };
+            let user = stream
+                .get_ref()
+                .1
+                .peer_certificates()
+                .and_then(|list| list.first())
+                .and_then(|certificate| certificates::subject(certificate));
             let service = server.service();
             let with_user = tower::service_fn(move |mut request: ::http::Request<hyper::body::Incoming>| {
                 if let Some(user) = &user

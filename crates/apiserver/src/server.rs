@@ -35,14 +35,21 @@ impl Default for Config {
             data: None,
             clock: Arc::new(Timestamp::now),
             tokens: StaticTokens::default(),
-            features: Features { controllers: true, workloads: true },
+            features: Features {
+                controllers: true,
+                workloads: true,
+            },
         }
     }
 }
 
 impl std::fmt::Debug for Config {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Config").field("data", &self.data).field("features", &self.features).finish_non_exhaustive()
+        formatter
+            .debug_struct("Config")
+            .field("data", &self.data)
+            .field("features", &self.features)
+            .finish_non_exhaustive()
     }
 }
 
@@ -84,16 +91,24 @@ impl ApiServer {
             features: config.features,
         }));
         controllers::bootstrap::run(&api);
-        let simulator = config.features.workloads.then(|| simulator::Simulator::new(api.clone()));
+        let simulator = config
+            .features
+            .workloads
+            .then(|| simulator::Simulator::new(api.clone()));
         controllers::start(api.clone(), notices, simulator);
-        Ok(ApiServer { api, authority: Arc::new(authority) })
+        Ok(ApiServer {
+            api,
+            authority: Arc::new(authority),
+        })
     }
 
     /// The service that answers requests. Whoever calls it in the process says who asks by a
     /// [`crate::User`] among the request's extensions, or by a bearer token.
     #[must_use]
     pub fn service(&self) -> Service {
-        Service { api: self.api.clone() }
+        Service {
+            api: self.api.clone(),
+        }
     }
 
     /// The shared state, for those who look inside.

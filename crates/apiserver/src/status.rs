@@ -24,7 +24,11 @@ pub type Outcome<T> = Result<T, Failure>;
 /// `plural` or `plural.group`, as messages name resources.
 #[must_use]
 pub fn qualified(group: &str, plural: &str) -> String {
-    if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") }
+    if group.is_empty() {
+        plural.to_owned()
+    } else {
+        format!("{plural}.{group}")
+    }
 }
 
 fn details(group: &str, kind: &str, name: &str) -> Value {
@@ -45,7 +49,13 @@ impl Failure {
     /// A failure of any code.
     #[must_use]
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Failure { code, reason, message: message.into(), details: None, plain: false }
+        Failure {
+            code,
+            reason,
+            message: message.into(),
+            details: None,
+            plain: false,
+        }
     }
 
     /// The same with details.
@@ -78,8 +88,12 @@ impl Failure {
     /// 404 for an object.
     #[must_use]
     pub fn not_found(group: &str, plural: &str, name: &str) -> Self {
-        Failure::new(404, "NotFound", format!("{} \"{name}\" not found", qualified(group, plural)))
-            .with_details(details(group, plural, name))
+        Failure::new(
+            404,
+            "NotFound",
+            format!("{} \"{name}\" not found", qualified(group, plural)),
+        )
+        .with_details(details(group, plural, name))
     }
 
     /// 409 for a name that is taken.
@@ -92,8 +106,10 @@ impl Failure {
     /// 409 for an object that has changed or must not be written now.
     #[must_use]
     pub fn conflict(group: &str, plural: &str, name: &str, why: &str) -> Self {
-        let message =
-            format!("Operation cannot be fulfilled on {} \"{name}\": {why}", qualified(group, plural));
+        let message = format!(
+            "Operation cannot be fulfilled on {} \"{name}\": {why}",
+            qualified(group, plural)
+        );
         Failure::new(409, "Conflict", message).with_details(details(group, plural, name))
     }
 
@@ -118,21 +134,31 @@ impl Failure {
     /// 405 naming the resource and verb, which some resources answer.
     #[must_use]
     pub fn method_not_supported(group: &str, plural: &str, verb: &str) -> Self {
-        let message = format!("{verb} is not supported on resources of kind \"{}\"", qualified(group, plural));
+        let message = format!(
+            "{verb} is not supported on resources of kind \"{}\"",
+            qualified(group, plural)
+        );
         Failure::new(405, "MethodNotAllowed", message).with_details(details(group, plural, ""))
     }
 
     /// 404 for a path below a known group.
     #[must_use]
     pub fn no_resource() -> Self {
-        Failure::new(404, "NotFound", "the server could not find the requested resource")
-            .with_details(json!({}))
+        Failure::new(
+            404,
+            "NotFound",
+            "the server could not find the requested resource",
+        )
+        .with_details(json!({}))
     }
 
     /// 404 in plain text.
     #[must_use]
     pub fn no_page() -> Self {
-        Failure { plain: true, ..Failure::new(404, "", "404 page not found\n") }
+        Failure {
+            plain: true,
+            ..Failure::new(404, "", "404 page not found\n")
+        }
     }
 
     /// 401.
@@ -178,7 +204,11 @@ impl Failure {
                 }
             }
         };
-        let shown = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+        let shown = if group.is_empty() {
+            kind.to_owned()
+        } else {
+            format!("{kind}.{group}")
+        };
         let mut details = details(group, kind, name);
         if !errors.is_empty() {
             let causes: Vec<Value> = errors.iter().map(cause).collect();

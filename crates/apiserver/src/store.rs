@@ -183,8 +183,15 @@ pub struct Expired {
 
 impl Collection {
     fn new(name: Arc<str>, compacted: u64) -> Self {
-        let state = State { compacted, ..State::default() };
-        Collection { name, state: RwLock::new(state), latest: watch::channel(compacted).0 }
+        let state = State {
+            compacted,
+            ..State::default()
+        };
+        Collection {
+            name,
+            state: RwLock::new(state),
+            latest: watch::channel(compacted).0,
+        }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -232,10 +239,15 @@ impl Collection {
             .range::<str, _>((low, Bound::Unbounded))
             .take_while(|(key, _)| key.starts_with(prefix));
         let Some(at) = at.filter(|at| *at < now) else {
-            return Ok(Snapshot { version: now, objects: range.map(|(_, object)| object.clone()).collect() });
+            return Ok(Snapshot {
+                version: now,
+                objects: range.map(|(_, object)| object.clone()).collect(),
+            });
         };
         if at < state.compacted {
-            return Err(Expired { oldest: state.compacted });
+            return Err(Expired {
+                oldest: state.compacted,
+            });
         }
         let mut objects: BTreeMap<Arc<str>, Arc<Stored>> =
             range.map(|(key, object)| (key.clone(), object.clone())).collect();
@@ -249,7 +261,10 @@ impl Collection {
                 None => objects.remove(key),
             };
         }
-        Ok(Snapshot { version: at, objects: objects.into_values().collect() })
+        Ok(Snapshot {
+            version: at,
+            objects: objects.into_values().collect(),
+        })
     }
 
     /// Events after a version, at most `limit`.
@@ -259,7 +274,9 @@ impl Collection {
     pub fn events_after(&self, version: u64, limit: usize) -> Result<Vec<Arc<Event>>, Expired> {
         let state = self.read();
         if version < state.compacted {
-            return Err(Expired { oldest: state.compacted });
+            return Err(Expired {
+                oldest: state.compacted,
+            });
         }
         let start = state.log.partition_point(|event| event.version() <= version);
         Ok(state.log.range(start..).take(limit).cloned().collect())
@@ -294,8 +311,12 @@ impl Store {
     #[must_use]
     pub fn in_memory() -> (Self, mpsc::UnboundedReceiver<Notice>) {
         let (notices, receiver) = mpsc::unbounded_channel();
-        let store =
-            Store { counter: AtomicU64::new(1), collections: RwLock::default(), journal: None, notices };
+        let store = Store {
+            counter: AtomicU64::new(1),
+            collections: RwLock::default(),
+            journal: None,
+            notices,
+        };
         (store, receiver)
     }
 
@@ -311,10 +332,13 @@ impl Store {
         let mut collections: FxHashMap<Arc<str>, Arc<Collection>> = FxHashMap::default();
         let start = loaded.version.max(1);
         for (collection, object) in loaded.objects {
-            let collection = collections.entry(collection).or_insert_with_key(|name| {
-                Arc::new(Collection::new(name.clone(), start))
-            });
-            collection.write().objects.insert(object.key.clone(), Arc::new(object));
+            let collection = collections
+                .entry(collection)
+                .or_insert_with_key(|name| Arc::new(Collection::new(name.clone(), start)));
+            collection
+                .write()
+                .objects
+                .insert(object.key.clone(), Arc::new(object));
         }
         let store = Store {
             counter: AtomicU64::new(start),
@@ -334,7 +358,12 @@ impl Store {
     /// The collection of a name, made if it is not there.
     #[must_use]
     pub fn collection(&self, name: &str) -> Arc<Collection> {
-        if let Some(found) = self.collections.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+        if let Some(found) = self
+            .collections
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+        {
             return found.clone();
         }
         let mut all = self.collections.write().unwrap_or_else(PoisonError::into_inner);
@@ -377,8 +406,14 @@ impl Store {
             (Expect::Version(want), Some(have)) if have.version != want => return Err(Refused::Changed),
             _ => {}
         }
-        let change = if previous.is_some() { Change::Modified } else { Change::Added };
-        let key = previous.as_ref().map_or_else(|| Arc::from(key), |previous| previous.key.clone());
+        let change = if previous.is_some() {
+            Change::Modified
+        } else {
+            Change::Added
+        };
+        let key = previous
+            .as_ref()
+            .map_or_else(|| Arc::from(key), |previous| previous.key.clone());
         let stored = self.stamp(key, object);
         state.objects.insert(stored.key.clone(), stored.clone());
         self.publish(collection, &mut state, change, stored.clone(), previous);
@@ -405,7 +440,13 @@ impl Store {
         }
         let stored = self.stamp(previous.key.clone(), object);
         state.objects.remove(key);
-        self.publish(collection, &mut state, Change::Deleted, stored.clone(), Some(previous));
+        self.publish(
+            collection,
+            &mut state,
+            Change::Deleted,
+            stored.clone(),
+            Some(previous),
+        );
         Ok(stored)
     }
 
@@ -418,7 +459,11 @@ impl Store {
         }
         // A Value always serialises: its keys are strings.
         let json = serde_json::to_vec(object).unwrap_or_default();
-        Arc::new(Stored { key, version, json: json.into() })
+        Arc::new(Stored {
+            key,
+            version,
+            json: json.into(),
+        })
     }
 
     fn publish(
@@ -433,11 +478,19 @@ impl Store {
             journal.queue(&collection.name, change, &object);
         }
         let version = object.version;
-        let event = Arc::new(Event { change, object, previous, line: OnceLock::new() });
+        let event = Arc::new(Event {
+            change,
+            object,
+            previous,
+            line: OnceLock::new(),
+        });
         state.record(event.clone());
         collection.latest.send_replace(version);
         // Nobody listens once the server stops.
-        let _stopped = self.notices.send(Notice { collection: collection.name.clone(), event });
+        let _stopped = self.notices.send(Notice {
+            collection: collection.name.clone(),
+            event,
+        });
     }
 
     /// Waits until everything written so far is on disk.
@@ -465,18 +518,35 @@ mod tests {
     fn a_list_at_an_old_version_undoes_later_changes() {
         let (store, _notices) = Store::in_memory();
         let things = store.collection("things");
-        let first = store.put(&things, "n/a", Expect::Absent, &mut object("a")).unwrap();
-        let second = store.put(&things, "n/b", Expect::Absent, &mut object("b")).unwrap();
-        store.put(&things, "n/a", Expect::Version(first.version), &mut object("a")).unwrap();
-        store.remove(&things, "n/b", second.version, &mut object("b")).unwrap();
-        store.put(&things, "n/c", Expect::Absent, &mut object("c")).unwrap();
+        let first = store
+            .put(&things, "n/a", Expect::Absent, &mut object("a"))
+            .unwrap();
+        let second = store
+            .put(&things, "n/b", Expect::Absent, &mut object("b"))
+            .unwrap();
+        store
+            .put(&things, "n/a", Expect::Version(first.version), &mut object("a"))
+            .unwrap();
+        store
+            .remove(&things, "n/b", second.version, &mut object("b"))
+            .unwrap();
+        store
+            .put(&things, "n/c", Expect::Absent, &mut object("c"))
+            .unwrap();
         let keys = |snapshot: Snapshot| -> Vec<(String, u64)> {
-            snapshot.objects.iter().map(|object| (object.key.to_string(), object.version)).collect()
+            snapshot
+                .objects
+                .iter()
+                .map(|object| (object.key.to_string(), object.version))
+                .collect()
         };
         let old = things.snapshot(&store, "n/", None, Some(second.version)).unwrap();
         assert_eq!(
             keys(old),
-            [("n/a".to_owned(), first.version), ("n/b".to_owned(), second.version)]
+            [
+                ("n/a".to_owned(), first.version),
+                ("n/b".to_owned(), second.version)
+            ]
         );
         let now = things.snapshot(&store, "n/", Some("n/a"), None).unwrap();
         assert_eq!(keys(now), [("n/c".to_owned(), store.version())]);
@@ -488,12 +558,18 @@ mod tests {
         let things = store.collection("things");
         let first = store.put(&things, "a", Expect::Absent, &mut object("a")).unwrap();
         assert_eq!(
-            store.put(&things, "a", Expect::Absent, &mut object("a")).unwrap_err(),
+            store
+                .put(&things, "a", Expect::Absent, &mut object("a"))
+                .unwrap_err(),
             Refused::Exists
         );
-        store.put(&things, "a", Expect::Version(first.version), &mut object("a")).unwrap();
+        store
+            .put(&things, "a", Expect::Version(first.version), &mut object("a"))
+            .unwrap();
         assert_eq!(
-            store.remove(&things, "a", first.version, &mut object("a")).unwrap_err(),
+            store
+                .remove(&things, "a", first.version, &mut object("a"))
+                .unwrap_err(),
             Refused::Changed
         );
         assert_eq!(things.events_after(0, 10).unwrap().len(), 2);

@@ -8,19 +8,73 @@ use serde_json::Value;
 
 /// Optional numbers, truth values and texts that keep their zero value.
 const KEEPS_ZERO: &[&str] = &[
-    "activeDeadlineSeconds", "allocateLoadBalancerNodePorts", "allowPrivilegeEscalation", "allowVolumeExpansion",
-    "attachRequired", "automountServiceAccountToken", "averageUtilization", "backoffLimit", "backoffLimitPerIndex",
-    "blockOwnerDeletion", "collisionCount", "completions", "controller", "defaultMode", "deletionGracePeriodSeconds",
-    "enableServiceLinks", "exclusive", "exitCode", "expirationSeconds", "failedJobsHistoryLimit",
-    "fsGroup", "fsGroupChangePolicy", "gracePeriodSeconds", "hostUsers", "immutable", "ingressClassName",
-    "leaseDurationSeconds", "leaseTransitions", "limit", "managedBy", "manualSelector", "maxFailedIndexes",
-    "minDomains", "minReplicas", "mode", "optional", "orphanDependents", "parallelism", "partition",
-    "percentage", "podInfoOnMount", "priority", "privileged", "progressDeadlineSeconds",
-    "readOnlyRootFilesystem", "replicas", "requiresRepublish", "revisionHistoryLimit", "runAsGroup", "runAsNonRoot",
-    "runAsUser", "seLinuxMount", "setHostnameAsFQDN", "shareProcessNamespace", "stabilizationWindowSeconds",
-    "startingDeadlineSeconds", "storageCapacity", "storageClassName", "successfulJobsHistoryLimit", "suspend",
-    "terminating", "terminationGracePeriodSeconds", "tolerationSeconds",
-    "ttlSecondsAfterFinished", "volumeAttributesClassName", "serving", "ready",
+    "activeDeadlineSeconds",
+    "allocateLoadBalancerNodePorts",
+    "allowPrivilegeEscalation",
+    "allowVolumeExpansion",
+    "attachRequired",
+    "automountServiceAccountToken",
+    "averageUtilization",
+    "backoffLimit",
+    "backoffLimitPerIndex",
+    "blockOwnerDeletion",
+    "collisionCount",
+    "completions",
+    "controller",
+    "defaultMode",
+    "deletionGracePeriodSeconds",
+    "enableServiceLinks",
+    "exclusive",
+    "exitCode",
+    "expirationSeconds",
+    "failedJobsHistoryLimit",
+    "fsGroup",
+    "fsGroupChangePolicy",
+    "gracePeriodSeconds",
+    "hostUsers",
+    "immutable",
+    "ingressClassName",
+    "leaseDurationSeconds",
+    "leaseTransitions",
+    "limit",
+    "managedBy",
+    "manualSelector",
+    "maxFailedIndexes",
+    "minDomains",
+    "minReplicas",
+    "mode",
+    "optional",
+    "orphanDependents",
+    "parallelism",
+    "partition",
+    "percentage",
+    "podInfoOnMount",
+    "priority",
+    "privileged",
+    "progressDeadlineSeconds",
+    "readOnlyRootFilesystem",
+    "replicas",
+    "requiresRepublish",
+    "revisionHistoryLimit",
+    "runAsGroup",
+    "runAsNonRoot",
+    "runAsUser",
+    "seLinuxMount",
+    "setHostnameAsFQDN",
+    "shareProcessNamespace",
+    "stabilizationWindowSeconds",
+    "startingDeadlineSeconds",
+    "storageCapacity",
+    "storageClassName",
+    "successfulJobsHistoryLimit",
+    "suspend",
+    "terminating",
+    "terminationGracePeriodSeconds",
+    "tolerationSeconds",
+    "ttlSecondsAfterFinished",
+    "volumeAttributesClassName",
+    "serving",
+    "ready",
 ];
 
 /// Fields of these definitions that are no pointers although their name is one elsewhere.
@@ -34,7 +88,9 @@ fn keeps_zero(owner: &str, field: &str) -> bool {
         };
     }
     if owner.ends_with(".JSONSchemaProps") {
-        return field.starts_with("min") || field.starts_with("max") || field.starts_with("x-kubernetes-preserve");
+        return field.starts_with("min")
+            || field.starts_with("max")
+            || field.starts_with("x-kubernetes-preserve");
     }
     KEEPS_ZERO.contains(&field)
 }
@@ -60,10 +116,14 @@ fn go_name(of: Type<'_>) -> String {
         Base::Integer => of.format().unwrap_or("int64").to_owned(),
         Base::Number => "float64".to_owned(),
         Base::Boolean => "bool".to_owned(),
-        Base::Array => of.items().map_or("[]interface {}".to_owned(), |items| format!("[]{}", go_name(items))),
+        Base::Array => of.items().map_or("[]interface {}".to_owned(), |items| {
+            format!("[]{}", go_name(items))
+        }),
         Base::Object => of
             .additional()
-            .map_or("map[string]interface {}".to_owned(), |values| format!("map[string]{}", go_name(values))),
+            .map_or("map[string]interface {}".to_owned(), |values| {
+                format!("map[string]{}", go_name(values))
+            }),
         _ => "string".to_owned(),
     }
 }
@@ -163,7 +223,11 @@ impl Walk {
         let before = std::mem::replace(&mut self.owner, owner.clone());
         let mut gone: Vec<String> = Vec::new();
         for (key, item) in map.iter_mut() {
-            let here = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            let here = if path.is_empty() {
+                key.clone()
+            } else {
+                format!("{path}.{key}")
+            };
             let Some(kind) = of.own_field(key) else {
                 self.findings.unknown.push(here);
                 gone.push(key.clone());
@@ -210,14 +274,20 @@ fn is_zero(value: &Value, of: Type<'_>) -> bool {
         Value::Number(number) => !of.int_or_string() && number.as_f64() == Some(0.0),
         Value::String(text) => text.is_empty(),
         Value::Array(items) => items.is_empty(),
-        Value::Object(map) => map.is_empty() && !of.has_fields() && !is_open(of.resolve()) && of.additional().is_some(),
+        Value::Object(map) => {
+            map.is_empty() && !of.has_fields() && !is_open(of.resolve()) && of.additional().is_some()
+        }
         Value::Null => true,
     }
 }
 
 /// Turns a value into what a struct of this type would be encoded to.
 pub fn normalise(value: &mut Value, of: Type<'_>) -> Findings {
-    let mut walk = Walk { findings: Findings::default(), fields: Vec::new(), owner: String::new() };
+    let mut walk = Walk {
+        findings: Findings::default(),
+        fields: Vec::new(),
+        owner: String::new(),
+    };
     walk.visit(value, of, "");
     walk.findings
 }

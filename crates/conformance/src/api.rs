@@ -34,13 +34,20 @@ pub(crate) struct Got {
 /// The suites of the API server.
 #[must_use]
 pub fn suites() -> Vec<Suite> {
-    vec![Suite { name: "api/records", needs: "corpus/api/records", run: records }]
+    vec![Suite {
+        name: "api/records",
+        needs: "corpus/api/records",
+        run: records,
+    }]
 }
 
 fn server() -> Option<ApiServer> {
     let config = Config {
         tokens: StaticTokens::parse(TOKENS).ok()?,
-        features: Features { controllers: true, workloads: false },
+        features: Features {
+            controllers: true,
+            workloads: false,
+        },
         ..Config::default()
     };
     ApiServer::new(config).ok()
@@ -54,13 +61,19 @@ pub fn records(shared: &Path) -> Vec<Case> {
         .unwrap_or_default();
     files.sort();
     let Ok(runtime) = tokio::runtime::Runtime::new() else {
-        return vec![Case { name: "runtime".into(), outcome: Err("no runtime".into()) }];
+        return vec![Case {
+            name: "runtime".into(),
+            outcome: Err("no runtime".into()),
+        }];
     };
     runtime.block_on(async {
         let mut running: Vec<(usize, tokio::task::JoinHandle<Vec<Case>>)> = vec![];
         let gate = Arc::new(tokio::sync::Semaphore::new(24));
         for (index, file) in files.iter().enumerate() {
-            let Some(scenario) = std::fs::read(file).ok().and_then(|data| serde_json::from_slice(&data).ok()) else {
+            let Some(scenario) = std::fs::read(file)
+                .ok()
+                .and_then(|data| serde_json::from_slice(&data).ok())
+            else {
                 continue;
             };
             let gate = gate.clone();
@@ -78,10 +91,16 @@ pub fn records(shared: &Path) -> Vec<Case> {
         }
         let mut cases = vec![];
         for (index, task) in running {
-            let name = files[index].file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+            let name = files[index]
+                .file_stem()
+                .map(|stem| stem.to_string_lossy().into_owned())
+                .unwrap_or_default();
             match task.await {
                 Ok(done) => cases.extend(done),
-                Err(error) => cases.push(Case { name, outcome: Err(error.to_string()) }),
+                Err(error) => cases.push(Case {
+                    name,
+                    outcome: Err(error.to_string()),
+                }),
             }
         }
         cases
@@ -108,7 +127,11 @@ async fn run(server: &ApiServer, scenario: &Value) -> Vec<Case> {
             let (started, ready) = tokio::sync::oneshot::channel();
             let task = tokio::spawn(async move { send(&server, &request, Some(started)).await });
             let _headers = ready.await;
-            watches.push(Watching { name: case_name, want: step["response"].clone(), task });
+            watches.push(Watching {
+                name: case_name,
+                want: step["response"].clone(),
+                task,
+            });
             continue;
         }
         let deadline = tokio::time::Instant::now() + EVENTUALLY;
@@ -122,7 +145,11 @@ async fn run(server: &ApiServer, scenario: &Value) -> Vec<Case> {
                 if good {
                     Ok(())
                 } else {
-                    Err(format!("setup failed: {} {}", got.status, String::from_utf8_lossy(&got.body)))
+                    Err(format!(
+                        "setup failed: {} {}",
+                        got.status,
+                        String::from_utf8_lossy(&got.body)
+                    ))
                 }
             } else {
                 compare(&mut trial, &step["response"], &got, flag("unordered"))
@@ -141,9 +168,15 @@ async fn run(server: &ApiServer, scenario: &Value) -> Vec<Case> {
             break outcome;
         };
         if !flag("setup") || outcome.is_err() {
-            cases.push(Case { name: case_name, outcome });
+            cases.push(Case {
+                name: case_name,
+                outcome,
+            });
         } else {
-            cases.push(Case { name: case_name, outcome: Ok(()) });
+            cases.push(Case {
+                name: case_name,
+                outcome: Ok(()),
+            });
         }
     }
     for watch in watches {
@@ -151,7 +184,10 @@ async fn run(server: &ApiServer, scenario: &Value) -> Vec<Case> {
             Ok(got) => compare(&mut bindings, &watch.want, &got, false),
             Err(error) => Err(error.to_string()),
         };
-        cases.push(Case { name: watch.name, outcome });
+        cases.push(Case {
+            name: watch.name,
+            outcome,
+        });
     }
     cases
 }
@@ -162,17 +198,24 @@ fn body_of(request: &Value) -> Vec<u8> {
         return text.as_bytes().to_vec();
     }
     if let Some(text) = request["bodyBase64"].as_str() {
-        return base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default();
+        return base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .unwrap_or_default();
     }
     let generate = &request["generate"];
     if generate.is_object() {
         let count = usize::try_from(generate["count"].as_u64().unwrap_or(0)).unwrap_or(0);
         if generate["repeat"].is_null() {
             let fill = generate["char"].as_str().unwrap_or("x").repeat(count);
-            return generate["template"].to_string().replace("@FILL@", &fill).into_bytes();
+            return generate["template"]
+                .to_string()
+                .replace("@FILL@", &fill)
+                .into_bytes();
         }
         let text = generate["repeat"].to_string();
-        let all: Vec<String> = (0..count).map(|index| text.replace("@I@", &index.to_string())).collect();
+        let all: Vec<String> = (0..count)
+            .map(|index| text.replace("@I@", &index.to_string()))
+            .collect();
         return format!("[{}]", all.join(",")).into_bytes();
     }
     match request.get("body") {
@@ -202,7 +245,11 @@ fn uri(request: &Value) -> String {
             other => vec![other.clone()],
         };
         for value in values {
-            pairs.push(format!("{}={}", encode(name), encode(value.as_str().unwrap_or(""))));
+            pairs.push(format!(
+                "{}={}",
+                encode(name),
+                encode(value.as_str().unwrap_or(""))
+            ));
         }
     }
     if !pairs.is_empty() {
@@ -235,7 +282,12 @@ async fn send(server: &ApiServer, request: &Value, started: Option<tokio::sync::
     }
     let request = match builder.body(Full::new(Bytes::from(body_of(request)))) {
         Ok(request) => request,
-        Err(error) => return Got { body: error.to_string().into(), ..Got::default() },
+        Err(error) => {
+            return Got {
+                body: error.to_string().into(),
+                ..Got::default()
+            };
+        }
     };
     let Ok(response) = server.service().oneshot(request).await;
     if let Some(started) = started {
@@ -244,10 +296,17 @@ async fn send(server: &ApiServer, request: &Value, started: Option<tokio::sync::
     let (parts, body) = response.into_parts();
     let mut headers: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, value) in &parts.headers {
-        headers.entry(name.as_str().to_owned()).or_default().push(value.to_str().unwrap_or("").to_owned());
+        headers
+            .entry(name.as_str().to_owned())
+            .or_default()
+            .push(value.to_str().unwrap_or("").to_owned());
     }
     let Ok(body) = body.collect().await;
-    Got { status: parts.status.as_u16(), headers, body: body.to_bytes() }
+    Got {
+        status: parts.status.as_u16(),
+        headers,
+        body: body.to_bytes(),
+    }
 }
 
 /// Field names of two levels with types, as the corpus reduces some bodies.
@@ -265,9 +324,11 @@ pub(crate) fn reduced(shape: &str, value: &Value) -> Value {
     };
     let map = |value: &Value, inner: &dyn Fn(&Value) -> Value| -> Value {
         match value {
-            Value::Object(map) => {
-                map.iter().map(|(key, value)| (key.clone(), inner(value))).collect::<Map<_, _>>().into()
-            }
+            Value::Object(map) => map
+                .iter()
+                .map(|(key, value)| (key.clone(), inner(value)))
+                .collect::<Map<_, _>>()
+                .into(),
             other => kind(other),
         }
     };
@@ -280,11 +341,18 @@ pub(crate) fn reduced(shape: &str, value: &Value) -> Value {
 
 /// Names that are known to be sets.
 pub(crate) fn as_set(value: &Value) -> BTreeSet<String> {
-    value.as_array().into_iter().flatten().map(Value::to_string).collect()
+    value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(Value::to_string)
+        .collect()
 }
 
 /// A watch's text as its events.
 pub(crate) fn events(body: &[u8]) -> Value {
     let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    lines.map(|line| serde_json::from_slice(line).unwrap_or(json!("no JSON"))).collect()
+    lines
+        .map(|line| serde_json::from_slice(line).unwrap_or(json!("no JSON")))
+        .collect()
 }

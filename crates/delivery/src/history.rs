@@ -26,9 +26,9 @@ pub struct Run<'a> {
 #[must_use]
 pub fn record(history: &Value, run: &Run<'_>) -> Value {
     let mut entries: Vec<Value> = history.as_array().cloned().unwrap_or_default();
-    let known = entries.iter().position(|entry| {
-        entry["digest"] == run.digest && entry["lastReconciledStatus"] == run.status
-    });
+    let known = entries
+        .iter()
+        .position(|entry| entry["digest"] == run.digest && entry["lastReconciledStatus"] == run.status);
     let mut entry = match known {
         Some(position) => entries.remove(position),
         None => json!({"digest": run.digest, "firstReconciled": run.time, "totalReconciliations": 0}),
@@ -91,7 +91,11 @@ mod tests {
             .map(|e| {
                 format!(
                     "{} {} {}-{} x{}",
-                    e["digest"], e["lastReconciledStatus"], e["firstReconciled"], e["lastReconciled"], e["totalReconciliations"]
+                    e["digest"],
+                    e["lastReconciledStatus"],
+                    e["firstReconciled"],
+                    e["lastReconciled"],
+                    e["totalReconciliations"]
                 )
                 .replace('"', "")
             })
@@ -105,7 +109,12 @@ mod tests {
         for digest in ["a", "b", "c", "d", "e", "f"] {
             history = record(&history, &run(digest, "ok", "t"));
         }
-        let digests: Vec<_> = history.as_array().into_iter().flatten().map(|e| e["digest"].clone()).collect();
+        let digests: Vec<_> = history
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|e| e["digest"].clone())
+            .collect();
         assert_eq!(digests, ["f", "e", "d", "c", "b"]);
     }
 

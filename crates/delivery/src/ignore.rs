@@ -86,9 +86,11 @@ fn read_rule(rule: &Value) -> Result<Rule, String> {
         .into_iter()
         .flatten()
         .map(|path| match path.as_str() {
-            Some(path) if path.is_empty() || path.starts_with('/') => {
-                Ok(if path == "/" { String::new() } else { path.to_owned() })
-            }
+            Some(path) if path.is_empty() || path.starts_with('/') => Ok(if path == "/" {
+                String::new()
+            } else {
+                path.to_owned()
+            }),
             _ => Err(format!(
                 "path {path} is no JSON pointer: it must begin with a slash"
             )),
@@ -113,7 +115,8 @@ fn read_rule(rule: &Value) -> Result<Rule, String> {
     let selector = |field: &str| {
         text(field)
             .map(|text| {
-                Selector::parse(text).map_err(|error: SelectorError| format!("target.{field} {text:?}: {error}"))
+                Selector::parse(text)
+                    .map_err(|error: SelectorError| format!("target.{field} {text:?}: {error}"))
             })
             .transpose()
     };
@@ -225,9 +228,7 @@ fn owns(fields: &Value, live: &Value, pointer: &str) -> bool {
                 else {
                     return false;
                 };
-                let owned = set
-                    .iter()
-                    .find(|(key, _)| names_element(key, index, element));
+                let owned = set.iter().find(|(key, _)| names_element(key, index, element));
                 owned.map(|(_, fields)| (fields, element))
             }
             _ => {
@@ -286,10 +287,18 @@ mod tests {
     #[test]
     fn bad_rules_are_named() {
         for (rule, want) in [
-            (json!({"paths": ["spec"]}), "spec.ignore[0]: path \"spec\" is no JSON pointer"),
-            (json!({"paths": [], "target": {"kind": "("}}), "spec.ignore[0]: target.kind \"(\" is no regular"),
+            (
+                json!({"paths": ["spec"]}),
+                "spec.ignore[0]: path \"spec\" is no JSON pointer",
+            ),
+            (
+                json!({"paths": [], "target": {"kind": "("}}),
+                "spec.ignore[0]: target.kind \"(\" is no regular",
+            ),
         ] {
-            let error = IgnoreRules::from_value(&json!([rule])).expect_err("bad").to_string();
+            let error = IgnoreRules::from_value(&json!([rule]))
+                .expect_err("bad")
+                .to_string();
             assert!(error.starts_with(want), "{error}");
         }
     }
@@ -302,7 +311,13 @@ mod tests {
                 {"manager": "kubectl", "operation": "Update", "fieldsV1": {"f:spec": {"f:replicas": {}}}},
                 {"manager": "us", "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}}]}});
         let mut desired = json!({"metadata": {"name": "x"}, "spec": {"replicas": 1, "c": [{"name": "a", "image": "git"}], "new": 1}});
-        let pointers = ["/spec/replicas", "/spec/c/0/image", "/spec/new", "/metadata/name", "/spec/none"];
+        let pointers = [
+            "/spec/replicas",
+            "/spec/c/0/image",
+            "/spec/new",
+            "/metadata/name",
+            "/spec/none",
+        ];
         leave_alone(&mut desired, &live, &pointers.map(str::to_owned), "us");
         assert_eq!(
             desired,

@@ -1,8 +1,8 @@
 //! Clean-up of field ownership before an apply: fields that `kubectl` or an earlier tool set are folded into our own,
 //! so that what leaves Git leaves the cluster.
 
-use fluvial_object::path::escape_pointer;
 use fluvial_object::ObjectExt;
+use fluvial_object::path::escape_pointer;
 use serde_json::{Value, json};
 
 /// A field manager whose fields are taken over.
@@ -59,7 +59,10 @@ const LEGACY: [&str; 4] = [
 pub fn clean_up(live: &Value, manager: &str, managers: &[TakenOver]) -> Option<Value> {
     let mut patch = Vec::new();
     for (field, map) in [("annotations", live.annotations()), ("labels", live.labels())] {
-        for key in LEGACY.iter().filter(|key| map.is_some_and(|map| map.contains_key(**key))) {
+        for key in LEGACY
+            .iter()
+            .filter(|key| map.is_some_and(|map| map.contains_key(**key)))
+        {
             patch.push(json!({"op": "remove", "path": format!("/metadata/{field}/{}", escape_pointer(key))}));
         }
     }
@@ -70,7 +73,9 @@ pub fn clean_up(live: &Value, manager: &str, managers: &[TakenOver]) -> Option<V
         return None;
     }
     if !live.resource_version().is_empty() {
-        patch.push(json!({"op": "replace", "path": "/metadata/resourceVersion", "value": live.resource_version()}));
+        patch.push(
+            json!({"op": "replace", "path": "/metadata/resourceVersion", "value": live.resource_version()}),
+        );
     }
     Some(Value::Array(patch))
 }
@@ -80,7 +85,9 @@ fn fold(live: &Value, manager: &str, managers: &[TakenOver]) -> Option<Vec<Value
     let entries = live.at(&["metadata", "managedFields"])?.as_array()?;
     let text = |entry: &Value, field: &str| entry.text_at(&[field]).unwrap_or_default().to_owned();
     let is_ours = |entry: &Value| {
-        text(entry, "manager") == manager && text(entry, "operation") == "Apply" && text(entry, "subresource").is_empty()
+        text(entry, "manager") == manager
+            && text(entry, "operation") == "Apply"
+            && text(entry, "subresource").is_empty()
     };
     let is_folded = |entry: &Value| {
         !is_ours(entry)
@@ -171,7 +178,11 @@ mod tests {
     #[test]
     fn fields_of_kubectl_become_ours() {
         let live = object(&[
-            entry("kubectl-client-side-apply", "Update", json!({"f:spec": {"f:a": {}}})),
+            entry(
+                "kubectl-client-side-apply",
+                "Update",
+                json!({"f:spec": {"f:a": {}}}),
+            ),
             entry(US, "Apply", json!({"f:spec": {"f:b": {}}})),
             entry("hpa", "Update", json!({"f:spec": {"f:replicas": {}}})),
         ]);
@@ -214,7 +225,8 @@ mod tests {
             "Update",
             json!({"f:metadata": {"f:annotations": {".": {}, "f:kubectl.kubernetes.io/last-applied-configuration": {}}}}),
         )]);
-        live["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/last-applied-configuration": "{}", "keep": "1"});
+        live["metadata"]["annotations"] =
+            json!({"kubectl.kubernetes.io/last-applied-configuration": "{}", "keep": "1"});
         let patch = clean_up(&live, US, &taken_over(US, &[])).expect("a patch");
         assert_eq!(
             patch[0],

@@ -36,7 +36,9 @@ pub(crate) async fn start(options: &ServerOptions, folders: &Folders) -> Result<
         },
     })
     .map_err(|error| format!("the API server cannot start: {error}"))?;
-    let wanted = options.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+    let wanted = options
+        .listen
+        .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
     let listener = TcpListener::bind(wanted)
         .await
         .map_err(|error| format!("the API server cannot listen at {wanted}: {error}"))?;

@@ -120,7 +120,11 @@ impl SchemaSet {
     fn kind_line(&self, api_version: &str, kind: &str) -> Option<(&str, &str)> {
         let words = |line: (u32, u32)| {
             let mut words = self.slice(line).splitn(3, ' ');
-            (words.next().unwrap_or_default(), words.next().unwrap_or_default(), words.next())
+            (
+                words.next().unwrap_or_default(),
+                words.next().unwrap_or_default(),
+                words.next(),
+            )
         };
         let at = self
             .kinds
@@ -285,7 +289,9 @@ mod tests {
     fn container_ports_merge_by_port_and_protocol() {
         let ports = ["spec", "template", "spec"]
             .iter()
-            .try_fold(schema_for("apps/v1", "Deployment").unwrap(), |schema, field| schema.field(field))
+            .try_fold(schema_for("apps/v1", "Deployment").unwrap(), |schema, field| {
+                schema.field(field)
+            })
             .and_then(|pod| pod.field("containers")?.items()?.field("ports"))
             .unwrap();
         assert!(ports.merges_items());
@@ -320,7 +326,11 @@ mod tests {
             }
         });
         let set = SchemaSet::from_openapi(&document).unwrap();
-        let parts = set.schema_for("example.com/v1", "Thing").unwrap().field("parts").unwrap();
+        let parts = set
+            .schema_for("example.com/v1", "Thing")
+            .unwrap()
+            .field("parts")
+            .unwrap();
         assert_eq!(parts.merge_keys(), ["id"]);
         assert!(parts.items().unwrap().field("id").is_some());
     }

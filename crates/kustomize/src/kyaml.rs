@@ -6,7 +6,9 @@ pub mod merge2;
 pub mod merge3;
 pub(crate) mod walk;
 
-use fluvial_yaml::{Entry, Mode, Node, NodeData, ScalarStyle, ScalarType, Style, is_yaml_1_1_non_string, scalar_type};
+use fluvial_yaml::{
+    Entry, Mode, Node, NodeData, ScalarStyle, ScalarType, Style, is_yaml_1_1_non_string, scalar_type,
+};
 
 /// Why an operation failed.
 #[derive(Clone, Debug, PartialEq, Eq)]

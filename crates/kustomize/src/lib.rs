@@ -1,5 +1,4 @@
 //! kustomize build over a Tree.
-<<<<<<< HEAD
 //!
 //! [`build`] loads a kustomization and all that it names, runs generators, components and
 //! transformers in kustomize's order, and gives ordered objects whose every field knows the file
@@ -12,10 +11,12 @@ mod accumulate;
 mod build;
 mod config;
 mod error;
+pub mod facts;
 mod fieldspec;
 mod generators;
 mod id;
 mod kustomization;
+pub mod kyaml;
 mod loader;
 mod nodes;
 mod options;
@@ -42,8 +43,3 @@ pub use transformers::hash::suffix as hash_suffix;
 pub use transformers::images::{Image, ImageParts, image_matches};
 pub use transformers::path_matcher::{split_path, split_path_with_brackets};
 pub use transformers::selector::{Requirements, Selector};
-=======
-
-pub mod facts;
-pub mod kyaml;
->>>>>>> yaml

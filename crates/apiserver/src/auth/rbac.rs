@@ -20,7 +20,11 @@ pub struct Decision {
 }
 
 fn strings<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a str> {
-    value[field].as_array().into_iter().flatten().filter_map(Value::as_str)
+    value[field]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
 }
 
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {
@@ -39,7 +43,9 @@ fn is_subject(subject: &Value, user: &User, namespace: &str) -> bool {
             user.name
                 .strip_prefix("system:serviceaccount:")
                 .and_then(|rest| rest.split_once(':'))
-                .is_some_and(|(space, account)| space == namespace && account == name && !namespace.is_empty())
+                .is_some_and(|(space, account)| {
+                    space == namespace && account == name && !namespace.is_empty()
+                })
         }
         _ => false,
     }
@@ -66,7 +72,11 @@ pub fn rule_allows(rule: &Value, wanted: &Attributes<'_>) -> bool {
     }
     if wanted.resource.is_empty() {
         return strings(rule, "nonResourceURLs").any(|own| {
-            own == "*" || own == wanted.path || own.strip_suffix('*').is_some_and(|head| wanted.path.starts_with(head))
+            own == "*"
+                || own == wanted.path
+                || own
+                    .strip_suffix('*')
+                    .is_some_and(|head| wanted.path.starts_with(head))
         });
     }
     let resource = if wanted.subresource.is_empty() {
@@ -77,7 +87,9 @@ pub fn rule_allows(rule: &Value, wanted: &Attributes<'_>) -> bool {
             || strings(rule, "resources").any(|own| own.strip_prefix("*/") == Some(wanted.subresource))
     };
     let mut names = strings(rule, "resourceNames").peekable();
-    has("apiGroups", wanted.group) && resource && (names.peek().is_none() || names.any(|own| own == wanted.name))
+    has("apiGroups", wanted.group)
+        && resource
+        && (names.peek().is_none() || names.any(|own| own == wanted.name))
 }
 
 /// Calls `visit` with every rule that applies to a user in a namespace, until it returns true.
@@ -89,18 +101,27 @@ pub fn visit_rules(
     namespace: &str,
     visit: &mut dyn FnMut(&Value, &dyn Fn() -> String) -> bool,
 ) {
-    let places: &[(&str, &str)] =
-        if namespace.is_empty() { &[(CLUSTER_BINDINGS, "")] } else { &[(CLUSTER_BINDINGS, ""), (BINDINGS, namespace)] };
+    let places: &[(&str, &str)] = if namespace.is_empty() {
+        &[(CLUSTER_BINDINGS, "")]
+    } else {
+        &[(CLUSTER_BINDINGS, ""), (BINDINGS, namespace)]
+    };
     for (collection, space) in places {
-        let prefix = if space.is_empty() { String::new() } else { format!("{space}/") };
+        let prefix = if space.is_empty() {
+            String::new()
+        } else {
+            format!("{space}/")
+        };
         let Ok(bindings) = store.collection(collection).snapshot(store, &prefix, None, None) else {
             continue;
         };
         for stored in bindings.objects {
             let binding = stored.value();
             let subjects = binding["subjects"].as_array();
-            let Some(subject) =
-                subjects.into_iter().flatten().find(|subject| is_subject(subject, user, space))
+            let Some(subject) = subjects
+                .into_iter()
+                .flatten()
+                .find(|subject| is_subject(subject, user, space))
             else {
                 continue;
             };
@@ -112,7 +133,11 @@ pub fn visit_rules(
                 store.collection(CLUSTER_ROLES).get(role_name)
             };
             let Some(found) = found else { continue };
-            let binding_kind = if space.is_empty() { "ClusterRoleBinding" } else { "RoleBinding" };
+            let binding_kind = if space.is_empty() {
+                "ClusterRoleBinding"
+            } else {
+                "RoleBinding"
+            };
             let because = || {
                 let shown = if space.is_empty() {
                     stored.name().to_owned()
@@ -135,12 +160,21 @@ pub fn visit_rules(
 #[must_use]
 pub fn authorize(store: &Store, user: &User, wanted: &Attributes<'_>) -> Decision {
     if user.is_in("system:masters") {
-        return Decision { allowed: true, reason: String::new() };
+        return Decision {
+            allowed: true,
+            reason: String::new(),
+        };
     }
-    let mut decision = Decision { allowed: false, reason: String::new() };
+    let mut decision = Decision {
+        allowed: false,
+        reason: String::new(),
+    };
     visit_rules(store, user, wanted.namespace, &mut |rule, because| {
         if rule_allows(rule, wanted) {
-            decision = Decision { allowed: true, reason: because() };
+            decision = Decision {
+                allowed: true,
+                reason: because(),
+            };
         }
         decision.allowed
     });
@@ -158,13 +192,22 @@ mod tests {
         let (store, _notices) = Store::in_memory();
         let mut role = json!({"metadata": {"name": "r"}, "rules": [
             {"apiGroups": [""], "resources": ["pods", "pods/log"], "verbs": ["get"]}]});
-        store.put(&store.collection(CLUSTER_ROLES), "r", Expect::Absent, &mut role).unwrap();
+        store
+            .put(&store.collection(CLUSTER_ROLES), "r", Expect::Absent, &mut role)
+            .unwrap();
         let mut binding = json!({"metadata": {"name": "b", "namespace": "n"},
             "roleRef": {"kind": "ClusterRole", "name": "r"},
             "subjects": [{"kind": "ServiceAccount", "name": "s", "namespace": "n"}]});
-        store.put(&store.collection(BINDINGS), "n/b", Expect::Absent, &mut binding).unwrap();
+        store
+            .put(&store.collection(BINDINGS), "n/b", Expect::Absent, &mut binding)
+            .unwrap();
         let user = User::new("system:serviceaccount:n:s", &[]);
-        let mut wanted = Attributes { verb: "get", resource: "pods", namespace: "n", ..Attributes::default() };
+        let mut wanted = Attributes {
+            verb: "get",
+            resource: "pods",
+            namespace: "n",
+            ..Attributes::default()
+        };
         let decision = authorize(&store, &user, &wanted);
         assert!(decision.allowed);
         assert_eq!(

@@ -55,16 +55,34 @@ impl StaticTokens {
             let fields = csv_fields(line);
             if fields.len() < 3 {
                 let message = "expected at least the columns token, user name and user uid";
-                return Err(TokenFileError { line: line_number, message });
+                return Err(TokenFileError {
+                    line: line_number,
+                    message,
+                });
             }
             let trimmed = |index: usize| fields.get(index).map_or("", |field| field.trim()).to_owned();
             let (token, name, uid) = (trimmed(0), trimmed(1), trimmed(2));
             if token.is_empty() {
-                return Err(TokenFileError { line: line_number, message: "the token is empty" });
+                return Err(TokenFileError {
+                    line: line_number,
+                    message: "the token is empty",
+                });
             }
-            let groups =
-                trimmed(3).split(',').map(str::trim).filter(|group| !group.is_empty()).map(str::to_owned).collect();
-            tokens.insert(token, User { name, uid, groups, ..User::default() });
+            let groups = trimmed(3)
+                .split(',')
+                .map(str::trim)
+                .filter(|group| !group.is_empty())
+                .map(str::to_owned)
+                .collect();
+            tokens.insert(
+                token,
+                User {
+                    name,
+                    uid,
+                    groups,
+                    ..User::default()
+                },
+            );
         }
         Ok(StaticTokens(tokens))
     }
@@ -106,7 +124,11 @@ impl Signer {
             outer[index] ^= byte;
         }
         let first = Sha256::new().chain_update(inner).chain_update(text).finalize();
-        Sha256::new().chain_update(outer).chain_update(first).finalize().into()
+        Sha256::new()
+            .chain_update(outer)
+            .chain_update(first)
+            .finalize()
+            .into()
     }
 
     /// A token with these claims.
@@ -125,7 +147,10 @@ impl Signer {
         let mac = BASE64.decode(mac).ok()?;
         let want = self.mac(body.as_bytes());
         // Compared in full, whatever differs, so that time tells nothing about the key.
-        let differs = want.iter().zip(&mac).fold(mac.len() ^ 32, |seen, (a, b)| seen | usize::from(a ^ b));
+        let differs = want
+            .iter()
+            .zip(&mac)
+            .fold(mac.len() ^ 32, |seen, (a, b)| seen | usize::from(a ^ b));
         if differs != 0 {
             return None;
         }

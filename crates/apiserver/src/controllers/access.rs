@@ -9,7 +9,9 @@ use crate::api::Api;
 /// Fills in the rules of aggregated cluster roles.
 pub fn aggregate(api: &Api) {
     let collection = api.store.collection("clusterroles.rbac.authorization.k8s.io");
-    let Ok(snapshot) = collection.snapshot(&api.store, "", None, None) else { return };
+    let Ok(snapshot) = collection.snapshot(&api.store, "", None, None) else {
+        return;
+    };
     // Aggregates may be part of others: as many rounds as the longest chain.
     for _ in 0..8 {
         let mut changed = false;
@@ -22,8 +24,14 @@ pub fn aggregate(api: &Api) {
         for role in roles.iter().filter(|role| role["aggregationRule"].is_object()) {
             let selectors = role["aggregationRule"]["clusterRoleSelectors"].as_array();
             let mut rules: Vec<Value> = vec![];
-            for selector in selectors.into_iter().flatten().filter_map(|value| Selector::from_value(value).ok()) {
-                let others = roles.iter().filter(|other| other["metadata"]["name"] != role["metadata"]["name"]);
+            for selector in selectors
+                .into_iter()
+                .flatten()
+                .filter_map(|value| Selector::from_value(value).ok())
+            {
+                let others = roles
+                    .iter()
+                    .filter(|other| other["metadata"]["name"] != role["metadata"]["name"]);
                 for other in others.filter(|other| selector.matches_object(other)) {
                     for rule in other["rules"].as_array().into_iter().flatten() {
                         if !rules.contains(rule) {

@@ -15,15 +15,24 @@ pub fn run(api: &Api) {
     if api.store.collection("namespaces").get("kube-system").is_some() {
         return;
     }
-    let Ok(all) = serde_json::from_str::<BTreeMap<String, Vec<Value>>>(OBJECTS) else { return };
+    let Ok(all) = serde_json::from_str::<BTreeMap<String, Vec<Value>>>(OBJECTS) else {
+        return;
+    };
     let now = api.now();
     for (collection, objects) in all {
         let collection = api.store.collection(&collection);
         for mut object in objects {
-            let (namespace, name) = (meta(&object, "namespace").to_owned(), meta(&object, "name").to_owned());
+            let (namespace, name) = (
+                meta(&object, "namespace").to_owned(),
+                meta(&object, "name").to_owned(),
+            );
             object["metadata"]["uid"] = new_uid().into();
             object["metadata"]["creationTimestamp"] = now.clone().into();
-            let key = if namespace.is_empty() { name } else { format!("{namespace}/{name}") };
+            let key = if namespace.is_empty() {
+                name
+            } else {
+                format!("{namespace}/{name}")
+            };
             // What somebody else made stays.
             let _there = api.store.put(&collection, &key, Expect::Absent, &mut object);
         }

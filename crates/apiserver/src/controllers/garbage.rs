@@ -26,11 +26,17 @@ pub struct Collector {
 
 fn owner_uids(value: &Value) -> Vec<Box<str>> {
     let list = value["metadata"]["ownerReferences"].as_array();
-    list.into_iter().flatten().filter_map(|owner| owner["uid"].as_str()).map(Box::from).collect()
+    list.into_iter()
+        .flatten()
+        .filter_map(|owner| owner["uid"].as_str())
+        .map(Box::from)
+        .collect()
 }
 
 fn has_finalizer(value: &Value, name: &str) -> bool {
-    value["metadata"]["finalizers"].as_array().is_some_and(|list| list.iter().any(|item| item == name))
+    value["metadata"]["finalizers"]
+        .as_array()
+        .is_some_and(|list| list.iter().any(|item| item == name))
 }
 
 impl Collector {
@@ -58,7 +64,10 @@ impl Collector {
         }
         self.forget(&place);
         for owner in &owners {
-            self.dependents.entry(owner.clone()).or_default().insert(place.clone());
+            self.dependents
+                .entry(owner.clone())
+                .or_default()
+                .insert(place.clone());
         }
         if !owners.is_empty() {
             self.owners.insert(place, owners);
@@ -77,7 +86,10 @@ impl Collector {
     }
 
     fn dependents_of(&self, uid: &str) -> Vec<Place> {
-        self.dependents.get(uid).map(|places| places.iter().cloned().collect()).unwrap_or_default()
+        self.dependents
+            .get(uid)
+            .map(|places| places.iter().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// Reacts to a change.
@@ -90,7 +102,10 @@ impl Collector {
             let owners = self.owners.get(&place).cloned().unwrap_or_default();
             self.forget(&place);
             self.live.remove(uid);
-            let orphaned = event.previous.as_ref().is_some_and(|old| has_finalizer(&old.value(), "orphan"))
+            let orphaned = event
+                .previous
+                .as_ref()
+                .is_some_and(|old| has_finalizer(&old.value(), "orphan"))
                 && has_finalizer(&value, "orphan");
             if !orphaned {
                 for place in self.dependents_of(uid) {
@@ -123,14 +138,20 @@ impl Collector {
         let collection = api.store.collection(collection);
         if has_finalizer(value, "orphan") {
             for (name, key) in self.dependents_of(uid) {
-                mutate(api, &api.store.collection(&name), &key, &mut |value| drop_owners(value, &|owner| owner == uid));
+                mutate(api, &api.store.collection(&name), &key, &mut |value| {
+                    drop_owners(value, &|owner| owner == uid)
+                });
             }
-            mutate(api, &collection, &stored.key, &mut |value| drop_finalizer(value, "orphan"));
+            mutate(api, &collection, &stored.key, &mut |value| {
+                drop_finalizer(value, "orphan")
+            });
         } else if has_finalizer(value, "foregroundDeletion") {
             let places = self.dependents_of(uid);
             let mut waits = false;
             for place in places {
-                let Some(found) = api.store.collection(&place.0).get(&place.1) else { continue };
+                let Some(found) = api.store.collection(&place.0).get(&place.1) else {
+                    continue;
+                };
                 let dependent = found.value();
                 let blocks = dependent["metadata"]["ownerReferences"]
                     .as_array()
@@ -145,7 +166,9 @@ impl Collector {
                 }
             }
             if !waits {
-                mutate(api, &collection, &stored.key, &mut |value| drop_finalizer(value, "foregroundDeletion"));
+                mutate(api, &collection, &stored.key, &mut |value| {
+                    drop_finalizer(value, "foregroundDeletion")
+                });
             } else {
                 self.waiting(api, uid, &collection.name, &stored.key);
             }
@@ -155,17 +178,25 @@ impl Collector {
     /// Remembers nothing: an owner that waits is found again by its uid when a dependent goes.
     fn waiting(&mut self, _api: &Api, uid: &str, collection: &Arc<str>, key: &Arc<str>) {
         let place = (collection.clone(), key.clone());
-        self.dependents.entry(format!("foreground/{uid}").into()).or_default().insert(place);
+        self.dependents
+            .entry(format!("foreground/{uid}").into())
+            .or_default()
+            .insert(place);
     }
 
     fn foreground_done(&mut self, api: &Api, owner: &str) {
         let name: Box<str> = format!("foreground/{owner}").into();
-        let Some(places) = self.dependents.get(&name).cloned() else { return };
+        let Some(places) = self.dependents.get(&name).cloned() else {
+            return;
+        };
         let left = self.dependents_of(owner).into_iter().any(|(collection, key)| {
             api.store.collection(&collection).get(&key).is_some_and(|found| {
                 let value = found.value();
                 let owners = value["metadata"]["ownerReferences"].as_array();
-                owners.into_iter().flatten().any(|item| item["uid"] == owner && item["blockOwnerDeletion"] == true)
+                owners
+                    .into_iter()
+                    .flatten()
+                    .any(|item| item["uid"] == owner && item["blockOwnerDeletion"] == true)
             })
         });
         if left {
@@ -182,7 +213,9 @@ impl Collector {
     /// Deletes an object whose owners are all gone; drops references to those that are.
     fn check(&mut self, api: &Api, place: &Place) {
         let collection = api.store.collection(&place.0);
-        let Some(found) = collection.get(&place.1) else { return };
+        let Some(found) = collection.get(&place.1) else {
+            return;
+        };
         let value = found.value();
         let owners = owner_uids(&value);
         let namespace = found.namespace();
@@ -190,7 +223,10 @@ impl Collector {
             let uid = owner["uid"].as_str().unwrap_or("");
             self.live.contains(uid) && in_reach(api, owner, namespace)
         };
-        let list = value["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
+        let list = value["metadata"]["ownerReferences"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         let gone: Vec<&Value> = list.iter().filter(|owner| !there(owner)).collect();
         if owners.is_empty() || gone.is_empty() {
             return;
@@ -214,27 +250,44 @@ impl Collector {
             }
             return;
         }
-        let gone: Vec<String> = gone.iter().filter_map(|owner| owner["uid"].as_str()).map(str::to_owned).collect();
-        mutate(api, &collection, &place.1, &mut |value| drop_owners(value, &|owner| gone.iter().any(|uid| uid == owner)));
+        let gone: Vec<String> = gone
+            .iter()
+            .filter_map(|owner| owner["uid"].as_str())
+            .map(str::to_owned)
+            .collect();
+        mutate(api, &collection, &place.1, &mut |value| {
+            drop_owners(value, &|owner| gone.iter().any(|uid| uid == owner))
+        });
     }
 }
 
 fn owner_kind(api: &Api, owner: &Value) -> Option<Arc<Kind>> {
     let version = owner["apiVersion"].as_str().unwrap_or("");
     let (group, version) = version.split_once('/').unwrap_or(("", version));
-    api.kinds().by_kind(group, version, owner["kind"].as_str().unwrap_or("")).cloned()
+    api.kinds()
+        .by_kind(group, version, owner["kind"].as_str().unwrap_or(""))
+        .cloned()
 }
 
 /// An owner in a namespace owns only what is in the same one; the name must fit too.
 fn in_reach(api: &Api, owner: &Value, namespace: &str) -> bool {
-    let Some(kind) = owner_kind(api, owner) else { return true };
+    let Some(kind) = owner_kind(api, owner) else {
+        return true;
+    };
     let key = kind.key(namespace, owner["name"].as_str().unwrap_or(""));
-    api.store.collection(&kind.collection).get(&key).is_some_and(|found| meta(&found.value(), "uid") == owner["uid"])
+    api.store
+        .collection(&kind.collection)
+        .get(&key)
+        .is_some_and(|found| meta(&found.value(), "uid") == owner["uid"])
 }
 
 fn drop_owners(value: &mut Value, gone: &dyn Fn(&str) -> bool) -> bool {
-    let Some(meta) = value["metadata"].as_object_mut() else { return false };
-    let Some(list) = meta.get_mut("ownerReferences").and_then(Value::as_array_mut) else { return false };
+    let Some(meta) = value["metadata"].as_object_mut() else {
+        return false;
+    };
+    let Some(list) = meta.get_mut("ownerReferences").and_then(Value::as_array_mut) else {
+        return false;
+    };
     let before = list.len();
     list.retain(|owner| !gone(owner["uid"].as_str().unwrap_or("")));
     let changed = before != list.len();
@@ -245,5 +298,8 @@ fn drop_owners(value: &mut Value, gone: &dyn Fn(&str) -> bool) -> bool {
 }
 
 fn kind_of(api: &Api, collection: &str) -> Option<Arc<Kind>> {
-    api.kinds().all().find(|kind| kind.collection == collection && kind.can("delete")).cloned()
+    api.kinds()
+        .all()
+        .find(|kind| kind.collection == collection && kind.can("delete"))
+        .cloned()
 }

@@ -11,7 +11,11 @@ const ROOT: &str = "kube-root-ca.crt";
 
 /// Furnishes the namespaces that are there at the start, and goes on emptying those that were being deleted.
 pub fn load(api: &Api) {
-    if let Ok(snapshot) = api.store.collection("namespaces").snapshot(&api.store, "", None, None) {
+    if let Ok(snapshot) = api
+        .store
+        .collection("namespaces")
+        .snapshot(&api.store, "", None, None)
+    {
         for stored in snapshot.objects {
             follow(api, &stored);
         }
@@ -61,13 +65,16 @@ fn furnish_if_there(api: &Api, namespace: &str) {
 
 fn furnish(api: &Api, namespace: &str) {
     let now = api.now();
-    let meta = |name: &str| {
-        json!({"name": name, "namespace": namespace, "uid": new_uid(), "creationTimestamp": now})
-    };
+    let meta = |name: &str| json!({"name": name, "namespace": namespace, "uid": new_uid(), "creationTimestamp": now});
     let accounts = api.store.collection(ACCOUNTS);
     let key = format!("{namespace}/default");
     if accounts.get(&key).is_none() {
-        let _there = api.store.put(&accounts, &key, Expect::Absent, &mut json!({"metadata": meta("default")}));
+        let _there = api.store.put(
+            &accounts,
+            &key,
+            Expect::Absent,
+            &mut json!({"metadata": meta("default")}),
+        );
     }
     let maps = api.store.collection("configmaps");
     let key = format!("{namespace}/{ROOT}");
@@ -122,22 +129,34 @@ fn empty(api: &Api, namespace: &str) {
 /// Lets a namespace go that is being deleted and holds nothing more.
 fn finish(api: &Api, namespace: &str) {
     let namespaces = api.store.collection("namespaces");
-    let Some(found) = namespaces.get(namespace) else { return };
+    let Some(found) = namespaces.get(namespace) else {
+        return;
+    };
     if deleting(&found).is_none() {
         return;
     }
     let prefix = format!("{namespace}/");
-    let left = api.kinds().collections().filter(|kind| kind.namespaced).any(|kind| {
-        let collection = api.store.collection(&kind.collection);
-        !collection.is_empty()
-            && collection.snapshot(&api.store, &prefix, None, None).is_ok_and(|snapshot| !snapshot.objects.is_empty())
-    });
+    let left = api
+        .kinds()
+        .collections()
+        .filter(|kind| kind.namespaced)
+        .any(|kind| {
+            let collection = api.store.collection(&kind.collection);
+            !collection.is_empty()
+                && collection
+                    .snapshot(&api.store, &prefix, None, None)
+                    .is_ok_and(|snapshot| !snapshot.objects.is_empty())
+        });
     if left {
         return;
     }
     mutate(api, &namespaces, namespace, &mut |value| {
-        let Some(spec) = value["spec"].as_object_mut() else { return false };
-        let Some(list) = spec.get_mut("finalizers").and_then(Value::as_array_mut) else { return false };
+        let Some(spec) = value["spec"].as_object_mut() else {
+            return false;
+        };
+        let Some(list) = spec.get_mut("finalizers").and_then(Value::as_array_mut) else {
+            return false;
+        };
         let before = list.len();
         list.retain(|item| item != "kubernetes");
         let changed = list.len() != before;

@@ -61,9 +61,12 @@ pub fn prepare(_api: &Api, object: &mut Value, old: Option<&Value>) {
                 "storedVersions": storage.into_iter().collect::<Vec<_>>()});
         }
         Some(_) => {
-            if let (Some(storage), Some(list)) =
-                (storage, object["status"].get_mut("storedVersions").and_then(Value::as_array_mut))
-                && !list.iter().any(|version| *version == *storage)
+            if let (Some(storage), Some(list)) = (
+                storage,
+                object["status"]
+                    .get_mut("storedVersions")
+                    .and_then(Value::as_array_mut),
+            ) && !list.iter().any(|version| *version == *storage)
             {
                 list.push(storage.into());
             }
@@ -85,8 +88,20 @@ pub fn accept(api: &Api, definition: &mut Value, conflict: bool) -> bool {
         if definition["status"]["conditions"].is_null() {
             let kind = text(&names, "kind");
             definition["status"]["conditions"] = json!([
-                condition("NamesAccepted", false, &now, "KindConflict", &format!("{kind:?} is already in use")),
-                condition("Established", false, &now, "NotAccepted", "not all names are accepted"),
+                condition(
+                    "NamesAccepted",
+                    false,
+                    &now,
+                    "KindConflict",
+                    &format!("{kind:?} is already in use")
+                ),
+                condition(
+                    "Established",
+                    false,
+                    &now,
+                    "NotAccepted",
+                    "not all names are accepted"
+                ),
             ]);
         }
     } else {
@@ -94,7 +109,13 @@ pub fn accept(api: &Api, definition: &mut Value, conflict: bool) -> bool {
         if !super::is_true(definition, "Established") {
             definition["status"]["conditions"] = json!([
                 condition("NamesAccepted", true, &now, "NoConflicts", "no conflicts found"),
-                condition("Established", true, &now, "InitialNamesAccepted", "the initial names have been accepted"),
+                condition(
+                    "Established",
+                    true,
+                    &now,
+                    "InitialNamesAccepted",
+                    "the initial names have been accepted"
+                ),
             ]);
         }
     }
@@ -103,7 +124,9 @@ pub fn accept(api: &Api, definition: &mut Value, conflict: bool) -> bool {
     }
     let live = with_kind(before);
     let updated = with_kind(definition.clone());
-    let types = api.schemas.kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
+    let types = api
+        .schemas
+        .kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
     *definition = fluvial_merge::managed::update(fluvial_merge::managed::UpdateRequest {
         types: types.as_ref(),
         live: Some(&live),
@@ -140,13 +163,26 @@ pub fn validate(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
     if group.is_empty() {
         errors.push(FieldError::plain(ErrorKind::Required, "spec.group", ""));
     } else if !names::subdomain(group).is_empty() {
-        errors.extend(names::subdomain(group).into_iter().map(|detail| invalid("spec.group", group, detail)));
+        errors.extend(
+            names::subdomain(group)
+                .into_iter()
+                .map(|detail| invalid("spec.group", group, detail)),
+        );
     } else if !group.contains('.') {
-        errors.push(invalid("spec.group", group, "should be a domain with at least one dot"));
+        errors.push(invalid(
+            "spec.group",
+            group,
+            "should be a domain with at least one dot",
+        ));
     }
     if !matches!(text(spec, "scope"), "Cluster" | "Namespaced") {
         let detail = "supported values: \"Cluster\", \"Namespaced\"";
-        errors.push(FieldError::new(ErrorKind::NotSupported, "spec.scope", spec["scope"].clone(), detail));
+        errors.push(FieldError::new(
+            ErrorKind::NotSupported,
+            "spec.scope",
+            spec["scope"].clone(),
+            detail,
+        ));
     }
     approval(object, group, &mut errors);
     versions(spec, old, &mut errors);
@@ -154,7 +190,11 @@ pub fn validate(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
     if let Some(old) = old.filter(|old| super::is_true(old, "Established")) {
         for field in ["group", "scope"] {
             if spec[field] != old["spec"][field] {
-                errors.push(invalid(format!("spec.{field}"), spec[field].clone(), "field is immutable"));
+                errors.push(invalid(
+                    format!("spec.{field}"),
+                    spec[field].clone(),
+                    "field is immutable",
+                ));
             }
         }
         for field in ["plural", "kind"] {
@@ -169,7 +209,9 @@ pub fn validate(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
 
 fn approval(object: &Value, group: &str, errors: &mut Vec<FieldError>) {
     const NAME: &str = "api-approved.kubernetes.io";
-    let protected = [".k8s.io", ".kubernetes.io"].iter().any(|end| group.ends_with(end) || group == &end[1..]);
+    let protected = [".k8s.io", ".kubernetes.io"]
+        .iter()
+        .any(|end| group.ends_with(end) || group == &end[1..]);
     if !protected {
         return;
     }
@@ -193,19 +235,34 @@ fn approval(object: &Value, group: &str, errors: &mut Vec<FieldError>) {
 
 fn validate_names(given: &Value, errors: &mut Vec<FieldError>) {
     let label = |field: &str, value: &str, errors: &mut Vec<FieldError>| {
-        errors.extend(names::label_1035(value).into_iter().map(|detail| invalid(field, value, detail)));
+        errors.extend(
+            names::label_1035(value)
+                .into_iter()
+                .map(|detail| invalid(field, value, detail)),
+        );
     };
     let mixed = |field: &str, value: &str, errors: &mut Vec<FieldError>| {
-        errors.extend(names::label_1035(&value.to_lowercase()).into_iter().map(|detail| {
-            invalid(field, value, format!("may have mixed case, but should otherwise match: {detail}"))
-        }));
+        errors.extend(
+            names::label_1035(&value.to_lowercase())
+                .into_iter()
+                .map(|detail| {
+                    invalid(
+                        field,
+                        value,
+                        format!("may have mixed case, but should otherwise match: {detail}"),
+                    )
+                }),
+        );
     };
     label("spec.names.plural", text(given, "plural"), errors);
     if !text(given, "singular").is_empty() {
         label("spec.names.singular", text(given, "singular"), errors);
     }
     mixed("spec.names.kind", text(given, "kind"), errors);
-    for (field, path) in [("shortNames", "spec.names.shortNames"), ("categories", "spec.names.categories")] {
+    for (field, path) in [
+        ("shortNames", "spec.names.shortNames"),
+        ("categories", "spec.names.categories"),
+    ] {
         for (index, value) in given[field].as_array().into_iter().flatten().enumerate() {
             label(&format!("{path}[{index}]"), value.as_str().unwrap_or(""), errors);
         }
@@ -224,7 +281,11 @@ fn versions(spec: &Value, _old: Option<&Value>, errors: &mut Vec<FieldError>) {
     // What a single version says is reported as if it were said for all.
     let several = list.len() > 1;
     for (index, version) in list.iter().enumerate() {
-        let path = if several { format!("spec.versions[{index}]") } else { "spec".to_owned() };
+        let path = if several {
+            format!("spec.versions[{index}]")
+        } else {
+            "spec".to_owned()
+        };
         let schema = &version["schema"]["openAPIV3Schema"];
         if schema.is_null() {
             let at = format!("spec.versions[{index}].schema.openAPIV3Schema");
@@ -236,13 +297,21 @@ fn versions(spec: &Value, _old: Option<&Value>, errors: &mut Vec<FieldError>) {
                 "spec.validation.openAPIV3Schema".to_owned()
             };
             errors.extend(found.into_iter().map(|mut error| {
-                let dot = if error.path.is_empty() || error.path.starts_with('[') { "" } else { "." };
+                let dot = if error.path.is_empty() || error.path.starts_with('[') {
+                    ""
+                } else {
+                    "."
+                };
                 error.path = format!("{prefix}{dot}{}", error.path);
                 error
             }));
         }
         columns(version, &path, errors);
-        scale(&version["subresources"]["scale"], &format!("{path}.subresources.scale"), errors);
+        scale(
+            &version["subresources"]["scale"],
+            &format!("{path}.subresources.scale"),
+            errors,
+        );
     }
     let stored = list.iter().filter(|version| version["storage"] == true).count();
     if stored != 1 {
@@ -252,7 +321,12 @@ fn versions(spec: &Value, _old: Option<&Value>, errors: &mut Vec<FieldError>) {
 }
 
 fn columns(version: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    for (index, column) in version["additionalPrinterColumns"].as_array().into_iter().flatten().enumerate() {
+    for (index, column) in version["additionalPrinterColumns"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
         let at = format!("{path}.additionalPrinterColumns[{index}]");
         if text(column, "name").is_empty() {
             errors.push(FieldError::plain(ErrorKind::Required, format!("{at}.name"), ""));
@@ -260,7 +334,11 @@ fn columns(version: &Value, path: &str, errors: &mut Vec<FieldError>) {
         let kind = text(column, "type");
         if kind.is_empty() {
             let detail = "must be one of boolean,date,integer,number,string";
-            errors.push(FieldError::plain(ErrorKind::Required, format!("{at}.type"), detail));
+            errors.push(FieldError::plain(
+                ErrorKind::Required,
+                format!("{at}.type"),
+                detail,
+            ));
         } else if !matches!(kind, "boolean" | "date" | "integer" | "number" | "string") {
             let detail = "must be one of boolean,date,integer,number,string";
             errors.push(invalid(format!("{at}.type"), kind, detail));
@@ -275,7 +353,11 @@ fn simple_path(value: &str, path: &str, below: Option<&str>, errors: &mut Vec<Fi
     } else if !value.starts_with('.') {
         errors.push(invalid(path, value, "must be a simple json path starting with ."));
     } else if let Some(below) = below.filter(|below| !value.starts_with(&format!("{below}."))) {
-        errors.push(invalid(path, value, format!("should be a json path under {below}")));
+        errors.push(invalid(
+            path,
+            value,
+            format!("should be a json path under {below}"),
+        ));
     }
 }
 
@@ -285,6 +367,11 @@ fn scale(scale: &Value, path: &str, errors: &mut Vec<FieldError>) {
     }
     let fields = [("specReplicasPath", ".spec"), ("statusReplicasPath", ".status")];
     for (field, below) in fields {
-        simple_path(text(scale, field), &format!("{path}.{field}"), Some(below), errors);
+        simple_path(
+            text(scale, field),
+            &format!("{path}.{field}"),
+            Some(below),
+            errors,
+        );
     }
 }

@@ -36,7 +36,11 @@ fn bearer(parts: &Parts) -> Option<String> {
 /// The user of a token that is meant for one of these audiences; they become those of both.
 #[must_use]
 pub fn bearer_for(api: &Api, token: &str, audiences: &mut Vec<String>) -> Option<User> {
-    let fixed = api.tokens.read().unwrap_or_else(std::sync::PoisonError::into_inner).find(token);
+    let fixed = api
+        .tokens
+        .read()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .find(token);
     if let Some(user) = fixed {
         audiences.retain(|audience| audience == ISSUER);
         return (!audiences.is_empty()).then(|| user.authenticated());
@@ -46,7 +50,12 @@ pub fn bearer_for(api: &Api, token: &str, audiences: &mut Vec<String>) -> Option
     if claims["exp"].as_i64()? < now || claims["nbf"].as_i64()? > now + 5 {
         return None;
     }
-    let meant: Vec<&str> = claims["aud"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let meant: Vec<&str> = claims["aud"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     audiences.retain(|audience| meant.contains(&audience.as_str()));
     if audiences.is_empty() {
         return None;
@@ -58,25 +67,45 @@ pub fn bearer_for(api: &Api, token: &str, audiences: &mut Vec<String>) -> Option
 fn account(api: &Api, claims: &Value) -> Option<User> {
     let about = &claims["kubernetes.io"];
     let namespace = about["namespace"].as_str()?;
-    let (name, uid) = (about["serviceaccount"]["name"].as_str()?, about["serviceaccount"]["uid"].as_str()?);
-    let found = api.store.collection("serviceaccounts").get(&format!("{namespace}/{name}"))?;
+    let (name, uid) = (
+        about["serviceaccount"]["name"].as_str()?,
+        about["serviceaccount"]["uid"].as_str()?,
+    );
+    let found = api
+        .store
+        .collection("serviceaccounts")
+        .get(&format!("{namespace}/{name}"))?;
     if meta(&found.value(), "uid") != uid {
         return None;
     }
     let mut user = User::new(
         &format!("system:serviceaccount:{namespace}:{name}"),
-        &["system:serviceaccounts", &format!("system:serviceaccounts:{namespace}")],
+        &[
+            "system:serviceaccounts",
+            &format!("system:serviceaccounts:{namespace}"),
+        ],
     );
     uid.clone_into(&mut user.uid);
     if let Some(id) = claims["jti"].as_str() {
-        user.extra.insert("authentication.kubernetes.io/credential-id".into(), vec![format!("JTI={id}")]);
+        user.extra.insert(
+            "authentication.kubernetes.io/credential-id".into(),
+            vec![format!("JTI={id}")],
+        );
     }
-    for (field, collection, namespaced) in
-        [("pod", "pods", true), ("secret", "secrets", true), ("node", "nodes", false)]
-    {
+    for (field, collection, namespaced) in [
+        ("pod", "pods", true),
+        ("secret", "secrets", true),
+        ("node", "nodes", false),
+    ] {
         let bound = &about[field];
-        let Some(name) = bound["name"].as_str() else { continue };
-        let key = if namespaced { format!("{namespace}/{name}") } else { name.to_owned() };
+        let Some(name) = bound["name"].as_str() else {
+            continue;
+        };
+        let key = if namespaced {
+            format!("{namespace}/{name}")
+        } else {
+            name.to_owned()
+        };
         let found = api.store.collection(collection).get(&key)?;
         let uid = bound["uid"].as_str()?;
         if meta(&found.value(), "uid") != uid {
@@ -102,11 +131,20 @@ fn impersonated(api: &Api, parts: &Parts, user: User) -> Outcome<User> {
         .map(str::to_owned)
         .collect();
     let uid = one("impersonate-uid");
-    let mut other = User { name, uid, groups, ..User::default() };
+    let mut other = User {
+        name,
+        uid,
+        groups,
+        ..User::default()
+    };
     for (key, value) in &parts.headers {
         if let Some(key) = key.as_str().strip_prefix("impersonate-extra-") {
             let key = percent_decoded(key);
-            other.extra.entry(key).or_default().push(value.to_str().unwrap_or("").to_owned());
+            other
+                .extra
+                .entry(key)
+                .or_default()
+                .push(value.to_str().unwrap_or("").to_owned());
         }
     }
     if other == User::default() {
@@ -140,7 +178,10 @@ fn impersonated(api: &Api, parts: &Parts, user: User) -> Outcome<User> {
     if let Some((namespace, _)) = account
         && other.groups.is_empty()
     {
-        other.groups = vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{namespace}")];
+        other.groups = vec![
+            "system:serviceaccounts".into(),
+            format!("system:serviceaccounts:{namespace}"),
+        ];
     }
     if other.name == "system:anonymous" {
         if !other.is_in("system:unauthenticated") {
@@ -161,7 +202,15 @@ fn check(
     namespace: &str,
     name: &str,
 ) -> Outcome<()> {
-    let wanted = Attributes { verb: "impersonate", group, resource, subresource, namespace, name, path: "" };
+    let wanted = Attributes {
+        verb: "impersonate",
+        group,
+        resource,
+        subresource,
+        namespace,
+        name,
+        path: "",
+    };
     if rbac::authorize(&api.store, user, &wanted).allowed {
         return Ok(());
     }

@@ -70,7 +70,10 @@ impl<'de> Visitor<'de> for Reader<'_> {
         let mut list = Vec::new();
         loop {
             let path = format!("{}[{}]", self.path, list.len());
-            let reader = Reader { path: &path, duplicates: &mut *self.duplicates };
+            let reader = Reader {
+                path: &path,
+                duplicates: &mut *self.duplicates,
+            };
             match access.next_element_seed(reader)? {
                 Some(item) => list.push(item),
                 None => return Ok(Value::Array(list)),
@@ -81,9 +84,15 @@ impl<'de> Visitor<'de> for Reader<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = access.next_key::<String>()? {
-            let path =
-                if self.path.is_empty() { key.clone() } else { format!("{}.{key}", self.path) };
-            let value = access.next_value_seed(Reader { path: &path, duplicates: &mut *self.duplicates })?;
+            let path = if self.path.is_empty() {
+                key.clone()
+            } else {
+                format!("{}.{key}", self.path)
+            };
+            let value = access.next_value_seed(Reader {
+                path: &path,
+                duplicates: &mut *self.duplicates,
+            })?;
             if map.insert(key, value).is_some() && !self.duplicates.contains(&path) {
                 self.duplicates.push(path);
             }
@@ -109,7 +118,11 @@ pub fn json(bytes: &[u8]) -> Result<Decoded, String> {
 fn read_json(text: &str) -> Result<Decoded, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let mut duplicates = Vec::new();
-    let value = Reader { path: "", duplicates: &mut duplicates }.deserialize(&mut deserializer)?;
+    let value = Reader {
+        path: "",
+        duplicates: &mut duplicates,
+    }
+    .deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(Decoded { value, duplicates })
 }
@@ -122,7 +135,10 @@ fn replace_surrogates(text: &str) -> String {
         let unit = |text: &str| text.get(2..6).and_then(|hex| u16::from_str_radix(hex, 16).ok());
         out.push_str(&rest[..at]);
         let here = &rest[at..];
-        let second = here.get(6..).filter(|next| next.starts_with("\\u")).and_then(unit);
+        let second = here
+            .get(6..)
+            .filter(|next| next.starts_with("\\u"))
+            .and_then(unit);
         let (take, shown) = match (unit(here), second) {
             (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => (12, None),
             (Some(0xd800..=0xdfff), _) => (6, Some("\\ufffd")),
@@ -143,7 +159,10 @@ fn syntax_error(text: &str, error: &serde_json::Error) -> String {
     let message = error.to_string();
     let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or("");
     let column = error.column().saturating_sub(1).min(line.len());
-    let at = (0..=column).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
+    let at = (0..=column)
+        .rev()
+        .find(|at| line.is_char_boundary(*at))
+        .unwrap_or(0);
     let character = line[at..].chars().next().unwrap_or(' ');
     let place = if message.starts_with("recursion limit") {
         return format!("invalid character '{character}' exceeded max depth");
@@ -173,9 +192,11 @@ pub fn read(bytes: &[u8], format: BodyFormat) -> Result<Decoded, String> {
     match format {
         BodyFormat::Json => json(bytes),
         BodyFormat::Yaml => yaml(bytes),
-        BodyFormat::Protobuf => Err("provided data does not appear to be a protobuf message, expected prefix \
+        BodyFormat::Protobuf => Err(
+            "provided data does not appear to be a protobuf message, expected prefix \
                                      [107 56 115 0]"
-            .to_owned()),
+                .to_owned(),
+        ),
     }
 }
 
@@ -192,7 +213,10 @@ pub fn yaml(bytes: &[u8]) -> Result<Decoded, String> {
         }
     }
     match fluvial_yaml::yaml_to_json(&text, false) {
-        Ok(value) => Ok(Decoded { value, duplicates: yaml_duplicates(&text) }),
+        Ok(value) => Ok(Decoded {
+            value,
+            duplicates: yaml_duplicates(&text),
+        }),
         Err(error) => Err(format!("yaml: {error}")),
     }
 }
@@ -213,7 +237,9 @@ pub fn group_version(text: &str) -> Outcome<(&str, &str)> {
     match text.matches('/').count() {
         0 => Ok(("", text)),
         1 => Ok(text.split_once('/').unwrap_or(("", text))),
-        _ => Err(Failure::bad_request(format!("unexpected GroupVersion string: {text}"))),
+        _ => Err(Failure::bad_request(format!(
+            "unexpected GroupVersion string: {text}"
+        ))),
     }
 }
 
@@ -253,12 +279,18 @@ mod tests {
             json(b"{bad").unwrap_err(),
             "invalid character 'b' looking for beginning of object key string"
         );
-        assert_eq!(json(b"{} trailing").unwrap_err(), "invalid character 't' after top-level value");
+        assert_eq!(
+            json(b"{} trailing").unwrap_err(),
+            "invalid character 't' after top-level value"
+        );
     }
 
     #[test]
     fn lone_surrogates_become_replacement_characters() {
         assert_eq!(json(br#""\ud800""#).unwrap().value, "\u{fffd}");
-        assert_eq!(json(br#""\ud83d\ude00 \ud800x""#).unwrap().value, "\u{1f600} \u{fffd}x");
+        assert_eq!(
+            json(br#""\ud83d\ude00 \ud800x""#).unwrap().value,
+            "\u{1f600} \u{fffd}x"
+        );
     }
 }

@@ -14,14 +14,35 @@ use crate::status::{Failure, Outcome};
 /// `/`: all paths.
 #[must_use]
 pub fn root(api: &Api) -> Value {
-    let mut paths: Vec<String> = ["/.well-known/openid-configuration", "/api", "/api/v1", "/apis", "/apis/"]
-        .map(str::to_owned)
-        .to_vec();
+    let mut paths: Vec<String> = [
+        "/.well-known/openid-configuration",
+        "/api",
+        "/api/v1",
+        "/apis",
+        "/apis/",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     for (group, versions) in api.kinds().order.iter().filter(|(group, _)| !group.is_empty()) {
         paths.push(format!("/apis/{group}"));
-        paths.extend(versions.iter().map(|(version, _)| format!("/apis/{group}/{version}")));
+        paths.extend(
+            versions
+                .iter()
+                .map(|(version, _)| format!("/apis/{group}/{version}")),
+        );
     }
-    paths.extend(["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"].map(str::to_owned));
+    paths.extend(
+        [
+            "/healthz",
+            "/livez",
+            "/metrics",
+            "/openapi/v2",
+            "/openapi/v3",
+            "/readyz",
+            "/version",
+        ]
+        .map(str::to_owned),
+    );
     json!({"paths": paths})
 }
 
@@ -42,7 +63,13 @@ fn with_kind(mut value: Value, kind: &str) -> Value {
 ///
 /// # Errors
 /// There is no such group or version.
-pub fn answer(api: &Api, core: bool, rest: &[String], accept: &Accept, headers: &HeaderMap) -> Outcome<Answer> {
+pub fn answer(
+    api: &Api,
+    core: bool,
+    rest: &[String],
+    accept: &Accept,
+    headers: &HeaderMap,
+) -> Outcome<Answer> {
     let kinds = api.kinds();
     if let (Shape::Discovery(version), []) = (&accept.shape, rest) {
         return Ok(aggregated(&kinds, core, version, headers));
@@ -72,10 +99,17 @@ pub fn answer(api: &Api, core: bool, rest: &[String], accept: &Accept, headers: 
 
 fn resources(kinds: &Kinds, group: &str, version: &str) -> Outcome<Value> {
     let Some(list) = kinds.version(group, version) else {
-        let builtin = kinds
-            .group(group)
-            .is_some_and(|versions| versions.iter().flat_map(|(_, kinds)| kinds).all(|kind| kind.custom.is_none()));
-        return Err(if builtin || group.is_empty() { Failure::no_resource() } else { Failure::no_page() });
+        let builtin = kinds.group(group).is_some_and(|versions| {
+            versions
+                .iter()
+                .flat_map(|(_, kinds)| kinds)
+                .all(|kind| kind.custom.is_none())
+        });
+        return Err(if builtin || group.is_empty() {
+            Failure::no_resource()
+        } else {
+            Failure::no_page()
+        });
     };
     let mut shown = vec![];
     for kind in list {
@@ -93,8 +127,15 @@ fn resources(kinds: &Kinds, group: &str, version: &str) -> Outcome<Value> {
         shown.push(entry);
         shown.extend(kind.subresources.iter().map(|sub| subresource(kind, sub)));
     }
-    let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-    Ok(with_kind(json!({"groupVersion": group_version, "resources": shown}), "APIResourceList"))
+    let group_version = if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    };
+    Ok(with_kind(
+        json!({"groupVersion": group_version, "resources": shown}),
+        "APIResourceList",
+    ))
 }
 
 fn subresource(kind: &Kind, sub: &Subresource) -> Value {
@@ -165,7 +206,11 @@ fn aggregated(kinds: &Kinds, core: bool, version: &str, headers: &HeaderMap) -> 
                     json!({"version": version, "resources": all, "freshness": "Current"})
                 })
                 .collect();
-            let meta = if group.is_empty() { json!({}) } else { json!({"name": group}) };
+            let meta = if group.is_empty() {
+                json!({})
+            } else {
+                json!({"name": group})
+            };
             json!({"metadata": meta, "versions": versions})
         })
         .collect();
@@ -193,5 +238,7 @@ pub fn tagged(text: String, media: &'static str, headers: &HeaderMap) -> Answer 
     if known.is_some_and(|known| known == tag) {
         return Answer::bytes(304, "", "").with_header("etag", tag);
     }
-    Answer::bytes(200, text, media).with_header("etag", tag).with_header("vary", "Accept")
+    Answer::bytes(200, text, media)
+        .with_header("etag", tag)
+        .with_header("vary", "Accept")
 }

@@ -8,19 +8,36 @@ use crate::api::Api;
 
 /// The checks that are named with `?verbose`.
 const CHECKS: &[&str] = &[
-    "ping", "log", "etcd", "poststarthook/start-apiserver-admission-initializer", "poststarthook/generic-apiserver-start-informers",
-    "poststarthook/priority-and-fairness-config-consumer", "poststarthook/priority-and-fairness-filter",
-    "poststarthook/storage-object-count-tracker-hook", "poststarthook/start-apiextensions-informers",
-    "poststarthook/start-apiextensions-controllers", "poststarthook/crd-informer-synced",
-    "poststarthook/start-system-namespaces-controller", "poststarthook/start-cluster-authentication-info-controller",
-    "poststarthook/start-kube-apiserver-identity-lease-controller", "poststarthook/start-legacy-token-tracking-controller",
-    "poststarthook/start-service-ip-repair-controllers", "poststarthook/rbac/bootstrap-roles",
-    "poststarthook/scheduling/bootstrap-system-priority-classes", "poststarthook/priority-and-fairness-config-producer",
-    "poststarthook/bootstrap-controller", "poststarthook/start-kubernetes-service-cidr-controller",
-    "poststarthook/aggregator-reload-proxy-client-cert", "poststarthook/start-kube-aggregator-informers",
-    "poststarthook/apiservice-status-local-available-controller", "poststarthook/apiservice-status-remote-available-controller",
-    "poststarthook/apiservice-registration-controller", "poststarthook/apiservice-discovery-controller",
-    "poststarthook/kube-apiserver-autoregistration", "autoregister-completion", "poststarthook/apiservice-openapi-controller",
+    "ping",
+    "log",
+    "etcd",
+    "poststarthook/start-apiserver-admission-initializer",
+    "poststarthook/generic-apiserver-start-informers",
+    "poststarthook/priority-and-fairness-config-consumer",
+    "poststarthook/priority-and-fairness-filter",
+    "poststarthook/storage-object-count-tracker-hook",
+    "poststarthook/start-apiextensions-informers",
+    "poststarthook/start-apiextensions-controllers",
+    "poststarthook/crd-informer-synced",
+    "poststarthook/start-system-namespaces-controller",
+    "poststarthook/start-cluster-authentication-info-controller",
+    "poststarthook/start-kube-apiserver-identity-lease-controller",
+    "poststarthook/start-legacy-token-tracking-controller",
+    "poststarthook/start-service-ip-repair-controllers",
+    "poststarthook/rbac/bootstrap-roles",
+    "poststarthook/scheduling/bootstrap-system-priority-classes",
+    "poststarthook/priority-and-fairness-config-producer",
+    "poststarthook/bootstrap-controller",
+    "poststarthook/start-kubernetes-service-cidr-controller",
+    "poststarthook/aggregator-reload-proxy-client-cert",
+    "poststarthook/start-kube-aggregator-informers",
+    "poststarthook/apiservice-status-local-available-controller",
+    "poststarthook/apiservice-status-remote-available-controller",
+    "poststarthook/apiservice-registration-controller",
+    "poststarthook/apiservice-discovery-controller",
+    "poststarthook/kube-apiserver-autoregistration",
+    "autoregister-completion",
+    "poststarthook/apiservice-openapi-controller",
     "poststarthook/apiservice-openapiv3-controller",
 ];
 
@@ -49,15 +66,25 @@ pub fn answer(api: &Api, path: &str, query: &Query) -> Option<Answer> {
             let excluded: Vec<&str> = query.all("exclude").collect();
             let mut text = String::new();
             for check in CHECKS {
-                let shown = if excluded.contains(check) { "excluded: ok" } else { "ok" };
+                let shown = if excluded.contains(check) {
+                    "excluded: ok"
+                } else {
+                    "ok"
+                };
                 text.push_str(&format!("[+]{check} {shown}\n"));
             }
             text.push_str(&format!("{name} check passed\n"));
             Some(Answer::bytes(200, text, TEXT))
         }
-        "/metrics" => Some(Answer::bytes(200, metrics(api), "text/plain; version=0.0.4; charset=utf-8")),
+        "/metrics" => Some(Answer::bytes(
+            200,
+            metrics(api),
+            "text/plain; version=0.0.4; charset=utf-8",
+        )),
         _ => {
-            let check = ["/healthz/", "/livez/", "/readyz/"].iter().find_map(|head| path.strip_prefix(head))?;
+            let check = ["/healthz/", "/livez/", "/readyz/"]
+                .iter()
+                .find_map(|head| path.strip_prefix(head))?;
             CHECKS.contains(&check).then(|| Answer::bytes(200, "ok", TEXT))
         }
     }

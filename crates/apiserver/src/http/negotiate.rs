@@ -48,7 +48,10 @@ struct Clause<'a> {
 
 impl Clause<'_> {
     fn parameter(&self, name: &str) -> &str {
-        self.parameters.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
+        self.parameters
+            .iter()
+            .find(|(key, _)| key == name)
+            .map_or("", |(_, value)| value)
     }
 }
 
@@ -67,7 +70,11 @@ fn clauses(header: &str) -> Vec<Clause<'_>> {
                 .find(|(name, _)| name == "q")
                 .and_then(|(_, value)| value.parse().ok())
                 .unwrap_or(1.0);
-            Some(Clause { media, parameters, quality })
+            Some(Clause {
+                media,
+                parameters,
+                quality,
+            })
         })
         .collect();
     clauses.sort_by(|a, b| b.quality.total_cmp(&a.quality));
@@ -94,10 +101,15 @@ pub fn accept(header: Option<&str>, query: &Query, user_agent: &str) -> Outcome<
     let header = header.unwrap_or("").trim();
     let pretty = query.flag("pretty")
         || (query.get("pretty").is_none()
-            && ["curl", "Wget", "Mozilla/5.0"].iter().any(|agent| user_agent.starts_with(agent)));
+            && ["curl", "Wget", "Mozilla/5.0"]
+                .iter()
+                .any(|agent| user_agent.starts_with(agent)));
     let plain = if pretty { Format::Pretty } else { Format::Json };
     if header.is_empty() {
-        return Ok(Accept { format: plain, shape: Shape::Object });
+        return Ok(Accept {
+            format: plain,
+            shape: Shape::Object,
+        });
     }
     for clause in clauses(header) {
         let format = match clause.media.as_str() {
@@ -108,7 +120,9 @@ pub fn accept(header: Option<&str>, query: &Query, user_agent: &str) -> Outcome<
         let (group, version) = (clause.parameter("g"), clause.parameter("v"));
         let shape = match (clause.parameter("as"), group) {
             ("", _) => Shape::Object,
-            ("Table", "meta.k8s.io") if matches!(version, "v1" | "v1beta1") => Shape::Table(version.to_owned()),
+            ("Table", "meta.k8s.io") if matches!(version, "v1" | "v1beta1") => {
+                Shape::Table(version.to_owned())
+            }
             ("PartialObjectMetadata", "meta.k8s.io") if matches!(version, "v1" | "v1beta1") => {
                 Shape::Partial(version.to_owned())
             }
@@ -139,7 +153,13 @@ pub enum BodyFormat {
 /// A content type without its parameters, in lower case.
 #[must_use]
 pub fn media_type(header: Option<&str>) -> String {
-    header.unwrap_or("").split(';').next().unwrap_or("").trim().to_ascii_lowercase()
+    header
+        .unwrap_or("")
+        .split(';')
+        .next()
+        .unwrap_or("")
+        .trim()
+        .to_ascii_lowercase()
 }
 
 /// Reads the content type of an object sent.
@@ -163,10 +183,23 @@ mod tests {
     fn the_best_clause_that_can_be_given_wins() {
         let query = Query::default();
         let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
-        assert_eq!(accept(Some(kubectl), &query, "").unwrap().shape, Shape::Table("v1".to_owned()));
-        let fallback = accept(Some("application/vnd.kubernetes.protobuf,application/json"), &query, "").unwrap();
+        assert_eq!(
+            accept(Some(kubectl), &query, "").unwrap().shape,
+            Shape::Table("v1".to_owned())
+        );
+        let fallback = accept(
+            Some("application/vnd.kubernetes.protobuf,application/json"),
+            &query,
+            "",
+        )
+        .unwrap();
         assert_eq!(fallback, Accept::default());
         assert_eq!(accept(Some("text/html"), &query, "").unwrap_err().code, 406);
-        assert_eq!(accept(Some("text/html,application/yaml;q=0.5"), &query, "").unwrap().format, Format::Yaml);
+        assert_eq!(
+            accept(Some("text/html,application/yaml;q=0.5"), &query, "")
+                .unwrap()
+                .format,
+            Format::Yaml
+        );
     }
 }

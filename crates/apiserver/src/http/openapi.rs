@@ -27,7 +27,11 @@ pub fn answer(api: &Api, path: &str, headers: &HeaderMap) -> Option<Outcome<Answ
     }
     let rest = rest.strip_prefix("v3")?;
     if rest.is_empty() || rest == "/" {
-        return Some(Ok(Answer::bytes(200, index(api).to_string(), "text/plain; charset=utf-8")));
+        return Some(Ok(Answer::bytes(
+            200,
+            index(api).to_string(),
+            "text/plain; charset=utf-8",
+        )));
     }
     let rest = rest.trim_matches('/');
     let group_version = match rest.strip_prefix("apis/") {
@@ -37,7 +41,10 @@ pub fn answer(api: &Api, path: &str, headers: &HeaderMap) -> Option<Outcome<Answ
     let document = group_version.and_then(|(group, version)| v3(api, group, version));
     Some(match document {
         Some(document) => Ok(tagged(document.to_string(), "application/json", headers)),
-        None => Err(Failure { plain: true, ..Failure::new(404, "", "") }),
+        None => Err(Failure {
+            plain: true,
+            ..Failure::new(404, "", "")
+        }),
     })
 }
 
@@ -45,14 +52,24 @@ fn index(api: &Api) -> Value {
     let mut paths = Map::new();
     for (group, versions) in &api.kinds().order {
         for (version, kinds) in versions {
-            let path = if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") };
+            let path = if group.is_empty() {
+                format!("api/{version}")
+            } else {
+                format!("apis/{group}/{version}")
+            };
             // The documents of built-in kinds never change while the program runs.
-            let mut digest = Sha256::new().chain_update(env!("CARGO_PKG_VERSION")).chain_update(&path);
+            let mut digest = Sha256::new()
+                .chain_update(env!("CARGO_PKG_VERSION"))
+                .chain_update(&path);
             for kind in kinds.iter().filter_map(|kind| kind.custom.as_ref()) {
                 let stored = api.store.collection(crd::COLLECTION).get(&kind.definition);
                 digest = digest.chain_update(stored.map_or(0, |stored| stored.version).to_le_bytes());
             }
-            let hash: String = digest.finalize().iter().map(|byte| format!("{byte:02X}")).collect();
+            let hash: String = digest
+                .finalize()
+                .iter()
+                .map(|byte| format!("{byte:02X}"))
+                .collect();
             let url = format!("/openapi/v3/{path}?hash={hash}");
             paths.insert(path, json!({"serverRelativeURL": url}));
         }
@@ -68,7 +85,11 @@ fn custom_name(kind: &Kind) -> String {
 
 fn custom_schema(api: &Api, kind: &Kind, prefix: &str) -> Option<Value> {
     let custom = kind.custom.as_ref()?;
-    let definition = api.store.collection(crd::COLLECTION).get(&custom.definition)?.value();
+    let definition = api
+        .store
+        .collection(crd::COLLECTION)
+        .get(&custom.definition)?
+        .value();
     let versions = definition["spec"]["versions"].as_array()?;
     let version = versions.iter().find(|version| version["name"] == *kind.version)?;
     let mut schema = version["schema"]["openAPIV3Schema"].clone();
@@ -95,7 +116,9 @@ fn close(api: &Api, schema: &Value, prefix: &str, all: &mut BTreeMap<String, Val
         if all.contains_key(&name) {
             continue;
         }
-        let Some(found) = api.schemas.definition(&name) else { continue };
+        let Some(found) = api.schemas.definition(&name) else {
+            continue;
+        };
         let schema = found.view().to_openapi(prefix);
         all.insert(name, schema.clone());
         close(api, &schema, prefix, all);
@@ -105,7 +128,11 @@ fn close(api: &Api, schema: &Value, prefix: &str, all: &mut BTreeMap<String, Val
 fn references(value: &Value, prefix: &str, out: &mut BTreeSet<String>) {
     match value {
         Value::Object(map) => {
-            if let Some(name) = map.get("$ref").and_then(Value::as_str).and_then(|text| text.strip_prefix(prefix)) {
+            if let Some(name) = map
+                .get("$ref")
+                .and_then(Value::as_str)
+                .and_then(|text| text.strip_prefix(prefix))
+            {
                 out.insert(name.to_owned());
             }
             map.values().for_each(|item| references(item, prefix, out));
@@ -134,9 +161,18 @@ fn schemas(api: &Api, kinds: &[Arc<Kind>], prefix: &str) -> BTreeMap<String, Val
             continue;
         }
         let found = api.schemas.kind(&kind.group, &kind.version, &kind.kind);
-        let Some((name, found)) = found.as_ref().and_then(|found| Some((found.view().name()?, found))) else { continue };
+        let Some((name, found)) = found
+            .as_ref()
+            .and_then(|found| Some((found.view().name()?, found)))
+        else {
+            continue;
+        };
         for name in [name.to_owned(), format!("{name}List")] {
-            let found = if name.ends_with("List") { api.schemas.definition(&name) } else { Some(found.clone()) };
+            let found = if name.ends_with("List") {
+                api.schemas.definition(&name)
+            } else {
+                Some(found.clone())
+            };
             if let Some(found) = found {
                 let schema = found.view().to_openapi(prefix);
                 close(api, &schema, prefix, &mut all);
@@ -153,19 +189,35 @@ fn schemas(api: &Api, kinds: &[Arc<Kind>], prefix: &str) -> BTreeMap<String, Val
 fn parameters(verb: &str, v2: bool) -> Value {
     let names: &[(&str, &str)] = match verb {
         "list" => &[
-            ("labelSelector", "string"), ("fieldSelector", "string"), ("limit", "integer"), ("continue", "string"),
-            ("resourceVersion", "string"), ("resourceVersionMatch", "string"), ("timeoutSeconds", "integer"),
-            ("watch", "boolean"), ("allowWatchBookmarks", "boolean"), ("sendInitialEvents", "boolean"),
+            ("labelSelector", "string"),
+            ("fieldSelector", "string"),
+            ("limit", "integer"),
+            ("continue", "string"),
+            ("resourceVersion", "string"),
+            ("resourceVersionMatch", "string"),
+            ("timeoutSeconds", "integer"),
+            ("watch", "boolean"),
+            ("allowWatchBookmarks", "boolean"),
+            ("sendInitialEvents", "boolean"),
         ],
         "get" => &[("pretty", "string")],
         "delete" => &[
-            ("dryRun", "string"), ("gracePeriodSeconds", "integer"), ("orphanDependents", "boolean"),
+            ("dryRun", "string"),
+            ("gracePeriodSeconds", "integer"),
+            ("orphanDependents", "boolean"),
             ("propagationPolicy", "string"),
         ],
         "patch" => &[
-            ("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string"), ("force", "boolean"),
+            ("dryRun", "string"),
+            ("fieldManager", "string"),
+            ("fieldValidation", "string"),
+            ("force", "boolean"),
         ],
-        _ => &[("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string")],
+        _ => &[
+            ("dryRun", "string"),
+            ("fieldManager", "string"),
+            ("fieldValidation", "string"),
+        ],
     };
     names
         .iter()
@@ -181,7 +233,9 @@ fn parameters(verb: &str, v2: bool) -> Value {
 
 fn capital(text: &str) -> String {
     let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
+    characters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(characters).collect()
+    })
 }
 
 fn operation(kind: &Kind, verb: &str, place: &str, name: &str, prefix: &str) -> Value {
@@ -193,10 +247,18 @@ fn operation(kind: &Kind, verb: &str, place: &str, name: &str, prefix: &str) -> 
         other => (other, if other == "get" { "read" } else { other }),
     };
     let group: String = kind.group.split(['.', '-']).map(capital).collect();
-    let group = if group.is_empty() { "Core".to_owned() } else { group };
+    let group = if group.is_empty() {
+        "Core".to_owned()
+    } else {
+        group
+    };
     let id = format!("{about}{group}{}{place}{}", capital(&kind.version), kind.kind);
     let v2 = prefix == V2;
-    let shown = if verb == "list" { format!("{name}List") } else { name.to_owned() };
+    let shown = if verb == "list" {
+        format!("{name}List")
+    } else {
+        name.to_owned()
+    };
     let schema = json!({"$ref": format!("{prefix}{shown}")});
     let ok = if v2 {
         json!({"description": "OK", "schema": schema})
@@ -218,12 +280,19 @@ fn operation(kind: &Kind, verb: &str, place: &str, name: &str, prefix: &str) -> 
             }
         } else {
             let media: &[&str] = if verb == "patch" {
-                &["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"]
+                &[
+                    "application/apply-patch+yaml",
+                    "application/json-patch+json",
+                    "application/merge-patch+json",
+                    "application/strategic-merge-patch+json",
+                ]
             } else {
                 &["application/json", "application/yaml"]
             };
-            let content: Map<String, Value> =
-                media.iter().map(|media| ((*media).to_owned(), json!({"schema": body}))).collect();
+            let content: Map<String, Value> = media
+                .iter()
+                .map(|media| ((*media).to_owned(), json!({"schema": body})))
+                .collect();
             operation["requestBody"] = json!({"required": true, "content": content});
         }
     }
@@ -235,11 +304,22 @@ fn paths(api: &Api, kind: &Kind, prefix: &str, out: &mut Map<String, Value>) {
         custom_name(kind)
     } else {
         let found = api.schemas.kind(&kind.group, &kind.version, &kind.kind);
-        found.as_ref().and_then(|found| found.view().name()).unwrap_or("").to_owned()
+        found
+            .as_ref()
+            .and_then(|found| found.view().name())
+            .unwrap_or("")
+            .to_owned()
     };
-    let root = if kind.group.is_empty() { format!("/api/{}", kind.version) } else { format!("/apis/{}/{}", kind.group, kind.version) };
+    let root = if kind.group.is_empty() {
+        format!("/api/{}", kind.version)
+    } else {
+        format!("/apis/{}/{}", kind.group, kind.version)
+    };
     let (base, place) = if kind.namespaced {
-        (format!("{root}/namespaces/{{namespace}}/{}", kind.plural), "Namespaced")
+        (
+            format!("{root}/namespaces/{{namespace}}/{}", kind.plural),
+            "Namespaced",
+        )
     } else {
         (format!("{root}/{}", kind.plural), "")
     };
@@ -252,15 +332,34 @@ fn paths(api: &Api, kind: &Kind, prefix: &str, out: &mut Map<String, Value>) {
             out.insert(path, Value::Object(item));
         }
     };
-    let many = [("get", "list"), ("post", "create"), ("delete", "deletecollection")];
-    let single = [("get", "get"), ("put", "update"), ("patch", "patch"), ("delete", "delete")];
+    let many = [
+        ("get", "list"),
+        ("post", "create"),
+        ("delete", "deletecollection"),
+    ];
+    let single = [
+        ("get", "get"),
+        ("put", "update"),
+        ("patch", "patch"),
+        ("delete", "delete"),
+    ];
     put(base.clone(), &many, place, &kind.verbs);
     put(format!("{base}/{{name}}"), &single, place, &kind.verbs);
     if kind.namespaced {
-        put(format!("{root}/{}", kind.plural), &[("get", "list")], "", &kind.verbs);
+        put(
+            format!("{root}/{}", kind.plural),
+            &[("get", "list")],
+            "",
+            &kind.verbs,
+        );
     }
     for sub in kind.subresources.iter().filter(|sub| sub.kind == kind.kind) {
-        put(format!("{base}/{{name}}/{}", sub.name), &single, place, &sub.verbs);
+        put(
+            format!("{base}/{{name}}/{}", sub.name),
+            &single,
+            place,
+            &sub.verbs,
+        );
     }
 }
 
@@ -277,7 +376,9 @@ fn v3(api: &Api, group: &str, version: &str) -> Option<Value> {
     } else {
         json!({"title": "Kubernetes", "version": "v1.36.3"})
     };
-    Some(json!({"openapi": "3.0.0", "info": info, "paths": found, "components": {"schemas": schemas(api, kinds, V3)}}))
+    Some(
+        json!({"openapi": "3.0.0", "info": info, "paths": found, "components": {"schemas": schemas(api, kinds, V3)}}),
+    )
 }
 
 fn v2(api: &Api) -> Value {

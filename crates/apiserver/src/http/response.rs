@@ -113,13 +113,21 @@ impl Answer {
     /// A JSON value.
     #[must_use]
     pub fn json(code: u16, value: &Value) -> Self {
-        Answer { code, content: Content::Value(value.clone()), headers: vec![] }
+        Answer {
+            code,
+            content: Content::Value(value.clone()),
+            headers: vec![],
+        }
     }
 
     /// Bytes of a media type.
     #[must_use]
     pub fn bytes(code: u16, bytes: impl Into<Bytes>, media: &'static str) -> Self {
-        Answer { code, content: Content::Bytes(bytes.into(), media), headers: vec![] }
+        Answer {
+            code,
+            content: Content::Bytes(bytes.into(), media),
+            headers: vec![],
+        }
     }
 
     /// The same with a header.
@@ -134,9 +142,7 @@ impl Answer {
     pub fn into_response(self, format: Format) -> Response<Body> {
         let (body, media) = match self.content {
             Content::Json(bytes) if format == Format::Json => (Body::from(bytes), "application/json"),
-            Content::Json(bytes) => {
-                encoded(&serde_json::from_slice(&bytes).unwrap_or_default(), format)
-            }
+            Content::Json(bytes) => encoded(&serde_json::from_slice(&bytes).unwrap_or_default(), format),
             Content::Value(value) => encoded(&value, format),
             Content::Bytes(bytes, media) => (Body::from(bytes), media),
             Content::Watch(watch) => (Body(State::Watch(next(watch))), "application/json"),
@@ -147,7 +153,10 @@ impl Answer {
         if !media.is_empty() {
             headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(media));
         }
-        headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+        headers.insert(
+            http::header::CACHE_CONTROL,
+            HeaderValue::from_static("no-cache, private"),
+        );
         for (name, value) in self.headers {
             if let Ok(value) = HeaderValue::from_str(&value) {
                 headers.insert(HeaderName::from_static(name), value);
@@ -164,7 +173,10 @@ fn encoded(value: &Value, format: Format) -> (Body, &'static str) {
             let text = serde_json::to_string_pretty(value).unwrap_or_default();
             (Body::from(Bytes::from(text)), "application/json")
         }
-        Format::Yaml => (Body::from(Bytes::from(fluvial_yaml::json_to_yaml(value))), "application/yaml"),
+        Format::Yaml => (
+            Body::from(Bytes::from(fluvial_yaml::json_to_yaml(value))),
+            "application/yaml",
+        ),
     }
 }
 
@@ -175,7 +187,10 @@ pub fn failure(failure: &Failure, format: Format) -> Response<Body> {
         Answer::bytes(failure.code, failure.message.clone(), "text/plain; charset=utf-8")
             .with_header("x-content-type-options", "nosniff")
     } else {
-        let retry = failure.details.as_ref().and_then(|details| details["retryAfterSeconds"].as_i64());
+        let retry = failure
+            .details
+            .as_ref()
+            .and_then(|details| details["retryAfterSeconds"].as_i64());
         let answer = Answer::json(failure.code, &failure.to_value());
         match retry {
             Some(seconds) => answer.with_header("retry-after", seconds.to_string()),
@@ -192,7 +207,13 @@ pub fn failure(failure: &Failure, format: Format) -> Response<Body> {
 pub fn shaped(api: &Api, request: &Request, reply: Reply) -> Outcome<Answer> {
     let plain = super::is_plain(&request.accept);
     let kind = &request.kind;
-    let answer = |code, content| Ok(Answer { code, content, headers: vec![] });
+    let answer = |code, content| {
+        Ok(Answer {
+            code,
+            content,
+            headers: vec![],
+        })
+    };
     match reply {
         Reply::Watch(watch) => answer(200, Content::Watch(watch)),
         Reply::Stored(code, stored) if plain && !crate::convert::differs(kind) => {
@@ -204,7 +225,12 @@ pub fn shaped(api: &Api, request: &Request, reply: Reply) -> Outcome<Answer> {
         }
         Reply::Stored(code, stored) => one(api, request, code, show(kind, &stored)),
         Reply::Value(code, value) => one(api, request, code, value),
-        Reply::List { version, next, remaining, objects } => {
+        Reply::List {
+            version,
+            next,
+            remaining,
+            objects,
+        } => {
             let mut meta = json!({"resourceVersion": version.to_string()});
             if let Some(token) = next {
                 meta["continue"] = token.into();
@@ -213,10 +239,21 @@ pub fn shaped(api: &Api, request: &Request, reply: Reply) -> Outcome<Answer> {
                 meta["remainingItemCount"] = left.into();
             }
             if plain && !crate::convert::differs(kind) {
-                let mut out = BytesMut::with_capacity(objects.iter().map(|object| object.json.len() + 64).sum());
-                out.put_slice(format!("{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{meta},\"items\":[",
-                    kind.list_kind, kind.api_version()).as_bytes());
-                let head = if kind.custom.is_some() { kind.head() } else { "{".to_owned() };
+                let mut out =
+                    BytesMut::with_capacity(objects.iter().map(|object| object.json.len() + 64).sum());
+                out.put_slice(
+                    format!(
+                        "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{meta},\"items\":[",
+                        kind.list_kind,
+                        kind.api_version()
+                    )
+                    .as_bytes(),
+                );
+                let head = if kind.custom.is_some() {
+                    kind.head()
+                } else {
+                    "{".to_owned()
+                };
                 for (index, object) in objects.iter().enumerate() {
                     if index > 0 {
                         out.put_u8(b',');
@@ -253,5 +290,9 @@ fn one(api: &Api, request: &Request, code: u16, value: Value) -> Outcome<Answer>
     } else {
         value
     };
-    Ok(Answer { code, content: Content::Value(value), headers: vec![] })
+    Ok(Answer {
+        code,
+        content: Content::Value(value),
+        headers: vec![],
+    })
 }

@@ -16,7 +16,10 @@ fn decode(text: &str, plus: bool) -> String {
         let hex = |byte: u8| char::from(byte).to_digit(16);
         match bytes[at] {
             b'+' if plus => out.push(b' '),
-            b'%' => match (bytes.get(at + 1).copied().and_then(hex), bytes.get(at + 2).copied().and_then(hex)) {
+            b'%' => match (
+                bytes.get(at + 1).copied().and_then(hex),
+                bytes.get(at + 2).copied().and_then(hex),
+            ) {
                 (Some(high), Some(low)) => {
                     out.push(u8::try_from(high * 16 + low).unwrap_or(b'%'));
                     at += 2;
@@ -44,7 +47,10 @@ impl Query {
     /// The first value of a name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The first value, or nothing.
@@ -55,13 +61,17 @@ impl Query {
 
     /// All values of a name.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// A flag, as conversion of queries reads it: present and neither `false` nor `0`.
     #[must_use]
     pub fn flag(&self, name: &str) -> bool {
-        self.get(name).is_some_and(|value| !value.eq_ignore_ascii_case("false") && value != "0")
+        self.get(name)
+            .is_some_and(|value| !value.eq_ignore_ascii_case("false") && value != "0")
     }
 }
 
@@ -100,8 +110,11 @@ pub enum Path {
 /// Splits a path.
 #[must_use]
 pub fn parse(path: &str) -> Path {
-    let segments: Vec<String> =
-        path.split('/').filter(|segment| !segment.is_empty()).map(|segment| decode(segment, false)).collect();
+    let segments: Vec<String> = path
+        .split('/')
+        .filter(|segment| !segment.is_empty())
+        .map(|segment| decode(segment, false))
+        .collect();
     let mut rest = segments.into_iter();
     let core = match rest.next().as_deref() {
         Some("api") => true,
@@ -152,14 +165,26 @@ mod tests {
     #[test]
     fn namespaces_are_objects_and_scopes() {
         let namespace = target("/api/v1/namespaces/a");
-        assert_eq!((&*namespace.resource, &*namespace.name, &*namespace.namespace), ("namespaces", "a", "a"));
+        assert_eq!(
+            (&*namespace.resource, &*namespace.name, &*namespace.namespace),
+            ("namespaces", "a", "a")
+        );
         let finalize = target("/api/v1/namespaces/a/finalize");
-        assert_eq!((&*finalize.resource, &*finalize.subresource), ("namespaces", "finalize"));
+        assert_eq!(
+            (&*finalize.resource, &*finalize.subresource),
+            ("namespaces", "finalize")
+        );
         let scale = target("/apis/apps/v1/namespaces/a/deployments/d/scale");
-        assert_eq!((&*scale.group, &*scale.name, &*scale.subresource), ("apps", "d", "scale"));
+        assert_eq!(
+            (&*scale.group, &*scale.name, &*scale.subresource),
+            ("apps", "d", "scale")
+        );
         assert_eq!(target("/api/v1/nodes").resource, "nodes");
         assert!(target("/api/v1/watch/namespaces/a/pods").watch);
-        assert_eq!(parse("/apis/apps/v1"), Path::Discovery(false, vec!["apps".into(), "v1".into()]));
+        assert_eq!(
+            parse("/apis/apps/v1"),
+            Path::Discovery(false, vec!["apps".into(), "v1".into()])
+        );
     }
 
     #[test]

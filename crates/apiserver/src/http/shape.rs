@@ -43,11 +43,22 @@ impl Shaper {
                 return Err(Failure::bad_request(text));
             }
         };
-        Ok(Shaper { kind, shape: shape.clone(), include, columns_sent: false })
+        Ok(Shaper {
+            kind,
+            shape: shape.clone(),
+            include,
+            columns_sent: false,
+        })
     }
 
     fn go_name(&self) -> String {
-        let package = self.kind.group.split('.').next().filter(|name| !name.is_empty()).unwrap_or("core");
+        let package = self
+            .kind
+            .group
+            .split('.')
+            .next()
+            .filter(|name| !name.is_empty())
+            .unwrap_or("core");
         format!("*{package}.{}", self.kind.kind)
     }
 
@@ -61,7 +72,10 @@ impl Shaper {
             Shape::PartialList(_) => Err(Failure::new(
                 406,
                 "NotAcceptable",
-                format!("you requested PartialObjectMetadataList, but the requested object is not a list ({})", self.go_name()),
+                format!(
+                    "you requested PartialObjectMetadataList, but the requested object is not a list ({})",
+                    self.go_name()
+                ),
             )),
             Shape::Table(version) => {
                 let meta = json!({"resourceVersion": object["metadata"]["resourceVersion"].clone()});
@@ -78,19 +92,33 @@ impl Shaper {
     pub fn list(&self, meta: Value, objects: Vec<Value>, api: &Api) -> Outcome<Value> {
         match &self.shape {
             Shape::PartialList(version) => {
-                let items: Vec<Value> = objects.into_iter().map(|object| partial(object, version)).collect();
-                let items = if items.is_empty() { Value::Null } else { items.into() };
-                Ok(json!({"kind": "PartialObjectMetadataList", "apiVersion": format!("meta.k8s.io/{version}"),
-                    "metadata": meta, "items": items}))
+                let items: Vec<Value> = objects
+                    .into_iter()
+                    .map(|object| partial(object, version))
+                    .collect();
+                let items = if items.is_empty() {
+                    Value::Null
+                } else {
+                    items.into()
+                };
+                Ok(
+                    json!({"kind": "PartialObjectMetadataList", "apiVersion": format!("meta.k8s.io/{version}"),
+                    "metadata": meta, "items": items}),
+                )
             }
             Shape::Partial(_) => Err(Failure::new(
                 406,
                 "NotAcceptable",
-                format!("you requested PartialObjectMetadata, but the requested object is a list ({}List)", self.go_name()),
+                format!(
+                    "you requested PartialObjectMetadata, but the requested object is a list ({}List)",
+                    self.go_name()
+                ),
             )),
             Shape::Table(version) => Ok(self.table(version, meta, objects, api, true)),
-            _ => Ok(json!({"kind": self.kind.list_kind, "apiVersion": self.kind.api_version(),
-                "metadata": meta, "items": objects})),
+            _ => Ok(
+                json!({"kind": self.kind.list_kind, "apiVersion": self.kind.api_version(),
+                "metadata": meta, "items": objects}),
+            ),
         }
     }
 
@@ -107,7 +135,11 @@ impl Shaper {
                 }
             })
             .collect();
-        let definitions = if columns { table::definitions(&self.kind) } else { Value::Null };
+        let definitions = if columns {
+            table::definitions(&self.kind)
+        } else {
+            Value::Null
+        };
         json!({"kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": meta,
             "columnDefinitions": definitions, "rows": rows})
     }

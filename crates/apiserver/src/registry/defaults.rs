@@ -14,7 +14,11 @@ fn set(object: &mut Value, field: &str, value: impl Into<Value>) {
 }
 
 fn items<'a>(object: &'a mut Value, field: &str) -> impl Iterator<Item = &'a mut Value> {
-    object.get_mut(field).and_then(Value::as_array_mut).into_iter().flatten()
+    object
+        .get_mut(field)
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
 }
 
 /// Fills in what an object of a built-in kind leaves open.
@@ -56,7 +60,11 @@ pub fn apply(kind: &Kind, object: &mut Value) {
         ("apiextensions.k8s.io", _) => crate::crd::definition::defaults(object),
         ("scheduling.k8s.io", "PriorityClass") => set(object, "preemptionPolicy", "PreemptLowerPriority"),
         ("certificates.k8s.io", "CertificateSigningRequest") => {
-            set(&mut object["spec"], "usages", json!(["digital signature", "key encipherment"]));
+            set(
+                &mut object["spec"],
+                "usages",
+                json!(["digital signature", "key encipherment"]),
+            );
         }
         ("discovery.k8s.io", "EndpointSlice") => {
             for port in items(object, "ports") {
@@ -65,7 +73,9 @@ pub fn apply(kind: &Kind, object: &mut Value) {
             }
         }
         ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => flow_level(&mut object["spec"]),
-        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => set(&mut object["spec"], "matchingPrecedence", 1000),
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => {
+            set(&mut object["spec"], "matchingPrecedence", 1000)
+        }
         ("policy", "PodDisruptionBudget") => {}
         _ => {}
     }
@@ -95,7 +105,9 @@ fn service(object: &mut Value) {
     }
     set(spec, "sessionAffinity", "None");
     set(spec, "type", "ClusterIP");
-    if spec["sessionAffinity"] == "ClientIP" && spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"].is_null() {
+    if spec["sessionAffinity"] == "ClientIP"
+        && spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"].is_null()
+    {
         spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"] = 10_800.into();
     }
     for port in items(spec, "ports") {
@@ -188,7 +200,10 @@ fn apps(name: &str, object: &mut Value) {
             set(spec, "updateStrategy", json!({}));
             set(&mut spec["updateStrategy"], "type", "RollingUpdate");
             if spec["updateStrategy"]["type"] == "RollingUpdate" {
-                rolling(&mut spec["updateStrategy"]["rollingUpdate"], &[("partition", 0.into())]);
+                rolling(
+                    &mut spec["updateStrategy"]["rollingUpdate"],
+                    &[("partition", 0.into())],
+                );
             }
             set(spec, "persistentVolumeClaimRetentionPolicy", json!({}));
             for field in ["whenDeleted", "whenScaled"] {
@@ -229,7 +244,11 @@ fn job_spec(spec: &mut Value) {
     set(spec, "completionMode", "NonIndexed");
     set(spec, "suspend", false);
     set(spec, "manualSelector", false);
-    let policy = if spec["podFailurePolicy"].is_null() { "TerminatingOrFailed" } else { "Failed" };
+    let policy = if spec["podFailurePolicy"].is_null() {
+        "TerminatingOrFailed"
+    } else {
+        "Failed"
+    };
     set(spec, "podReplacementPolicy", policy);
     template(&mut spec["template"]);
 }
@@ -298,7 +317,11 @@ fn networking(name: &str, object: &mut Value) {
             }
             if spec["policyTypes"].as_array().is_none_or(Vec::is_empty) {
                 let egress = spec["egress"].as_array().is_some_and(|rules| !rules.is_empty());
-                let types = if egress { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) };
+                let types = if egress {
+                    json!(["Ingress", "Egress"])
+                } else {
+                    json!(["Ingress"])
+                };
                 spec["policyTypes"] = types;
             }
         }
@@ -427,7 +450,9 @@ pub fn pod_spec(spec: &mut Value) {
         }
     }
     for volume in items(spec, "volumes") {
-        let bare = volume.as_object().is_some_and(|map| map.keys().all(|key| key == "name"));
+        let bare = volume
+            .as_object()
+            .is_some_and(|map| map.keys().all(|key| key == "name"));
         if bare {
             volume["emptyDir"] = json!({});
         }
@@ -475,7 +500,10 @@ fn container(container: &mut Value, host: bool) {
         }
     }
     // What is limited is requested as much unless the request says otherwise.
-    let limits = container["resources"]["limits"].as_object().cloned().unwrap_or_default();
+    let limits = container["resources"]["limits"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
     for (name, value) in limits {
         if container["resources"]["requests"].get(&name).is_none() {
             container["resources"]["requests"][&name] = value;
@@ -489,7 +517,12 @@ fn http_get(action: &mut Value) {
 }
 
 fn probe(probe: &mut Value) {
-    for (field, value) in [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)] {
+    for (field, value) in [
+        ("timeoutSeconds", 1),
+        ("periodSeconds", 10),
+        ("successThreshold", 1),
+        ("failureThreshold", 3),
+    ] {
         set(probe, field, value);
     }
     if probe["httpGet"].is_object() {

@@ -27,9 +27,17 @@ pub fn name_rule(kind: &Kind) -> fn(&str) -> names::Complaints {
 
 fn labels(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
     for (key, value) in value.as_object().into_iter().flatten() {
-        errors.extend(names::qualified_name(key).into_iter().map(|text| invalid(path, key.clone(), text)));
+        errors.extend(
+            names::qualified_name(key)
+                .into_iter()
+                .map(|text| invalid(path, key.clone(), text)),
+        );
         let value = value.as_str().unwrap_or("");
-        errors.extend(names::label_value(value).into_iter().map(|text| invalid(path, value, text)));
+        errors.extend(
+            names::label_value(value)
+                .into_iter()
+                .map(|text| invalid(path, value, text)),
+        );
     }
 }
 
@@ -42,11 +50,19 @@ fn annotations(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
     let mut size = 0;
     for (key, value) in value.as_object().into_iter().flatten() {
         let low = key.to_lowercase();
-        errors.extend(names::qualified_name(&low).into_iter().map(|text| invalid(path, key.clone(), text)));
+        errors.extend(
+            names::qualified_name(&low)
+                .into_iter()
+                .map(|text| invalid(path, key.clone(), text)),
+        );
         size += key.len() + value.as_str().map_or(0, str::len);
     }
     if size > 262_144 {
-        errors.push(FieldError::plain(ErrorKind::TooLong, path, "may not be more than 262144 bytes"));
+        errors.push(FieldError::plain(
+            ErrorKind::TooLong,
+            path,
+            "may not be more than 262144 bytes",
+        ));
     }
 }
 
@@ -55,7 +71,11 @@ fn finalizers(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
         let text = finalizer.as_str().unwrap_or("");
         let complaints = names::qualified_name(text);
         let wrong = !complaints.is_empty();
-        errors.extend(complaints.into_iter().map(|complaint| invalid(path, text, complaint)));
+        errors.extend(
+            complaints
+                .into_iter()
+                .map(|complaint| invalid(path, text, complaint)),
+        );
         let standard = matches!(text, "kubernetes" | "orphan" | "foregroundDeletion");
         if !wrong && !text.contains('/') && !standard {
             let detail = "name is neither a standard finalizer name nor is it fully qualified";
@@ -73,9 +93,18 @@ fn owners(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
     let mut controller: Option<String> = None;
     for owner in value.as_array().into_iter().flatten() {
         let text = |field: &str| owner[field].as_str().unwrap_or("");
-        for (field, what) in [("apiVersion", "version must not be empty"), ("kind", ""), ("name", ""), ("uid", "")] {
+        for (field, what) in [
+            ("apiVersion", "version must not be empty"),
+            ("kind", ""),
+            ("name", ""),
+            ("uid", ""),
+        ] {
             if text(field).is_empty() {
-                let what = if what.is_empty() { "must not be empty" } else { what };
+                let what = if what.is_empty() {
+                    "must not be empty"
+                } else {
+                    what
+                };
                 errors.push(invalid(format!("{path}.{field}"), "", what));
             }
         }
@@ -104,15 +133,27 @@ pub fn validate(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
     let generate = text("generateName");
     if !generate.is_empty() {
         // A prefix may end in a dash: the generated part follows.
-        let prefix = if generate.ends_with('-') { format!("{}a", &generate[..generate.len() - 1]) } else { generate.to_owned() };
-        errors.extend(rule(&prefix).into_iter().map(|complaint| invalid("metadata.generateName", generate, complaint)));
+        let prefix = if generate.ends_with('-') {
+            format!("{}a", &generate[..generate.len() - 1])
+        } else {
+            generate.to_owned()
+        };
+        errors.extend(
+            rule(&prefix)
+                .into_iter()
+                .map(|complaint| invalid("metadata.generateName", generate, complaint)),
+        );
     }
     let name = text("name");
     if name.is_empty() {
         let detail = "name or generateName is required";
         errors.push(FieldError::plain(ErrorKind::Required, "metadata.name", detail));
     } else {
-        errors.extend(rule(name).into_iter().map(|complaint| invalid("metadata.name", name, complaint)));
+        errors.extend(
+            rule(name)
+                .into_iter()
+                .map(|complaint| invalid("metadata.name", name, complaint)),
+        );
     }
     if kind.namespaced && text("namespace").is_empty() {
         errors.push(FieldError::plain(ErrorKind::Required, "metadata.namespace", ""));
@@ -145,12 +186,27 @@ pub fn validate_update(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
                 "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
                 list.join(", ")
             );
-            errors.push(FieldError::plain(ErrorKind::Forbidden, "metadata.finalizers", detail));
+            errors.push(FieldError::plain(
+                ErrorKind::Forbidden,
+                "metadata.finalizers",
+                detail,
+            ));
         }
     }
-    for field in ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+    for field in [
+        "name",
+        "namespace",
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+    ] {
         if new[field] != old[field] {
-            errors.push(invalid(format!("metadata.{field}"), new[field].clone(), "field is immutable"));
+            errors.push(invalid(
+                format!("metadata.{field}"),
+                new[field].clone(),
+                "field is immutable",
+            ));
         }
     }
     validate_common(new, errors);

@@ -14,11 +14,22 @@ pub fn has_generation(kind: &Kind) -> bool {
         return true;
     }
     match kind.group.as_str() {
-        "" => matches!(kind.kind.as_str(), "Pod" | "PodTemplate" | "ReplicationController"),
+        "" => matches!(
+            kind.kind.as_str(),
+            "Pod" | "PodTemplate" | "ReplicationController"
+        ),
         "apps" => kind.kind != "ControllerRevision",
-        "batch" | "policy" | "flowcontrol.apiserver.k8s.io" | "admissionregistration.k8s.io"
-        | "apiextensions.k8s.io" | "scheduling.k8s.io" | "discovery.k8s.io" => true,
-        "networking.k8s.io" => matches!(kind.kind.as_str(), "Ingress" | "IngressClass" | "NetworkPolicy" | "ServiceCIDR"),
+        "batch"
+        | "policy"
+        | "flowcontrol.apiserver.k8s.io"
+        | "admissionregistration.k8s.io"
+        | "apiextensions.k8s.io"
+        | "scheduling.k8s.io"
+        | "discovery.k8s.io" => true,
+        "networking.k8s.io" => matches!(
+            kind.kind.as_str(),
+            "Ingress" | "IngressClass" | "NetworkPolicy" | "ServiceCIDR"
+        ),
         "resource.k8s.io" => matches!(kind.kind.as_str(), "ResourceSlice" | "DeviceClass"),
         _ => false,
     }
@@ -43,7 +54,10 @@ pub fn unconditional(kind: &Kind) -> bool {
             | ("apiregistration.k8s.io", _)
             | ("policy", _)
             | ("admissionregistration.k8s.io", _)
-            | ("storage.k8s.io", "CSIDriver" | "CSINode" | "VolumeAttachment" | "StorageClass")
+            | (
+                "storage.k8s.io",
+                "CSIDriver" | "CSINode" | "VolumeAttachment" | "StorageClass"
+            )
             | ("node.k8s.io", _)
             | ("resource.k8s.io", _)
     )
@@ -102,7 +116,10 @@ pub fn create(api: &Api, request: &Request, object: &mut Value) -> Outcome<()> {
     }
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Namespace") => {
-            let list = object["spec"]["finalizers"].as_array().cloned().unwrap_or_default();
+            let list = object["spec"]["finalizers"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
             if !list.iter().any(|item| item == "kubernetes") {
                 let mut list = list;
                 list.push("kubernetes".into());
@@ -158,11 +175,16 @@ fn wishes_changed(kind: &Kind, new: &Value, old: &Value) -> bool {
         return false;
     }
     let empty = Map::new();
-    let (new, old) = (new.as_object().unwrap_or(&empty), old.as_object().unwrap_or(&empty));
+    let (new, old) = (
+        new.as_object().unwrap_or(&empty),
+        old.as_object().unwrap_or(&empty),
+    );
     let counts = |key: &str| {
-        !matches!(key, "metadata" | "apiVersion" | "kind") && !(key == "status" && (has_status(kind) || kind.custom.is_none()))
+        !matches!(key, "metadata" | "apiVersion" | "kind")
+            && !(key == "status" && (has_status(kind) || kind.custom.is_none()))
     };
-    new.iter().any(|(key, value)| counts(key) && old.get(key) != Some(value))
+    new.iter()
+        .any(|(key, value)| counts(key) && old.get(key) != Some(value))
         || old.keys().any(|key| counts(key) && !new.contains_key(key))
 }
 
@@ -177,7 +199,12 @@ pub fn update(api: &Api, request: &Request, new: &mut Value, old: &Value) {
                 value => meta.insert(field.to_owned(), value.clone()),
             };
         }
-        for field in ["uid", "deletionTimestamp", "deletionGracePeriodSeconds", "generateName"] {
+        for field in [
+            "uid",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "generateName",
+        ] {
             if !meta.contains_key(field) && !old_meta[field].is_null() {
                 meta.insert(field.to_owned(), old_meta[field].clone());
             }
@@ -239,8 +266,10 @@ fn copy(new: &mut Value, old: &Value, field: &str) {
 fn status_only(kind: &Kind, new: &mut Value, old: &Value) {
     if kind.custom.is_some() {
         let status = new["status"].take();
-        let (fields, version) =
-            (new["metadata"]["managedFields"].take(), new["metadata"]["resourceVersion"].take());
+        let (fields, version) = (
+            new["metadata"]["managedFields"].take(),
+            new["metadata"]["resourceVersion"].take(),
+        );
         *new = old.clone();
         copy(new, &json!({"status": status}), "status");
         if !fields.is_null() {
@@ -280,9 +309,18 @@ pub fn deletion_shows_object(kind: &Kind) -> bool {
             (kind.group.as_str(), kind.kind.as_str()),
             (
                 "",
-                "Service" | "ServiceAccount" | "ResourceQuota" | "PodTemplate" | "Pod" | "Namespace" | "PersistentVolume"
+                "Service"
+                    | "ServiceAccount"
+                    | "ResourceQuota"
+                    | "PodTemplate"
+                    | "Pod"
+                    | "Namespace"
+                    | "PersistentVolume"
                     | "PersistentVolumeClaim"
-            ) | ("storage.k8s.io", "CSIDriver" | "StorageClass" | "CSINode" | "VolumeAttachment")
+            ) | (
+                "storage.k8s.io",
+                "CSIDriver" | "StorageClass" | "CSINode" | "VolumeAttachment"
+            )
         )
 }
 
@@ -299,7 +337,8 @@ pub fn grace(kind: &Kind, object: &Value, asked: Option<i64>) -> i64 {
         return 0;
     }
     let phase = object["status"]["phase"].as_str().unwrap_or("");
-    if object["spec"]["nodeName"].as_str().unwrap_or("").is_empty() || matches!(phase, "Succeeded" | "Failed") {
+    if object["spec"]["nodeName"].as_str().unwrap_or("").is_empty() || matches!(phase, "Succeeded" | "Failed")
+    {
         return 0;
     }
     let wanted = asked
@@ -319,5 +358,9 @@ pub fn default_propagation(request: &Request) -> &'static str {
         );
         return "Orphan";
     }
-    if kind.is("", "ReplicationController") { "Orphan" } else { "Background" }
+    if kind.is("", "ReplicationController") {
+        "Orphan"
+    } else {
+        "Background"
+    }
 }

@@ -37,7 +37,8 @@ fn has_address(object: &Value) -> bool {
 
 fn wants_ports(object: &Value) -> bool {
     object["spec"]["type"] == "NodePort"
-        || (object["spec"]["type"] == "LoadBalancer" && object["spec"]["allocateLoadBalancerNodePorts"] != false)
+        || (object["spec"]["type"] == "LoadBalancer"
+            && object["spec"]["allocateLoadBalancerNodePorts"] != false)
 }
 
 fn ports(object: &Value) -> Vec<u16> {
@@ -62,7 +63,9 @@ impl Allocator {
             let mut taken = self.lock();
             for stored in snapshot.objects {
                 let object = stored.value();
-                taken.addresses.extend(object["spec"]["clusterIP"].as_str().and_then(address));
+                taken
+                    .addresses
+                    .extend(object["spec"]["clusterIP"].as_str().and_then(address));
                 taken.ports.extend(ports(&object));
             }
         }
@@ -80,13 +83,20 @@ impl Allocator {
             let asked = object["spec"]["clusterIP"].as_str().unwrap_or("").to_owned();
             let kept = old.is_some_and(|old| old["spec"]["clusterIP"] == object["spec"]["clusterIP"]);
             let given = if asked.is_empty() {
-                taken.free_address().ok_or_else(|| Failure::internal("failed to allocate a serviceIP: range is full"))?
+                taken
+                    .free_address()
+                    .ok_or_else(|| Failure::internal("failed to allocate a serviceIP: range is full"))?
             } else if kept {
                 asked
             } else {
                 taken.take_address(&asked).map_err(|detail| {
                     let value = json!([asked]);
-                    refuse(FieldError::new(ErrorKind::Invalid, "spec.clusterIPs", value, detail))
+                    refuse(FieldError::new(
+                        ErrorKind::Invalid,
+                        "spec.clusterIPs",
+                        value,
+                        detail,
+                    ))
                 })?
             };
             object["spec"]["clusterIP"] = given.clone().into();
@@ -99,7 +109,10 @@ impl Allocator {
         }
         if wants_ports(object) {
             let mine = old.map(ports).unwrap_or_default();
-            taken.node_ports(object, &mine).map_err(|error| *error).map_err(refuse)?;
+            taken
+                .node_ports(object, &mine)
+                .map_err(|error| *error)
+                .map_err(refuse)?;
         }
         Ok(())
     }
@@ -131,7 +144,12 @@ fn families(object: &mut Value) {
     }
     if spec["ipFamilyPolicy"].is_null() {
         let headless = spec["clusterIP"] == "None" && spec["selector"].is_null();
-        spec["ipFamilyPolicy"] = if headless { "RequireDualStack" } else { "SingleStack" }.into();
+        spec["ipFamilyPolicy"] = if headless {
+            "RequireDualStack"
+        } else {
+            "SingleStack"
+        }
+        .into();
         if headless {
             spec["ipFamilies"] = json!(["IPv4", "IPv6"]);
         }
@@ -142,7 +160,11 @@ impl Taken {
     fn free_address(&mut self) -> Option<String> {
         // The first addresses are left for services that ask for them.
         for _ in 0..LAST_ADDRESS {
-            self.next = if self.next < 16 || self.next >= LAST_ADDRESS { 17 } else { self.next + 1 };
+            self.next = if self.next < 16 || self.next >= LAST_ADDRESS {
+                17
+            } else {
+                self.next + 1
+            };
             if self.addresses.insert(self.next) {
                 return Some(format!("10.0.0.{}", self.next));
             }
@@ -176,7 +198,11 @@ impl Taken {
             let asked = port["nodePort"].as_u64().unwrap_or(0);
             if asked == 0 {
                 let free = self.free_port().ok_or_else(|| {
-                    Box::new(FieldError::plain(ErrorKind::Internal, path.clone(), "failed to allocate a nodePort: range is full"))
+                    Box::new(FieldError::plain(
+                        ErrorKind::Internal,
+                        path.clone(),
+                        "failed to allocate a nodePort: range is full",
+                    ))
                 })?;
                 port["nodePort"] = free.into();
                 continue;
@@ -185,9 +211,17 @@ impl Taken {
             if mine.contains(&number) {
                 continue;
             }
-            let refuse = |detail: String| Box::new(FieldError::new(ErrorKind::Invalid, path.clone(), asked.into(), detail));
+            let refuse = |detail: String| {
+                Box::new(FieldError::new(
+                    ErrorKind::Invalid,
+                    path.clone(),
+                    asked.into(),
+                    detail,
+                ))
+            };
             if !(FIRST_PORT..=LAST_PORT).contains(&number) {
-                let detail = "provided port is not in the valid range. The range of valid ports is 30000-32767";
+                let detail =
+                    "provided port is not in the valid range. The range of valid ports is 30000-32767";
                 return Err(refuse(detail.to_owned()));
             }
             if !self.ports.insert(number) {
@@ -200,7 +234,11 @@ impl Taken {
     fn free_port(&mut self) -> Option<u16> {
         for _ in FIRST_PORT..=LAST_PORT {
             let after = self.next_port + 1;
-            self.next_port = if (FIRST_PORT..=LAST_PORT).contains(&after) { after } else { FIRST_PORT + 86 };
+            self.next_port = if (FIRST_PORT..=LAST_PORT).contains(&after) {
+                after
+            } else {
+                FIRST_PORT + 86
+            };
             if self.ports.insert(self.next_port) {
                 return Some(self.next_port);
             }
@@ -214,7 +252,13 @@ pub fn keep(new: &mut Value, old: &Value) {
     if new["spec"]["type"] == "ExternalName" || old["spec"]["type"] == "ExternalName" {
         return;
     }
-    for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "healthCheckNodePort"] {
+    for field in [
+        "clusterIP",
+        "clusterIPs",
+        "ipFamilies",
+        "ipFamilyPolicy",
+        "healthCheckNodePort",
+    ] {
         if new["spec"][field].is_null() && !old["spec"][field].is_null() {
             new["spec"][field] = old["spec"][field].clone();
         }
@@ -226,7 +270,9 @@ pub fn keep(new: &mut Value, old: &Value) {
             if port["nodePort"].as_u64().unwrap_or(0) != 0 {
                 continue;
             }
-            let same = had.iter().find(|old| old["port"] == port["port"] && old["protocol"] == port["protocol"]);
+            let same = had
+                .iter()
+                .find(|old| old["port"] == port["port"] && old["protocol"] == port["protocol"]);
             if let Some(number) = same.and_then(|old| old.get("nodePort")) {
                 port["nodePort"] = number.clone();
             }

@@ -16,11 +16,17 @@ fn is_guaranteed(spec: &Value) -> bool {
 /// A new pod's status.
 pub fn pod_status(object: &mut Value) {
     let spec = &object["spec"];
-    let any = spec["containers"].as_array().into_iter().flatten().any(|container| {
-        ["limits", "requests"]
-            .iter()
-            .any(|field| container["resources"][field].as_object().is_some_and(|map| !map.is_empty()))
-    });
+    let any = spec["containers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|container| {
+            ["limits", "requests"].iter().any(|field| {
+                container["resources"][field]
+                    .as_object()
+                    .is_some_and(|map| !map.is_empty())
+            })
+        });
     let class = match (any, is_guaranteed(spec)) {
         (_, true) => "Guaranteed",
         (true, _) => "Burstable",

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, KeyPair, KeyUsagePurpose, SanType,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -45,7 +45,11 @@ fn authority_parameters() -> CertificateParams {
     let mut parameters = CertificateParams::default();
     parameters.distinguished_name = name("fluvial", &[]);
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    parameters.key_usages = vec![
+        KeyUsagePurpose::KeyCertSign,
+        KeyUsagePurpose::CrlSign,
+        KeyUsagePurpose::DigitalSignature,
+    ];
     parameters.not_before = rcgen::date_time_ymd(2024, 1, 1);
     parameters.not_after = rcgen::date_time_ymd(2049, 1, 1);
     // The same key makes the same certificate, so the key alone is kept.
@@ -68,7 +72,9 @@ impl Authority {
     /// # Errors
     /// The folder cannot be used or no key can be made.
     pub fn load(folder: Option<&Path>) -> Result<Self, CertificateError> {
-        let Some(folder) = folder else { return Self::from_key(KeyPair::generate()?) };
+        let Some(folder) = folder else {
+            return Self::from_key(KeyPair::generate()?);
+        };
         let file = folder.join("authority.key");
         let failed = |error| CertificateError::File(file.clone(), error);
         match std::fs::read_to_string(&file) {
@@ -86,7 +92,11 @@ impl Authority {
     fn from_key(key: KeyPair) -> Result<Self, CertificateError> {
         let text = key.serialize_pem();
         let issuer = CertifiedIssuer::self_signed(authority_parameters(), key)?;
-        Ok(Authority { pem: issuer.pem(), issuer, key: text })
+        Ok(Authority {
+            pem: issuer.pem(),
+            issuer,
+            key: text,
+        })
     }
 
     /// The certificate, PEM.
@@ -98,7 +108,11 @@ impl Authority {
     /// A secret for signing tokens, the same as long as the authority's key is.
     #[must_use]
     pub fn token_key(&self) -> [u8; 32] {
-        Sha256::new().chain_update("service account tokens").chain_update(&self.key).finalize().into()
+        Sha256::new()
+            .chain_update("service account tokens")
+            .chain_update(&self.key)
+            .finalize()
+            .into()
     }
 
     fn issue(&self, mut parameters: CertificateParams) -> Result<(String, KeyPair), CertificateError> {
@@ -127,10 +141,21 @@ impl Authority {
     /// None can be made.
     pub fn server_config(&self) -> Result<rustls::ServerConfig, CertificateError> {
         let failed = |error: &dyn std::fmt::Display| CertificateError::Use(error.to_string());
-        let names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
+        let names = [
+            "localhost",
+            "kubernetes",
+            "kubernetes.default",
+            "kubernetes.default.svc",
+            "kubernetes.default.svc.cluster.local",
+        ];
         let mut parameters = CertificateParams::new(names.map(str::to_owned).to_vec())?;
         let addresses = ["127.0.0.1", "::1", "0.0.0.0", "10.0.0.1"];
-        parameters.subject_alt_names.extend(addresses.iter().filter_map(|text| text.parse().ok()).map(SanType::IpAddress));
+        parameters.subject_alt_names.extend(
+            addresses
+                .iter()
+                .filter_map(|text| text.parse().ok())
+                .map(SanType::IpAddress),
+        );
         parameters.distinguished_name = name("kube-apiserver", &[]);
         parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         parameters.not_before = rcgen::date_time_ymd(2024, 1, 1);
@@ -138,7 +163,9 @@ impl Authority {
         let key = KeyPair::generate()?;
         let certificate = parameters.signed_by(&key, &self.issuer)?;
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(self.issuer.der().clone()).map_err(|error| failed(&error))?;
+        roots
+            .add(self.issuer.der().clone())
+            .map_err(|error| failed(&error))?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
             .allow_unauthenticated()
@@ -212,7 +239,9 @@ mod der {
         } else {
             let count = usize::from(first & 0x7f);
             let bytes = rest.get(..count).filter(|_| count <= 4)?;
-            let length = bytes.iter().fold(0_usize, |sum, byte| sum << 8 | usize::from(*byte));
+            let length = bytes
+                .iter()
+                .fold(0_usize, |sum, byte| sum << 8 | usize::from(*byte));
             (length, &rest[count..])
         };
         Some((*tag, rest.get(..length)?, &rest[length..]))
@@ -255,6 +284,9 @@ mod tests {
         let (certificate, _) = authority.client("alice", &["developers", "ops"]).unwrap();
         let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
         let user = subject(&certificate).unwrap();
-        assert_eq!((user.name.as_str(), user.groups), ("alice", vec!["developers".into(), "ops".into()]));
+        assert_eq!(
+            (user.name.as_str(), user.groups),
+            ("alice", vec!["developers".into(), "ops".into()])
+        );
     }
 }

@@ -99,14 +99,29 @@ impl Journal {
             .create(folder.join("store.redb"))
             .map_err(file)?;
         let loaded = load(&database)?;
-        let shared = Arc::new(Shared { queue: Mutex::default(), wake: Condvar::new() });
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+        });
         let (sender, progress) = watch::channel(Progress::default());
-        let worker = Worker { database, shared: shared.clone(), progress: sender, reserved: loaded.version };
+        let worker = Worker {
+            database,
+            shared: shared.clone(),
+            progress: sender,
+            reserved: loaded.version,
+        };
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || worker.run())
             .map_err(|error| JournalError::Folder(folder.to_owned(), error))?;
-        Ok((Journal { shared, progress, thread: Some(thread) }, loaded))
+        Ok((
+            Journal {
+                shared,
+                progress,
+                thread: Some(thread),
+            },
+            loaded,
+        ))
     }
 
     /// Queues a write; [`Journal::settled`] says when it is on disk.
@@ -163,7 +178,10 @@ fn load(database: &Database) -> Result<Loaded, JournalError> {
     }
     let transaction = database.begin_read().map_err(file)?;
     let numbers = transaction.open_table(NUMBERS).map_err(file)?;
-    loaded.version = numbers.get(RESERVED).map_err(file)?.map_or(0, |number| number.value());
+    loaded.version = numbers
+        .get(RESERVED)
+        .map_err(file)?
+        .map_or(0, |number| number.value());
     let objects = transaction.open_table(OBJECTS).map_err(file)?;
     let mut last: Option<Arc<str>> = None;
     for entry in objects.iter().map_err(file)? {
@@ -175,7 +193,11 @@ fn load(database: &Database) -> Result<Loaded, JournalError> {
         };
         last = Some(collection.clone());
         let (version, json) = value.value();
-        let object = Stored { key: key.into(), version, json: Bytes::copy_from_slice(json) };
+        let object = Stored {
+            key: key.into(),
+            version,
+            json: Bytes::copy_from_slice(json),
+        };
         loaded.objects.push((collection, object));
     }
     Ok(loaded)
@@ -194,7 +216,11 @@ impl Worker {
             let (batch, queued) = {
                 let mut queue = self.shared.lock();
                 while queue.operations.is_empty() && !queue.closed {
-                    queue = self.shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                    queue = self
+                        .shared
+                        .wake
+                        .wait(queue)
+                        .unwrap_or_else(PoisonError::into_inner);
                 }
                 if queue.operations.is_empty() {
                     return;
@@ -207,7 +233,8 @@ impl Worker {
                 }
                 Err(error) => {
                     tracing::error!(%error, "the data file cannot be written");
-                    self.progress.send_modify(|progress| progress.failure = Some(error.to_string()));
+                    self.progress
+                        .send_modify(|progress| progress.failure = Some(error.to_string()));
                     return;
                 }
             }

@@ -33,7 +33,11 @@ pub fn create(api: &Api, request: &mut Request) -> Outcome<Reply> {
 /// The object names another namespace.
 pub fn place(request: &Request, object: &mut Value) -> Outcome<()> {
     let given = meta(object, "namespace").to_owned();
-    let own = if request.kind.namespaced { request.target.namespace.as_str() } else { "" };
+    let own = if request.kind.namespaced {
+        request.target.namespace.as_str()
+    } else {
+        ""
+    };
     if given.is_empty() && !own.is_empty() {
         object["metadata"]["namespace"] = own.into();
     } else if given != own && !(own.is_empty() && given.is_empty()) {
@@ -64,8 +68,16 @@ pub fn own(api: &Api, request: &Request, live: Option<&Value>, updated: Value, m
 /// What every new object gets.
 pub fn system_fields(api: &Api, kind: &Kind, object: &mut Value) {
     let now = api.now();
-    let Some(meta) = object["metadata"].as_object_mut() else { return };
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion", "selfLink", "generation"] {
+    let Some(meta) = object["metadata"].as_object_mut() else {
+        return;
+    };
+    for field in [
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "resourceVersion",
+        "selfLink",
+        "generation",
+    ] {
         meta.remove(field);
     }
     meta.insert("uid".into(), new_uid().into());
@@ -91,7 +103,9 @@ pub fn insert(api: &Api, request: &Request, mut object: Value) -> Outcome<Reply>
     let name = meta(&object, "name").to_owned();
     admission::before_create(api, request, &mut object)?;
     if !meta(&object, "resourceVersion").is_empty() && meta(&object, "resourceVersion") != "0" {
-        return Err(Failure::unclassified("resourceVersion should not be set on objects to be created"));
+        return Err(Failure::unclassified(
+            "resourceVersion should not be set on objects to be created",
+        ));
     }
     system_fields(api, kind, &mut object);
     prepare::create(api, request, &mut object)?;
@@ -135,6 +149,9 @@ fn generated_name(object: &Value) -> Option<String> {
     if !meta(object, "name").is_empty() || prefix.is_empty() {
         return None;
     }
-    let end = (0..=prefix.len().min(58)).rev().find(|end| prefix.is_char_boundary(*end)).unwrap_or(0);
+    let end = (0..=prefix.len().min(58))
+        .rev()
+        .find(|end| prefix.is_char_boundary(*end))
+        .unwrap_or(0);
     Some(format!("{}{}", &prefix[..end], name_suffix()))
 }

@@ -30,9 +30,16 @@ impl Complaints {
     pub fn texts(&self) -> Vec<String> {
         let duplicates = self.duplicates.iter().map(|path| {
             // YAML's own complaints are whole sentences.
-            if path.contains(' ') { path.clone() } else { format!("duplicate field \"{path}\"") }
+            if path.contains(' ') {
+                path.clone()
+            } else {
+                format!("duplicate field \"{path}\"")
+            }
         });
-        let unknown = self.unknown.iter().map(|path| format!("unknown field \"{path}\""));
+        let unknown = self
+            .unknown
+            .iter()
+            .map(|path| format!("unknown field \"{path}\""));
         duplicates.chain(unknown).collect()
     }
 
@@ -54,7 +61,9 @@ impl Complaints {
 }
 
 fn cannot_handle(kind: &str, version: &str, as_kind: &str, why: &str) -> Failure {
-    Failure::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {as_kind}: {why}"))
+    Failure::bad_request(format!(
+        "{kind} in version \"{version}\" cannot be handled as a {as_kind}: {why}"
+    ))
 }
 
 /// Reads the body as an object of the request's kind; defaults are filled in.
@@ -75,9 +84,15 @@ pub fn object(api: &Api, request: &Request) -> Outcome<Value> {
         };
         unrecognized(&kind.kind, &what, &request.body)
     })?;
-    let Decoded { mut value, duplicates } = decoded;
+    let Decoded {
+        mut value,
+        duplicates,
+    } = decoded;
     check_kind(api, &kind, &mut value, &request.body)?;
-    let mut complaints = Complaints { duplicates, unknown: vec![] };
+    let mut complaints = Complaints {
+        duplicates,
+        unknown: vec![],
+    };
     typed(api, &kind, &mut value, &mut complaints)
         .map_err(|error| cannot_handle(&kind.kind, &kind.version, &kind.kind, &error))?;
     if let Some(error) = complaints.report(request) {
@@ -126,34 +141,66 @@ fn check_kind(api: &Api, kind: &Kind, value: &mut Value, bytes: &[u8]) -> Outcom
         unrecognized(&kind.kind, &what, bytes)
     };
     let Some(map) = value.as_object() else {
-        return Err(wrong(format!("{} into Go value of type {HEAD}", json_name(value))));
+        return Err(wrong(format!(
+            "{} into Go value of type {HEAD}",
+            json_name(value)
+        )));
     };
     for field in ["apiVersion", "kind"] {
-        let found = map.get(field).filter(|found| !found.is_null() && !found.is_string());
+        let found = map
+            .get(field)
+            .filter(|found| !found.is_null() && !found.is_string());
         if let Some(found) = found {
-            return Err(wrong(format!("{} into Go struct field .{field} of type string", json_name(found))));
+            return Err(wrong(format!(
+                "{} into Go struct field .{field} of type string",
+                json_name(found)
+            )));
         }
     }
     let text = |field: &str| map.get(field).and_then(Value::as_str).unwrap_or("").to_owned();
     let (version, name) = (text("apiVersion"), text("kind"));
     let (group, short) =
         body::group_version(&version).map_err(|failure| unrecognized(&kind.kind, &failure.message, bytes))?;
-    let (given, own) = (if version.is_empty() { kind.api_version() } else { version.clone() }, kind.api_version());
+    let (given, own) = (
+        if version.is_empty() {
+            kind.api_version()
+        } else {
+            version.clone()
+        },
+        kind.api_version(),
+    );
     let given_kind = if name.is_empty() { kind.kind.clone() } else { name };
     if given != own || given_kind != kind.kind {
         if kind.custom.is_some() {
             let why = if given == own {
-                format!("the kind in the data ({given_kind}) does not match the expected kind ({})", kind.kind)
+                format!(
+                    "the kind in the data ({given_kind}) does not match the expected kind ({})",
+                    kind.kind
+                )
             } else {
-                format!("the API version in the data ({given}) does not match the expected API version ({own})")
+                format!(
+                    "the API version in the data ({given}) does not match the expected API version ({own})"
+                )
             };
             return Err(Failure::bad_request(why));
         }
-        let known = api.kinds().by_kind(group, short, &given_kind).is_some_and(|found| found.custom.is_none());
+        let known = api
+            .kinds()
+            .by_kind(group, short, &given_kind)
+            .is_some_and(|found| found.custom.is_none());
         let why = if known {
-            let package = |group: &str| group.split('.').next().filter(|name| !name.is_empty()).map(str::to_owned);
+            let package = |group: &str| {
+                group
+                    .split('.')
+                    .next()
+                    .filter(|name| !name.is_empty())
+                    .map(str::to_owned)
+            };
             let to = package(&kind.group).unwrap_or_else(|| "core".to_owned());
-            format!("converting ({short}.{given_kind}) to ({to}.{}): unknown conversion", kind.kind)
+            format!(
+                "converting ({short}.{given_kind}) to ({to}.{}): unknown conversion",
+                kind.kind
+            )
         } else {
             format!("no kind \"{given_kind}\" is registered for version \"{given}\" in scheme \"{SCHEME}\"")
         };
@@ -181,9 +228,17 @@ fn json_name(value: &Value) -> &'static str {
 /// The text of a value of a wrong type.
 pub fn typed(api: &Api, kind: &Kind, value: &mut Value, complaints: &mut Complaints) -> Result<(), String> {
     if let Some(custom) = &kind.custom {
-        if let Some(meta) = api.schemas.definition("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta") {
+        if let Some(meta) = api
+            .schemas
+            .definition("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")
+        {
             let findings = typed::normalise(&mut value["metadata"], meta.view());
-            complaints.unknown.extend(findings.unknown.into_iter().map(|path| format!("metadata.{path}")));
+            complaints.unknown.extend(
+                findings
+                    .unknown
+                    .into_iter()
+                    .map(|path| format!("metadata.{path}")),
+            );
             if let Some(mismatch) = findings.mismatch {
                 return Err(mismatch);
             }
@@ -208,7 +263,10 @@ pub fn typed(api: &Api, kind: &Kind, value: &mut Value, complaints: &mut Complai
             strip_nulls(value);
         }
         types.default(value);
-        if kind.group == "rbac.authorization.k8s.io" && kind.kind.ends_with("Role") && value["rules"].is_null() {
+        if kind.group == "rbac.authorization.k8s.io"
+            && kind.kind.ends_with("Role")
+            && value["rules"].is_null()
+        {
             // Without rules the list is shown as null.
             value["rules"] = Value::Null;
         }
@@ -248,7 +306,12 @@ fn check_data(kind: &Kind, value: &Value) -> Result<(), String> {
         ("", "ConfigMap") => "binaryData",
         _ => return Ok(()),
     };
-    for text in value[field].as_object().into_iter().flatten().filter_map(|(_, item)| item.as_str()) {
+    for text in value[field]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, item)| item.as_str())
+    {
         if let Err(at) = base64_error(text) {
             return Err(format!("illegal base64 data at input byte {at}"));
         }
@@ -262,6 +325,8 @@ fn base64_error(text: &str) -> Result<(), usize> {
     if base64::engine::general_purpose::STANDARD.decode(text).is_ok() {
         return Ok(());
     }
-    let bad = text.bytes().position(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')));
+    let bad = text
+        .bytes()
+        .position(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')));
     Err(bad.unwrap_or(text.len() / 4 * 4))
 }

@@ -70,30 +70,59 @@ fn read_options(request: &mut Request) -> Outcome<Options> {
 fn check_options(given: &Map<String, Value>) -> Outcome<(Options, bool)> {
     use fluvial_schema::{ErrorKind, FieldError};
     let mut errors = vec![];
-    let dry = given.get("dryRun").and_then(Value::as_array).cloned().unwrap_or_default();
+    let dry = given
+        .get("dryRun")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
     let policy = given.get("propagationPolicy").and_then(Value::as_str);
     let orphan = given.get("orphanDependents").and_then(Value::as_bool);
     if policy.is_some() && orphan.is_some() {
         let detail = "orphanDependents and deletionPropagation cannot be both set";
         let value = policy.map_or(Value::Null, Value::from);
-        errors.push(FieldError::new(ErrorKind::Invalid, "propagationPolicy", value, detail));
+        errors.push(FieldError::new(
+            ErrorKind::Invalid,
+            "propagationPolicy",
+            value,
+            detail,
+        ));
     }
     if let Some(other) = policy.filter(|policy| !matches!(*policy, "Background" | "Foreground" | "Orphan")) {
         let detail = "supported values: \"Background\", \"Foreground\", \"Orphan\"";
-        errors.push(FieldError::new(ErrorKind::NotSupported, "propagationPolicy", other.into(), detail));
+        errors.push(FieldError::new(
+            ErrorKind::NotSupported,
+            "propagationPolicy",
+            other.into(),
+            detail,
+        ));
     }
     if dry.iter().any(|value| value != "All") {
         let value = Value::Array(dry.clone());
-        errors.push(FieldError::new(ErrorKind::NotSupported, "dryRun", value, "supported values: \"All\""));
+        errors.push(FieldError::new(
+            ErrorKind::NotSupported,
+            "dryRun",
+            value,
+            "supported values: \"All\"",
+        ));
     }
     if !errors.is_empty() {
         return Err(Failure::invalid("meta.k8s.io", "DeleteOptions", "", &errors));
     }
     let propagation = policy.map(str::to_owned).or_else(|| {
-        orphan.map(|orphan| if orphan { "Orphan".to_owned() } else { "Background".to_owned() })
+        orphan.map(|orphan| {
+            if orphan {
+                "Orphan".to_owned()
+            } else {
+                "Background".to_owned()
+            }
+        })
     });
     let condition = |field: &str| {
-        given.get("preconditions").and_then(|all| all.get(field)).and_then(Value::as_str).map(str::to_owned)
+        given
+            .get("preconditions")
+            .and_then(|all| all.get(field))
+            .and_then(Value::as_str)
+            .map(str::to_owned)
     };
     let options = Options {
         grace: given.get("gracePeriodSeconds").and_then(Value::as_i64),
@@ -141,8 +170,11 @@ fn precondition(request: &Request, what: &str, given: &str, found: &str, end: &s
          been {end}"
     );
     let mut failure = Failure::conflict(&kind.group, &kind.kind, &request.target.name, &why);
-    failure.message = format!("Operation cannot be fulfilled on {} \"{}\": {why}",
-        crate::status::qualified(&kind.group, &kind.kind), request.target.name);
+    failure.message = format!(
+        "Operation cannot be fulfilled on {} \"{}\": {why}",
+        crate::status::qualified(&kind.group, &kind.kind),
+        request.target.name
+    );
     failure
 }
 
@@ -160,11 +192,23 @@ pub fn one(api: &Api, request: &Request, options: &Options) -> Outcome<Reply> {
         };
         let live = show(kind, &stored);
         if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != meta(&live, "uid")) {
-            return Err(precondition(request, "UID", uid, meta(&live, "uid"), "deleted and then recreated"));
+            return Err(precondition(
+                request,
+                "UID",
+                uid,
+                meta(&live, "uid"),
+                "deleted and then recreated",
+            ));
         }
         let have = stored.version.to_string();
         if let Some(version) = options.version.as_deref().filter(|version| *version != have) {
-            return Err(precondition(request, "ResourceVersion", version, &have, "modified"));
+            return Err(precondition(
+                request,
+                "ResourceVersion",
+                version,
+                &have,
+                "modified",
+            ));
         }
         admission::before_delete(api, request, &live)?;
         let mut doomed = live.clone();
@@ -174,7 +218,10 @@ pub fn one(api: &Api, request: &Request, options: &Options) -> Outcome<Reply> {
             if prepare::deletion_shows_object(kind) || fate != Fate::Gone {
                 Reply::Value(200, object)
             } else {
-                Reply::Value(200, deleted(&kind.group, &kind.plural, &request.target.name, &uid))
+                Reply::Value(
+                    200,
+                    deleted(&kind.group, &kind.plural, &request.target.name, &uid),
+                )
             }
         };
         if request.dry_run || fate == Fate::Unchanged {
@@ -185,7 +232,8 @@ pub fn one(api: &Api, request: &Request, options: &Options) -> Outcome<Reply> {
         let result = if fate == Fate::Gone {
             api.store.remove(&collection, &key, stored.version, &mut storage)
         } else {
-            api.store.put(&collection, &key, Expect::Version(stored.version), &mut storage)
+            api.store
+                .put(&collection, &key, Expect::Version(stored.version), &mut storage)
         };
         match result {
             Ok(written) => {
@@ -215,8 +263,10 @@ enum Fate {
 /// Marks an object as being deleted.
 fn doom(api: &Api, request: &Request, options: &Options, object: &mut Value) -> Fate {
     let kind = &request.kind;
-    let mut finalizers: Vec<Value> =
-        object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+    let mut finalizers: Vec<Value> = object["metadata"]["finalizers"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     let before = finalizers.clone();
     let policy = match options.propagation.as_deref() {
         Some(policy) => policy,
@@ -232,11 +282,17 @@ fn doom(api: &Api, request: &Request, options: &Options, object: &mut Value) -> 
     }
     let deleting = !object["metadata"]["deletionTimestamp"].is_null();
     let namespace = kind.is("", "Namespace")
-        && object["spec"]["finalizers"].as_array().is_some_and(|list| !list.is_empty());
+        && object["spec"]["finalizers"]
+            .as_array()
+            .is_some_and(|list| !list.is_empty());
     let grace = prepare::grace(kind, object, options.grace);
-    let old_grace = object["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
+    let old_grace = object["metadata"]["deletionGracePeriodSeconds"]
+        .as_i64()
+        .unwrap_or(0);
     let waits = !finalizers.is_empty() || namespace || (grace > 0 && !(deleting && old_grace == 0));
-    let Some(meta) = object["metadata"].as_object_mut() else { return Fate::Gone };
+    let Some(meta) = object["metadata"].as_object_mut() else {
+        return Fate::Gone;
+    };
     if deleting {
         if waits && finalizers == before && (grace >= old_grace || old_grace == 0) {
             return Fate::Unchanged;

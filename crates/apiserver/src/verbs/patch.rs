@@ -47,7 +47,9 @@ pub fn patch(api: &Api, request: &mut Request) -> Outcome<Reply> {
     update::change(api, request, &mut |live| {
         let mut new = live.clone();
         match form {
-            Form::Json => json_patch::apply(&mut new, &decoded.value).map_err(|error| json_failure(&error))?,
+            Form::Json => {
+                json_patch::apply(&mut new, &decoded.value).map_err(|error| json_failure(&error))?
+            }
             Form::Merge => {
                 merge_patch::apply(&mut new, &decoded.value)
                     .map_err(|error| Failure::bad_request(error.to_string()))?;
@@ -58,8 +60,10 @@ pub fn patch(api: &Api, request: &mut Request) -> Outcome<Reply> {
                     .map_err(|error| Failure::bad_request(error.to_string()))?;
             }
         }
-        let mut complaints =
-            decode::Complaints { duplicates: decoded.duplicates.clone(), unknown: vec![] };
+        let mut complaints = decode::Complaints {
+            duplicates: decoded.duplicates.clone(),
+            unknown: vec![],
+        };
         let new = retyped(api, request, new, &mut complaints)?;
         let new = update::prepared(api, request, new, live)?;
         Ok(create::own(api, request, Some(live), new, &manager))
@@ -72,8 +76,12 @@ fn json_failure(error: &fluvial_merge::PatchError) -> Failure {
     if text.contains("cannot unmarshal") || text.contains("decod") {
         return Failure::bad_request(text);
     }
-    Failure::new(422, "Invalid", "the server rejected our request due to an error in our request")
-        .with_details(json!({}))
+    Failure::new(
+        422,
+        "Invalid",
+        "the server rejected our request due to an error in our request",
+    )
+    .with_details(json!({}))
 }
 
 /// Makes a patched object one of the kind's type again.
@@ -88,12 +96,23 @@ fn retyped(
         let error = FieldError::new(ErrorKind::Invalid, "patch", shown.to_string().into(), why);
         Failure::invalid("", "", "", &[error])
     };
-    let (version, name) = (new["apiVersion"].as_str().unwrap_or(""), new["kind"].as_str().unwrap_or(""));
+    let (version, name) = (
+        new["apiVersion"].as_str().unwrap_or(""),
+        new["kind"].as_str().unwrap_or(""),
+    );
     if version != kind.api_version() || name != kind.kind {
-        let why = if kind.custom.is_some() || api.kinds().any_version("", name).is_none() || version != kind.api_version() {
-            format!("no kind \"{name}\" is registered for version \"{version}\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"")
+        let why = if kind.custom.is_some()
+            || api.kinds().any_version("", name).is_none()
+            || version != kind.api_version()
+        {
+            format!(
+                "no kind \"{name}\" is registered for version \"{version}\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+            )
         } else {
-            format!("converting ({version}.{name}) to (core.{}): unknown conversion", kind.kind)
+            format!(
+                "converting ({version}.{name}) to (core.{}): unknown conversion",
+                kind.kind
+            )
         };
         return Err(wrong(&new, why));
     }
@@ -134,21 +153,30 @@ fn apply_failure(request: &Request, error: ApplyError) -> Failure {
 /// Server-side apply.
 fn apply(api: &Api, request: &Request) -> Outcome<Reply> {
     let decoded = body::yaml(&request.body).map_err(|error| {
-        Failure::bad_request(format!("error decoding YAML: error converting YAML to JSON: {error}"))
+        Failure::bad_request(format!(
+            "error decoding YAML: error converting YAML to JSON: {error}"
+        ))
     })?;
     let mut applied = decoded.value;
     let kind = &request.kind;
-    let (version, name) =
-        (applied["apiVersion"].as_str().unwrap_or(""), applied["kind"].as_str().unwrap_or(""));
+    let (version, name) = (
+        applied["apiVersion"].as_str().unwrap_or(""),
+        applied["kind"].as_str().unwrap_or(""),
+    );
     if version != kind.api_version() || name != kind.kind {
         let shown = match version.split_once('/') {
             Some((group, short)) => format!("{group}/{short}"),
             None => format!("/{version}"),
         };
-        return Err(Failure::bad_request(format!("invalid object type: {shown}, Kind={name}")));
+        return Err(Failure::bad_request(format!(
+            "invalid object type: {shown}, Kind={name}"
+        )));
     }
-    let strict: Vec<String> =
-        decode::Complaints { duplicates: decoded.duplicates, unknown: vec![] }.texts();
+    let strict: Vec<String> = decode::Complaints {
+        duplicates: decoded.duplicates,
+        unknown: vec![],
+    }
+    .texts();
     if !strict.is_empty() {
         let why = format!("error strict decoding YAML: {}", strict.join(", "));
         return Err(Failure::bad_request(why));
@@ -194,8 +222,15 @@ fn apply_new(api: &Api, request: &Request, applied: &Value) -> Outcome<Reply> {
     }
     let uid = meta(applied, "uid");
     if !uid.is_empty() {
-        let why = format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
-        return Err(Failure::conflict(&kind.group, &kind.plural, &request.target.name, &why));
+        let why = format!(
+            "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+        );
+        return Err(Failure::conflict(
+            &kind.group,
+            &kind.plural,
+            &request.target.name,
+            &why,
+        ));
     }
     if !meta(applied, "resourceVersion").is_empty() {
         return Err(request.changed());

@@ -43,18 +43,29 @@ fn continue_token(version: u64, key: &str) -> String {
 }
 
 fn read_token(token: &str) -> Outcome<(u64, String)> {
-    let wrong = |why: String| Failure::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
+    let wrong = |why: String| {
+        Failure::bad_request(format!(
+            "invalid continue token: continue key is not valid: {why}"
+        ))
+    };
     let bytes = BASE64
         .decode(token.trim_end_matches('='))
         .map_err(|_| wrong("illegal base64 data at input byte 0".to_owned()))?;
     let value: Value = serde_json::from_slice(&bytes).map_err(|_| match bytes.first() {
-        Some(byte) if *byte >= 0x80 => {
-            wrong(format!("invalid character '\\u{byte:04x}' looking for beginning of value"))
-        }
-        Some(byte) => wrong(format!("invalid character '{}' looking for beginning of value", char::from(*byte))),
+        Some(byte) if *byte >= 0x80 => wrong(format!(
+            "invalid character '\\u{byte:04x}' looking for beginning of value"
+        )),
+        Some(byte) => wrong(format!(
+            "invalid character '{}' looking for beginning of value",
+            char::from(*byte)
+        )),
         None => wrong("unexpected end of JSON input".to_owned()),
     })?;
-    let start = value["start"].as_str().unwrap_or("").trim_end_matches('\u{0}').to_owned();
+    let start = value["start"]
+        .as_str()
+        .unwrap_or("")
+        .trim_end_matches('\u{0}')
+        .to_owned();
     match value["rv"].as_u64() {
         Some(version) if !start.is_empty() => Ok((version, start)),
         _ => Err(wrong("encoded start key empty".to_owned())),
@@ -68,10 +79,9 @@ fn read_token(token: &str) -> Outcome<(u64, String)> {
 pub fn number(request: &Request, name: &str) -> Outcome<Option<i64>> {
     match request.query.text(name) {
         "" => Ok(None),
-        text => text
-            .parse()
-            .map(Some)
-            .map_err(|_| Failure::bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"))),
+        text => text.parse().map(Some).map_err(|_| {
+            Failure::bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"))
+        }),
     }
 }
 
@@ -84,32 +94,54 @@ fn check_list_options(request: &Request) -> Outcome<()> {
     let forbid = |detail: &str| FieldError::plain(ErrorKind::Forbidden, "resourceVersionMatch", detail);
     if !matching.is_empty() {
         if version.is_empty() {
-            errors.push(forbid("resourceVersionMatch is forbidden unless resourceVersion is provided"));
+            errors.push(forbid(
+                "resourceVersionMatch is forbidden unless resourceVersion is provided",
+            ));
         }
         if !request.query.text("continue").is_empty() {
-            errors.push(forbid("resourceVersionMatch is forbidden when continue is provided"));
+            errors.push(forbid(
+                "resourceVersionMatch is forbidden when continue is provided",
+            ));
         }
         if !matches!(matching, "Exact" | "NotOlderThan") {
             let detail = "supported values: \"Exact\", \"NotOlderThan\", \"\"";
-            errors.push(FieldError::new(ErrorKind::NotSupported, "resourceVersionMatch", matching.into(), detail));
+            errors.push(FieldError::new(
+                ErrorKind::NotSupported,
+                "resourceVersionMatch",
+                matching.into(),
+                detail,
+            ));
         }
         if matching == "Exact" && version == "0" {
             let detail = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
-            errors.push(FieldError::plain(ErrorKind::Forbidden, "resourceVersionMatch", detail));
+            errors.push(FieldError::plain(
+                ErrorKind::Forbidden,
+                "resourceVersionMatch",
+                detail,
+            ));
         }
     }
     if request.query.get("sendInitialEvents").is_some() {
         let detail = "sendInitialEvents is forbidden for list";
-        errors.push(FieldError::plain(ErrorKind::Forbidden, "sendInitialEvents", detail));
+        errors.push(FieldError::plain(
+            ErrorKind::Forbidden,
+            "sendInitialEvents",
+            detail,
+        ));
     }
-    if errors.is_empty() { Ok(()) } else { Err(Failure::invalid("meta.k8s.io", "ListOptions", "", &errors)) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::invalid("meta.k8s.io", "ListOptions", "", &errors))
+    }
 }
 
 /// 504 for a version that is not there yet.
 #[must_use]
 pub fn too_large(version: u64, current: u64) -> Failure {
     let message = format!("Timeout: Too large resource version: {version}, current: {current}");
-    Failure::new(504, "Timeout", message).with_details(json!({"causes": [{"reason": "ResourceVersionTooLarge",
+    Failure::new(504, "Timeout", message)
+        .with_details(json!({"causes": [{"reason": "ResourceVersionTooLarge",
         "message": "Too large resource version"}], "retryAfterSeconds": 1}))
 }
 
@@ -165,8 +197,15 @@ pub fn list(api: &Api, request: &Request) -> Outcome<Reply> {
     if limit > 0 && objects.len() > limit {
         let left = objects.len() - limit;
         objects.truncate(limit);
-        next = objects.last().map(|last| continue_token(snapshot.version, &last.key));
+        next = objects
+            .last()
+            .map(|last| continue_token(snapshot.version, &last.key));
         remaining = selection.is_everything().then_some(left);
     }
-    Ok(Reply::List { version: snapshot.version, next, remaining, objects })
+    Ok(Reply::List {
+        version: snapshot.version,
+        next,
+        remaining,
+        objects,
+    })
 }

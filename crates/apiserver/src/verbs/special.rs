@@ -29,32 +29,48 @@ pub fn post(api: &Api, request: &mut Request) -> Outcome<Reply> {
 }
 
 fn success(code: u16) -> Reply {
-    Reply::Value(code, json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code}))
+    Reply::Value(
+        code,
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code}),
+    )
 }
 
 fn pod(api: &Api, request: &Request) -> Outcome<Value> {
-    let stored = api.store.collection("pods").get(&request.key()).ok_or_else(|| request.not_found())?;
+    let stored = api
+        .store
+        .collection("pods")
+        .get(&request.key())
+        .ok_or_else(|| request.not_found())?;
     Ok(show(&request.kind, &stored))
 }
 
 fn eviction(api: &Api, request: &mut Request) -> Outcome<Reply> {
     let format = negotiate::body_format(request.content_type.as_deref())?;
-    let eviction = body::read(&request.body, format).map_err(Failure::bad_request)?.value;
+    let eviction = body::read(&request.body, format)
+        .map_err(Failure::bad_request)?
+        .value;
     if meta(&eviction, "name") != request.target.name {
-        return Err(Failure::bad_request("name in URL does not match name in Eviction object"));
+        return Err(Failure::bad_request(
+            "name in URL does not match name in Eviction object",
+        ));
     }
     let pod = pod(api, request)?;
     let given = &eviction["deleteOptions"];
     let dry = given["dryRun"].as_array().is_some_and(|list| !list.is_empty());
     request.dry_run |= dry;
-    let counts = !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed" | "Pending"));
+    let counts = !matches!(
+        pod["status"]["phase"].as_str(),
+        Some("Succeeded" | "Failed" | "Pending")
+    );
     if counts {
         disruption(api, request, &pod)?;
     }
     let options = delete::Options {
         grace: given["gracePeriodSeconds"].as_i64(),
         uid: given["preconditions"]["uid"].as_str().map(str::to_owned),
-        version: given["preconditions"]["resourceVersion"].as_str().map(str::to_owned),
+        version: given["preconditions"]["resourceVersion"]
+            .as_str()
+            .map(str::to_owned),
         ..delete::Options::default()
     };
     delete::one(api, request, &options)?;
@@ -74,7 +90,9 @@ fn budget_failure(why: String, retry: Option<i64>) -> Failure {
 fn disruption(api: &Api, request: &Request, pod: &Value) -> Outcome<()> {
     let collection = api.store.collection("poddisruptionbudgets.policy");
     let prefix = format!("{}/", request.target.namespace);
-    let Ok(snapshot) = collection.snapshot(&api.store, &prefix, None, None) else { return Ok(()) };
+    let Ok(snapshot) = collection.snapshot(&api.store, &prefix, None, None) else {
+        return Ok(());
+    };
     let matching: Vec<_> = snapshot
         .objects
         .into_iter()
@@ -88,7 +106,9 @@ fn disruption(api: &Api, request: &Request, pod: &Value) -> Outcome<()> {
         let text = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
         return Err(Failure::unclassified(text));
     }
-    let Some((mut budget, stored)) = matching.into_iter().next() else { return Ok(()) };
+    let Some((mut budget, stored)) = matching.into_iter().next() else {
+        return Ok(());
+    };
     let name = meta(&budget, "name").to_owned();
     let status = &budget["status"];
     let observed = status["observedGeneration"].as_i64().unwrap_or(0);
@@ -114,7 +134,12 @@ fn disruption(api: &Api, request: &Request, pod: &Value) -> Outcome<()> {
     api.store
         .put(&collection, &stored.key, expect, &mut budget)
         .map(drop)
-        .map_err(|_| budget_failure(format!("The disruption budget {name} is still being processed by the server."), Some(10)))
+        .map_err(|_| {
+            budget_failure(
+                format!("The disruption budget {name} is still being processed by the server."),
+                Some(10),
+            )
+        })
 }
 
 fn binding(api: &Api, request: &mut Request) -> Outcome<Reply> {
@@ -132,7 +157,10 @@ pub fn bind(api: &Api, request: &Request, binding: &Value) -> Outcome<Reply> {
     update::change(api, request, &mut |live| {
         let bound = live["spec"]["nodeName"].as_str().unwrap_or("");
         if !bound.is_empty() {
-            let why = format!("pod {} is already assigned to node \"{bound}\"", request.target.name);
+            let why = format!(
+                "pod {} is already assigned to node \"{bound}\"",
+                request.target.name
+            );
             return Err(Failure::conflict("", "pods/binding", &request.target.name, &why));
         }
         let mut new = live.clone();
@@ -163,7 +191,9 @@ fn paths(request: &Request) -> Scale {
 }
 
 fn at<'a>(object: &'a Value, path: &str) -> &'a Value {
-    path.trim_start_matches('.').split('.').fold(object, |value, name| &value[name])
+    path.trim_start_matches('.')
+        .split('.')
+        .fold(object, |value, name| &value[name])
 }
 
 /// An object as its scale subresource shows it.
@@ -187,8 +217,9 @@ pub fn scale_of(request: &Request, object: &Value) -> Value {
         None if request.kind.custom.is_some() => String::new(),
         None if request.kind.kind == "ReplicationController" => {
             let pairs = object["spec"]["selector"].as_object().into_iter().flatten();
-            let pairs: Vec<String> =
-                pairs.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or(""))).collect();
+            let pairs: Vec<String> = pairs
+                .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or("")))
+                .collect();
             pairs.join(",")
         }
         None => fluvial_object::labels::Selector::from_value(&object["spec"]["selector"])
@@ -208,7 +239,10 @@ pub fn scale_of(request: &Request, object: &Value) -> Value {
 pub fn get_scale(api: &Api, request: &Request) -> Outcome<Reply> {
     let stored = api.store.collection(&request.kind.collection).get(&request.key());
     let stored = stored.ok_or_else(|| request.not_found())?;
-    Ok(Reply::Value(200, scale_of(request, &show(&request.kind, &stored))))
+    Ok(Reply::Value(
+        200,
+        scale_of(request, &show(&request.kind, &stored)),
+    ))
 }
 
 /// PUT or PATCH of the scale subresource.
@@ -217,7 +251,10 @@ pub fn get_scale(api: &Api, request: &Request) -> Outcome<Reply> {
 /// The scale cannot be read, or is refused.
 pub fn put_scale(api: &Api, request: &mut Request, patch: bool) -> Outcome<Reply> {
     let apply = negotiate::media_type(request.content_type.as_deref()) == "application/apply-patch+yaml";
-    request.read_options(if patch { "PatchOptions" } else { "UpdateOptions" }, patch && apply)?;
+    request.read_options(
+        if patch { "PatchOptions" } else { "UpdateOptions" },
+        patch && apply,
+    )?;
     let given = if patch && apply {
         body::yaml(&request.body).map_err(Failure::bad_request)?.value
     } else if patch {
@@ -233,9 +270,11 @@ pub fn put_scale(api: &Api, request: &mut Request, patch: bool) -> Outcome<Reply
         if !patch {
             scale = given.clone();
         } else if form == "application/json-patch+json" {
-            fluvial_merge::json_patch::apply(&mut scale, &given).map_err(|error| Failure::bad_request(error.to_string()))?;
+            fluvial_merge::json_patch::apply(&mut scale, &given)
+                .map_err(|error| Failure::bad_request(error.to_string()))?;
         } else {
-            fluvial_merge::merge_patch::apply(&mut scale, &given).map_err(|error| Failure::bad_request(error.to_string()))?;
+            fluvial_merge::merge_patch::apply(&mut scale, &given)
+                .map_err(|error| Failure::bad_request(error.to_string()))?;
         }
         let wanted = scale["spec"]["replicas"].as_i64().unwrap_or(0);
         let name = meta(&scale, "name");
@@ -253,14 +292,23 @@ pub fn put_scale(api: &Api, request: &mut Request, patch: bool) -> Outcome<Reply
                 wanted.into(),
                 "must be greater than or equal to 0",
             );
-            return Err(Failure::invalid("autoscaling", "Scale", &request.target.name, &[error]));
+            return Err(Failure::invalid(
+                "autoscaling",
+                "Scale",
+                &request.target.name,
+                &[error],
+            ));
         }
         let mut new = live.clone();
         let version = meta(&scale, "resourceVersion");
         if !version.is_empty() && version != meta(live, "resourceVersion") {
             return Err(request.changed());
         }
-        let slot = paths.spec.trim_start_matches('.').split('.').fold(&mut new, |value, name| &mut value[name]);
+        let slot = paths
+            .spec
+            .trim_start_matches('.')
+            .split('.')
+            .fold(&mut new, |value, name| &mut value[name]);
         *slot = wanted.into();
         crate::registry::prepare::update(api, request, &mut new, live);
         Ok(create::own(api, request, Some(live), new, &manager))

@@ -41,7 +41,12 @@ pub fn update(api: &Api, request: &mut Request) -> Outcome<Reply> {
                 request.key(),
                 meta(live, "uid")
             );
-            return Err(Failure::conflict(&request.kind.group, &request.kind.plural, &request.target.name, &why));
+            return Err(Failure::conflict(
+                &request.kind.group,
+                &request.kind.plural,
+                &request.target.name,
+                &why,
+            ));
         }
         if object["metadata"]["managedFields"].is_null() && !live["metadata"]["managedFields"].is_null() {
             object["metadata"]["managedFields"] = live["metadata"]["managedFields"].clone();
@@ -118,10 +123,19 @@ fn write(
         let error = fluvial_schema::FieldError::new(
             fluvial_schema::ErrorKind::Invalid,
             "metadata.resourceVersion",
-            if version.is_empty() { 0.into() } else { version.clone().into() },
+            if version.is_empty() {
+                0.into()
+            } else {
+                version.clone().into()
+            },
             "must be specified for an update",
         );
-        return Err(Failure::invalid(&kind.group, &kind.kind, &request.target.name, &[error]));
+        return Err(Failure::invalid(
+            &kind.group,
+            &kind.kind,
+            &request.target.name,
+            &[error],
+        ));
     }
     if !free && version != stored.version.to_string() {
         return Err(request.changed());
@@ -132,7 +146,12 @@ fn write(
     registry::meta::validate_update(&new, live, &mut errors);
     validate::update(api, kind, &new, live, &request.target.subresource, &mut errors);
     if !errors.is_empty() {
-        return Err(Failure::invalid(&kind.group, &kind.kind, &request.target.name, &errors));
+        return Err(Failure::invalid(
+            &kind.group,
+            &kind.kind,
+            &request.target.name,
+            &errors,
+        ));
     }
     if request.dry_run {
         return Ok(Some(Reply::Value(200, new)));
@@ -142,20 +161,30 @@ fn write(
     }
     let finished = !live["metadata"]["deletionTimestamp"].is_null()
         && new["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty)
-        && new["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
-        && !(kind.is("", "Namespace") && new["spec"]["finalizers"].as_array().is_some_and(|list| !list.is_empty()));
+        && new["metadata"]["deletionGracePeriodSeconds"]
+            .as_i64()
+            .unwrap_or(0)
+            == 0
+        && !(kind.is("", "Namespace")
+            && new["spec"]["finalizers"]
+                .as_array()
+                .is_some_and(|list| !list.is_empty()));
     let shown = finished.then(|| new.clone());
     convert::to_storage(kind, &mut new);
     let result = if finished {
-        api.store.remove(collection, &stored.key, stored.version, &mut new)
+        api.store
+            .remove(collection, &stored.key, stored.version, &mut new)
     } else {
-        api.store.put(collection, &stored.key, Expect::Version(stored.version), &mut new)
+        api.store
+            .put(collection, &stored.key, Expect::Version(stored.version), &mut new)
     };
     match result {
         Ok(stored) => {
             crate::crd::written(api, kind);
             prepare::released(api, kind, finished, &new, live);
-            Ok(Some(shown.map_or(Reply::Stored(200, stored), |value| Reply::Value(200, value))))
+            Ok(Some(shown.map_or(Reply::Stored(200, stored), |value| {
+                Reply::Value(200, value)
+            })))
         }
         Err(Refused::Changed) if free || request.target.watch => Ok(None),
         Err(Refused::Changed) => Ok(None),

@@ -45,7 +45,10 @@ pub struct Watch {
 
 impl std::fmt::Debug for Watch {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Watch").field("kind", &self.kind.plural).finish_non_exhaustive()
+        formatter
+            .debug_struct("Watch")
+            .field("kind", &self.kind.plural)
+            .finish_non_exhaustive()
     }
 }
 
@@ -92,7 +95,11 @@ pub fn open(api: &Arc<Api>, request: &Request) -> Outcome<Reply> {
     let collection = api.store.collection(&request.kind.collection);
     let prefix = read::prefix(request);
     let wants_initial = initial.map_or(version == 0, |flag| flag == "true");
-    let mut position = if version == 0 { api.store.version() } else { version };
+    let mut position = if version == 0 {
+        api.store.version()
+    } else {
+        version
+    };
     let mut objects = vec![];
     // Subscribed before the snapshot, so that no change falls between.
     let changed = collection.subscribe();
@@ -171,7 +178,10 @@ impl Watch {
             return Some((event.change, event.object.clone()));
         }
         let now = event.change != Change::Deleted && self.selection.matches(&self.kind, &event.object);
-        let before = event.previous.as_ref().is_some_and(|old| self.selection.matches(&self.kind, old));
+        let before = event
+            .previous
+            .as_ref()
+            .is_some_and(|old| self.selection.matches(&self.kind, old));
         let change = match (before, now) {
             (false, false) => return None,
             (false, true) => Change::Added,
@@ -185,7 +195,14 @@ impl Watch {
             value["metadata"]["resourceVersion"] = event.version().to_string().into();
             let json = serde_json::to_vec(&value).unwrap_or_default().into();
             let key = previous.key.clone();
-            return Some((change, Arc::new(Stored { key, version: event.version(), json })));
+            return Some((
+                change,
+                Arc::new(Stored {
+                    key,
+                    version: event.version(),
+                    json,
+                }),
+            ));
         }
         Some((change, event.object.clone()))
     }
@@ -222,7 +239,9 @@ impl Watch {
         let mut out = BytesMut::new();
         loop {
             let mut count = 0;
-            while count < BATCH && let Some(stored) = self.initial.next() {
+            while count < BATCH
+                && let Some(stored) = self.initial.next()
+            {
                 self.line("ADDED", &stored, &mut out);
                 count += 1;
             }
@@ -254,7 +273,11 @@ impl Watch {
                     }
                 }
                 Ok(_) => {
-                    let until = if self.bookmarks { self.deadline.min(self.next_bookmark) } else { self.deadline };
+                    let until = if self.bookmarks {
+                        self.deadline.min(self.next_bookmark)
+                    } else {
+                        self.deadline
+                    };
                     let woken = tokio::time::timeout_at(until, self.changed.changed()).await;
                     match woken {
                         Ok(Ok(())) => {}

@@ -22,7 +22,10 @@ fn placeholder(text: &str) -> Option<&str> {
             return Some(&text[..=fixed.len()]);
         }
     }
-    let letters = rest.len() - rest.trim_start_matches(|character: char| character.is_ascii_alphabetic()).len();
+    let letters = rest.len()
+        - rest
+            .trim_start_matches(|character: char| character.is_ascii_alphabetic())
+            .len();
     if !NAMES.contains(&&rest[..letters]) {
         return None;
     }
@@ -37,7 +40,9 @@ impl Bindings {
             Value::String(text) => self.fill_text(text).into(),
             Value::Array(items) => items.iter().map(|item| self.fill(item)).collect(),
             Value::Object(map) => {
-                let filled = map.iter().map(|(key, item)| (self.fill_text(key), self.fill(item)));
+                let filled = map
+                    .iter()
+                    .map(|(key, item)| (self.fill_text(key), self.fill(item)));
                 Value::Object(filled.collect())
             }
             other => other.clone(),
@@ -52,7 +57,11 @@ impl Bindings {
             match placeholder(&rest[at..]) {
                 Some(name) => {
                     let bound = self.0.get(name).map(String::as_str);
-                    out.push_str(bound.unwrap_or(if name == "$time" { "2024-01-01T00:00:00Z" } else { name }));
+                    out.push_str(bound.unwrap_or(if name == "$time" {
+                        "2024-01-01T00:00:00Z"
+                    } else {
+                        name
+                    }));
                     rest = &rest[at + name.len()..];
                 }
                 None => {
@@ -72,11 +81,15 @@ impl Bindings {
         if !got.starts_with(&want[..at]) {
             return false;
         }
-        let Some(name) = placeholder(&want[at..]) else { return false };
+        let Some(name) = placeholder(&want[at..]) else {
+            return false;
+        };
         let (rest, got) = (&want[at + name.len()..], &got[at..]);
         let free = matches!(name, "$time" | "$age" | "$serverAddress" | "$rv") || name.starts_with("$listrv");
         if let Some(bound) = self.0.get(name).filter(|_| !free).cloned() {
-            return got.strip_prefix(bound.as_str()).is_some_and(|got| self.fits(rest, got));
+            return got
+                .strip_prefix(bound.as_str())
+                .is_some_and(|got| self.fits(rest, got));
         }
         // The shortest value after which the rest fits, the longest if nothing follows.
         let ends: Vec<usize> = if rest.is_empty() {
@@ -98,7 +111,10 @@ impl Bindings {
     fn differ(&mut self, path: &str, want: &Value, got: &Value) -> Option<String> {
         let shown = |value: &Value| {
             let text = value.to_string();
-            let end = (0..=text.len().min(400)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+            let end = (0..=text.len().min(400))
+                .rev()
+                .find(|end| text.is_char_boundary(*end))
+                .unwrap_or(0);
             text[..end].to_owned()
         };
         match (want, got) {
@@ -120,7 +136,8 @@ impl Bindings {
                     let real = self.fill_text(key);
                     match gots.get(&real) {
                         // Texts of documents may be worded otherwise.
-                        Some(Value::String(_)) if key == "description" && want.is_string() && !path.contains("annotations") => {}
+                        Some(Value::String(_))
+                            if key == "description" && want.is_string() && !path.contains("annotations") => {}
                         Some(got) => {
                             if let Some(difference) = self.differ(&format!("{path}.{real}"), want, got) {
                                 return Some(difference);
@@ -163,7 +180,9 @@ impl Bindings {
                         self.differ("", want, got);
                     }
                     None => {
-                        let near = left.iter().find(|got| got["manager"] == want["manager"] && got["operation"] == want["operation"]);
+                        let near = left.iter().find(|got| {
+                            got["manager"] == want["manager"] && got["operation"] == want["operation"]
+                        });
                         return match near {
                             Some(got) => self.differ(&format!("{path}[{}]", want["manager"]), want, got),
                             None => Some(format!("{path}: no entry {want}")),
@@ -178,10 +197,17 @@ impl Bindings {
                 let text = Value::from(list.to_vec()).to_string();
                 text.chars().take(300).collect::<String>()
             };
-            return Some(format!("{path}: want {} items {}, got {} {}", wants.len(), brief(wants), gots.len(), brief(gots)));
+            return Some(format!(
+                "{path}: want {} items {}, got {} {}",
+                wants.len(),
+                brief(wants),
+                gots.len(),
+                brief(gots)
+            ));
         }
         let pairs = wants.iter().zip(gots).enumerate();
-        let mut differences = pairs.filter_map(|(index, (want, got))| self.differ(&format!("{path}[{index}]"), want, got));
+        let mut differences =
+            pairs.filter_map(|(index, (want, got))| self.differ(&format!("{path}[{index}]"), want, got));
         differences.next()
     }
 }
@@ -189,13 +215,19 @@ impl Bindings {
 fn sorted_lists(value: &mut Value) {
     for field in ["causes"] {
         if let Some(list) = value["details"].get_mut(field) {
-            let all: Vec<Value> = as_set(list).iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
+            let all: Vec<Value> = as_set(list)
+                .iter()
+                .filter_map(|text| serde_json::from_str(text).ok())
+                .collect();
             *list = all.into();
         }
     }
     if let Some(status) = value.get_mut("status").and_then(Value::as_object_mut) {
         for list in status.values_mut().filter(|list| list.is_array()) {
-            let all: Vec<Value> = as_set(list).iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
+            let all: Vec<Value> = as_set(list)
+                .iter()
+                .filter_map(|text| serde_json::from_str(text).ok())
+                .collect();
             *list = all.into();
         }
     }
@@ -205,14 +237,24 @@ fn sorted_lists(value: &mut Value) {
 }
 
 /// Holds an answer against the recorded one.
-pub(crate) fn compare(bindings: &mut Bindings, want: &Value, got: &Got, unordered: bool) -> Result<(), String> {
+pub(crate) fn compare(
+    bindings: &mut Bindings,
+    want: &Value,
+    got: &Got,
+    unordered: bool,
+) -> Result<(), String> {
     let text = || {
         let text = String::from_utf8_lossy(&got.body);
         text.chars().take(700).collect::<String>()
     };
     if want["status"] != got.status {
-        return Err(format!("want status {}, got {}: {}; wanted {}", want["status"], got.status, text(),
-            want["body"]["message"]));
+        return Err(format!(
+            "want status {}, got {}: {}; wanted {}",
+            want["status"],
+            got.status,
+            text(),
+            want["body"]["message"]
+        ));
     }
     for (name, value) in want["headers"].as_object().into_iter().flatten() {
         let have = got.headers.get(&name.to_lowercase()).cloned().unwrap_or_default();
@@ -234,7 +276,9 @@ pub(crate) fn compare(bindings: &mut Bindings, want: &Value, got: &Got, unordere
     }
     if !want["events"].is_null() {
         let have = events(&got.body);
-        return bindings.differ("events", &want["events"], &have).map_or(Ok(()), Err);
+        return bindings
+            .differ("events", &want["events"], &have)
+            .map_or(Ok(()), Err);
     }
     if let Some(wanted) = want["bodyText"].as_str() {
         let whole = String::from_utf8_lossy(&got.body);
@@ -244,12 +288,18 @@ pub(crate) fn compare(bindings: &mut Bindings, want: &Value, got: &Got, unordere
             Err(crate::first_difference(wanted, &whole))
         };
     }
-    let Some(wanted) = want.get("body").filter(|body| !body.is_null()) else { return Ok(()) };
+    let Some(wanted) = want.get("body").filter(|body| !body.is_null()) else {
+        return Ok(());
+    };
     let have: Value = serde_json::from_slice(&got.body).map_err(|error| format!("{error}: {}", text()))?;
     let (mut wanted, mut have) = (wanted.clone(), reduced(shape, &have));
     if shape == "data-keys" {
         for side in [&mut wanted, &mut have] {
-            for value in side["data"].as_object_mut().into_iter().flat_map(|map| map.values_mut()) {
+            for value in side["data"]
+                .as_object_mut()
+                .into_iter()
+                .flat_map(|map| map.values_mut())
+            {
                 *value = "value".into();
             }
         }

@@ -164,7 +164,12 @@ impl Artifacts for Shelf {
     }
 
     fn load<'a>(&'a self, artifact: &'a Artifact) -> BoxFuture<'a, Result<Tree, ArtifactError>> {
-        let found = self.0.lock().unwrap().get(&artifact.path).map(|(_, tree)| tree.clone());
+        let found = self
+            .0
+            .lock()
+            .unwrap()
+            .get(&artifact.path)
+            .map(|(_, tree)| tree.clone());
         Box::pin(async move {
             found.ok_or_else(|| ArtifactError {
                 reason: "ArtifactFailed".to_owned(),
@@ -199,7 +204,10 @@ impl Artifacts for Shelf {
         name: &'a str,
     ) -> BoxFuture<'a, Result<(), ArtifactError>> {
         let folder = folder(kind, namespace, name);
-        self.0.lock().unwrap().retain(|path, _| !path.starts_with(&folder));
+        self.0
+            .lock()
+            .unwrap()
+            .retain(|path, _| !path.starts_with(&folder));
         Box::pin(async { Ok(()) })
     }
 }

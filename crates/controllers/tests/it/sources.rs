@@ -8,7 +8,10 @@ use crate::world::{World, condition, git_repository, repository, url};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repository_becomes_an_artifact_and_a_commit_another_one() {
     let mut world = World::new().await;
-    let first = world.fakes.repositories.commit(&url("fleet"), tree(&[("a.yaml", "a: 1")]));
+    let first = world
+        .fakes
+        .repositories
+        .commit(&url("fleet"), tree(&[("a.yaml", "a: 1")]));
     world.create(git_repository("fleet")).await;
     let of = repository("fleet");
     let ready = world.condition(&of, "Ready", "True", "Succeeded").await;
@@ -20,18 +23,28 @@ async fn a_repository_becomes_an_artifact_and_a_commit_another_one() {
     );
     assert_eq!(ready["metadata"]["finalizers"], json!(["finalizers.fluxcd.io"]));
 
-    let second = world.fakes.repositories.commit(&url("fleet"), tree(&[("a.yaml", "a: 2")]));
+    let second = world
+        .fakes
+        .repositories
+        .commit(&url("fleet"), tree(&[("a.yaml", "a: 2")]));
     let ready = world
         .until(&of, "at the second revision", |object| {
             object.is_some_and(|object| object["status"]["artifact"]["revision"] == second.as_str())
         })
         .await
         .expect("there");
-    assert_eq!(world.fakes.shelf.paths().len(), 1, "the old artifact is collected");
+    assert_eq!(
+        world.fakes.shelf.paths().len(),
+        1,
+        "the old artifact is collected"
+    );
 
     // A request is answered; nothing else changes.
     world
-        .patch(&of, json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "one"}}}))
+        .patch(
+            &of,
+            json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "one"}}}),
+        )
         .await;
     let again = world
         .until(&of, "at the request", |object| {
@@ -47,7 +60,10 @@ async fn a_repository_becomes_an_artifact_and_a_commit_another_one() {
     world.controllers().git_repositories.complete().await;
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     let quiet = world.get(of[0], of[1], of[2], of[3]).await.expect("there");
-    assert_eq!(quiet["metadata"]["resourceVersion"], again["metadata"]["resourceVersion"]);
+    assert_eq!(
+        quiet["metadata"]["resourceVersion"],
+        again["metadata"]["resourceVersion"]
+    );
 
     world.delete(&of).await;
     world.gone(&of).await;
@@ -61,8 +77,14 @@ async fn a_repository_that_is_not_there_is_looked_for_again() {
     world.create(git_repository("fleet")).await;
     let of = repository("fleet");
     let failed = world.condition(&of, "Ready", "False", "GitOperationFailed").await;
-    assert_eq!(condition(&failed, "Reconciling").expect("retrying")["reason"], "ProgressingWithRetry");
-    world.fakes.repositories.commit(&url("fleet"), tree(&[("a.yaml", "a: 1")]));
+    assert_eq!(
+        condition(&failed, "Reconciling").expect("retrying")["reason"],
+        "ProgressingWithRetry"
+    );
+    world
+        .fakes
+        .repositories
+        .commit(&url("fleet"), tree(&[("a.yaml", "a: 1")]));
     let ready = world.condition(&of, "Ready", "True", "Succeeded").await;
     assert!(condition(&ready, "FetchFailed").is_none());
     let reasons: Vec<String> = world
@@ -78,19 +100,36 @@ async fn a_repository_that_is_not_there_is_looked_for_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspended_repository_rests_and_an_include_waits_for_the_other_one() {
     let mut world = World::new().await;
-    world.fakes.repositories.commit(&url("base"), tree(&[("lib/b.yaml", "b: 1")]));
-    world.fakes.repositories.commit(&url("fleet"), tree(&[("a.yaml", "a: 1")]));
+    world
+        .fakes
+        .repositories
+        .commit(&url("base"), tree(&[("lib/b.yaml", "b: 1")]));
+    world
+        .fakes
+        .repositories
+        .commit(&url("fleet"), tree(&[("a.yaml", "a: 1")]));
     let mut resting = git_repository("base");
     resting["spec"]["suspend"] = true.into();
     world.create(resting).await;
     let mut fleet = git_repository("fleet");
-    fleet["spec"]["include"] = json!([{"repository": {"name": "base"}, "fromPath": "lib", "toPath": "vendor"}]);
+    fleet["spec"]["include"] =
+        json!([{"repository": {"name": "base"}, "fromPath": "lib", "toPath": "vendor"}]);
     world.create(fleet).await;
     let of = repository("fleet");
-    world.condition(&of, "IncludeUnavailable", "True", "IncludeUnavailable").await;
-    world.patch(&repository("base"), json!({"spec": {"suspend": false}})).await;
+    world
+        .condition(&of, "IncludeUnavailable", "True", "IncludeUnavailable")
+        .await;
+    world
+        .patch(&repository("base"), json!({"spec": {"suspend": false}}))
+        .await;
     let ready = world.condition(&of, "Ready", "True", "Succeeded").await;
-    assert_eq!(ready["status"]["includedArtifacts"].as_array().map(Vec::len), Some(1));
-    assert_eq!(ready["status"]["artifact"]["size"], 3, "a.yaml, vendor, vendor/b.yaml");
+    assert_eq!(
+        ready["status"]["includedArtifacts"].as_array().map(Vec::len),
+        Some(1)
+    );
+    assert_eq!(
+        ready["status"]["artifact"]["size"], 3,
+        "a.yaml, vendor, vendor/b.yaml"
+    );
     world.stop().await;
 }

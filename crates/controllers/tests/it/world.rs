@@ -96,7 +96,12 @@ impl World {
 
     /// Creates an object.
     pub async fn create(&self, object: Value) -> Value {
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let text = |pointer: &str| {
+            object
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
         let resource = self.kind(text("/apiVersion"), text("/kind")).await;
         let target = Target {
             resource: &resource,
@@ -162,7 +167,12 @@ impl World {
     }
 
     /// Waits until an object is as wanted.
-    pub async fn until(&self, of: &[&str; 4], what: &str, wanted: impl Fn(Option<&Value>) -> bool) -> Option<Value> {
+    pub async fn until(
+        &self,
+        of: &[&str; 4],
+        what: &str,
+        wanted: impl Fn(Option<&Value>) -> bool,
+    ) -> Option<Value> {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let object = self.get(of[0], of[1], of[2], of[3]).await;
@@ -171,7 +181,10 @@ impl World {
             }
             if tokio::time::Instant::now() > deadline {
                 let text = object.map(|object| serde_json::to_string_pretty(&object).expect("JSON"));
-                panic!("{of:?} is not {what}: {}", text.unwrap_or_else(|| "absent".to_owned()));
+                panic!(
+                    "{of:?} is not {what}: {}",
+                    text.unwrap_or_else(|| "absent".to_owned())
+                );
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

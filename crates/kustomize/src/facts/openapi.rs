@@ -50,11 +50,19 @@ impl Builder {
         for (name, definition) in definitions {
             let name = clean(name);
             self.definition(&name, definition, 0)?;
-            for kind in definition["x-kubernetes-group-version-kind"].as_array().into_iter().flatten() {
-                let (Some(version), Some(kind_name)) = (kind["version"].as_str(), kind["kind"].as_str()) else {
+            for kind in definition["x-kubernetes-group-version-kind"]
+                .as_array()
+                .into_iter()
+                .flatten()
+            {
+                let (Some(version), Some(kind_name)) = (kind["version"].as_str(), kind["kind"].as_str())
+                else {
                     continue;
                 };
-                let key = (api_version(kind["group"].as_str().unwrap_or(""), version), kind_name.to_owned());
+                let key = (
+                    api_version(kind["group"].as_str().unwrap_or(""), version),
+                    kind_name.to_owned(),
+                );
                 self.kinds.insert(key, (name.clone(), '-'));
             }
         }
@@ -69,7 +77,10 @@ impl Builder {
             let (Some(version), Some(name)) = (kind["version"].as_str(), kind["kind"].as_str()) else {
                 continue;
             };
-            let key = (api_version(kind["group"].as_str().unwrap_or(""), version), name.to_owned());
+            let key = (
+                api_version(kind["group"].as_str().unwrap_or(""), version),
+                name.to_owned(),
+            );
             if let Some((_, scope)) = self.kinds.get_mut(&key) {
                 if path.contains("namespaces/{namespace}") {
                     *scope = 'N';
@@ -109,7 +120,10 @@ impl Builder {
             self.definition(name, schema, depth)?;
             format!("@{name}")
         } else if schema["additionalProperties"].is_object() {
-            format!("{{{}", plain(&self.property(name, &schema["additionalProperties"], depth + 1)?))
+            format!(
+                "{{{}",
+                plain(&self.property(name, &schema["additionalProperties"], depth + 1)?)
+            )
         } else {
             scalar(schema).to_owned()
         };
@@ -118,7 +132,11 @@ impl Builder {
         }
         let keys: Vec<String> = match schema["x-kubernetes-list-map-keys"].as_array() {
             Some(keys) => keys.iter().filter_map(Value::as_str).map(clean).collect(),
-            None => schema["x-kubernetes-patch-merge-key"].as_str().map(clean).into_iter().collect(),
+            None => schema["x-kubernetes-patch-merge-key"]
+                .as_str()
+                .map(clean)
+                .into_iter()
+                .collect(),
         };
         if !keys.is_empty() {
             let _ = write!(text, ",keys:{}", keys.join("+"));

@@ -8,7 +8,9 @@ use crate::facts::{SchemaRef, schema_for};
 pub fn copy_comments(from: &Node, to: &mut Node) {
     if let Some((head, foot)) = from.document_comments() {
         let (head, foot) = (head.to_owned(), foot.to_owned());
-        let own = to.document_comments().map(|(head, foot)| (head.to_owned(), foot.to_owned()));
+        let own = to
+            .document_comments()
+            .map(|(head, foot)| (head.to_owned(), foot.to_owned()));
         let (own_head, own_foot) = own.unwrap_or_default();
         to.set_document_comments(or(own_head, head), or(own_foot, foot));
     }
@@ -148,7 +150,11 @@ fn gather_item_comments(node: &mut Node) {
                 let Some(first) = first else {
                     continue;
                 };
-                if first.key.comments().is_none_or(|comments| comments.head.is_empty()) {
+                if first
+                    .key
+                    .comments()
+                    .is_none_or(|comments| comments.head.is_empty())
+                {
                     continue;
                 }
                 let head = std::mem::take(&mut first.key.comments_mut().head);

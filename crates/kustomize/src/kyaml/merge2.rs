@@ -62,8 +62,17 @@ pub fn apply_patch(
     allow_kind_change: bool,
     schemas: Option<&Arc<SchemaSet>>,
 ) -> Result<Option<Node>, Error> {
-    let metadata = |field: &str| resource.get("metadata").and_then(|metadata| metadata.get(field)).cloned();
-    let (kind, name, namespace) = (resource.get("kind").cloned(), metadata("name"), metadata("namespace"));
+    let metadata = |field: &str| {
+        resource
+            .get("metadata")
+            .and_then(|metadata| metadata.get(field))
+            .cloned()
+    };
+    let (kind, name, namespace) = (
+        resource.get("kind").cloned(),
+        metadata("name"),
+        metadata("namespace"),
+    );
     let options = MergeOptions {
         list_direction: ListDirection::Prepend,
         infer: false,

@@ -93,7 +93,10 @@ impl<V: Visitor> Walker<'_, V> {
         self.depth += 1;
         if self.depth > DEPTH {
             return Err(Error {
-                pos: dest.as_ref().or(others[0]).map_or(fluvial_yaml::Pos::NONE, |node| node.pos),
+                pos: dest
+                    .as_ref()
+                    .or(others[0])
+                    .map_or(fluvial_yaml::Pos::NONE, |node| node.pos),
                 message: format!("exceeded the nesting limit of {DEPTH}"),
             });
         }
@@ -148,11 +151,14 @@ impl<V: Visitor> Walker<'_, V> {
     }
 
     fn schema_of(&self, dest: Option<&Node>, others: [Option<&Node>; 2]) -> Option<SchemaRef> {
-        [dest, others[0], others[1]].into_iter().flatten().find_map(|node| {
-            let version = node.get("apiVersion")?.as_text()?;
-            let kind = node.get("kind")?.as_text()?;
-            self.schemas.schema_for(version, kind)
-        })
+        [dest, others[0], others[1]]
+            .into_iter()
+            .flatten()
+            .find_map(|node| {
+                let version = node.get("apiVersion")?.as_text()?;
+                let kind = node.get("kind")?.as_text()?;
+                self.schemas.schema_for(version, kind)
+            })
     }
 
     fn walk_map(
@@ -194,7 +200,11 @@ impl<V: Visitor> Walker<'_, V> {
         };
         let mut entries = std::mem::take(entries);
         let mut names: BTreeSet<Box<str>> = BTreeSet::new();
-        for list in [Some(&entries[..]), others[0].and_then(Node::entries), others[1].and_then(Node::entries)] {
+        for list in [
+            Some(&entries[..]),
+            others[0].and_then(Node::entries),
+            others[1].and_then(Node::entries),
+        ] {
             for entry in list.unwrap_or_default() {
                 names.insert(entry.key.as_text().unwrap_or_default().into());
             }
@@ -217,11 +227,17 @@ impl<V: Visitor> Walker<'_, V> {
     ) -> Result<(), Error> {
         let at = entries.iter().position(|entry| entry.key.as_text() == Some(name));
         let entry_of = |node: Option<&'_ Node>| -> Option<usize> {
-            node?.entries()?.iter().position(|entry| entry.key.as_text() == Some(name))
+            node?
+                .entries()?
+                .iter()
+                .position(|entry| entry.key.as_text() == Some(name))
         };
         let other_entries = others.map(|node| entry_of(node).and_then(|at| node?.entries()?.get(at)));
         let comments = if self.keys {
-            self.key_comments(at.map(|at| &entries[at].key), other_entries.map(|entry| entry.map(|entry| &entry.key)))?
+            self.key_comments(
+                at.map(|at| &entries[at].key),
+                other_entries.map(|entry| entry.map(|entry| &entry.key)),
+            )?
         } else {
             None
         };
@@ -237,7 +253,9 @@ impl<V: Visitor> Walker<'_, V> {
         let dest_text = dest_value.as_ref().map(|node| node.pos);
         let values = other_entries.map(|entry| entry.map(|entry| &entry.value));
         let kept_null = at.is_some()
-            && dest_value.as_ref().is_some_and(|node| is_null(node) && node.as_text() != Some(""))
+            && dest_value
+                .as_ref()
+                .is_some_and(|node| is_null(node) && node.as_text() != Some(""))
             && values[0].is_none()
             && !self.keys;
         if kept_null {
@@ -359,7 +377,11 @@ impl<V: Visitor> Walker<'_, V> {
         let valid: Vec<usize> = (0..keys.len())
             .filter(|at| ids.iter().any(|id| !id[*at].is_empty()))
             .collect();
-        let valid = if valid.is_empty() { (0..keys.len()).collect() } else { valid };
+        let valid = if valid.is_empty() {
+            (0..keys.len()).collect()
+        } else {
+            valid
+        };
         let valid_keys: Vec<String> = valid.iter().map(|at| keys[*at].clone()).collect();
         let child = schema.and_then(|schema| schema.items());
         let mut items = dest.items_mut().map(std::mem::take).unwrap_or_default();
@@ -403,7 +425,9 @@ impl<V: Visitor> Walker<'_, V> {
                 match item_id(&item, &valid_keys) {
                     Some(id) => {
                         // What was merged stands for what the destination had.
-                        if self.direction == ListDirection::Prepend && find_item(&into, &valid_keys, &id).is_some() {
+                        if self.direction == ListDirection::Prepend
+                            && find_item(&into, &valid_keys, &id).is_some()
+                        {
                             continue;
                         }
                         set_item(&mut into, &valid_keys, &id, Some(item));
@@ -475,15 +499,20 @@ fn style_only(node: &Node) -> Node {
 
 /// The field that tells the items of the first list with content apart.
 fn inferred_key(dest: Option<&Node>, others: [Option<&Node>; 2]) -> Option<&'static str> {
-    [dest, others[0], others[1]].into_iter().flatten().find_map(|list| {
-        let items = list.items()?;
-        if items.is_empty() || items.iter().any(|item| item.entries().is_none()) {
-            return None;
-        }
-        ASSOCIATIVE_KEYS
-            .into_iter()
-            .find(|key| items.iter().all(|item| item.get(key).is_some_and(|value| !is_null(value))))
-    })
+    [dest, others[0], others[1]]
+        .into_iter()
+        .flatten()
+        .find_map(|list| {
+            let items = list.items()?;
+            if items.is_empty() || items.iter().any(|item| item.entries().is_none()) {
+                return None;
+            }
+            ASSOCIATIVE_KEYS.into_iter().find(|key| {
+                items
+                    .iter()
+                    .all(|item| item.get(key).is_some_and(|value| !is_null(value)))
+            })
+        })
 }
 
 /// The values of an item's keys; nothing if it lacks one.
@@ -492,7 +521,10 @@ fn item_id(item: &Node, keys: &[String]) -> Option<Vec<String>> {
         return item.as_text().map(|text| vec![text.to_owned()]);
     }
     keys.iter()
-        .map(|key| item.get(key).map(|value| value.as_text().unwrap_or_default().to_owned()))
+        .map(|key| {
+            item.get(key)
+                .map(|value| value.as_text().unwrap_or_default().to_owned())
+        })
         .collect()
 }
 

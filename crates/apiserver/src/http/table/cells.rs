@@ -28,13 +28,20 @@ fn list<'a>(value: &'a Value) -> impl Iterator<Item = &'a Value> {
 
 fn joined(parts: impl Iterator<Item = String>, none: &str) -> Value {
     let parts: Vec<String> = parts.collect();
-    if parts.is_empty() { none.into() } else { parts.join(",").into() }
+    if parts.is_empty() {
+        none.into()
+    } else {
+        parts.join(",").into()
+    }
 }
 
 /// A plain map of labels as a selector shows it.
 fn labels(value: &Value) -> Value {
     let pairs = value.as_object().into_iter().flatten();
-    joined(pairs.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or(""))), "<none>")
+    joined(
+        pairs.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or(""))),
+        "<none>",
+    )
 }
 
 fn selector(value: &Value) -> Value {
@@ -46,7 +53,10 @@ fn selector(value: &Value) -> Value {
 
 fn containers(spec: &Value) -> [Value; 2] {
     let pick = |field: &str| {
-        joined(list(&spec["containers"]).map(|item| item[field].as_str().unwrap_or("").to_owned()), "")
+        joined(
+            list(&spec["containers"]).map(|item| item[field].as_str().unwrap_or("").to_owned()),
+            "",
+        )
     };
     [pick("name"), pick("image")]
 }
@@ -65,15 +75,31 @@ pub(super) fn of(kind: &Kind, object: &Value, name: &Value, old: &str, now: Time
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("apps", "Deployment") => {
             let ready = format!("{}/{}", count(&status["readyReplicas"]), count(&spec["replicas"]));
-            let ready = if status["replicas"].is_null() { ready } else {
+            let ready = if status["replicas"].is_null() {
+                ready
+            } else {
                 format!("{}/{}", count(&status["readyReplicas"]), count(&spec["replicas"]))
             };
-            let own = vec![ready.into(), count(&status["updatedReplicas"]), count(&status["availableReplicas"]), age_cell];
+            let own = vec![
+                ready.into(),
+                count(&status["updatedReplicas"]),
+                count(&status["availableReplicas"]),
+                age_cell,
+            ];
             workload(own, pods, Some(selector(&spec["selector"])));
         }
         ("apps", "ReplicaSet") | ("", "ReplicationController") => {
-            let own = vec![count(&spec["replicas"]), count(&status["replicas"]), count(&status["readyReplicas"]), age_cell];
-            let last = if kind.group.is_empty() { labels(&spec["selector"]) } else { selector(&spec["selector"]) };
+            let own = vec![
+                count(&spec["replicas"]),
+                count(&status["replicas"]),
+                count(&status["readyReplicas"]),
+                age_cell,
+            ];
+            let last = if kind.group.is_empty() {
+                labels(&spec["selector"])
+            } else {
+                selector(&spec["selector"])
+            };
             workload(own, pods, Some(last));
         }
         ("apps", "StatefulSet") => {
@@ -81,20 +107,43 @@ pub(super) fn of(kind: &Kind, object: &Value, name: &Value, old: &str, now: Time
             workload(vec![ready.into(), age_cell], pods, None);
         }
         ("apps", "DaemonSet") => {
-            let mut own: Vec<Value> = ["desiredNumberScheduled", "currentNumberScheduled", "numberReady",
-                "updatedNumberScheduled", "numberAvailable"].iter().map(|field| count(&status[field])).collect();
+            let mut own: Vec<Value> = [
+                "desiredNumberScheduled",
+                "currentNumberScheduled",
+                "numberReady",
+                "updatedNumberScheduled",
+                "numberAvailable",
+            ]
+            .iter()
+            .map(|field| count(&status[field]))
+            .collect();
             own.extend([labels(&pods["nodeSelector"]), age_cell]);
             workload(own, pods, Some(selector(&spec["selector"])));
         }
         ("batch", "Job") => {
-            let own = vec![job_state(object), job_completions(spec, status), job_duration(status, now), age_cell];
+            let own = vec![
+                job_state(object),
+                job_completions(spec, status),
+                job_duration(status, now),
+                age_cell,
+            ];
             workload(own, pods, Some(selector(&spec["selector"])));
         }
         ("batch", "CronJob") => {
-            let last = if status["lastScheduleTime"].is_null() { "<none>".to_owned() } else { age(&status["lastScheduleTime"], now) };
+            let last = if status["lastScheduleTime"].is_null() {
+                "<none>".to_owned()
+            } else {
+                age(&status["lastScheduleTime"], now)
+            };
             let suspended = if spec["suspend"] == true { "True" } else { "False" };
-            let own = vec![spec["schedule"].clone(), text(&spec["timeZone"], "<none>"), suspended.into(),
-                list(&status["active"]).count().into(), last.into(), age_cell];
+            let own = vec![
+                spec["schedule"].clone(),
+                text(&spec["timeZone"], "<none>"),
+                suspended.into(),
+                list(&status["active"]).count().into(),
+                last.into(),
+                age_cell,
+            ];
             let job = &spec["jobTemplate"]["spec"];
             workload(own, &job["template"]["spec"], Some(selector(&job["selector"])));
         }
@@ -113,36 +162,59 @@ fn simple(kind: &Kind, object: &Value, age: &Value) -> Vec<Value> {
         ("", "Pod") => pod(object, age),
         ("", "Service") => service(spec, status, age),
         ("", "Secret") => vec![object["type"].clone(), entries(&object["data"]).into(), age],
-        ("", "ConfigMap") => vec![(entries(&object["data"]) + entries(&object["binaryData"])).into(), age],
+        ("", "ConfigMap") => vec![
+            (entries(&object["data"]) + entries(&object["binaryData"])).into(),
+            age,
+        ],
         ("", "Namespace") => vec![text(&status["phase"], ""), age],
         ("", "ServiceAccount") => vec![age],
         ("", "Endpoints") => vec![endpoints(object), age],
         ("", "Node") => node(object, age),
         ("", "ResourceQuota") => quota(spec, status, age),
         ("", "PersistentVolumeClaim") => vec![
-            status["phase"].clone(), text(&spec["volumeName"], ""), text(&status["capacity"]["storage"], ""),
-            access_modes(&status["accessModes"]), text(&spec["storageClassName"], ""),
-            text(&spec["volumeAttributesClassName"], "<unset>"), age, text(&spec["volumeMode"], "<unset>"),
+            status["phase"].clone(),
+            text(&spec["volumeName"], ""),
+            text(&status["capacity"]["storage"], ""),
+            access_modes(&status["accessModes"]),
+            text(&spec["storageClassName"], ""),
+            text(&spec["volumeAttributesClassName"], "<unset>"),
+            age,
+            text(&spec["volumeMode"], "<unset>"),
         ],
         ("", "PersistentVolume") => {
             let claim = &spec["claimRef"];
             let claim = if claim.is_object() {
-                format!("{}/{}", claim["namespace"].as_str().unwrap_or(""), claim["name"].as_str().unwrap_or(""))
+                format!(
+                    "{}/{}",
+                    claim["namespace"].as_str().unwrap_or(""),
+                    claim["name"].as_str().unwrap_or("")
+                )
             } else {
                 String::new()
             };
             vec![
-                text(&spec["capacity"]["storage"], ""), access_modes(&spec["accessModes"]),
-                text(&spec["persistentVolumeReclaimPolicy"], ""), status["phase"].clone(), claim.into(),
-                text(&spec["storageClassName"], ""), text(&spec["volumeAttributesClassName"], "<unset>"),
-                text(&status["reason"], ""), age, text(&spec["volumeMode"], "<unset>"),
+                text(&spec["capacity"]["storage"], ""),
+                access_modes(&spec["accessModes"]),
+                text(&spec["persistentVolumeReclaimPolicy"], ""),
+                status["phase"].clone(),
+                claim.into(),
+                text(&spec["storageClassName"], ""),
+                text(&spec["volumeAttributesClassName"], "<unset>"),
+                text(&status["reason"], ""),
+                age,
+                text(&spec["volumeMode"], "<unset>"),
             ]
         }
         ("apps", "ControllerRevision") => {
-            let owner = list(&object["metadata"]["ownerReferences"]).find(|owner| owner["controller"] == true);
+            let owner =
+                list(&object["metadata"]["ownerReferences"]).find(|owner| owner["controller"] == true);
             let owner = owner.map_or("<none>".to_owned(), |owner| {
                 let kind = owner["kind"].as_str().unwrap_or("").to_lowercase();
-                let group = owner["apiVersion"].as_str().unwrap_or("").split_once('/').map_or("", |(group, _)| group);
+                let group = owner["apiVersion"]
+                    .as_str()
+                    .unwrap_or("")
+                    .split_once('/')
+                    .map_or("", |(group, _)| group);
                 let dot = if group.is_empty() { "" } else { "." };
                 format!("{kind}{dot}{group}/{}", owner["name"].as_str().unwrap_or(""))
             });
@@ -156,7 +228,12 @@ fn simple(kind: &Kind, object: &Value, age: &Value) -> Vec<Value> {
                 Value::Number(number) => Value::from(number.to_string()),
                 other => other.clone(),
             };
-            vec![shown(&spec["minAvailable"]), shown(&spec["maxUnavailable"]), count(&status["disruptionsAllowed"]), age]
+            vec![
+                shown(&spec["minAvailable"]),
+                shown(&spec["maxUnavailable"]),
+                count(&status["disruptionsAllowed"]),
+                age,
+            ]
         }
         ("rbac.authorization.k8s.io", _) => binding(object, age),
         _ => rare(kind, object, age),
@@ -167,31 +244,57 @@ fn rare(kind: &Kind, object: &Value, age: Value) -> Vec<Value> {
     let spec = &object["spec"];
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("storage.k8s.io", "StorageClass") => vec![
-            object["provisioner"].clone(), text(&object["reclaimPolicy"], "Delete"),
-            text(&object["volumeBindingMode"], "<unset>"), (object["allowVolumeExpansion"] == true).into(), age,
+            object["provisioner"].clone(),
+            text(&object["reclaimPolicy"], "Delete"),
+            text(&object["volumeBindingMode"], "<unset>"),
+            (object["allowVolumeExpansion"] == true).into(),
+            age,
         ],
         ("storage.k8s.io", "CSIDriver") => {
-            let audiences = list(&spec["tokenRequests"]).map(|item| item["audience"].as_str().unwrap_or("").to_owned());
-            let modes = list(&spec["volumeLifecycleModes"]).filter_map(Value::as_str).map(str::to_owned);
+            let audiences =
+                list(&spec["tokenRequests"]).map(|item| item["audience"].as_str().unwrap_or("").to_owned());
+            let modes = list(&spec["volumeLifecycleModes"])
+                .filter_map(Value::as_str)
+                .map(str::to_owned);
             vec![
-                (spec["attachRequired"] != false).into(), (spec["podInfoOnMount"] == true).into(),
-                (spec["storageCapacity"] == true).into(), joined(audiences, "<unset>"),
-                (spec["requiresRepublish"] == true).into(), joined(modes, "<none>"), age,
+                (spec["attachRequired"] != false).into(),
+                (spec["podInfoOnMount"] == true).into(),
+                (spec["storageCapacity"] == true).into(),
+                joined(audiences, "<unset>"),
+                (spec["requiresRepublish"] == true).into(),
+                joined(modes, "<none>"),
+                age,
             ]
         }
         ("scheduling.k8s.io", _) => vec![
-            count(&object["value"]), (object["globalDefault"] == true).into(), age, text(&object["preemptionPolicy"], ""),
+            count(&object["value"]),
+            (object["globalDefault"] == true).into(),
+            age,
+            text(&object["preemptionPolicy"], ""),
         ],
         ("certificates.k8s.io", _) => {
-            let lasting = spec["expirationSeconds"].as_i64().map_or("<none>".to_owned(), human);
-            vec![age, spec["signerName"].clone(), text(&spec["username"], ""), lasting.into(), csr_state(object)]
+            let lasting = spec["expirationSeconds"]
+                .as_i64()
+                .map_or("<none>".to_owned(), human);
+            vec![
+                age,
+                spec["signerName"].clone(),
+                text(&spec["username"], ""),
+                lasting.into(),
+                csr_state(object),
+            ]
         }
         ("node.k8s.io", _) => vec![object["handler"].clone(), age],
         ("coordination.k8s.io", _) => vec![text(&spec["holderIdentity"], ""), age],
         ("admissionregistration.k8s.io", name) => {
             let kind = &spec["paramKind"];
             let params = if kind.is_object() {
-                format!("{}/{}", kind["apiVersion"].as_str().unwrap_or(""), kind["kind"].as_str().unwrap_or("")).into()
+                format!(
+                    "{}/{}",
+                    kind["apiVersion"].as_str().unwrap_or(""),
+                    kind["kind"].as_str().unwrap_or("")
+                )
+                .into()
             } else {
                 Value::from("<unset>")
             };
@@ -213,16 +316,33 @@ fn rare(kind: &Kind, object: &Value, age: Value) -> Vec<Value> {
         ("flowcontrol.apiserver.k8s.io", _) => {
             let limited = &spec["limited"];
             let queuing = &limited["limitResponse"]["queuing"];
-            let shown = |value: &Value| if value.is_null() { "<none>".into() } else { value.clone() };
+            let shown = |value: &Value| {
+                if value.is_null() {
+                    "<none>".into()
+                } else {
+                    value.clone()
+                }
+            };
             vec![
-                spec["type"].clone(), shown(&limited["nominalConcurrencyShares"]), shown(&queuing["queues"]),
-                shown(&queuing["handSize"]), shown(&queuing["queueLengthLimit"]), age,
+                spec["type"].clone(),
+                shown(&limited["nominalConcurrencyShares"]),
+                shown(&queuing["queues"]),
+                shown(&queuing["handSize"]),
+                shown(&queuing["queueLengthLimit"]),
+                age,
             ]
         }
         ("discovery.k8s.io", _) => {
             let ports = list(&object["ports"]).map(|port| port["port"].to_string());
-            let hosts = list(&object["endpoints"]).flat_map(|item| list(&item["addresses"])).filter_map(Value::as_str);
-            vec![object["addressType"].clone(), joined(ports, "<unset>"), joined(hosts.map(str::to_owned), "<unset>"), age]
+            let hosts = list(&object["endpoints"])
+                .flat_map(|item| list(&item["addresses"]))
+                .filter_map(Value::as_str);
+            vec![
+                object["addressType"].clone(),
+                joined(ports, "<unset>"),
+                joined(hosts.map(str::to_owned), "<unset>"),
+                age,
+            ]
         }
         _ => vec![age],
     }
@@ -232,42 +352,71 @@ fn pod(object: &Value, age: Value) -> Vec<Value> {
     let (spec, status) = (&object["spec"], &object["status"]);
     let mut restarts = 0;
     let mut ready = 0;
-    let mut reason = status["reason"].as_str().or_else(|| status["phase"].as_str()).unwrap_or("").to_owned();
+    let mut reason = status["reason"]
+        .as_str()
+        .or_else(|| status["phase"].as_str())
+        .unwrap_or("")
+        .to_owned();
     let mut running = false;
     for item in list(&status["containerStatuses"]) {
         restarts += item["restartCount"].as_i64().unwrap_or(0);
         ready += i32::from(item["ready"] == true && item["state"]["running"].is_object());
         running |= item["ready"] == true && item["state"]["running"].is_object();
-        if let Some(waiting) = item["state"]["waiting"]["reason"].as_str().filter(|text| !text.is_empty()) {
+        if let Some(waiting) = item["state"]["waiting"]["reason"]
+            .as_str()
+            .filter(|text| !text.is_empty())
+        {
             waiting.clone_into(&mut reason);
         } else if let Some(ended) = item["state"]["terminated"].as_object() {
             let code = ended.get("exitCode").and_then(Value::as_i64).unwrap_or(0);
-            let why = ended.get("reason").and_then(Value::as_str).filter(|text| !text.is_empty());
+            let why = ended
+                .get("reason")
+                .and_then(Value::as_str)
+                .filter(|text| !text.is_empty());
             reason = why.map_or_else(|| format!("ExitCode:{code}"), str::to_owned);
         }
     }
     if reason == "Completed" && running {
-        let is_ready = list(&status["conditions"]).any(|item| item["type"] == "Ready" && item["status"] == "True");
+        let is_ready =
+            list(&status["conditions"]).any(|item| item["type"] == "Ready" && item["status"] == "True");
         reason = if is_ready { "Running" } else { "NotReady" }.to_owned();
     }
-    if !object["metadata"]["deletionTimestamp"].is_null() && !matches!(reason.as_str(), "Succeeded" | "Failed") {
+    if !object["metadata"]["deletionTimestamp"].is_null()
+        && !matches!(reason.as_str(), "Succeeded" | "Failed")
+    {
         reason = "Terminating".to_owned();
     }
     let gates = list(&spec["readinessGates"]).count();
     let met = list(&spec["readinessGates"])
-        .filter(|gate| list(&status["conditions"]).any(|item| item["type"] == gate["conditionType"] && item["status"] == "True"))
+        .filter(|gate| {
+            list(&status["conditions"])
+                .any(|item| item["type"] == gate["conditionType"] && item["status"] == "True")
+        })
         .count();
-    let gates = if gates == 0 { "<none>".to_owned() } else { format!("{met}/{gates}") };
+    let gates = if gates == 0 {
+        "<none>".to_owned()
+    } else {
+        format!("{met}/{gates}")
+    };
     vec![
-        format!("{ready}/{}", entries(&spec["containers"])).into(), reason.into(), restarts.to_string().into(), age,
-        text(&status["podIP"], "<none>"), text(&spec["nodeName"], "<none>"),
-        text(&status["nominatedNodeName"], "<none>"), gates.into(),
+        format!("{ready}/{}", entries(&spec["containers"])).into(),
+        reason.into(),
+        restarts.to_string().into(),
+        age,
+        text(&status["podIP"], "<none>"),
+        text(&spec["nodeName"], "<none>"),
+        text(&status["nominatedNodeName"], "<none>"),
+        gates.into(),
     ]
 }
 
 fn service(spec: &Value, status: &Value, age: Value) -> Vec<Value> {
     let kind = spec["type"].as_str().unwrap_or("ClusterIP");
-    let given = || list(&spec["externalIPs"]).filter_map(Value::as_str).map(str::to_owned);
+    let given = || {
+        list(&spec["externalIPs"])
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+    };
     let balanced = || {
         list(&status["loadBalancer"]["ingress"])
             .filter_map(|item| item["ip"].as_str().or_else(|| item["hostname"].as_str()))
@@ -285,7 +434,14 @@ fn service(spec: &Value, status: &Value, age: Value) -> Vec<Value> {
             _ => format!("{}/{protocol}", port["port"]),
         }
     });
-    vec![kind.into(), text(&spec["clusterIP"], "<none>"), outside, joined(ports, "<none>"), age, labels(&spec["selector"])]
+    vec![
+        kind.into(),
+        text(&spec["clusterIP"], "<none>"),
+        outside,
+        joined(ports, "<none>"),
+        age,
+        labels(&spec["selector"]),
+    ]
 }
 
 fn endpoints(object: &Value) -> Value {
@@ -322,20 +478,33 @@ fn node(object: &Value, age: Value) -> Vec<Value> {
         state.push_str(",SchedulingDisabled");
     }
     let roles = object["metadata"]["labels"].as_object().into_iter().flatten();
-    let roles = roles.filter_map(|(key, _)| key.strip_prefix("node-role.kubernetes.io/")).map(str::to_owned);
+    let roles = roles
+        .filter_map(|(key, _)| key.strip_prefix("node-role.kubernetes.io/"))
+        .map(str::to_owned);
     let address = |kind: &str| {
         let found = list(&status["addresses"]).find(|item| item["type"] == kind);
         found.map_or("<none>".into(), |item| item["address"].clone())
     };
     let info = |field: &str| text(&status["nodeInfo"][field], "<unknown>");
     vec![
-        state.into(), joined(roles, "<none>"), age, text(&status["nodeInfo"]["kubeletVersion"], ""), address("InternalIP"),
-        address("ExternalIP"), info("osImage"), info("kernelVersion"), info("containerRuntimeVersion"),
+        state.into(),
+        joined(roles, "<none>"),
+        age,
+        text(&status["nodeInfo"]["kubeletVersion"], ""),
+        address("InternalIP"),
+        address("ExternalIP"),
+        info("osImage"),
+        info("kernelVersion"),
+        info("containerRuntimeVersion"),
     ]
 }
 
 fn quota(spec: &Value, status: &Value, age: Value) -> Vec<Value> {
-    let hard = if status["hard"].is_object() { &status["hard"] } else { &spec["hard"] };
+    let hard = if status["hard"].is_object() {
+        &status["hard"]
+    } else {
+        &spec["hard"]
+    };
     let shown = |limits: bool| {
         let pairs = hard.as_object().into_iter().flatten();
         let parts: Vec<String> = pairs
@@ -351,33 +520,70 @@ fn quota(spec: &Value, status: &Value, age: Value) -> Vec<Value> {
 }
 
 fn access_modes(value: &Value) -> Value {
-    let order = [("ReadWriteOnce", "RWO"), ("ReadOnlyMany", "ROX"), ("ReadWriteMany", "RWX"), ("ReadWriteOncePod", "RWOP")];
-    let shown = order.iter().filter(|(name, _)| list(value).any(|mode| mode == *name));
+    let order = [
+        ("ReadWriteOnce", "RWO"),
+        ("ReadOnlyMany", "ROX"),
+        ("ReadWriteMany", "RWX"),
+        ("ReadWriteOncePod", "RWOP"),
+    ];
+    let shown = order
+        .iter()
+        .filter(|(name, _)| list(value).any(|mode| mode == *name));
     joined(shown.map(|(_, short)| (*short).to_owned()), "")
 }
 
 fn autoscaler(object: &Value, age: Value) -> Vec<Value> {
     let (spec, status) = (&object["spec"], &object["status"]);
     let target = &spec["scaleTargetRef"];
-    let reference = format!("{}/{}", target["kind"].as_str().unwrap_or(""), target["name"].as_str().unwrap_or(""));
+    let reference = format!(
+        "{}/{}",
+        target["kind"].as_str().unwrap_or(""),
+        target["name"].as_str().unwrap_or("")
+    );
     let metrics: Vec<String> = list(&spec["metrics"])
         .map(|metric| {
             let kind = metric["type"].as_str().unwrap_or("");
-            let field = format!("{}{}", kind[..kind.len().min(1)].to_lowercase(), kind.get(1..).unwrap_or(""));
+            let field = format!(
+                "{}{}",
+                kind[..kind.len().min(1)].to_lowercase(),
+                kind.get(1..).unwrap_or("")
+            );
             let own = &metric[&field];
-            let name = own["name"].as_str().or_else(|| own["metric"]["name"].as_str()).unwrap_or("");
+            let name = own["name"]
+                .as_str()
+                .or_else(|| own["metric"]["name"].as_str())
+                .unwrap_or("");
             let wanted = &own["target"];
             let shown = match wanted["averageUtilization"].as_i64() {
                 Some(percent) => format!("{percent}%"),
-                None => wanted["averageValue"].as_str().or_else(|| wanted["value"].as_str()).unwrap_or("<unknown>").to_owned(),
+                None => wanted["averageValue"]
+                    .as_str()
+                    .or_else(|| wanted["value"].as_str())
+                    .unwrap_or("<unknown>")
+                    .to_owned(),
             };
-            if kind == "Resource" { format!("{name}: <unknown>/{shown}") } else { format!("<unknown>/{shown}") }
+            if kind == "Resource" {
+                format!("{name}: <unknown>/{shown}")
+            } else {
+                format!("<unknown>/{shown}")
+            }
         })
         .collect();
-    let metrics = if metrics.is_empty() { "<none>".to_owned() } else { metrics.join(", ") };
-    let least = spec["minReplicas"].as_i64().map_or("<unset>".to_owned(), |number| number.to_string());
+    let metrics = if metrics.is_empty() {
+        "<none>".to_owned()
+    } else {
+        metrics.join(", ")
+    };
+    let least = spec["minReplicas"]
+        .as_i64()
+        .map_or("<unset>".to_owned(), |number| number.to_string());
     vec![
-        reference.into(), metrics.into(), least.into(), count(&spec["maxReplicas"]), count(&status["currentReplicas"]), age,
+        reference.into(),
+        metrics.into(),
+        least.into(),
+        count(&spec["maxReplicas"]),
+        count(&status["currentReplicas"]),
+        age,
     ]
 }
 
@@ -385,17 +591,32 @@ fn network(kind: &Kind, object: &Value, age: Value) -> Vec<Value> {
     let spec = &object["spec"];
     match kind.kind.as_str() {
         "Ingress" => {
-            let hosts = list(&spec["rules"]).filter_map(|rule| rule["host"].as_str()).map(str::to_owned);
+            let hosts = list(&spec["rules"])
+                .filter_map(|rule| rule["host"].as_str())
+                .map(str::to_owned);
             let address = list(&object["status"]["loadBalancer"]["ingress"])
                 .filter_map(|item| item["ip"].as_str().or_else(|| item["hostname"].as_str()))
                 .map(str::to_owned);
-            let ports = if entries(&spec["tls"]) > 0 { "80, 443" } else { "80" };
-            vec![text(&spec["ingressClassName"], "<none>"), joined(hosts, "*"), joined(address, ""), ports.into(), age]
+            let ports = if entries(&spec["tls"]) > 0 {
+                "80, 443"
+            } else {
+                "80"
+            };
+            vec![
+                text(&spec["ingressClassName"], "<none>"),
+                joined(hosts, "*"),
+                joined(address, ""),
+                ports.into(),
+                age,
+            ]
         }
         "IngressClass" => {
             let params = &spec["parameters"];
             let shown = if params.is_object() {
-                let (kind, name) = (params["kind"].as_str().unwrap_or(""), params["name"].as_str().unwrap_or(""));
+                let (kind, name) = (
+                    params["kind"].as_str().unwrap_or(""),
+                    params["name"].as_str().unwrap_or(""),
+                );
                 match params["apiGroup"].as_str() {
                     Some(group) => format!("{kind}.{group}/{name}"),
                     None => format!("{kind}/{name}"),
@@ -411,7 +632,11 @@ fn network(kind: &Kind, object: &Value, age: Value) -> Vec<Value> {
 
 fn binding(object: &Value, age: Value) -> Vec<Value> {
     let role = &object["roleRef"];
-    let role = format!("{}/{}", role["kind"].as_str().unwrap_or(""), role["name"].as_str().unwrap_or(""));
+    let role = format!(
+        "{}/{}",
+        role["kind"].as_str().unwrap_or(""),
+        role["name"].as_str().unwrap_or("")
+    );
     let of = |kind: &str| {
         let subjects = list(&object["subjects"]).filter(|subject| subject["kind"] == kind);
         let names: Vec<String> = subjects
@@ -433,14 +658,19 @@ fn job_state(object: &Value) -> Value {
         list(&object["status"]["conditions"]).any(|item| item["type"] == kind && item["status"] == "True")
     };
     let state = [
-        ("Complete", "Complete"), ("Failed", "Failed"), ("Suspended", "Suspended"), ("FailureTarget", "FailureTarget"),
+        ("Complete", "Complete"),
+        ("Failed", "Failed"),
+        ("Suspended", "Suspended"),
+        ("FailureTarget", "FailureTarget"),
         ("SuccessCriteriaMet", "SuccessCriteriaMet"),
     ]
     .iter()
     .find(|(condition, _)| has(condition))
     .map(|(_, shown)| *shown);
     let deleting = !object["metadata"]["deletionTimestamp"].is_null();
-    state.unwrap_or(if deleting { "Terminating" } else { "Running" }).into()
+    state
+        .unwrap_or(if deleting { "Terminating" } else { "Running" })
+        .into()
 }
 
 fn job_completions(spec: &Value, status: &Value) -> Value {
@@ -453,7 +683,11 @@ fn job_completions(spec: &Value, status: &Value) -> Value {
 }
 
 fn job_duration(status: &Value, now: Timestamp) -> Value {
-    let time = |field: &str| status[field].as_str().and_then(|text| text.parse::<Timestamp>().ok());
+    let time = |field: &str| {
+        status[field]
+            .as_str()
+            .and_then(|text| text.parse::<Timestamp>().ok())
+    };
     match (time("startTime"), time("completionTime")) {
         (None, _) => "".into(),
         (Some(start), end) => human(end.unwrap_or(now).as_second() - start.as_second()).into(),
@@ -462,7 +696,14 @@ fn job_duration(status: &Value, now: Timestamp) -> Value {
 
 fn csr_state(object: &Value) -> Value {
     let has = |kind: &str| list(&object["status"]["conditions"]).any(|item| item["type"] == kind);
-    let mut state = if has("Denied") { "Denied" } else if has("Approved") { "Approved" } else { "Pending" }.to_owned();
+    let mut state = if has("Denied") {
+        "Denied"
+    } else if has("Approved") {
+        "Approved"
+    } else {
+        "Pending"
+    }
+    .to_owned();
     if has("Failed") {
         state.push_str(",Failed");
     }
@@ -473,7 +714,13 @@ fn csr_state(object: &Value) -> Value {
 }
 
 fn event(object: &Value, name: &Value, now: Timestamp) -> Vec<Value> {
-    let field = |old: &str, new: &str| if object[old].is_null() { object[new].clone() } else { object[old].clone() };
+    let field = |old: &str, new: &str| {
+        if object[old].is_null() {
+            object[new].clone()
+        } else {
+            object[old].clone()
+        }
+    };
     let about = field("involvedObject", "regarding");
     let source = field("source", "deprecatedSource");
     let first = field("firstTimestamp", "deprecatedFirstTimestamp");
@@ -481,18 +728,35 @@ fn event(object: &Value, name: &Value, now: Timestamp) -> Vec<Value> {
     let made = &object["eventTime"];
     let first = if first.is_null() { made.clone() } else { first };
     let last = if last.is_null() { first.clone() } else { last };
-    let count = field("count", "deprecatedCount").as_i64().or_else(|| object["series"]["count"].as_i64()).unwrap_or(1);
-    let thing = format!("{}/{}", about["kind"].as_str().unwrap_or("").to_lowercase(), about["name"].as_str().unwrap_or(""));
-    let component = source["component"].as_str().or_else(|| object["reportingComponent"].as_str())
-        .or_else(|| object["reportingController"].as_str()).unwrap_or("");
+    let count = field("count", "deprecatedCount")
+        .as_i64()
+        .or_else(|| object["series"]["count"].as_i64())
+        .unwrap_or(1);
+    let thing = format!(
+        "{}/{}",
+        about["kind"].as_str().unwrap_or("").to_lowercase(),
+        about["name"].as_str().unwrap_or("")
+    );
+    let component = source["component"]
+        .as_str()
+        .or_else(|| object["reportingComponent"].as_str())
+        .or_else(|| object["reportingController"].as_str())
+        .unwrap_or("");
     let from = match source["host"].as_str() {
         Some(host) if !host.is_empty() => format!("{component}, {host}"),
         _ => component.to_owned(),
     };
     let message = field("message", "note");
     vec![
-        age(&last, now).into(), text(&object["type"], ""), text(&object["reason"], ""), thing.into(),
-        text(&about["fieldPath"], ""), from.into(), json!(message.as_str().unwrap_or("").trim()), age(&first, now).into(),
-        count.into(), name.clone(),
+        age(&last, now).into(),
+        text(&object["type"], ""),
+        text(&object["reason"], ""),
+        thing.into(),
+        text(&about["fieldPath"], ""),
+        from.into(),
+        json!(message.as_str().unwrap_or("").trim()),
+        age(&first, now).into(),
+        count.into(),
+        name.clone(),
     ]
 }

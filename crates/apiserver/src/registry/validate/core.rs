@@ -24,15 +24,27 @@ fn config_map(object: &Value, errors: &mut Vec<FieldError>) {
     for field in ["data", "binaryData"] {
         for (key, value) in object[field].as_object().into_iter().flatten() {
             let path = format!("{field}[{key}]");
-            errors.extend(names::config_key(key).into_iter().map(|text| invalid(&path, key.clone(), text)));
+            errors.extend(
+                names::config_key(key)
+                    .into_iter()
+                    .map(|text| invalid(&path, key.clone(), text)),
+            );
             if field == "data" && object["binaryData"].get(key).is_some() {
-                errors.push(invalid(&path, key.clone(), "duplicate of key present in binaryData"));
+                errors.push(invalid(
+                    &path,
+                    key.clone(),
+                    "duplicate of key present in binaryData",
+                ));
             }
             size += value.as_str().map_or(0, str::len);
         }
     }
     if size > 1 << 20 {
-        errors.push(FieldError::plain(ErrorKind::TooLong, "", "may not be more than 1048576 bytes"));
+        errors.push(FieldError::plain(
+            ErrorKind::TooLong,
+            "",
+            "may not be more than 1048576 bytes",
+        ));
     }
 }
 
@@ -40,11 +52,19 @@ fn secret(object: &Value, errors: &mut Vec<FieldError>) {
     let mut size = 0;
     for (key, value) in object["data"].as_object().into_iter().flatten() {
         let path = format!("data[{key}]");
-        errors.extend(names::config_key(key).into_iter().map(|text| invalid(&path, key.clone(), text)));
+        errors.extend(
+            names::config_key(key)
+                .into_iter()
+                .map(|text| invalid(&path, key.clone(), text)),
+        );
         size += value.as_str().map_or(0, str::len) / 4 * 3;
     }
     if size > 1 << 20 {
-        errors.push(FieldError::plain(ErrorKind::TooLong, "data", "may not be more than 1048576 bytes"));
+        errors.push(FieldError::plain(
+            ErrorKind::TooLong,
+            "data",
+            "may not be more than 1048576 bytes",
+        ));
     }
     let required: &[&str] = match object["type"].as_str().unwrap_or("") {
         "kubernetes.io/tls" => &["tls.crt", "tls.key"],
@@ -87,15 +107,30 @@ pub(super) fn immutable(kind: &Kind, new: &Value, old: &Value, errors: &mut Vec<
             }
         }
         ("batch", "Job") => {
-            for field in ["selector", "template", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy"] {
+            for field in [
+                "selector",
+                "template",
+                "completionMode",
+                "podFailurePolicy",
+                "backoffLimitPerIndex",
+                "managedBy",
+            ] {
                 if new["spec"][field] != old["spec"][field] {
-                    errors.push(invalid(format!("spec.{field}"), new["spec"][field].clone(), FIXED));
+                    errors.push(invalid(
+                        format!("spec.{field}"),
+                        new["spec"][field].clone(),
+                        FIXED,
+                    ));
                 }
             }
         }
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
             if new["roleRef"] != old["roleRef"] {
-                errors.push(invalid("roleRef", new["roleRef"].clone(), "cannot change roleRef"));
+                errors.push(invalid(
+                    "roleRef",
+                    new["roleRef"].clone(),
+                    "cannot change roleRef",
+                ));
             }
         }
         _ => {}

@@ -14,7 +14,13 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
 }
 
 fn texts(value: &Value) -> Vec<String> {
-    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// POST of a kind that is not kept.
@@ -73,14 +79,19 @@ fn user_info(user: &User) -> Value {
     info
 }
 
-
 fn token_review(api: &Api, object: &mut Value) -> Outcome<()> {
     let token = text(&object["spec"], "token").to_owned();
     if token.is_empty() {
-        return Err(Failure::bad_request("token is required for TokenReview in authentication"));
+        return Err(Failure::bad_request(
+            "token is required for TokenReview in authentication",
+        ));
     }
     let wanted = texts(&object["spec"]["audiences"]);
-    let mut audiences = if wanted.is_empty() { vec![ISSUER.to_owned()] } else { wanted };
+    let mut audiences = if wanted.is_empty() {
+        vec![ISSUER.to_owned()]
+    } else {
+        wanted
+    };
     let found = crate::http::authenticate::bearer_for(api, &token, &mut audiences);
     object["status"] = match found {
         Some(user) => {
@@ -99,9 +110,15 @@ fn access_review(api: &Api, request: &Request, object: &mut Value) -> Outcome<()
     let mut errors = vec![];
     if resource.is_object() == other.is_object() {
         let (shape, detail) = if resource.is_object() {
-            (fluvial_schema::ErrorKind::Invalid, "cannot be specified in combination with resourceAttributes")
+            (
+                fluvial_schema::ErrorKind::Invalid,
+                "cannot be specified in combination with resourceAttributes",
+            )
         } else {
-            (fluvial_schema::ErrorKind::Invalid, "exactly one of nonResourceAttributes or resourceAttributes must be specified")
+            (
+                fluvial_schema::ErrorKind::Invalid,
+                "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+            )
         };
         let (path, value) = if resource.is_object() {
             ("spec.nonResourceAttributes", other.clone())
@@ -131,7 +148,11 @@ fn access_review(api: &Api, request: &Request, object: &mut Value) -> Outcome<()
     let user = if own {
         request.user.clone()
     } else {
-        User { name: text(&spec, "user").to_owned(), groups: texts(&spec["groups"]), ..User::default() }
+        User {
+            name: text(&spec, "user").to_owned(),
+            groups: texts(&spec["groups"]),
+            ..User::default()
+        }
     };
     let wanted = if resource.is_object() {
         Attributes {
@@ -144,7 +165,11 @@ fn access_review(api: &Api, request: &Request, object: &mut Value) -> Outcome<()
             path: "",
         }
     } else {
-        Attributes { verb: text(other, "verb"), path: text(other, "path"), ..Attributes::default() }
+        Attributes {
+            verb: text(other, "verb"),
+            path: text(other, "path"),
+            ..Attributes::default()
+        }
     };
     let decision = rbac::authorize(&api.store, &user, &wanted);
     object["status"] = json!({"allowed": decision.allowed});
@@ -186,7 +211,11 @@ fn rules_review(api: &Api, request: &Request, object: &mut Value) -> Outcome<()>
 
 /// POST of a service account's token.
 pub(super) fn token(api: &Api, request: &mut Request) -> Outcome<Reply> {
-    let stored = api.store.collection("serviceaccounts").get(&request.key()).ok_or_else(|| request.not_found())?;
+    let stored = api
+        .store
+        .collection("serviceaccounts")
+        .get(&request.key())
+        .ok_or_else(|| request.not_found())?;
     let account = show(&request.kind, &stored);
     let mut object = decode::object(api, request)?;
     let name = meta(&object, "name");
@@ -209,8 +238,14 @@ pub(super) fn token(api: &Api, request: &mut Request) -> Outcome<Reply> {
             "may not specify a duration larger than 2^32 seconds"
         };
         let path = "spec.expirationSeconds";
-        let error = fluvial_schema::FieldError::new(fluvial_schema::ErrorKind::Invalid, path, seconds.into(), detail);
-        return Err(Failure::invalid("authentication.k8s.io", "TokenRequest", "", &[error]));
+        let error =
+            fluvial_schema::FieldError::new(fluvial_schema::ErrorKind::Invalid, path, seconds.into(), detail);
+        return Err(Failure::invalid(
+            "authentication.k8s.io",
+            "TokenRequest",
+            "",
+            &[error],
+        ));
     }
     let manager = request.manager();
     let mut object = create::own(api, request, None, object, &manager);
@@ -228,7 +263,8 @@ pub(super) fn token(api: &Api, request: &mut Request) -> Outcome<Reply> {
     object["metadata"]["namespace"] = namespace.clone().into();
     object["metadata"]["uid"] = account["metadata"]["uid"].clone();
     object["metadata"]["creationTimestamp"] = api.now().into();
-    object["status"] = json!({"token": api.signer.sign(&claims), "expirationTimestamp": crate::api::rfc3339(expires)});
+    object["status"] =
+        json!({"token": api.signer.sign(&claims), "expirationTimestamp": crate::api::rfc3339(expires)});
     Ok(Reply::Value(201, object))
 }
 
@@ -243,15 +279,28 @@ fn bind_claims(api: &Api, request: &Request, object: &mut Value, claims: &mut Va
         ("v1", "Secret") => ("secrets", "secret", true),
         ("v1", "Node") => ("nodes", "node", false),
         _ => {
-            return Err(Failure::bad_request(format!("cannot bind token for serviceaccount {:?} to an object of kind {kind}", request.target.name)));
+            return Err(Failure::bad_request(format!(
+                "cannot bind token for serviceaccount {:?} to an object of kind {kind}",
+                request.target.name
+            )));
         }
     };
-    let key = if namespaced { format!("{}/{name}", request.target.namespace) } else { name.to_owned() };
-    let found = api.store.collection(collection).get(&key).ok_or_else(|| Failure::not_found("", collection, name))?;
+    let key = if namespaced {
+        format!("{}/{name}", request.target.namespace)
+    } else {
+        name.to_owned()
+    };
+    let found = api
+        .store
+        .collection(collection)
+        .get(&key)
+        .ok_or_else(|| Failure::not_found("", collection, name))?;
     let uid = found.value()["metadata"]["uid"].clone();
     let wanted = text(&bound, "uid");
     if !wanted.is_empty() && uid != wanted {
-        let why = format!("the UID in the bound object reference ({wanted}) does not match the UID in record. The object might have been deleted and then recreated");
+        let why = format!(
+            "the UID in the bound object reference ({wanted}) does not match the UID in record. The object might have been deleted and then recreated"
+        );
         return Err(Failure::conflict("", collection, name, &why));
     }
     object["spec"]["boundObjectRef"]["uid"] = uid.clone();
