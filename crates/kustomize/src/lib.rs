@@ -13,6 +13,7 @@ mod config;
 mod error;
 pub mod facts;
 mod fieldspec;
+pub mod flux;
 mod generators;
 mod id;
 mod kustomization;
