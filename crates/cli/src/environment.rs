@@ -72,10 +72,21 @@ pub struct SourceOptions {
     pub data: Option<PathBuf>,
     /// File with rewrites of URLs.
     pub mirrors: Option<PathBuf>,
-    /// More rewrites, which win: URL and what stands for it.
-    pub rewrites: Vec<(String, String)>,
+    /// More rewrites, which win.
+    pub rewrites: Vec<Rewrite>,
     /// Of local repositories, take the files of the work tree, committed or not.
     pub dirty: bool,
+}
+
+/// A folder of this machine that stands for a URL.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rewrite {
+    /// The URL, as objects spell it.
+    pub url: String,
+    /// The repository that stands for it.
+    pub path: PathBuf,
+    /// The folder in it that is taken for the whole; empty for the root.
+    pub folder: String,
 }
 
 /// How controllers are to run.
@@ -85,6 +96,8 @@ pub struct ControllerOptions {
     pub data: Option<PathBuf>,
     /// Where artifacts, metrics and health are served; a free port of the loopback address if absent.
     pub listen: Option<SocketAddr>,
+    /// Host and port under which others reach what is served; where it listens if absent.
+    pub advertise: Option<String>,
     /// Only the process that holds the lease acts.
     pub lease: Option<String>,
 }
@@ -104,6 +117,8 @@ pub struct Controllers {
 pub struct LocalRepository {
     /// Its folder, absolute.
     pub path: PathBuf,
+    /// The folder in it that was asked for; empty for the root.
+    pub folder: String,
     /// The branch that is checked out, if one is.
     pub branch: Option<String>,
 }

@@ -1,9 +1,12 @@
 //! GitOps in one binary: names the adapters and hands them to the commands.
 
+mod artifacts;
+mod controllers;
 mod folders;
 mod server;
 mod sources;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -22,6 +25,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// The adapters of this process.
 #[derive(Default)]
 struct Adapters {
+    /// What this process calls itself among others.
+    host: String,
     folders: folders::Folders,
     sources: sources::Shared,
 }
@@ -52,11 +57,16 @@ impl Outside for Adapters {
 
     fn controllers<'a>(
         &'a self,
-        _: Arc<dyn Cluster>,
-        _: Arc<dyn Sources>,
-        _: &'a ControllerOptions,
+        cluster: Arc<dyn Cluster>,
+        sources: Arc<dyn Sources>,
+        options: &'a ControllerOptions,
     ) -> BoxFuture<'a, Result<Controllers, String>> {
-        Box::pin(async { Err("this build has no controllers yet".to_owned()) })
+        let ports = controllers::Ports {
+            cluster,
+            sources,
+            clock: Arc::new(SystemClock),
+        };
+        Box::pin(controllers::start(ports, &self.host, options, &self.folders))
     }
 
     fn repository(&self, path: &Path) -> Result<LocalRepository, String> {
@@ -102,16 +112,22 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(_) => return ExitCode::FAILURE,
     };
+    // A variable that is not text cannot be one of ours.
+    let variables: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let host = variables.get("HOSTNAME").map_or("fluvial", String::as_str);
+    let adapters = Adapters {
+        host: format!("{host}_{}", std::process::id()),
+        ..Adapters::default()
+    };
     let mut environment = Environment {
         out: Box::new(std::io::stdout()),
         err: Box::new(std::io::stderr()),
-        // A variable that is not text cannot be one of ours.
-        variables: std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect(),
+        variables,
         version: env!("CARGO_PKG_VERSION"),
         clock: Arc::new(SystemClock),
-        outside: Arc::new(Adapters::default()),
+        outside: Arc::new(adapters),
     };
     let arguments: Vec<String> = std::env::args_os()
         .skip(1)

@@ -88,7 +88,7 @@ fn inside(server: &ApiServer) -> Arc<dyn Cluster> {
 }
 
 /// Whoever listens on all addresses is reached at the loopback one.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
     let mut address = address;
     if address.ip().is_unspecified() {
         address.set_ip(match address {

@@ -28,6 +28,9 @@ pub(crate) struct Serve {
     /// Address and port for artifacts, metrics and health [default: a free port of 127.0.0.1]
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
+    /// Host and port in the URLs of artifacts, such as a Service's [default: where it listens]
+    #[arg(long, value_name = "HOST:PORT")]
+    advertise: Option<String>,
     /// Keep artifacts and fetched repositories in this folder [default: a temporary one]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -81,6 +84,7 @@ pub(crate) async fn serve(session: &mut Session<'_>, options: &Serve) -> Outcome
             &ControllerOptions {
                 data: options.data.clone(),
                 listen: options.listen,
+                advertise: options.advertise.clone(),
                 lease: (!options.no_leader_election).then(|| session.global.namespace.clone()),
             },
         )

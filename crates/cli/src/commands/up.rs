@@ -24,7 +24,7 @@ const DEFINITIONS: Duration = Duration::from_secs(20);
 /// Options of `up`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Options {
-    /// Repository: a path or a URL
+    /// Repository: a URL, a folder that is one, or a folder in one, which is then taken for the whole
     #[arg(value_name = "REPO", default_value = ".")]
     repository: String,
     /// Folder of the cluster in the repository [default: the only one below clusters/, else the root]
@@ -59,11 +59,7 @@ pub(crate) async fn run(session: &mut Session<'_>, options: &Options) -> Outcome
     let mut from = SourceOptions {
         data: options.data.clone(),
         mirrors: options.mirrors.clone(),
-        rewrites: repository
-            .local
-            .iter()
-            .map(|local| (repository.url.clone(), local.clone()))
-            .collect(),
+        rewrites: repository.rewrite(&repository.url).into_iter().collect(),
         dirty: options.dirty,
     };
     let sources = session.env.outside.sources(&from).map_err(Failure::new)?;
@@ -76,7 +72,7 @@ pub(crate) async fn run(session: &mut Session<'_>, options: &Options) -> Outcome
     from.rewrites.clone_from(&plan.rewrites);
     let sources = session.env.outside.sources(&from).map_err(Failure::new)?;
     let server = start(session, options).await?;
-    let place = repository.local.as_deref().unwrap_or(&repository.url);
+    let place = repository.place();
     session.action(&format!("following ./{folder} of {place} at {revision}"));
     let result = live(session, options, &server, sources, &plan).await;
     (server.stop)().await;
@@ -102,8 +98,8 @@ fn find(session: &Session<'_>, options: &Options) -> Result<Repository, Failure>
         .outside
         .repository(std::path::Path::new(path))
         .map_err(Failure::new)?;
-    let branch = options.branch.clone().or(local.branch);
-    let path = local.path.to_string_lossy().into_owned();
+    let branch = options.branch.clone().or_else(|| local.branch.clone());
+    let path = local.path.join(&local.folder).to_string_lossy().into_owned();
     let reference = match branch {
         Some(branch) => reference(Some(branch)),
         // A detached HEAD has no name that would move with it.
@@ -117,7 +113,7 @@ fn find(session: &Session<'_>, options: &Options) -> Result<Repository, Failure>
     Ok(Repository {
         url,
         reference,
-        local: Some(path),
+        local: Some(local),
     })
 }
 
@@ -173,6 +169,7 @@ async fn live(
             &ControllerOptions {
                 data: options.data.clone(),
                 listen: None,
+                advertise: None,
                 lease: None,
             },
         )
