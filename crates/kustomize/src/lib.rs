@@ -26,7 +26,6 @@ mod provenance;
 mod remote;
 mod resmap;
 mod resource;
-mod schema;
 mod session;
 mod transformers;
 
