@@ -133,11 +133,9 @@ pub fn validate(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
     let generate = text("generateName");
     if !generate.is_empty() {
         // A prefix may end in a dash: the generated part follows.
-        let prefix = if generate.ends_with('-') {
-            format!("{}a", &generate[..generate.len() - 1])
-        } else {
-            generate.to_owned()
-        };
+        let prefix = generate
+            .strip_suffix('-')
+            .map_or_else(|| generate.to_owned(), |start| format!("{start}a"));
         errors.extend(
             rule(&prefix)
                 .into_iter()
