@@ -11,5 +11,6 @@ pub mod ignore;
 pub mod inventory;
 pub mod normalise;
 pub mod ownership;
+pub mod plan;
 pub mod stage;
 pub mod substitute;
