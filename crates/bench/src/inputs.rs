@@ -34,7 +34,9 @@ pub(crate) fn corpus(shared: &Path, work: &Path) -> Result<Vec<Input>, Failure> 
         }
         let data = std::fs::read(corpus.join(file)).map_err(|error| format!("{file}: {error}"))?;
         let archive = Archive::parse(&data);
-        let plain = archive.value("plugins").is_none_or(|plugins| plugins == "builtin")
+        let plain = archive
+            .value("plugins")
+            .is_none_or(|plugins| plugins == "builtin")
             && archive.value("needs-root").is_none()
             && archive.value("released-panics").is_none()
             && archive.value("base64").is_none();
@@ -60,13 +62,18 @@ pub(crate) fn fleets(shared: &Path) -> Vec<Input> {
     let mut found = Vec::new();
     let mut open = vec![shared.join("fleets")];
     while let Some(folder) = open.pop() {
-        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        let Ok(entries) = std::fs::read_dir(&folder) else {
+            continue;
+        };
         for entry in entries.flatten() {
             let path = entry.path();
             if path.is_dir() {
                 open.push(path);
             } else if path.file_name().is_some_and(|name| name == "kustomization.yaml") {
-                found.push(Input { name: folder.display().to_string(), folder: folder.clone() });
+                found.push(Input {
+                    name: folder.display().to_string(),
+                    folder: folder.clone(),
+                });
             }
         }
     }
@@ -97,21 +104,30 @@ pub(crate) fn many_documents(folder: &Path, count: usize) -> Result<Input, Failu
     let mut list = String::new();
     for (file, start) in (0..count).step_by(40).enumerate() {
         let documents: Vec<String> = (start..(start + 40).min(count)).map(document).collect();
-        write(&folder.join(format!("part-{file}.yaml")), documents.join("---\n").as_bytes())?;
+        write(
+            &folder.join(format!("part-{file}.yaml")),
+            documents.join("---\n").as_bytes(),
+        )?;
         let _ = writeln!(list, "- part-{file}.yaml");
     }
     let text = format!(
         "resources:\n{list}namespace: load\nnamePrefix: made-\nlabels:\n- pairs: {{team: load}}\nimages:\n- name: registry.example/team/part-00000\n  newTag: v2\n"
     );
     write(&folder.join("kustomization.yaml"), text.as_bytes())?;
-    Ok(Input { name: format!("{count} documents"), folder: folder.to_owned() })
+    Ok(Input {
+        name: format!("{count} documents"),
+        folder: folder.to_owned(),
+    })
 }
 
 /// One base of eight objects and `count` overlays of it; gives the overlays.
 pub(crate) fn overlays(folder: &Path, count: usize) -> Result<Vec<Input>, Failure> {
     let documents: Vec<String> = (0..8).map(document).collect();
     write(&folder.join("base/all.yaml"), documents.join("---\n").as_bytes())?;
-    write(&folder.join("base/kustomization.yaml"), b"resources: [all.yaml]\n")?;
+    write(
+        &folder.join("base/kustomization.yaml"),
+        b"resources: [all.yaml]\n",
+    )?;
     (0..count)
         .map(|number| {
             let overlay = folder.join(format!("overlay-{number}"));

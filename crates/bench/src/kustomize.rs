@@ -21,7 +21,10 @@ const OVERLAYS: usize = 300;
 pub(crate) fn run(words: &[String]) -> Result<Value, Failure> {
     let ours = flag(words, "--ours").ok_or("--ours PROGRAM is missing: a release build of fluvial")?;
     let peer = flag(words, "--peer");
-    let rounds: usize = flag(words, "--rounds").unwrap_or("11").parse().map_err(|_| "--rounds needs a number")?;
+    let rounds: usize = flag(words, "--rounds")
+        .unwrap_or("11")
+        .parse()
+        .map_err(|_| "--rounds needs a number")?;
     let shared = PathBuf::from(flag(words, "--shared").unwrap_or("../shared"));
     let work = tempfile::tempdir().map_err(|error| error.to_string())?;
 
@@ -64,13 +67,20 @@ fn largest(shared: &Path, work: &Path) -> Result<Vec<Input>, Failure> {
 }
 
 fn read(folder: &Path) -> Result<Tree, Failure> {
-    fluvial_source::folder::read(folder, fluvial_source::limits::Limits::default()).map_err(|error| error.to_string())
+    fluvial_source::folder::read(folder, fluvial_source::limits::Limits::default())
+        .map_err(|error| error.to_string())
 }
 
 /// The length of a build's output in bytes.
 fn build(tree: &Tree, path: &TreePath) -> Result<usize, Failure> {
     let options = Options::default();
-    let request = BuildRequest { tree, path, options: &options, remote: &NoRemote, charts: &NoCharts };
+    let request = BuildRequest {
+        tree,
+        path,
+        options: &options,
+        remote: &NoRemote,
+        charts: &NoCharts,
+    };
     let built = fluvial_kustomize::build(&request).map_err(|error| error.to_string())?;
     Ok(built.to_yaml().map_err(|error| error.to_string())?.len())
 }
@@ -148,7 +158,11 @@ fn all_overlays(tree: &Tree, paths: &[TreePath], threads: usize) -> Result<f64, 
             .collect();
         workers
             .into_iter()
-            .map(|worker| worker.join().unwrap_or_else(|_| Err("a worker ended early".to_owned())))
+            .map(|worker| {
+                worker
+                    .join()
+                    .unwrap_or_else(|_| Err("a worker ended early".to_owned()))
+            })
             .collect()
     });
     results.into_iter().collect::<Result<(), _>>()?;

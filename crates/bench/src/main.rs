@@ -22,7 +22,11 @@ pub(crate) fn flag<'a>(words: &'a [String], name: &str) -> Option<&'a str> {
     words.get(at + 1).map(String::as_str)
 }
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for terminals")]
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for terminals"
+)]
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let result = match words.split_first().map(|(verb, rest)| (verb.as_str(), rest)) {

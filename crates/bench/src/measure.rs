@@ -35,7 +35,10 @@ pub(crate) fn child(words: &[String]) -> Result<Value, Failure> {
     let wall = start.elapsed().as_secs_f64();
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("{program} failed: {}", text.lines().next().unwrap_or_default()));
+        return Err(format!(
+            "{program} failed: {}",
+            text.lines().next().unwrap_or_default()
+        ));
     }
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).map_err(|error| error.to_string())?;
     let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
@@ -59,7 +62,11 @@ pub(crate) fn measure(command: &[String]) -> Result<Cost, Failure> {
     }
     let figures: Value = serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())?;
     let number = |name: &str| figures[name].as_f64().unwrap_or(f64::NAN);
-    Ok(Cost { wall: number("wall"), cpu: number("cpu"), peak: number("peak") })
+    Ok(Cost {
+        wall: number("wall"),
+        cpu: number("cpu"),
+        peak: number("peak"),
+    })
 }
 
 /// The middle value.
@@ -71,7 +78,11 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
 /// Medians of several costs.
 pub(crate) fn medians(costs: &[Cost]) -> Cost {
     let of = |pick: fn(&Cost) -> f64| median(costs.iter().map(pick).collect());
-    Cost { wall: of(|cost| cost.wall), cpu: of(|cost| cost.cpu), peak: of(|cost| cost.peak) }
+    Cost {
+        wall: of(|cost| cost.wall),
+        cpu: of(|cost| cost.cpu),
+        peak: of(|cost| cost.peak),
+    }
 }
 
 impl Cost {
