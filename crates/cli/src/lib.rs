@@ -20,8 +20,8 @@ use clap_complete::Shell;
 
 use commands::{events, get, reconcile, serve, stats, suspend, tree, up};
 pub use environment::{
-    Connection, ControllerOptions, Controllers, Environment, LocalRepository, Outside, Rewrite, Server, ServerOptions,
-    SourceOptions, Stop,
+    Connection, ControllerOptions, Controllers, Environment, LocalRepository, Outside, Rewrite, Server,
+    ServerOptions, SourceOptions, Stop,
 };
 use environment::{Failure, Global, Outcome, Session};
 use nouns::{NOUNS, Noun};

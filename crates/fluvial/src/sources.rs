@@ -120,7 +120,11 @@ impl Git {
             return Place {
                 url: rewrite.path.to_string_lossy().into_owned(),
                 folder: rewrite.folder.clone(),
-                told: Some(format!("'{}' is taken from '{}'", git::redact(url), path.display())),
+                told: Some(format!(
+                    "'{}' is taken from '{}'",
+                    git::redact(url),
+                    path.display()
+                )),
             };
         }
         match self.mirrors.rewrite(url) {
