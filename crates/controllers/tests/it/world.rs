@@ -27,15 +27,11 @@ pub struct World {
 fn client(server: &ApiServer) -> Client {
     let service = server
         .service()
-        .map_request(|mut request: http::Request<kube_body::Body>| {
+        .map_request(|mut request: http::Request<fluvial_cluster::Body>| {
             request.extensions_mut().insert(User::admin());
             request
         });
     Client::from_service(service)
-}
-
-mod kube_body {
-    pub type Body = fluvial_cluster::Body;
 }
 
 impl World {

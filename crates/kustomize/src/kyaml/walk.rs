@@ -117,7 +117,7 @@ impl<V: Visitor> Walker<'_, V> {
             .flatten()
             .find(|node| !is_null(node));
         let Some(first) = first else {
-            return self.walk_map(schema, dest, others);
+            return self.walk_map(schema.as_ref(), dest, others);
         };
         for node in [dest.as_ref(), others[0], others[1]].into_iter().flatten() {
             if !is_null(node) && kind_name(node) != kind_name(first) {
@@ -133,7 +133,7 @@ impl<V: Visitor> Walker<'_, V> {
             }
         }
         match first.data {
-            NodeData::Mapping { .. } => self.walk_map(schema, dest, others),
+            NodeData::Mapping { .. } => self.walk_map(schema.as_ref(), dest, others),
             NodeData::Sequence { .. } => self.walk_list(schema, dest, others),
             NodeData::Scalar { .. } => {
                 let choice = self.visitor.scalar(&Sources {
@@ -163,7 +163,7 @@ impl<V: Visitor> Walker<'_, V> {
 
     fn walk_map(
         &mut self,
-        schema: Option<SchemaRef>,
+        schema: Option<&SchemaRef>,
         dest: Option<Node>,
         others: [Option<&Node>; 2],
     ) -> Result<Option<Node>, Error> {
@@ -191,7 +191,7 @@ impl<V: Visitor> Walker<'_, V> {
 
     fn merge_fields(
         &mut self,
-        schema: Option<SchemaRef>,
+        schema: Option<&SchemaRef>,
         mut dest: Node,
         others: [Option<&Node>; 2],
     ) -> Result<Node, Error> {
@@ -210,7 +210,7 @@ impl<V: Visitor> Walker<'_, V> {
             }
         }
         for name in &names {
-            self.merge_field(schema.as_ref(), name, &mut entries, others)?;
+            self.merge_field(schema, name, &mut entries, others)?;
         }
         if let Some(slot) = dest.entries_mut() {
             *slot = entries;
