@@ -2,6 +2,8 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
+    unreachable_pub,
     clippy::disallowed_methods,
     dead_code,
     reason = "tests: a failure is a panic, the clock is the real one, and the stories grow into their world"
