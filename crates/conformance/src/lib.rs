@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub mod api;
 pub mod delivery;
 pub mod kustomize;
+pub mod kyaml;
 pub mod merge;
 pub mod object;
 pub mod source;
@@ -78,6 +79,7 @@ pub fn suites() -> Vec<Suite> {
     suites.extend(api::suites());
     suites.extend(delivery::suites());
     suites.extend(kustomize::suites());
+    suites.extend(kyaml::suites());
     suites.extend(merge::suites());
     suites.extend(object::suites());
     suites.extend(source::suites());
