@@ -236,7 +236,11 @@ impl<'s, 'a> Target<'s, 'a> {
         for chart in &kustomization.helm_charts {
             let resources =
                 chart.generate(self.session, &self.loader, kustomization.helm_globals.as_ref())?;
-            self.absorb(all, resources, self.trace_of("HelmChartInflationGenerator").as_ref())?;
+            self.absorb(
+                all,
+                resources,
+                self.trace_of("HelmChartInflationGenerator").as_ref(),
+            )?;
         }
         if !kustomization.generators.is_empty() {
             let configs = self

@@ -197,7 +197,10 @@ fn amend(
     changed |= extend(node, "patches", overlay.patches.iter().map(OverlayPatch::to_node));
     let components = local_components(tree, folder, overlay)?;
     changed |= extend(node, "components", components.into_iter().map(Node::text));
-    let strategic = overlay.patches_strategic_merge.iter().map(|text| multi_line(text));
+    let strategic = overlay
+        .patches_strategic_merge
+        .iter()
+        .map(|text| multi_line(text));
     changed |= extend(node, "patchesStrategicMerge", strategic);
     let json = overlay.patches_json6902.iter().map(OverlayPatch::to_node);
     changed |= extend(node, "patchesJson6902", json);
@@ -262,11 +265,7 @@ fn extend(node: &mut Node, field: &str, items: impl Iterator<Item = Node>) -> bo
 }
 
 /// The components to add: paths within the source.
-fn local_components<'o>(
-    tree: &Tree,
-    folder: &TreePath,
-    overlay: &'o FluxOverlay,
-) -> Result<Vec<&'o str>> {
+fn local_components<'o>(tree: &Tree, folder: &TreePath, overlay: &'o FluxOverlay) -> Result<Vec<&'o str>> {
     let mut components = Vec::new();
     for component in &overlay.components {
         let remote = component.is_empty() || component.starts_with('/') || component.contains(':');
@@ -275,7 +274,9 @@ fn local_components<'o>(
                 "component path '{component}' must be local and relative"
             )));
         }
-        let there = folder.join(component).is_ok_and(|path| tree.resolve(&path).is_ok());
+        let there = folder
+            .join(component)
+            .is_ok_and(|path| tree.resolve(&path).is_ok());
         if there || !overlay.ignore_missing_components {
             components.push(component.as_str());
         }

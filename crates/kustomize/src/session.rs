@@ -9,7 +9,7 @@ use fluvial_tree::{Digest, TreePath};
 use fluvial_yaml::{FileId, Node, Pos};
 
 use crate::error::{Error, Result};
-use crate::facts::{Scope, SchemaSet};
+use crate::facts::{SchemaSet, Scope};
 use crate::options::Options;
 use crate::remote::{ChartRenderer, RemoteResolver};
 

@@ -71,7 +71,9 @@ impl FluxOverlay {
     pub fn from_spec(spec: &Value) -> Result<Self> {
         let at = |field: &str| spec.get(field).filter(|value| !value.is_null());
         let string = |field: &str| -> Result<Option<String>> {
-            at(field).map(|value| text(value, &format!("spec.{field}"))).transpose()
+            at(field)
+                .map(|value| text(value, &format!("spec.{field}")))
+                .transpose()
         };
         Ok(FluxOverlay {
             target_namespace: string("targetNamespace")?,
@@ -97,11 +99,7 @@ impl FluxOverlay {
     }
 }
 
-fn list<T>(
-    value: Option<&Value>,
-    place: &str,
-    read: impl Fn(&Value, &str) -> Result<T>,
-) -> Result<Vec<T>> {
+fn list<T>(value: Option<&Value>, place: &str, read: impl Fn(&Value, &str) -> Result<T>) -> Result<Vec<T>> {
     let Some(value) = value else {
         return Ok(Vec::new());
     };
