@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod api;
 pub mod delivery;
+pub mod fleets;
 pub mod kustomize;
 pub mod kyaml;
 pub mod merge;
@@ -78,6 +79,7 @@ pub fn suites() -> Vec<Suite> {
     let mut suites = Vec::new();
     suites.extend(api::suites());
     suites.extend(delivery::suites());
+    suites.extend(fleets::suites());
     suites.extend(kustomize::suites());
     suites.extend(kyaml::suites());
     suites.extend(merge::suites());
