@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 pub mod api;
 pub mod delivery;
+pub mod fleets;
 pub mod kustomize;
+pub mod kyaml;
 pub mod merge;
 pub mod object;
 pub mod source;
@@ -77,7 +79,9 @@ pub fn suites() -> Vec<Suite> {
     let mut suites = Vec::new();
     suites.extend(api::suites());
     suites.extend(delivery::suites());
+    suites.extend(fleets::suites());
     suites.extend(kustomize::suites());
+    suites.extend(kyaml::suites());
     suites.extend(merge::suites());
     suites.extend(object::suites());
     suites.extend(source::suites());

@@ -386,7 +386,8 @@ fn choose_schema(session: &Session<'_>, loader: &Loader, kustomization: &Kustomi
         }
         (None, Some(_)) => Err(Error::new("the specified OpenAPI version is not built in")),
         (Some(loaded), None) => {
-            let read = if session.options.keep_built_in_schema {
+            // Where resources were loaded before, the built-in schema is in use already and stays.
+            let read = if session.options.keep_built_in_schema || session.has_resources() {
                 SchemaSet::with_openapi
             } else {
                 SchemaSet::from_openapi

@@ -137,6 +137,11 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Whether resources were loaded already.
+    pub(crate) fn has_resources(&self) -> bool {
+        self.resources.get() > 0
+    }
+
     /// Counts kustomizations as they are entered.
     pub(crate) fn count_kustomization(&self) -> Result<()> {
         let total = self.kustomizations.get() + 1;
