@@ -5,6 +5,7 @@ pub mod changes;
 pub mod control;
 pub mod drift;
 pub mod envsubst;
+pub mod expr;
 pub mod health;
 pub mod history;
 pub mod ignore;
