@@ -32,10 +32,7 @@ pub fn start(api: Arc<Api>, mut notices: UnboundedReceiver<Notice>, mut simulato
         loop {
             let due = simulator.as_ref().and_then(Simulator::due);
             let notice = match due {
-                Some(due) => match tokio::time::timeout_at(due, notices.recv()).await {
-                    Ok(notice) => Some(notice),
-                    Err(_) => None,
-                },
+                Some(due) => tokio::time::timeout_at(due, notices.recv()).await.ok(),
                 None => Some(notices.recv().await),
             };
             let Some(api) = weak.upgrade() else { return };

@@ -277,7 +277,7 @@ pub fn shaped(api: &Api, request: &Request, reply: Reply) -> Outcome<Answer> {
                     value
                 })
                 .collect();
-            answer(200, Content::Value(shaper.list(meta, values, api)?))
+            answer(200, Content::Value(shaper.list(&meta, values, api)?))
         }
     }
 }

@@ -301,10 +301,8 @@ fn networking(name: &str, object: &mut Value) {
                 }
             }
         }
-        "IngressClass" => {
-            if object["spec"]["parameters"].is_object() {
-                set(&mut object["spec"]["parameters"], "scope", "Cluster");
-            }
+        "IngressClass" if object["spec"]["parameters"].is_object() => {
+            set(&mut object["spec"]["parameters"], "scope", "Cluster");
         }
         "NetworkPolicy" => {
             let spec = &mut object["spec"];
@@ -397,10 +395,10 @@ fn admission(name: &str, object: &mut Value) {
                 resources(&mut object["spec"]["matchConstraints"]);
             }
         }
-        "ValidatingAdmissionPolicyBinding" | "MutatingAdmissionPolicyBinding" => {
-            if object["spec"]["matchResources"].is_object() {
-                resources(&mut object["spec"]["matchResources"]);
-            }
+        "ValidatingAdmissionPolicyBinding" | "MutatingAdmissionPolicyBinding"
+            if object["spec"]["matchResources"].is_object() =>
+        {
+            resources(&mut object["spec"]["matchResources"]);
         }
         _ => {}
     }

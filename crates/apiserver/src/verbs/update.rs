@@ -126,7 +126,7 @@ fn write(
             if version.is_empty() {
                 0.into()
             } else {
-                version.clone().into()
+                version.into()
             },
             "must be specified for an update",
         );

@@ -27,20 +27,22 @@ pub struct World {
 fn client(server: &ApiServer) -> Client {
     let service = server
         .service()
-        .map_request(|mut request: http::Request<kube_body::Body>| {
+        .map_request(|mut request: http::Request<fluvial_cluster::Body>| {
             request.extensions_mut().insert(User::admin());
             request
         });
     Client::from_service(service)
 }
 
-mod kube_body {
-    pub type Body = fluvial_cluster::Body;
-}
-
 impl World {
     /// A server with definitions and running controllers.
     pub async fn new() -> Self {
+        if std::env::var_os("RUST_LOG").is_some() {
+            let _ = tracing_subscriber::fmt()
+                .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+                .with_test_writer()
+                .try_init();
+        }
         let server = ApiServer::new(fluvial_apiserver::Config::default()).expect("a server in memory starts");
         let cluster: Arc<dyn Cluster> = Arc::new(client(&server));
         let mut world = Self {
