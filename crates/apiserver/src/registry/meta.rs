@@ -66,7 +66,8 @@ fn annotations(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn finalizers(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+fn finalizers(value: &Value, custom: bool, errors: &mut Vec<FieldError>) {
+    let path = "metadata.finalizers";
     for (index, finalizer) in value.as_array().into_iter().flatten().enumerate() {
         let text = finalizer.as_str().unwrap_or("");
         let complaints = names::qualified_name(text);
@@ -77,7 +78,7 @@ fn finalizers(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
                 .map(|complaint| invalid(path, text, complaint)),
         );
         let standard = matches!(text, "kubernetes" | "orphan" | "foregroundDeletion");
-        if !wrong && !text.contains('/') && !standard {
+        if !wrong && !custom && !text.contains('/') && !standard {
             let detail = "name is neither a standard finalizer name nor is it fully qualified";
             errors.push(invalid(format!("{path}[{index}]"), text, detail));
         }
@@ -156,19 +157,23 @@ pub fn validate(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
     if kind.namespaced && text("namespace").is_empty() {
         errors.push(FieldError::plain(ErrorKind::Required, "metadata.namespace", ""));
     }
-    validate_common(meta, errors);
+    validate_common(object, errors);
 }
 
-fn validate_common(meta: &Value, errors: &mut Vec<FieldError>) {
+fn validate_common(object: &Value, errors: &mut Vec<FieldError>) {
+    let meta = &object["metadata"];
     labels(&meta["labels"], "metadata.labels", errors);
     annotations(&meta["annotations"], "metadata.annotations", errors);
     owners(&meta["ownerReferences"], "metadata.ownerReferences", errors);
-    finalizers(&meta["finalizers"], "metadata.finalizers", errors);
+    let (group, _) = object["apiVersion"].as_str().unwrap_or("").rsplit_once('/').unwrap_or_default();
+    // Only built-in kinds insist on a domain in front of a finalizer's name.
+    let custom = group.contains('.') && !group.ends_with(".k8s.io");
+    finalizers(&meta["finalizers"], custom, errors);
 }
 
 /// Metadata of a changed object.
-pub fn validate_update(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
-    let (new, old) = (&new["metadata"], &old["metadata"]);
+pub fn validate_update(object: &Value, old: &Value, errors: &mut Vec<FieldError>) {
+    let (new, old) = (&object["metadata"], &old["metadata"]);
     if !old["deletionTimestamp"].is_null() {
         let had = old["finalizers"].as_array().map_or(&[][..], Vec::as_slice);
         let added: Vec<&str> = new["finalizers"]
@@ -207,5 +212,5 @@ pub fn validate_update(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
             ));
         }
     }
-    validate_common(new, errors);
+    validate_common(object, errors);
 }

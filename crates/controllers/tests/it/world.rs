@@ -37,6 +37,12 @@ fn client(server: &ApiServer) -> Client {
 impl World {
     /// A server with definitions and running controllers.
     pub async fn new() -> Self {
+        if std::env::var_os("RUST_LOG").is_some() {
+            let _ = tracing_subscriber::fmt()
+                .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+                .with_test_writer()
+                .try_init();
+        }
         let server = ApiServer::new(fluvial_apiserver::Config::default()).expect("a server in memory starts");
         let cluster: Arc<dyn Cluster> = Arc::new(client(&server));
         let mut world = Self {
