@@ -10,5 +10,6 @@
 )]
 
 mod fakes;
+mod kustomizations;
 mod sources;
 mod world;
