@@ -188,10 +188,10 @@ impl Kustomizations {
             .filter(|name| !name.is_empty())
             .or(self.context.settings.default_service_account.as_ref());
         match account {
-            Some(name) => self
-                .context
-                .cluster
-                .acting_as(&format!("system:serviceaccount:{}:{name}", object.metadata.namespace)),
+            Some(name) => self.context.cluster.acting_as(&format!(
+                "system:serviceaccount:{}:{name}",
+                object.metadata.namespace
+            )),
             None => Arc::clone(&self.context.cluster),
         }
     }
@@ -283,7 +283,9 @@ impl Kustomizations {
                     fluvial_api::Duration(facts.took)
                 ),
             ),
-            Err(failure) if failure.class == step::Class::Waiting => (Severity::Info, failure.message.clone()),
+            Err(failure) if failure.class == step::Class::Waiting => {
+                (Severity::Info, failure.message.clone())
+            }
             Err(failure) => (Severity::Error, failure.message.clone()),
         };
         let more = result.is_ok().then_some(("commit_status", "update"));

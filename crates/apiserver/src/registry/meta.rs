@@ -165,7 +165,11 @@ fn validate_common(object: &Value, errors: &mut Vec<FieldError>) {
     labels(&meta["labels"], "metadata.labels", errors);
     annotations(&meta["annotations"], "metadata.annotations", errors);
     owners(&meta["ownerReferences"], "metadata.ownerReferences", errors);
-    let (group, _) = object["apiVersion"].as_str().unwrap_or("").rsplit_once('/').unwrap_or_default();
+    let (group, _) = object["apiVersion"]
+        .as_str()
+        .unwrap_or("")
+        .rsplit_once('/')
+        .unwrap_or_default();
     // Only built-in kinds insist on a domain in front of a finalizer's name.
     let custom = group.contains('.') && !group.ends_with(".k8s.io");
     finalizers(&meta["finalizers"], custom, errors);

@@ -67,7 +67,10 @@ impl Claims {
 
     /// Whether any file speaks of a name.
     fn mentions(&self, name: &str) -> bool {
-        let finder = |data: &[u8]| data.windows(name.len().max(1)).any(|window| window == name.as_bytes());
+        let finder = |data: &[u8]| {
+            data.windows(name.len().max(1))
+                .any(|window| window == name.as_bytes())
+        };
         self.tree.iter().any(|(path, entry)| match entry {
             Entry::File(file) => {
                 let path = path.as_str();

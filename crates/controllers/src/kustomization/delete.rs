@@ -28,9 +28,7 @@ impl Kustomizations {
     ) -> Requeue {
         if let Err(failure) = self.clean_up(key, object, work, slot).await {
             let run = Run::default();
-            return self
-                .conclude(key, object, &run, Err(failure), work, slot)
-                .await;
+            return self.conclude(key, object, &run, Err(failure), work, slot).await;
         }
         self.wakes.wait_for_takers(key, Vec::new());
         match self.writer.release(object).await {
@@ -65,7 +63,9 @@ impl Kustomizations {
             applied: &FxHashSet::default(),
             metrics: &self.context.metrics,
         };
-        let pruned = self.delete_objects(key, object, &inventory, &pruner, work, slot).await;
+        let pruned = self
+            .delete_objects(key, object, &inventory, &pruner, work, slot)
+            .await;
         if let Some(text) = event_text(&pruned.changes) {
             self.tell(object, &Run::default().facts, Severity::Info, &text, None);
         }
@@ -129,7 +129,9 @@ impl Kustomizations {
             for taker in takers {
                 self.queue.add(taker, Reasons::DEPENDENCY);
             }
-            let changed = slot.parked(tokio::time::timeout_at(deadline, work.changed())).await;
+            let changed = slot
+                .parked(tokio::time::timeout_at(deadline, work.changed()))
+                .await;
             if changed.is_err() {
                 tracing::warn!(%key, "objects that another Kustomization wants were not taken over in time; they stay");
                 return all;

@@ -34,7 +34,8 @@ pub(crate) fn dependencies(object: &Kustomization) -> Vec<Key> {
 }
 
 /// Says of a dependency with a `readyExpr` whether it is ready: the dependent, the dependency, the expression.
-pub(crate) type Expression<'a> = dyn Fn(&Kustomization, &Kustomization, &str) -> Result<bool, Failure> + Send + Sync + 'a;
+pub(crate) type Expression<'a> =
+    dyn Fn(&Kustomization, &Kustomization, &str) -> Result<bool, Failure> + Send + Sync + 'a;
 
 /// Checks that everything that `object` depends on is ready, at `revision` where both use one source.
 pub(crate) fn check(
@@ -170,7 +171,12 @@ pub(crate) fn in_order(objects: &[Arc<Kustomization>]) -> Vec<Key> {
         }
         next += 1;
     }
-    order.extend(missing.into_iter().filter(|(_, left)| *left > 0).map(|(key, _)| key));
+    order.extend(
+        missing
+            .into_iter()
+            .filter(|(_, left)| *left > 0)
+            .map(|(key, _)| key),
+    );
     order
 }
 
@@ -228,10 +234,7 @@ mod tests {
             text(with(status("False", 1, "main@sha1:2"))),
             "dependency 'ns/infra' is not ready"
         );
-        assert_eq!(
-            text(verdict(&[apps], "apps")),
-            "dependency 'ns/infra' not found"
-        );
+        assert_eq!(text(verdict(&[apps], "apps")), "dependency 'ns/infra' not found");
     }
 
     #[test]

@@ -68,10 +68,7 @@ impl Wait {
                 continue;
             }
             let select = Select {
-                namespace: object
-                    .resource
-                    .namespaced
-                    .then(|| object.id.namespace.clone()),
+                namespace: object.resource.namespaced.then(|| object.id.namespace.clone()),
                 fields: Some(format!("metadata.name={}", object.id.name)),
                 ..Select::default()
             };
@@ -169,7 +166,11 @@ pub(crate) async fn look(
     id: ObjectId,
     resource: Arc<Resource>,
 ) -> Result<Awaited, fluvial_ports::ClusterError> {
-    let namespace = if resource.namespaced { id.namespace.as_str() } else { "" };
+    let namespace = if resource.namespaced {
+        id.namespace.as_str()
+    } else {
+        ""
+    };
     let target = Target {
         resource: &resource,
         namespace,

@@ -68,7 +68,10 @@ pub(crate) fn folder(object: &Kustomization) -> Result<TreePath, Failure> {
     TreePath::parse(path).map_err(|error| {
         Failure::stalled(
             ARTIFACT_FAILED,
-            format!("kustomization path not found: spec.path '{}': {error}", object.spec.path),
+            format!(
+                "kustomization path not found: spec.path '{}': {error}",
+                object.spec.path
+            ),
         )
     })
 }
@@ -90,7 +93,11 @@ pub(crate) fn make(tree: &Tree, revision: &str, recipe: &Recipe) -> Result<Built
     };
     let build = fluvial_kustomize::build(&request)
         .map_err(|error| Failure::retry(BUILD_FAILED, format!("kustomize build failed: {error}")))?;
-    let mut warnings: Vec<String> = build.warnings.iter().map(|warning| warning.message.clone()).collect();
+    let mut warnings: Vec<String> = build
+        .warnings
+        .iter()
+        .map(|warning| warning.message.clone())
+        .collect();
     let mut items = Vec::with_capacity(build.resources.len());
     let mut all = Vec::new();
     for resource in &build.resources {

@@ -109,7 +109,10 @@ impl Kustomizations {
     }
 
     /// Makes the cluster match what was built.
-    #[expect(clippy::too_many_arguments, reason = "one straight line cut in two for its length")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one straight line cut in two for its length"
+    )]
     async fn deliver(
         &self,
         key: &Key,
@@ -157,7 +160,18 @@ impl Kustomizations {
             },
         );
         let pruned = self
-            .prune(key, object, run, source, tree, &old, &new, &applied, &*cluster, &mut changes)
+            .prune(
+                key,
+                object,
+                run,
+                source,
+                tree,
+                &old,
+                &new,
+                &applied,
+                &*cluster,
+                &mut changes,
+            )
             .await;
         self.tell_changes(object, run, &changes);
         pruned?;
@@ -208,7 +222,10 @@ impl Kustomizations {
     }
 
     /// Deletes what is no longer wanted and settles the inventory.
-    #[expect(clippy::too_many_arguments, reason = "one straight line cut in two for its length")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one straight line cut in two for its length"
+    )]
     async fn prune(
         &self,
         key: &Key,
@@ -233,9 +250,7 @@ impl Kustomizations {
                 applied: &applied.uids,
                 metrics: &self.context.metrics,
             };
-            let pruned = pruner
-                .prune(left, |id| claims.claimant(id, key).is_some())
-                .await;
+            let pruned = pruner.prune(left, |id| claims.claimant(id, key).is_some()).await;
             changes.extend(pruned.changes);
             for entry in &pruned.wanted {
                 takers.extend(claims.claimant(&entry.id, key).cloned());
@@ -273,7 +288,10 @@ impl Kustomizations {
     }
 
     /// Waits until what is checked is healthy. A newer revision ends the wait.
-    #[expect(clippy::too_many_arguments, reason = "one straight line cut in two for its length")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one straight line cut in two for its length"
+    )]
     async fn check_health(
         &self,
         object: &Arc<Kustomization>,
@@ -372,10 +390,7 @@ impl Kustomizations {
                     format!("health check of {} failed: {error}", reference.id()),
                 )
             };
-            let resource = cluster
-                .resource(api_version, &check.kind)
-                .await
-                .map_err(failed)?;
+            let resource = cluster.resource(api_version, &check.kind).await.map_err(failed)?;
             let found = look(cluster, judge, id, resource).await.map_err(failed)?;
             if found.health.status != Status::Current && !is_self(&found.id) {
                 awaited.push(found);

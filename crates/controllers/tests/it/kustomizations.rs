@@ -3,9 +3,10 @@
 use serde_json::json;
 
 use crate::fakes::tree;
-use crate::world::{World, git_repository, kustomization, ks, url};
+use crate::world::{World, git_repository, ks, kustomization, url};
 
-const CONFIG: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: NAME\n  namespace: default\ndata:\n  key: VALUE\n";
+const CONFIG: &str =
+    "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: NAME\n  namespace: default\ndata:\n  key: VALUE\n";
 
 /// A ConfigMap as a file.
 pub fn config(name: &str, value: &str) -> String {
@@ -14,7 +15,8 @@ pub fn config(name: &str, value: &str) -> String {
 
 /// A kustomization.yaml with resources.
 pub fn resources(names: &[&str]) -> String {
-    let mut text = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n".to_owned();
+    let mut text =
+        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n".to_owned();
     for name in names {
         text.push_str(&format!("- {name}\n"));
     }
@@ -38,7 +40,9 @@ async fn a_repository_becomes_objects_an_update_changes_them_and_what_leaves_is_
         ]),
     );
     world.create(git_repository("fleet")).await;
-    world.create(kustomization("apps", json!({"path": "./apps"}))).await;
+    world
+        .create(kustomization("apps", json!({"path": "./apps"})))
+        .await;
     let of = ks("apps");
     let ready = world
         .condition(&of, "Ready", "True", "ReconciliationSucceeded")
@@ -51,7 +55,10 @@ async fn a_repository_becomes_objects_an_update_changes_them_and_what_leaves_is_
         ready["status"]["inventory"]["entries"],
         json!([{"id": "default_a__ConfigMap", "v": "v1"}, {"id": "default_b__ConfigMap", "v": "v1"}])
     );
-    let a = world.get("v1", "ConfigMap", "default", "a").await.expect("applied");
+    let a = world
+        .get("v1", "ConfigMap", "default", "a")
+        .await
+        .expect("applied");
     assert_eq!(a["data"]["key"], "one");
     assert_eq!(
         a["metadata"]["labels"],
@@ -70,7 +77,10 @@ async fn a_repository_becomes_objects_an_update_changes_them_and_what_leaves_is_
         ready["status"]["inventory"]["entries"],
         json!([{"id": "default_a__ConfigMap", "v": "v1"}])
     );
-    let a = world.get("v1", "ConfigMap", "default", "a").await.expect("applied");
+    let a = world
+        .get("v1", "ConfigMap", "default", "a")
+        .await
+        .expect("applied");
     assert_eq!(a["data"]["key"], "two");
     world.gone(&config_map("b")).await;
 
