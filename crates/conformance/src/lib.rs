@@ -13,6 +13,7 @@ pub mod api;
 pub mod delivery;
 pub mod fleets;
 pub mod kustomize;
+pub mod kyaml;
 pub mod merge;
 pub mod object;
 pub mod source;
@@ -80,6 +81,7 @@ pub fn suites() -> Vec<Suite> {
     suites.extend(delivery::suites());
     suites.extend(fleets::suites());
     suites.extend(kustomize::suites());
+    suites.extend(kyaml::suites());
     suites.extend(merge::suites());
     suites.extend(object::suites());
     suites.extend(source::suites());

@@ -1,0 +1,102 @@
+//! The node-level operations that kustomize is made of: merging, formatting, comments, order,
+//! reading and writing streams of documents.
+
+use std::path::Path;
+
+use fluvial_kustomize::kyaml::comments::{copy_comments, sync_order};
+use fluvial_kustomize::kyaml::merge2::{self, ListDirection, MergeOptions};
+use fluvial_kustomize::kyaml::merge3;
+use fluvial_yaml::{EmitOptions, Node, emit};
+use serde_json::Value;
+
+use crate::yaml::{judge, parse};
+use crate::{Case, Suite, json_lines};
+
+/// The suites of this module.
+#[must_use]
+pub fn suites() -> Vec<Suite> {
+    const KYAML: &str = "corpus/kustomize/kyaml";
+    let suite = |name, run| Suite {
+        name,
+        needs: KYAML,
+        run,
+    };
+    vec![
+        suite("kustomize/merge2", |shared| cases(shared, "merge2", merge2)),
+        suite("kustomize/smpatch", |shared| cases(shared, "smpatch", smpatch)),
+        suite("kustomize/merge3", |shared| cases(shared, "merge3", merge3)),
+        suite("kustomize/copycomments", |shared| {
+            cases(shared, "copycomments", copycomments)
+        }),
+        suite("kustomize/syncorder", |shared| {
+            cases(shared, "syncorder", syncorder)
+        }),
+    ]
+}
+
+/// Runs each case of a file; the function gives the text that is to equal `expected`.
+fn cases(shared: &Path, file: &str, run: fn(&Value) -> Result<String, String>) -> Vec<Case> {
+    let path = shared.join("corpus/kustomize/kyaml").join(file);
+    json_lines(&path.with_extension("jsonl"))
+        .iter()
+        .map(|case| Case {
+            name: text(case, "name").to_owned(),
+            outcome: judge(case["expected"].as_str(), case["error"].as_str(), run(case)),
+        })
+        .collect()
+}
+
+fn text<'v>(case: &'v Value, key: &str) -> &'v str {
+    case[key].as_str().unwrap_or_default()
+}
+
+fn print(node: Option<&Node>) -> String {
+    node.map(|node| emit(node, &EmitOptions::default()))
+        .unwrap_or_default()
+}
+
+fn merge2(case: &Value) -> Result<String, String> {
+    let patch = parse(text(case, "patch"))?;
+    let dest = parse(text(case, "dest"))?;
+    let options = MergeOptions {
+        list_direction: match text(case, "list_direction") {
+            "prepend" => ListDirection::Prepend,
+            _ => ListDirection::Append,
+        },
+        infer: case["infer"] == true,
+        schemas: None,
+    };
+    let merged = merge2::merge(&patch, Some(dest), None, &options).map_err(|error| error.to_string())?;
+    Ok(print(merged.as_ref()))
+}
+
+fn smpatch(case: &Value) -> Result<String, String> {
+    let patch = parse(text(case, "patch"))?;
+    let dest = parse(text(case, "dest"))?;
+    let merged =
+        merge2::apply_patch(&patch, dest, false, false, None).map_err(|error| error.to_string())?;
+    Ok(print(merged.as_ref()))
+}
+
+fn merge3(case: &Value) -> Result<String, String> {
+    let dest = parse(text(case, "dest"))?;
+    let original = parse(text(case, "original"))?;
+    let updated = parse(text(case, "updated"))?;
+    let merged = merge3::merge(dest, &original, &updated, case["infer"] == true)
+        .map_err(|error| error.to_string())?;
+    Ok(print(merged.as_ref()))
+}
+
+fn copycomments(case: &Value) -> Result<String, String> {
+    let from = parse(text(case, "from"))?;
+    let mut to = parse(text(case, "to"))?;
+    copy_comments(&from, &mut to);
+    Ok(print(Some(&to)))
+}
+
+fn syncorder(case: &Value) -> Result<String, String> {
+    let from = parse(text(case, "from"))?;
+    let mut to = parse(text(case, "to"))?;
+    sync_order(&from, &mut to);
+    Ok(print(Some(&to)))
+}
