@@ -20,7 +20,7 @@ use clap_complete::Shell;
 
 use commands::{events, get, reconcile, serve, stats, suspend, tree, up};
 pub use environment::{
-    Connection, ControllerOptions, Controllers, Environment, LocalRepository, Outside, Rewrite, Server, ServerOptions,
+    Connection, ControllerOptions, Controllers, Environment, LocalRepository, LogOptions, Outside, Rewrite, Server, ServerOptions,
     SourceOptions, Stop,
 };
 use environment::{Failure, Global, Outcome, Session};
