@@ -78,6 +78,15 @@ pub struct SourceOptions {
     pub dirty: bool,
 }
 
+/// What of the process is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogOptions {
+    /// `error`, `info`, …, or a list of `module=level`.
+    pub level: String,
+    /// One JSON object a line.
+    pub json: bool,
+}
+
 /// A folder of this machine that stands for a URL.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rewrite {
@@ -125,6 +134,9 @@ pub struct LocalRepository {
 
 /// The adapters.
 pub trait Outside: Send + Sync {
+    /// Lets the parts of this process tell what they do, on standard error. The first call counts.
+    fn log(&self, options: &LogOptions) -> Result<(), String>;
+
     /// Connects to a cluster.
     fn connect<'a>(&'a self, connection: &'a Connection) -> BoxFuture<'a, Result<Arc<dyn Cluster>, String>>;
 

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
-    Connection, ControllerOptions, Controllers, Environment, LocalRepository, Outside, Server, ServerOptions,
+    Connection, ControllerOptions, Controllers, Environment, LocalRepository, LogOptions, Outside, Server, ServerOptions,
     SourceOptions, run, state,
 };
 
@@ -166,6 +166,10 @@ impl Outside for Memory {
     fn connect<'a>(&'a self, _: &'a Connection) -> BoxFuture<'a, Result<Arc<dyn Cluster>, String>> {
         let cluster: Arc<dyn Cluster> = Arc::new(self.clone());
         async { Ok(cluster) }.boxed()
+    }
+
+    fn log(&self, _: &LogOptions) -> Result<(), String> {
+        Ok(())
     }
 
     fn api_server<'a>(&'a self, _: &'a ServerOptions) -> BoxFuture<'a, Result<Server, String>> {

@@ -12,12 +12,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use fluvial_cli::{
-    Connection, ControllerOptions, Controllers, Environment, LocalRepository, Outside, Server, ServerOptions,
+    Connection, ControllerOptions, Controllers, Environment, LocalRepository, LogOptions, Outside, Server, ServerOptions,
     SourceOptions,
 };
 use fluvial_cluster::{Client, Credentials};
 use fluvial_ports::{BoxFuture, Clock, Cluster, Sources};
 use jiff::Timestamp;
+use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -32,6 +33,22 @@ struct Adapters {
 }
 
 impl Outside for Adapters {
+    fn log(&self, options: &LogOptions) -> Result<(), String> {
+        let filter = EnvFilter::try_new(&options.level)
+            .map_err(|error| format!("log level {:?}: {error}", options.level))?;
+        let logs = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(false);
+        // Only the first call sets it.
+        let _ = if options.json {
+            logs.json().flatten_event(true).try_init()
+        } else {
+            logs.try_init()
+        };
+        Ok(())
+    }
+
     fn connect<'a>(&'a self, connection: &'a Connection) -> BoxFuture<'a, Result<Arc<dyn Cluster>, String>> {
         Box::pin(async move {
             let credentials = Credentials {

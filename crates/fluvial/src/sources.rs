@@ -101,7 +101,7 @@ struct Place {
     url: String,
     /// The folder there that is taken for the whole; empty for the root.
     folder: String,
-    /// What to say of it, if it is somewhere else.
+    /// The place for people, if it is another than the URL says.
     told: Option<String>,
 }
 
@@ -120,16 +120,20 @@ impl Git {
             return Place {
                 url: rewrite.path.to_string_lossy().into_owned(),
                 folder: rewrite.folder.clone(),
+<<<<<<< HEAD
                 told: Some(format!(
                     "'{}' is taken from '{}'",
                     git::redact(url),
                     path.display()
                 )),
+=======
+                told: Some(path.display().to_string()),
+>>>>>>> cli
             };
         }
         match self.mirrors.rewrite(url) {
             Some(rewritten) => Place {
-                told: Some(rewritten.describe(url)),
+                told: Some(git::redact(&rewritten.url)),
                 url: rewritten.url,
                 folder: String::new(),
             },

@@ -16,6 +16,7 @@ use crate::bootstrap::{self, Plan, Repository};
 use crate::environment::{
     ControllerOptions, Controllers, Failure, Outcome, Server, ServerOptions, Session, SourceOptions,
 };
+use super::serve::Logs;
 use crate::state::{self, holds, text};
 
 /// How long a definition may take until it is served.
@@ -51,10 +52,15 @@ pub(crate) struct Options {
     /// Where to write the kubeconfig
     #[arg(long, value_name = "FILE")]
     kubeconfig_out: Option<PathBuf>,
+    #[command(flatten)]
+    logs: Logs,
 }
 
 /// Runs until the process is told to end, or with `--once` until there is an answer.
 pub(crate) async fn run(session: &mut Session<'_>, options: &Options) -> Outcome {
+    // Warnings would tear the picture apart.
+    let level = session.env.outside.terminal().map_or("warn", |_| "off");
+    options.logs.begin(session, level, false)?;
     let repository = find(session, options)?;
     let mut from = SourceOptions {
         data: options.data.clone(),
