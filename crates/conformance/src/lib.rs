@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod api;
 pub mod delivery;
+pub mod helm;
 pub mod kustomize;
 pub mod merge;
 pub mod object;
@@ -77,6 +78,7 @@ pub fn suites() -> Vec<Suite> {
     let mut suites = Vec::new();
     suites.extend(api::suites());
     suites.extend(delivery::suites());
+    suites.extend(helm::suites());
     suites.extend(kustomize::suites());
     suites.extend(merge::suites());
     suites.extend(object::suites());

@@ -30,7 +30,7 @@ mod value;
 
 pub use builtins::{compare_basic, equal};
 pub use error::{ExecError, Location};
-pub use exec::{Limits, MissingKey, Scope, Set};
+pub use exec::{Limits, MissingKey, Parsed, Scope, Set};
 pub use function::{Body, Function, FunctionError, FunctionResult, Functions, Params, Type};
 pub use parse::ParseError;
 pub use quote::{is_printable, quote};
