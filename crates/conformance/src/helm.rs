@@ -1,5 +1,8 @@
 //! Helm: template vectors over a chart, whole charts, small behaviours, `--set`, fleets.
 
+mod cases;
+mod command;
+mod compare;
 mod vectors;
 
 use std::path::Path;
@@ -14,11 +17,14 @@ use crate::Suite;
 /// The suites of this module.
 #[must_use]
 pub fn suites() -> Vec<Suite> {
-    vec![Suite {
-        name: "template/helm",
-        needs: "corpus/vectors/gotemplate.jsonl",
-        run: vectors::templates,
-    }]
+    let suite = |name, needs, run| Suite { name, needs, run };
+    vec![
+        suite("template/helm", "corpus/vectors/gotemplate.jsonl", vectors::templates),
+        suite("helm/cases", "corpus/helm/cases", cases::cases),
+        suite("helm/charts", "corpus/helm/small", cases::small),
+        suite("helm/units", "corpus/helm/unit", cases::units),
+        suite("helm/set", "corpus/helm/strvals.jsonl", cases::strvals),
+    ]
 }
 
 /// The reference's clock cannot be had: any time will do, since cases that show it are masked.

@@ -17,6 +17,7 @@ mod metadata;
 mod objects;
 mod render;
 mod schema;
+mod strvals;
 mod values;
 
 pub use capabilities::{Capabilities, DEFAULT_KUBE_VERSION, HELM_VERSION, KubeVersion};

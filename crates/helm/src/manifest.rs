@@ -120,7 +120,7 @@ fn rank(kind: &str) -> (usize, &str) {
 pub(crate) fn split(text: &str) -> Vec<&str> {
     static SEPARATOR: LazyLock<Regex> = LazyLock::new(|| {
         #[expect(clippy::expect_used, reason = "the pattern is a constant that a test compiles")]
-        Regex::new(r"(?:^|\n)---[ \t]*(?:\n|$)?").expect("the pattern is valid")
+        Regex::new(r"(?m)^---\s*").expect("the pattern is valid")
     });
     let text = text.trim_start();
     SEPARATOR
