@@ -276,7 +276,11 @@ impl Object for BuildInfo {
     fn underlying(&self) -> Underlying {
         Underlying::Struct {
             pointer: false,
-            fields: self.fields().into_iter().map(|(name, _, value)| (name, value)).collect(),
+            fields: self
+                .fields()
+                .into_iter()
+                .map(|(name, _, value)| (name, value))
+                .collect(),
         }
     }
 

@@ -122,7 +122,9 @@ impl List {
     /// A `[]uint8`.
     #[must_use]
     pub fn bytes(bytes: &[u8]) -> Self {
-        let items = bytes.iter().map(|byte| Value::Uint(u64::from(*byte), UintType::Uint8));
+        let items = bytes
+            .iter()
+            .map(|byte| Value::Uint(u64::from(*byte), UintType::Uint8));
         List::of(Element::Byte, items.collect())
     }
 
