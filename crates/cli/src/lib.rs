@@ -20,13 +20,8 @@ use clap_complete::Shell;
 
 use commands::{events, get, reconcile, serve, stats, suspend, tree, up};
 pub use environment::{
-<<<<<<< HEAD
-    Connection, ControllerOptions, Controllers, Environment, LocalRepository, Outside, Rewrite, Server,
-    ServerOptions, SourceOptions, Stop,
-=======
-    Connection, ControllerOptions, Controllers, Environment, LocalRepository, LogOptions, Outside, Rewrite, Server, ServerOptions,
-    SourceOptions, Stop,
->>>>>>> cli
+    Connection, ControllerOptions, Controllers, Environment, LocalRepository, LogOptions, Outside, Rewrite,
+    Server, ServerOptions, SourceOptions, Stop,
 };
 use environment::{Failure, Global, Outcome, Session};
 use nouns::{NOUNS, Noun};

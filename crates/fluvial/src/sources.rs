@@ -120,15 +120,7 @@ impl Git {
             return Place {
                 url: rewrite.path.to_string_lossy().into_owned(),
                 folder: rewrite.folder.clone(),
-<<<<<<< HEAD
-                told: Some(format!(
-                    "'{}' is taken from '{}'",
-                    git::redact(url),
-                    path.display()
-                )),
-=======
                 told: Some(path.display().to_string()),
->>>>>>> cli
             };
         }
         match self.mirrors.rewrite(url) {
