@@ -12,8 +12,7 @@ use rustc_hash::FxHashSet;
 
 use super::Kustomizations;
 use super::prune::{Pruned, Pruner, gone};
-use super::run::Run;
-use super::step::{self, Failure, PRUNE_FAILED};
+use super::step::{self, Facts, Failure, PRUNE_FAILED};
 use crate::Key;
 use crate::queue::{Reasons, Work};
 use crate::runner::{Requeue, Slot};
@@ -27,8 +26,7 @@ impl Kustomizations {
         slot: &mut Slot,
     ) -> Requeue {
         if let Err(failure) = self.clean_up(key, object, work, slot).await {
-            let run = Run::default();
-            return self.conclude(key, object, &run, Err(failure), work, slot).await;
+            return self.conclude(key, object, &Facts::default(), Err(failure)).await;
         }
         self.wakes.wait_for_takers(key, Vec::new());
         match self.writer.release(object).await {
@@ -67,7 +65,7 @@ impl Kustomizations {
             .delete_objects(key, object, &inventory, &pruner, work, slot)
             .await;
         if let Some(text) = event_text(&pruned.changes) {
-            self.tell(object, &Run::default().facts, Severity::Info, &text, None);
+            self.tell(object, &Facts::default(), Severity::Info, &text, None);
         }
         if !pruned.failed.is_empty() {
             let texts: Vec<String> = pruned.failed.into_iter().map(|(_, text)| text).take(5).collect();
