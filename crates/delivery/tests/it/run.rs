@@ -66,7 +66,7 @@ pub(crate) enum Start {
     Run(Box<Run>),
 }
 
-fn inventory_of(kustomization: &Value) -> Inventory {
+pub(crate) fn inventory_of(kustomization: &Value) -> Inventory {
     Inventory::from_value(&kustomization["status"]["inventory"]).expect("we wrote it")
 }
 
@@ -135,12 +135,13 @@ impl Run {
         }))
     }
 
-    /// Goes on to just after the next write, or the end.
+    /// Goes on to just after the next write or decision, or to the end.
     pub(crate) fn step(&mut self, world: &mut World, history: &[Revision]) -> Outcome {
         let before = world.writes;
         loop {
+            let decides = matches!(self.phase, Phase::Prune);
             let outcome = self.advance(world, history);
-            if outcome != Outcome::Going || world.writes != before {
+            if outcome != Outcome::Going || world.writes != before || decides {
                 return outcome;
             }
         }
@@ -310,6 +311,13 @@ impl Run {
             self.deletions.pop_front();
             return Outcome::Going;
         };
+        let mut deletion = deletion.clone();
+        if deletion.takes_along {
+            match self.look_again(&entry, world, history) {
+                Fate::Delete(again) => deletion = again,
+                _ => return Outcome::Going,
+            }
+        }
         let answer = world.delete(
             &entry.id,
             &deletion.uid,
@@ -324,17 +332,7 @@ impl Run {
             }
             Deleted::LookAgain if self.looks < prune::MAX_LOOKS => {
                 self.looks += 1;
-                let candidates: Vec<Entry> = self.plan.fates.iter().map(|(entry, _)| entry.clone()).collect();
-                let claims = self.claims(&candidates, world, history);
-                let rules = prune::Rules {
-                    owner: &self.owner,
-                    prune: self.prune,
-                    claims: &claims,
-                    applied: &self.applied,
-                    patient: self.patient,
-                };
-                let fate = prune::decide(&entry, seen(world, &entry.id), &rules);
-                self.plan.replace(&entry.id, fate);
+                self.look_again(&entry, world, history);
             }
             Deleted::LookAgain | Deleted::Failed(_) => {
                 self.failed.insert(entry.id.clone());
@@ -343,6 +341,21 @@ impl Run {
             }
         }
         Outcome::Going
+    }
+
+    fn look_again(&mut self, entry: &Entry, world: &World, history: &[Revision]) -> Fate {
+        let candidates: Vec<Entry> = self.plan.fates.iter().map(|(entry, _)| entry.clone()).collect();
+        let claims = self.claims(&candidates, world, history);
+        let rules = prune::Rules {
+            owner: &self.owner,
+            prune: self.prune,
+            claims: &claims,
+            applied: &self.applied,
+            patient: self.patient,
+        };
+        let fate = prune::decide(entry, seen(world, &entry.id), &rules);
+        self.plan.replace(&entry.id, fate.clone());
+        fate
     }
 
     fn finish(&mut self, world: &mut World) -> Outcome {
