@@ -73,8 +73,7 @@ fn merge2(case: &Value) -> Result<String, String> {
 fn smpatch(case: &Value) -> Result<String, String> {
     let patch = parse(text(case, "patch"))?;
     let dest = parse(text(case, "dest"))?;
-    let merged =
-        merge2::apply_patch(&patch, dest, false, false, None).map_err(|error| error.to_string())?;
+    let merged = merge2::apply_patch(&patch, dest, false, false, None).map_err(|error| error.to_string())?;
     Ok(print(merged.as_ref()))
 }
 
@@ -82,8 +81,8 @@ fn merge3(case: &Value) -> Result<String, String> {
     let dest = parse(text(case, "dest"))?;
     let original = parse(text(case, "original"))?;
     let updated = parse(text(case, "updated"))?;
-    let merged = merge3::merge(dest, &original, &updated, case["infer"] == true)
-        .map_err(|error| error.to_string())?;
+    let merged =
+        merge3::merge(dest, &original, &updated, case["infer"] == true).map_err(|error| error.to_string())?;
     Ok(print(merged.as_ref()))
 }
 
