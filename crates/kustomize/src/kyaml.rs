@@ -1,9 +1,10 @@
 //! Operations on node trees as kyaml has them: merging, formatting, comments, order.
 
 pub mod comments;
-
+pub mod format;
 pub mod merge2;
 pub mod merge3;
+pub mod stream;
 pub(crate) mod walk;
 
 use fluvial_yaml::{
