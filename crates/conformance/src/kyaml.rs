@@ -4,9 +4,11 @@
 use std::path::Path;
 
 use fluvial_kustomize::kyaml::comments::{copy_comments, sync_order};
+use fluvial_kustomize::kyaml::format::format;
 use fluvial_kustomize::kyaml::merge2::{self, ListDirection, MergeOptions};
 use fluvial_kustomize::kyaml::merge3;
-use fluvial_yaml::{EmitOptions, Node, emit};
+use fluvial_kustomize::kyaml::stream::{self, StreamOptions};
+use fluvial_yaml::{EmitOptions, Node, SequenceIndent, emit};
 use serde_json::Value;
 
 use crate::yaml::{judge, parse};
@@ -31,6 +33,13 @@ pub fn suites() -> Vec<Suite> {
         suite("kustomize/syncorder", |shared| {
             cases(shared, "syncorder", syncorder)
         }),
+        suite("kustomize/format", |shared| {
+            cases(shared, "format", format_objects)
+        }),
+        suite("kustomize/seqindent", |shared| {
+            cases(shared, "seqindent", sequence_indent)
+        }),
+        suite("kustomize/documents", documents),
     ]
 }
 
@@ -98,4 +107,61 @@ fn syncorder(case: &Value) -> Result<String, String> {
     let mut to = parse(text(case, "to"))?;
     sync_order(&from, &mut to);
     Ok(print(Some(&to)))
+}
+
+fn format_objects(case: &Value) -> Result<String, String> {
+    let mut stream =
+        stream::read(text(case, "input"), StreamOptions::default()).map_err(|error| error.to_string())?;
+    for node in &mut stream.documents {
+        format(node, case["use_schema"] == true).map_err(|error| error.to_string())?;
+    }
+    stream::write(&stream.documents, None).map_err(|error| error.to_string())
+}
+
+fn sequence_indent(case: &Value) -> Result<String, String> {
+    Ok(match stream::sequence_indent(text(case, "input")) {
+        SequenceIndent::Wide => "wide",
+        SequenceIndent::Compact => "compact",
+    }
+    .to_owned())
+}
+
+fn documents(shared: &Path) -> Vec<Case> {
+    let path = shared.join("corpus/kustomize/kyaml/documents.jsonl");
+    json_lines(&path)
+        .iter()
+        .map(|case| Case {
+            name: text(case, "name").to_owned(),
+            outcome: documents_case(case),
+        })
+        .collect()
+}
+
+fn documents_case(case: &Value) -> Result<(), String> {
+    let option = |key: &str| case["options"][key] == true;
+    let options = StreamOptions {
+        omit_annotations: option("omit_reader_annotations"),
+        keep_sequence_indent: option("preserve_seq_indent"),
+        wrap_sequences: option("wrap_bare_seq_node"),
+        keep_lists: option("disable_unwrapping"),
+        deanchor: option("anchors_aweigh"),
+    };
+    let stream = match (stream::read(text(case, "input"), options), case["error"].as_str()) {
+        (Ok(stream), None) => stream,
+        (Err(_), Some(_)) => return Ok(()),
+        (got, want) => return Err(format!("want error {want:?}, got {got:?}")),
+    };
+    let expected = &case["expected"];
+    let want: Vec<&str> = expected["documents"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let got: Vec<String> = stream.documents.iter().map(|node| print(Some(node))).collect();
+    if want != got {
+        return Err(format!("documents: want {want:?}, got {got:?}"));
+    }
+    let written = stream::write(&stream.documents, None).map_err(|error| error.to_string());
+    judge(expected["written"].as_str(), None, written)
 }
