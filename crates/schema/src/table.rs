@@ -131,6 +131,8 @@ pub(crate) struct Checks {
     pub(crate) any_of: Vec<Index>,
     pub(crate) one_of: Vec<Index>,
     pub(crate) not: Option<Index>,
+    /// Rules in the expression language.
+    pub(crate) rules: Vec<crate::crd::Rule>,
 }
 
 /// What few nodes have.
