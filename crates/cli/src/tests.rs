@@ -13,8 +13,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
-    Connection, ControllerOptions, Controllers, Environment, LocalRepository, LogOptions, Outside, Server, ServerOptions,
-    SourceOptions, run, state,
+    Connection, ControllerOptions, Controllers, Environment, LocalRepository, LogOptions, Outside, Server,
+    ServerOptions, SourceOptions, run, state,
 };
 
 const REVISION: &str = "main@sha1:5394cb7f48332b2de7c17dd8b8384bbc84b7e738";

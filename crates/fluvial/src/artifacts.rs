@@ -61,7 +61,10 @@ impl Stored {
         if digest == artifact.digest {
             Ok(data)
         } else {
-            Err(broken(artifact, &format!("its digest is {digest}, not {}", artifact.digest)))
+            Err(broken(
+                artifact,
+                &format!("its digest is {digest}, not {}", artifact.digest),
+            ))
         }
     }
 }
@@ -144,7 +147,9 @@ impl Artifacts for Stored {
     fn verify<'a>(&'a self, artifact: &'a Artifact) -> BoxFuture<'a, bool> {
         Box::pin(async move {
             let (store, path, digest) = (self.store.clone(), artifact.path.clone(), artifact.digest.clone());
-            aside(move || Ok(store.verify(&path, &digest))).await.unwrap_or(false)
+            aside(move || Ok(store.verify(&path, &digest)))
+                .await
+                .unwrap_or(false)
         })
     }
 

@@ -49,7 +49,10 @@ pub(crate) async fn start(
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let url = format!("http://{}", reachable(address));
     let advertised = match &options.advertise {
-        Some(host) => format!("http://{}", host.trim_end_matches('/').trim_start_matches("http://")),
+        Some(host) => format!(
+            "http://{}",
+            host.trim_end_matches('/').trim_start_matches("http://")
+        ),
         None => url.clone(),
     };
     let store = Stored::open(folders.of(options.data.as_deref(), "artifacts")?, advertised)?;

@@ -12,8 +12,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use fluvial_cli::{
-    Connection, ControllerOptions, Controllers, Environment, LocalRepository, LogOptions, Outside, Server, ServerOptions,
-    SourceOptions,
+    Connection, ControllerOptions, Controllers, Environment, LocalRepository, LogOptions, Outside, Server,
+    ServerOptions, SourceOptions,
 };
 use fluvial_cluster::{Client, Credentials};
 use fluvial_ports::{BoxFuture, Clock, Cluster, Sources};

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::environment::{ControllerOptions, Failure, LogOptions, Outcome, ServerOptions, Session, SourceOptions};
+use crate::environment::{
+    ControllerOptions, Failure, LogOptions, Outcome, ServerOptions, Session, SourceOptions,
+};
 
 /// Options of commands that stay.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -33,7 +35,9 @@ impl Logs {
         let level = chosen.unwrap_or(level);
         let options = LogOptions {
             level: level.to_owned(),
-            json: self.log_encoding.map_or(json, |encoding| encoding == Encoding::Json),
+            json: self
+                .log_encoding
+                .map_or(json, |encoding| encoding == Encoding::Json),
         };
         session.env.outside.log(&options).map_err(Failure::new)
     }

@@ -12,11 +12,11 @@ use fluvial_tree::Tree;
 use futures::StreamExt;
 use serde_json::Value;
 
+use super::serve::Logs;
 use crate::bootstrap::{self, Plan, Repository};
 use crate::environment::{
     ControllerOptions, Controllers, Failure, Outcome, Server, ServerOptions, Session, SourceOptions,
 };
-use super::serve::Logs;
 use crate::state::{self, holds, text};
 
 /// How long a definition may take until it is served.
