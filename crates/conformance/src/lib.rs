@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub mod api;
 pub mod cli;
 pub mod delivery;
+pub mod fleets;
 pub mod kustomize;
 pub mod merge;
 pub mod object;
@@ -79,6 +80,7 @@ pub fn suites() -> Vec<Suite> {
     suites.extend(api::suites());
     suites.extend(cli::suites());
     suites.extend(delivery::suites());
+    suites.extend(fleets::suites());
     suites.extend(kustomize::suites());
     suites.extend(merge::suites());
     suites.extend(object::suites());

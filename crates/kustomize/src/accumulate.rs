@@ -7,6 +7,7 @@ use fluvial_tree::{Tree, TreePath};
 
 use crate::config::{self, TransformerConfig};
 use crate::error::{Error, Result, Within};
+use crate::facts::SchemaSet;
 use crate::kustomization::Kustomization;
 use crate::kustomization::read::{Reader, Text};
 use crate::loader::{LoadFailure, Loader};
@@ -14,7 +15,6 @@ use crate::plugins;
 use crate::provenance::Trace;
 use crate::resmap::ResMap;
 use crate::resource::Resource;
-use crate::schema::Schema;
 use crate::session::Session;
 use crate::transformers::hash::HashTransformer;
 use crate::transformers::name_reference::NameReferenceTransformer;
@@ -230,13 +230,17 @@ impl<'s, 'a> Target<'s, 'a> {
         ] {
             for generator in generators {
                 let resource = generator.generate(self.session, &self.loader, global)?;
-                self.absorb(all, vec![resource], self.trace_of(kind))?;
+                self.absorb(all, vec![resource], self.trace_of(kind).as_ref())?;
             }
         }
         for chart in &kustomization.helm_charts {
             let resources =
                 chart.generate(self.session, &self.loader, kustomization.helm_globals.as_ref())?;
-            self.absorb(all, resources, self.trace_of("HelmChartInflationGenerator"))?;
+            self.absorb(
+                all,
+                resources,
+                self.trace_of("HelmChartInflationGenerator").as_ref(),
+            )?;
         }
         if !kustomization.generators.is_empty() {
             let configs = self
@@ -245,7 +249,7 @@ impl<'s, 'a> Target<'s, 'a> {
             for config in &configs {
                 let resources = plugins::generate(config, self.session, &self.loader)
                     .map_err(|error| self.session.about(error, &config.node))?;
-                self.absorb(all, resources, Trace::configured(config))?;
+                self.absorb(all, resources, Trace::configured(config).as_ref())?;
             }
         }
         Ok(())
@@ -255,11 +259,11 @@ impl<'s, 'a> Target<'s, 'a> {
         &self,
         all: &mut Accumulator,
         mut resources: Vec<Resource>,
-        trace: Option<Rc<Trace>>,
+        trace: Option<&Rc<Trace>>,
     ) -> Result<()> {
         for resource in &mut resources {
             if resource.trace.is_none() {
-                resource.trace.clone_from(&trace);
+                resource.trace = trace.map(Rc::clone);
             }
         }
         all.map
@@ -377,14 +381,22 @@ fn choose_schema(session: &Session<'_>, loader: &Loader, kustomization: &Kustomi
             "builtin version and custom schema provided, cannot use both",
         )),
         (None, Some(version)) if version.trim_start_matches('v') == "1.21.2" => {
-            session.choose_schema(None, true);
+            session.choose_schema(None);
             Ok(())
         }
         (None, Some(_)) => Err(Error::new("the specified OpenAPI version is not built in")),
         (Some(loaded), None) => {
-            let schema = Schema::parse(loaded.text()?, session.options.keep_built_in_schema)
-                .map_err(|error| error.at(&loaded.name, 0))?;
-            session.choose_schema(Some(schema), true);
+            // Where resources were loaded before, the built-in schema is in use already and stays.
+            let read = if session.options.keep_built_in_schema || session.has_resources() {
+                SchemaSet::with_openapi
+            } else {
+                SchemaSet::from_openapi
+            };
+            let schemas = fluvial_yaml::yaml_to_json(loaded.text()?, false)
+                .map_err(|error| error.to_string())
+                .and_then(|document| read(&document))
+                .map_err(|error| Error::new(error).at(&loaded.name, 0))?;
+            session.choose_schema(Some(schemas));
             Ok(())
         }
     }

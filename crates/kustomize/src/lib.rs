@@ -13,6 +13,7 @@ mod config;
 mod error;
 pub mod facts;
 mod fieldspec;
+pub mod flux;
 mod generators;
 mod id;
 mod kustomization;
@@ -26,7 +27,6 @@ mod provenance;
 mod remote;
 mod resmap;
 mod resource;
-mod schema;
 mod session;
 mod transformers;
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::id::{Gvk, ResId, effective_namespace, split_api_version};
-use crate::nodes::{self, Kind, metadata_map, string, text_at, untagged};
+use crate::nodes::{self, Kind, metadata_map, string, text_at};
 use crate::provenance::Trace;
 use crate::session::Session;
 
@@ -228,10 +228,6 @@ impl Resource {
             return Ok(());
         }
         nodes::set_field(metadata, "namespace", &string(namespace))
-    }
-
-    pub(crate) fn set_kind(&mut self, kind: &str) -> Result<()> {
-        nodes::set_field(&mut self.node, "kind", &untagged(kind))
     }
 
     /// Looks again whether its kind has namespaces, after the kind may have changed.

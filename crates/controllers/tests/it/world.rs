@@ -197,6 +197,18 @@ impl World {
         self.until(of, "gone", |object| object.is_none()).await;
     }
 
+    /// Waits until a Kustomization is ready at a revision.
+    pub async fn applied(&self, of: &[&str; 4], revision: &str) -> Value {
+        self.until(of, &format!("ready at {revision}"), |object| {
+            object.is_some_and(|object| {
+                object["status"]["lastAppliedRevision"] == revision
+                    && condition(object, "Ready").is_some_and(|ready| ready["status"] == "True")
+            })
+        })
+        .await
+        .expect("it is there")
+    }
+
     /// Waits for a condition.
     pub async fn condition(&self, of: &[&str; 4], kind: &str, status: &str, reason: &str) -> Value {
         let what = format!("{kind}={status} ({reason})");
@@ -217,6 +229,24 @@ pub fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
         .as_array()?
         .iter()
         .find(|found| found["type"] == kind)
+}
+
+/// A Kustomization of the repository `fleet`, with changes to its spec.
+pub fn kustomization(name: &str, spec: Value) -> Value {
+    let mut object = json!({
+        "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"interval": "1h", "prune": true, "sourceRef": {"kind": "GitRepository", "name": "fleet"}},
+    });
+    for (key, value) in spec.as_object().into_iter().flatten() {
+        object["spec"][key] = value.clone();
+    }
+    object
+}
+
+/// What a Kustomization is called.
+pub fn ks(name: &str) -> [&str; 4] {
+    ["kustomize.toolkit.fluxcd.io/v1", "Kustomization", "default", name]
 }
 
 /// A GitRepository.

@@ -7,6 +7,7 @@ use fluvial_yaml::{FileId, Mode, Node, Pos};
 
 use crate::error::{Error, Result, Within};
 use crate::kustomization::read::{Reader, Text};
+use crate::kyaml::merge2::apply_patch;
 use crate::loader::Loader;
 use crate::resmap::ResMap;
 use crate::resource::Resource;
@@ -304,30 +305,23 @@ fn merge_selected(
 /// Merges a patch into an object, which keeps its name, namespace and kind unless the patch may
 /// change them.
 pub(crate) fn merge(resource: &mut Resource, patch: &Resource, session: &Session<'_>) -> Result<()> {
-    let name = resource.name().to_owned();
-    let namespace = resource.namespace().to_owned();
-    let kind = resource.kind().to_owned();
     if patch.allow_name_change || patch.allow_kind_change {
         resource.remember_id();
     }
     let node = std::mem::replace(&mut resource.node, Node::plain("null"));
-    let merged = crate::schema::strategic_merge(session, &patch.node, node)
-        .map_err(|error| session.about(error, &patch.node))?;
-    let Some(merged) = merged else {
-        return Ok(());
-    };
-    resource.node = merged;
-    if resource.is_empty() {
-        return Ok(());
+    let schemas = session.schemas();
+    let merged = apply_patch(
+        &patch.node,
+        node,
+        patch.allow_name_change,
+        patch.allow_kind_change,
+        schemas.as_ref(),
+    )
+    .map_err(|error| session.at(Error::new(error.message), error.pos))?;
+    if let Some(merged) = merged {
+        resource.node = merged;
+        resource.refresh_scope(session);
     }
-    if !patch.allow_kind_change {
-        resource.set_kind(&kind)?;
-    }
-    if !patch.allow_name_change {
-        resource.set_name(&name)?;
-    }
-    resource.set_namespace(&namespace)?;
-    resource.refresh_scope(session);
     Ok(())
 }
 

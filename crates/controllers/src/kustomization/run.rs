@@ -1,0 +1,394 @@
+//! One run of a Kustomization, from its source to healthy objects.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fluvial_api::Kustomization;
+use fluvial_delivery::changes::{Change, event_text};
+use fluvial_delivery::control::Owner;
+use fluvial_delivery::health::Status;
+use fluvial_delivery::ignore::IgnoreRules;
+use fluvial_delivery::inventory::{Entry, Inventory};
+use fluvial_object::{ObjectExt, ObjectId};
+use fluvial_ports::{Cluster, Severity};
+use fluvial_tree::Tree;
+use rustc_hash::FxHashSet;
+
+use super::apply::{Applied, Applier};
+use super::health::{Awaited, Ended, Judge, Wait, look};
+use super::inputs::Source;
+use super::manifest::Built;
+use super::prune::Pruner;
+use super::step::{
+    self, Class, Facts, Failure, HEALTH_CHECK_CANCELED, HEALTH_CHECK_FAILED, INVALID_IGNORE, PRUNE_FAILED,
+    RECONCILIATION_FAILED,
+};
+use super::{Kustomizations, Remembered, depends};
+use crate::Key;
+use crate::queue::{Reasons, Work};
+use crate::runner::Slot;
+
+/// What a run has come to know.
+#[derive(Debug, Default)]
+pub(crate) struct Run {
+    /// What the status is made from.
+    pub(crate) facts: Facts,
+}
+
+/// How a run ends that has not failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// All is as it should be.
+    Done,
+    /// The reasons have changed before anything was done.
+    Again,
+}
+
+/// How long something that is about to be there is waited for before its absence is written down.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// What ends a wait for health.
+const NEWER: Reasons = Reasons::SPEC
+    .with(Reasons::REQUESTED)
+    .with(Reasons::SOURCE)
+    .with(Reasons::CONFIG)
+    .with(Reasons::DELETED);
+
+impl Kustomizations {
+    pub(super) async fn reconcile_once(
+        &self,
+        key: &Key,
+        object: &Arc<Kustomization>,
+        run: &mut Run,
+        work: &mut Work<Key>,
+        slot: &mut Slot,
+    ) -> Result<End, Failure> {
+        let source = match self.begin(object, run).await {
+            Ok(source) => source,
+            Err(failure) if failure.class == Class::Waiting => {
+                let news = slot.parked(tokio::time::timeout(PATIENCE, work.changed())).await;
+                if news.is_ok() {
+                    return Ok(End::Again);
+                }
+                return Err(failure);
+            }
+            Err(failure) => return Err(failure),
+        };
+        let tree = self.tree(&source).await?;
+        let ignore = serde_json::to_value(&object.spec.ignore)
+            .map_err(|error| error.to_string())
+            .and_then(|rules| IgnoreRules::from_value(&rules).map_err(|error| error.to_string()))
+            .map_err(|error| Failure::stalled(INVALID_IGNORE, error))?;
+        let variables = self.variables(object).await?;
+        let built = self
+            .build(object, &tree, &source.artifact.revision, variables)
+            .await?;
+        run.facts.digest = Some(built.digest.clone());
+        for warning in &built.warnings {
+            tracing::warn!(%key, "{warning}");
+        }
+        self.deliver(key, object, run, &source, &tree, &built, &ignore, work, slot)
+            .await?;
+        Ok(End::Done)
+    }
+
+    /// Source and dependencies.
+    async fn begin(&self, object: &Arc<Kustomization>, run: &mut Run) -> Result<Source, Failure> {
+        let source = self.source(object).await?;
+        let store = self.feed.store();
+        depends::check(
+            object,
+            &source.artifact.revision,
+            |key| store.get(key),
+            self.context.settings.additive_ready_expr,
+            &|_, _, _| Ok(true),
+        )?;
+        run.facts.revision.clone_from(&source.artifact.revision);
+        run.facts.origin_revision = source.origin_revision();
+        Ok(source)
+    }
+
+    /// Makes the cluster match what was built.
+    #[expect(clippy::too_many_arguments, reason = "one straight line cut in two for its length")]
+    async fn deliver(
+        &self,
+        key: &Key,
+        object: &Arc<Kustomization>,
+        run: &mut Run,
+        source: &Source,
+        tree: &Tree,
+        built: &Built,
+        ignore: &IgnoreRules,
+        work: &mut Work<Key>,
+        slot: &mut Slot,
+    ) -> Result<(), Failure> {
+        let old = step::inventory_of(&object.status)
+            .map_err(|error| Failure::retry(RECONCILIATION_FAILED, error))?;
+        let new = Inventory::new(built.items.iter().map(|item| Entry::of(&item.object)));
+        self.intend(object, run, &old, &new).await?;
+        let cluster = self.cluster_of(object);
+        let judge = Judge::new(Arc::clone(&self.context.clock), object);
+        let recalled = self.recall(key);
+        let present: FxHashSet<ObjectId> = old.ids().cloned().collect();
+        let applier = Applier {
+            cluster: &*cluster,
+            object,
+            present: &present,
+            memory: &recalled.objects,
+            ignore,
+            taken_over: &self.taken_over,
+            judge: &judge,
+            stage_kinds: &self.stage_kinds,
+            concurrent: self.context.settings.concurrent_requests,
+            metrics: &self.context.metrics,
+        };
+        let (mut applied, result) = applier.apply(&built.items).await;
+        self.wakes
+            .wait_for_kinds(key, std::mem::take(&mut applied.missing_kinds));
+        let mut changes = std::mem::take(&mut applied.changes);
+        if let Err(failure) = result {
+            self.tell_changes(object, run, &changes);
+            return Err(failure);
+        }
+        self.remember(
+            key,
+            Remembered {
+                objects: std::mem::take(&mut applied.memory),
+            },
+        );
+        let pruned = self
+            .prune(key, object, run, source, tree, &old, &new, &applied, &*cluster, &mut changes)
+            .await;
+        self.tell_changes(object, run, &changes);
+        pruned?;
+        self.check_health(object, run, &*cluster, judge, applied.seen, work, slot)
+            .await
+    }
+
+    /// Writes down what is about to be applied, so that a kill at any later point orphans nothing.
+    async fn intend(
+        &self,
+        object: &Arc<Kustomization>,
+        run: &mut Run,
+        old: &Inventory,
+        new: &Inventory,
+    ) -> Result<(), Failure> {
+        let union = old.union(new);
+        if union.same_objects(old) {
+            return Ok(());
+        }
+        let facts = Facts {
+            inventory: Some(union.entries().to_vec()),
+            ..run.facts.clone()
+        };
+        let text = format!(
+            "Detecting drift for revision {} with a timeout of {}",
+            run.facts.revision,
+            object.spec.timeout()
+        );
+        let status = step::progressing(object, &facts, &text, self.context.clock.now());
+        let written = self.writer.status(object, &status).await;
+        match written {
+            Ok(Some(_)) => {
+                run.facts.inventory = facts.inventory;
+                Ok(())
+            }
+            Ok(None) => Err(superseded("the object is gone")),
+            Err(error) => Err(Failure::retry(
+                RECONCILIATION_FAILED,
+                format!("the inventory cannot be written, so nothing was applied: {error}"),
+            )),
+        }
+    }
+
+    fn tell_changes(&self, object: &Arc<Kustomization>, run: &Run, changes: &[Change]) {
+        if let Some(text) = event_text(changes) {
+            self.tell(object, &run.facts, Severity::Info, &text, None);
+        }
+    }
+
+    /// Deletes what is no longer wanted and settles the inventory.
+    #[expect(clippy::too_many_arguments, reason = "one straight line cut in two for its length")]
+    async fn prune(
+        &self,
+        key: &Key,
+        object: &Arc<Kustomization>,
+        run: &mut Run,
+        source: &Source,
+        tree: &Tree,
+        old: &Inventory,
+        new: &Inventory,
+        applied: &Applied,
+        cluster: &dyn Cluster,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), Failure> {
+        let mut left: Vec<Entry> = old.without(new);
+        let mut takers = Vec::new();
+        let mut failed = Vec::new();
+        if !left.is_empty() && object.spec.prune {
+            let claims = self.claims(source, tree).await;
+            let pruner = Pruner {
+                cluster,
+                owner: Owner::new(key.namespace.as_ref(), key.name.as_ref()),
+                applied: &applied.uids,
+                metrics: &self.context.metrics,
+            };
+            let pruned = pruner
+                .prune(left, |id| claims.claimant(id, key).is_some())
+                .await;
+            changes.extend(pruned.changes);
+            for entry in &pruned.wanted {
+                takers.extend(claims.claimant(&entry.id, key).cloned());
+            }
+            left = pruned.wanted;
+            for (entry, text) in pruned.failed {
+                left.push(entry);
+                failed.push(text);
+            }
+        } else {
+            left.clear();
+        }
+        takers.sort();
+        takers.dedup();
+        self.wakes.wait_for_takers(key, takers.clone());
+        for taker in takers {
+            self.queue.add(taker, Reasons::DEPENDENCY);
+        }
+        let left = Inventory::new(left);
+        let entries = new.union(&left).entries().to_vec();
+        run.facts.inventory = (step::status_inventory(&entries).entries
+            != object
+                .status
+                .inventory
+                .as_ref()
+                .map(|inventory| inventory.entries.clone())
+                .unwrap_or_default()
+            || run.facts.inventory.is_some())
+        .then_some(entries);
+        if failed.is_empty() {
+            return Ok(());
+        }
+        failed.truncate(5);
+        Err(Failure::retry(PRUNE_FAILED, failed.join("\n")))
+    }
+
+    /// Waits until what is checked is healthy. A newer revision ends the wait.
+    #[expect(clippy::too_many_arguments, reason = "one straight line cut in two for its length")]
+    async fn check_health(
+        &self,
+        object: &Arc<Kustomization>,
+        run: &mut Run,
+        cluster: &dyn Cluster,
+        judge: Judge,
+        seen: Vec<Awaited>,
+        work: &mut Work<Key>,
+        slot: &mut Slot,
+    ) -> Result<(), Failure> {
+        let spec = &object.spec;
+        run.facts.checks_health = spec.wait || !spec.health_checks.is_empty();
+        if !run.facts.checks_health {
+            return Ok(());
+        }
+        let awaited = self.awaited(object, cluster, &judge, seen).await?;
+        if awaited.is_empty() {
+            return Ok(());
+        }
+        let started = tokio::time::Instant::now();
+        run.facts.health_took = Some(Duration::ZERO);
+        let timeout = spec.timeout();
+        let text = format!(
+            "Running health checks for revision {} with a timeout of {timeout}",
+            run.facts.revision
+        );
+        let status = step::progressing(object, &run.facts, &text, self.context.clock.now());
+        if let Err(error) = self.writer.status(object, &status).await {
+            tracing::debug!(%error, "progress could not be shown");
+        }
+        let mut wait = Wait::new(cluster, awaited, judge);
+        let waiting = async {
+            loop {
+                tokio::select! {
+                    ended = wait.run(true) => return Ok(ended),
+                    news = work.changed() => if news.any(NEWER) { return Err(()) },
+                }
+            }
+        };
+        let ended = slot.parked(tokio::time::timeout(timeout.0, waiting)).await;
+        let took = fluvial_api::Duration(super::round(started.elapsed()));
+        run.facts.health_took = Some(took.0);
+        let failed = |report: String| {
+            Failure::retry(
+                HEALTH_CHECK_FAILED,
+                format!("health check failed after {took}: {report}"),
+            )
+        };
+        match ended {
+            Ok(Ok(Ended::Current)) => {
+                let text = format!("Health check passed in {took}");
+                self.tell(object, &run.facts, Severity::Info, &text, None);
+                Ok(())
+            }
+            Ok(Ok(Ended::Failed)) => Err(failed(wait.report(false))),
+            Ok(Err(())) => Err(Failure {
+                class: Class::Superseded,
+                reason: HEALTH_CHECK_CANCELED,
+                message: "New reconciliation triggered, health checks canceled".to_owned(),
+            }),
+            Err(_elapsed) => Err(failed(wait.report(true))),
+        }
+    }
+
+    /// What is not healthy yet of that which is checked.
+    async fn awaited(
+        &self,
+        object: &Kustomization,
+        cluster: &dyn Cluster,
+        judge: &Judge,
+        seen: Vec<Awaited>,
+    ) -> Result<Vec<Awaited>, Failure> {
+        let is_self = |id: &ObjectId| {
+            id.kind == "Kustomization"
+                && id.group == "kustomize.toolkit.fluxcd.io"
+                && id.name == object.metadata.name
+                && id.namespace == object.metadata.namespace
+        };
+        if object.spec.wait {
+            let open = |object: &Awaited| object.health.status != Status::Current && !is_self(&object.id);
+            return Ok(seen.into_iter().filter(open).collect());
+        }
+        let mut awaited = Vec::new();
+        for check in &object.spec.health_checks {
+            let api_version = check
+                .api_version
+                .as_deref()
+                .filter(|version| !version.is_empty())
+                .unwrap_or("apps/v1");
+            let reference = serde_json::json!({"apiVersion": api_version, "kind": check.kind,
+                "metadata": {"name": check.name, "namespace": check.namespace}});
+            let id = reference.id();
+            let failed = |error: fluvial_ports::ClusterError| {
+                Failure::retry(
+                    HEALTH_CHECK_FAILED,
+                    format!("health check of {} failed: {error}", reference.id()),
+                )
+            };
+            let resource = cluster
+                .resource(api_version, &check.kind)
+                .await
+                .map_err(failed)?;
+            let found = look(cluster, judge, id, resource).await.map_err(failed)?;
+            if found.health.status != Status::Current && !is_self(&found.id) {
+                awaited.push(found);
+            }
+        }
+        Ok(awaited)
+    }
+}
+
+fn superseded(text: &str) -> Failure {
+    Failure {
+        class: Class::Superseded,
+        reason: RECONCILIATION_FAILED,
+        message: text.to_owned(),
+    }
+}
