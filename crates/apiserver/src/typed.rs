@@ -269,13 +269,17 @@ fn is_open(of: Type<'_>) -> bool {
 }
 
 fn is_zero(value: &Value, of: Type<'_>) -> bool {
+    // A default that is false or empty is a value like any other.
+    if is_open(of.resolve()) {
+        return value.is_null();
+    }
     match value {
         Value::Bool(flag) => !flag,
         Value::Number(number) => !of.int_or_string() && number.as_f64() == Some(0.0),
         Value::String(text) => text.is_empty(),
         Value::Array(items) => items.is_empty(),
         Value::Object(map) => {
-            map.is_empty() && !of.has_fields() && !is_open(of.resolve()) && of.additional().is_some()
+            map.is_empty() && !of.has_fields() && of.additional().is_some()
         }
         Value::Null => true,
     }

@@ -3,7 +3,7 @@
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use clap_complete::Shell;
 
-use crate::commands::{events, get, reconcile, serve, stats, suspend, tree, up};
+use crate::commands::{events, export, get, reconcile, serve, stats, suspend, tree, up};
 use crate::nouns::{NOUNS, Noun, Verb};
 
 /// What follows the list of options of the whole.
@@ -55,6 +55,11 @@ pub(crate) fn root(version: &'static str) -> Command {
             suspend::Options::augment_args(Command::new("resume")).about("Wake objects, and wait for them"),
             Some(Verb::Suspend),
             "  fluvial resume ks apps\n  fluvial resume source git --all",
+        ))
+        .subcommand(by_kind(
+            export::Options::augment_args(Command::new("export")).about("Print objects as manifests"),
+            None,
+            "  fluvial export ks --all > kustomizations.yaml\n  fluvial export source git flux-system --with-credentials",
         ))
         .subcommand(tree_command())
         .subcommand(

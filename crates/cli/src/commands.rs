@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub(crate) mod events;
+pub(crate) mod export;
 pub(crate) mod get;
 pub(crate) mod reconcile;
 pub(crate) mod serve;

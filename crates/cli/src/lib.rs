@@ -18,7 +18,7 @@ use clap::ArgMatches;
 use clap::error::ErrorKind;
 use clap_complete::Shell;
 
-use commands::{events, get, reconcile, serve, stats, suspend, tree, up};
+use commands::{events, export, get, reconcile, serve, stats, suspend, tree, up};
 pub use environment::{
     Connection, ControllerOptions, Controllers, Environment, LocalRepository, LogOptions, Outside, Rewrite,
     Server, ServerOptions, SourceOptions, Stop,
@@ -138,6 +138,7 @@ async fn dispatch(matches: &ArgMatches, root: &mut clap::Command, mut session: S
                 "get" => get::run(session, &[noun], false, name, &command::options(inner)).await,
                 "suspend" => suspend::suspend(session, noun, &names, &command::options(inner)).await,
                 "resume" => suspend::resume(session, noun, &names, &command::options(inner)).await,
+                "export" => export::run(session, noun, name, &command::options(inner)).await,
                 "reconcile" => reconcile::run(session, noun, name, &command::options(inner)).await,
                 _ => {
                     let name =

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub mod api;
+pub mod cli;
 pub mod delivery;
 pub mod fleets;
 pub mod helm;
@@ -80,6 +81,7 @@ pub struct Suite {
 pub fn suites() -> Vec<Suite> {
     let mut suites = Vec::new();
     suites.extend(api::suites());
+    suites.extend(cli::suites());
     suites.extend(delivery::suites());
     suites.extend(fleets::suites());
     suites.extend(helm::suites());
