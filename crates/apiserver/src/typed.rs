@@ -278,9 +278,7 @@ fn is_zero(value: &Value, of: Type<'_>) -> bool {
         Value::Number(number) => !of.int_or_string() && number.as_f64() == Some(0.0),
         Value::String(text) => text.is_empty(),
         Value::Array(items) => items.is_empty(),
-        Value::Object(map) => {
-            map.is_empty() && !of.has_fields() && of.additional().is_some()
-        }
+        Value::Object(map) => map.is_empty() && !of.has_fields() && of.additional().is_some(),
         Value::Null => true,
     }
 }
