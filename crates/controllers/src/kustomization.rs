@@ -11,6 +11,7 @@ mod inputs;
 mod manifest;
 mod prune;
 mod run;
+mod steady;
 pub mod step;
 mod wakes;
 
@@ -35,17 +36,12 @@ use crate::runner::{Reconcile, Requeue, Slot};
 use crate::writer::Writer;
 use crate::{Key, SourceId, condition};
 use claims::Claims;
+use steady::Remembered;
 use step::{Begin, Facts, Failure};
 use wakes::{ConfigId, Wakes};
 
 /// Name under which events are reported, as dashboards know it.
 const CONTROLLER: &str = "kustomize-controller";
-
-/// What is remembered of the last run of a Kustomization.
-#[derive(Debug, Default)]
-struct Remembered {
-    objects: apply::Memory,
-}
 
 /// Reconciles Kustomizations.
 pub struct Kustomizations {
@@ -188,10 +184,10 @@ impl Kustomizations {
             .filter(|name| !name.is_empty())
             .or(self.context.settings.default_service_account.as_ref());
         match account {
-            Some(name) => self
-                .context
-                .cluster
-                .acting_as(&format!("system:serviceaccount:{}:{name}", object.metadata.namespace)),
+            Some(name) => self.context.cluster.acting_as(&format!(
+                "system:serviceaccount:{}:{name}",
+                object.metadata.namespace
+            )),
             None => Arc::clone(&self.context.cluster),
         }
     }
@@ -229,24 +225,37 @@ impl Kustomizations {
         if let Some(newest) = self.feed.store().get(&key) {
             Arc::make_mut(&mut object).status = newest.status.clone();
         }
-        self.conclude(&key, &object, &run, result, work, slot).await
+        let requeue = self.conclude(&key, &object, &run.facts, result).await;
+        match (run.unhealthy, requeue) {
+            (Some(mut wait), Requeue::After(delay)) => {
+                // Until the next try somebody may have helped.
+                slot.parked(async {
+                    tokio::select! {
+                        _ended = wait.run(false) => {}
+                        _news = work.changed() => {}
+                        () = tokio::time::sleep(delay) => {}
+                    }
+                })
+                .await;
+                Requeue::Now
+            }
+            (_, requeue) => requeue,
+        }
     }
 
-    /// Writes the end of a run, and after a failed health check goes on waiting for health until the next try.
+    /// Writes the end of a run.
     async fn conclude(
         &self,
         key: &Key,
         object: &Arc<Kustomization>,
-        run: &run::Run,
+        facts: &Facts,
         result: Result<(), Failure>,
-        _work: &mut Work<Key>,
-        _slot: &mut Slot,
     ) -> Requeue {
         let context = &self.context;
         let decision = step::finish(
             object,
-            &run.facts,
-            result.as_ref().map(|()| ()),
+            facts,
+            result.as_ref().copied(),
             &context.settings,
             context.clock.now(),
             context.clock.random(),
@@ -257,7 +266,7 @@ impl Kustomizations {
             Ok(None) => return Requeue::Now,
             Err(error) => return self.unwritten(key, &error),
         };
-        self.tell_end(&written, &run.facts, result.as_ref(), quiet, decision.requeue);
+        self.tell_end(&written, facts, result.as_ref(), quiet, decision.requeue);
         self.show(key, &written);
         decision.requeue
     }
@@ -283,7 +292,9 @@ impl Kustomizations {
                     fluvial_api::Duration(facts.took)
                 ),
             ),
-            Err(failure) if failure.class == step::Class::Waiting => (Severity::Info, failure.message.clone()),
+            Err(failure) if failure.class == step::Class::Waiting => {
+                (Severity::Info, failure.message.clone())
+            }
             Err(failure) => (Severity::Error, failure.message.clone()),
         };
         let more = result.is_ok().then_some(("commit_status", "update"));
@@ -391,11 +402,7 @@ fn round(duration: std::time::Duration) -> std::time::Duration {
 impl Reconcile for Kustomizations {
     const KIND: &'static str = Kustomization::KIND;
 
-    fn reconcile(
-        self: Arc<Self>,
-        work: &mut Work<Key>,
-        slot: &mut Slot,
-    ) -> impl Future<Output = Requeue> + Send {
-        async move { self.run(work, slot).await }
+    async fn reconcile(self: Arc<Self>, work: &mut Work<Key>, slot: &mut Slot) -> Requeue {
+        self.run(work, slot).await
     }
 }

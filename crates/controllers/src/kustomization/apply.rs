@@ -15,7 +15,8 @@ use fluvial_delivery::ownership::{TakenOver, clean_up};
 use fluvial_delivery::stage::{GroupKind, stages};
 use fluvial_object::{ObjectExt, ObjectId};
 use fluvial_ports::{
-    Apply, BoxFuture, Cluster, ClusterError, Delete, ErrorKind, Patch, PatchKind, Propagation, Resource, Target,
+    Apply, BoxFuture, Cluster, ClusterError, Delete, ErrorKind, Patch, PatchKind, Propagation, Resource,
+    Target,
 };
 use fluvial_tree::Digest;
 use futures::{StreamExt, stream};
@@ -206,7 +207,11 @@ impl Applier<'_> {
         let target = target(resource, &item.id);
         let mode = control::apply_mode(object);
         let look = self.present.contains(&item.id) || mode == ApplyMode::IfNotPresent;
-        let mut live = if look { self.cluster.get(target).await? } else { None };
+        let mut live = if look {
+            self.cluster.get(target).await?
+        } else {
+            None
+        };
         if let (Some(live), Some(known)) = (&live, self.memory.get(&item.id))
             && known.digest == item.digest
             && known.version == live.resource_version()
@@ -226,7 +231,9 @@ impl Applier<'_> {
             dry_run: true,
         };
         let tried = self.cluster.apply(target, object, how).await;
-        let exists = tried.as_ref().map_or(true, |dry| !dry.resource_version().is_empty());
+        let exists = tried
+            .as_ref()
+            .map_or(true, |dry| !dry.resource_version().is_empty());
         if !look && exists {
             live = self.cluster.get(target).await?;
             if control::skip(object, live.as_ref()).is_some() {
@@ -236,8 +243,7 @@ impl Applier<'_> {
         let dry = match tried {
             Ok(dry) => dry,
             Err(error) => {
-                let force =
-                    self.object.spec.force || control::is_force_enabled(object, live.as_ref());
+                let force = self.object.spec.force || control::is_force_enabled(object, live.as_ref());
                 if force && live.is_some() && is_immutable(&error) {
                     return Ok((live, Verdict::Recreate));
                 }
@@ -396,9 +402,7 @@ impl Applier<'_> {
         let gone = super::prune::gone(self.cluster, &item.id, resource, live.uid());
         tokio::time::timeout(self.object.spec.timeout().0, gone)
             .await
-            .map_err(|_elapsed| {
-                failed("it was deleted but does not go; look at its finalizers".to_owned())
-            })?
+            .map_err(|_elapsed| failed("it was deleted but does not go; look at its finalizers".to_owned()))?
             .map_err(|error| failed(error.to_string()))
     }
 

@@ -65,18 +65,44 @@ impl Claims {
         })
     }
 
-    /// Whether any file speaks of a name.
+    /// Whether any file may speak of an object of this name. Where names are put together from parts, any may.
     fn mentions(&self, name: &str) -> bool {
-        let finder = |data: &[u8]| data.windows(name.len().max(1)).any(|window| window == name.as_bytes());
         self.tree.iter().any(|(path, entry)| match entry {
             Entry::File(file) => {
                 let path = path.as_str();
-                [".yaml", ".yml", ".json", "Kustomization"]
-                    .iter()
-                    .any(|end| path.ends_with(end))
-                    && finder(file.data())
+                let readable = [".yaml", ".yml", ".json", "Kustomization"];
+                readable.iter().any(|end| path.ends_with(end))
+                    && (has_word(file.data(), name)
+                        || has_word(file.data(), "namePrefix")
+                        || has_word(file.data(), "nameSuffix"))
             }
             _ => false,
         })
+    }
+}
+
+/// Whether a word stands in a text, with no other letters of a name before and after it.
+fn has_word(text: &[u8], word: &str) -> bool {
+    let word = word.as_bytes();
+    let inside = |byte: Option<&u8>| {
+        byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b':'))
+    };
+    !word.is_empty()
+        && text.windows(word.len()).enumerate().any(|(at, window)| {
+            window == word
+                && !inside(at.checked_sub(1).and_then(|before| text.get(before)))
+                && !inside(text.get(at + word.len()).filter(|byte| **byte != b':'))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_word;
+
+    #[test]
+    fn a_name_is_found_only_whole() {
+        let text = b"metadata:\n  name: web-2\n  labels: {app: web}\n- app.yaml";
+        assert!(has_word(text, "web-2") && has_word(text, "web") && has_word(text, "name"));
+        assert!(!has_word(text, "eb") && !has_word(text, "web-") && !has_word(text, "app.y"));
     }
 }

@@ -12,8 +12,7 @@ use rustc_hash::FxHashSet;
 
 use super::Kustomizations;
 use super::prune::{Pruned, Pruner, gone};
-use super::run::Run;
-use super::step::{self, Failure, PRUNE_FAILED};
+use super::step::{self, Facts, Failure, PRUNE_FAILED};
 use crate::Key;
 use crate::queue::{Reasons, Work};
 use crate::runner::{Requeue, Slot};
@@ -27,10 +26,7 @@ impl Kustomizations {
         slot: &mut Slot,
     ) -> Requeue {
         if let Err(failure) = self.clean_up(key, object, work, slot).await {
-            let run = Run::default();
-            return self
-                .conclude(key, object, &run, Err(failure), work, slot)
-                .await;
+            return self.conclude(key, object, &Facts::default(), Err(failure)).await;
         }
         self.wakes.wait_for_takers(key, Vec::new());
         match self.writer.release(object).await {
@@ -65,9 +61,11 @@ impl Kustomizations {
             applied: &FxHashSet::default(),
             metrics: &self.context.metrics,
         };
-        let pruned = self.delete_objects(key, object, &inventory, &pruner, work, slot).await;
+        let pruned = self
+            .delete_objects(key, object, &inventory, &pruner, work, slot)
+            .await;
         if let Some(text) = event_text(&pruned.changes) {
-            self.tell(object, &Run::default().facts, Severity::Info, &text, None);
+            self.tell(object, &Facts::default(), Severity::Info, &text, None);
         }
         if !pruned.failed.is_empty() {
             let texts: Vec<String> = pruned.failed.into_iter().map(|(_, text)| text).take(5).collect();
@@ -129,7 +127,9 @@ impl Kustomizations {
             for taker in takers {
                 self.queue.add(taker, Reasons::DEPENDENCY);
             }
-            let changed = slot.parked(tokio::time::timeout_at(deadline, work.changed())).await;
+            let changed = slot
+                .parked(tokio::time::timeout_at(deadline, work.changed()))
+                .await;
             if changed.is_err() {
                 tracing::warn!(%key, "objects that another Kustomization wants were not taken over in time; they stay");
                 return all;

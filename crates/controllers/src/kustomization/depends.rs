@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fluvial_api::Kustomization;
+use fluvial_api::{Kustomization, Resource};
+use fluvial_delivery::expr::Expression;
 
-use super::step::{DEPENDENCY_CYCLE, DEPENDENCY_NOT_READY, Failure};
+use super::step::{DEPENDENCY_CYCLE, DEPENDENCY_NOT_READY, Failure, INVALID_EXPRESSION};
 use crate::condition::{self, READY};
 use crate::{Key, SourceId};
 
@@ -33,8 +34,21 @@ pub(crate) fn dependencies(object: &Kustomization) -> Vec<Key> {
         .collect()
 }
 
-/// Says of a dependency with a `readyExpr` whether it is ready: the dependent, the dependency, the expression.
-pub(crate) type Expression<'a> = dyn Fn(&Kustomization, &Kustomization, &str) -> Result<bool, Failure> + Send + Sync + 'a;
+/// The `readyExpr` of each dependency.
+pub(crate) fn expressions(object: &Kustomization) -> Result<Vec<Option<Expression>>, Failure> {
+    let dependencies = object.spec.depends_on.iter().enumerate();
+    dependencies
+        .map(|(position, dependency)| {
+            let text = dependency.ready_expr.as_deref().filter(|text| !text.is_empty());
+            text.map(Expression::ready).transpose().map_err(|error| {
+                Failure::stalled(
+                    INVALID_EXPRESSION,
+                    format!("spec.dependsOn[{position}].readyExpr: {error}"),
+                )
+            })
+        })
+        .collect()
+}
 
 /// Checks that everything that `object` depends on is ready, at `revision` where both use one source.
 pub(crate) fn check(
@@ -42,7 +56,7 @@ pub(crate) fn check(
     revision: &str,
     find: impl Fn(&Key) -> Option<Arc<Kustomization>>,
     additive: bool,
-    ask: &Expression<'_>,
+    expressions: &[Option<Expression>],
 ) -> Result<(), Failure> {
     let keys = dependencies(object);
     if keys.is_empty() {
@@ -58,20 +72,15 @@ pub(crate) fn check(
         ));
     }
     let source = source_of(object);
-    for (key, dependency) in keys.iter().zip(&object.spec.depends_on) {
+    for (position, key) in keys.iter().enumerate() {
         let Some(found) = find(key) else {
             return Err(Failure::waiting(
                 DEPENDENCY_NOT_READY,
                 format!("dependency '{key}' not found"),
             ));
         };
-        if let Some(expression) = dependency.ready_expr.as_deref().filter(|text| !text.is_empty()) {
-            if !ask(object, &found, expression)? {
-                return Err(Failure::waiting(
-                    DEPENDENCY_NOT_READY,
-                    format!("dependency '{key}' is not ready according to readyExpr eval"),
-                ));
-            }
+        if let Some(Some(expression)) = expressions.get(position) {
+            asked(object, key, &found, expression)?;
             if !additive {
                 continue;
             }
@@ -79,6 +88,21 @@ pub(crate) fn check(
         ready(key, &found, &source, revision)?;
     }
     Ok(())
+}
+
+/// Whether one dependency is ready by an expression over it and its dependent.
+fn asked(
+    object: &Kustomization,
+    key: &Key,
+    found: &Kustomization,
+    expression: &Expression,
+) -> Result<(), Failure> {
+    let text = match expression.is_ready(&object.to_value(), &found.to_value()) {
+        Ok(true) => return Ok(()),
+        Ok(false) => format!("dependency '{key}' is not ready according to readyExpr eval"),
+        Err(error) => format!("dependency '{key}' is not ready: {error}"),
+    };
+    Err(Failure::waiting(DEPENDENCY_NOT_READY, text))
 }
 
 /// Whether one dependency is ready by Flux's own rule.
@@ -170,18 +194,22 @@ pub(crate) fn in_order(objects: &[Arc<Kustomization>]) -> Vec<Key> {
         }
         next += 1;
     }
-    order.extend(missing.into_iter().filter(|(_, left)| *left > 0).map(|(key, _)| key));
+    order.extend(
+        missing
+            .into_iter()
+            .filter(|(_, left)| *left > 0)
+            .map(|(key, _)| key),
+    );
     order
 }
 
 #[cfg(test)]
 mod tests {
-    use fluvial_api::Resource;
     use serde_json::json;
 
     use super::*;
 
-    fn object(name: &str, depends_on: &[&str], status: serde_json::Value) -> Arc<Kustomization> {
+    fn object(name: &str, depends_on: &[&str], status: &serde_json::Value) -> Arc<Kustomization> {
         let depends_on: Vec<_> = depends_on.iter().map(|name| json!({"name": name})).collect();
         Arc::new(
             Kustomization::from_value(&json!({
@@ -203,7 +231,7 @@ mod tests {
                 .cloned()
         };
         let object = find(&Key::new("ns", name)).unwrap();
-        check(&object, "main@sha1:2", find, false, &|_, _, _| Ok(true))
+        check(&object, "main@sha1:2", find, false, &[])
     }
 
     #[test]
@@ -212,8 +240,9 @@ mod tests {
             json!({"observedGeneration": generation, "lastAppliedRevision": revision,
                 "conditions": [{"type": "Ready", "status": ready, "reason": "x", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]})
         };
-        let apps = object("apps", &["infra"], json!({}));
-        let with = |status| verdict(&[apps.clone(), object("infra", &[], status)], "apps");
+        let apps = object("apps", &["infra"], &json!({}));
+        let with =
+            |status: serde_json::Value| verdict(&[apps.clone(), object("infra", &[], &status)], "apps");
         assert_eq!(with(status("True", 1, "main@sha1:2")), Ok(()));
         let text = |result: Result<(), Failure>| result.unwrap_err().message;
         assert_eq!(
@@ -228,19 +257,16 @@ mod tests {
             text(with(status("False", 1, "main@sha1:2"))),
             "dependency 'ns/infra' is not ready"
         );
-        assert_eq!(
-            text(verdict(&[apps], "apps")),
-            "dependency 'ns/infra' not found"
-        );
+        assert_eq!(text(verdict(&[apps], "apps")), "dependency 'ns/infra' not found");
     }
 
     #[test]
     fn a_cycle_is_named_whole() {
         let objects = [
-            object("a", &["b"], json!({})),
-            object("b", &["x", "c"], json!({})),
-            object("c", &["a"], json!({})),
-            object("d", &["a"], json!({})),
+            object("a", &["b"], &json!({})),
+            object("b", &["x", "c"], &json!({})),
+            object("c", &["a"], &json!({})),
+            object("d", &["a"], &json!({})),
         ];
         let failure = verdict(&objects, "a").unwrap_err();
         assert_eq!(failure.reason, DEPENDENCY_CYCLE);
@@ -256,11 +282,11 @@ mod tests {
     #[test]
     fn what_is_depended_on_comes_first() {
         let objects = [
-            object("a", &["c", "elsewhere"], json!({})),
-            object("b", &["a"], json!({})),
-            object("c", &[], json!({})),
-            object("y", &["z"], json!({})),
-            object("z", &["y"], json!({})),
+            object("a", &["c", "elsewhere"], &json!({})),
+            object("b", &["a"], &json!({})),
+            object("c", &[], &json!({})),
+            object("y", &["z"], &json!({})),
+            object("z", &["y"], &json!({})),
         ];
         let order: Vec<String> = in_order(&objects)
             .iter()

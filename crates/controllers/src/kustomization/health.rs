@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use fluvial_api::Kustomization;
+use fluvial_delivery::health::custom::HealthExprs;
 use fluvial_delivery::health::{self, Health, Status};
 use fluvial_object::ObjectId;
 use fluvial_ports::{BoxStream, Clock, Cluster, Resource, Select, Target, Watched};
 use futures::StreamExt;
 use futures::stream::SelectAll;
 use serde_json::Value;
+
+use super::step::{Failure, INVALID_EXPRESSION};
 
 /// An object that is waited for.
 #[derive(Debug, Clone)]
@@ -36,17 +39,23 @@ pub(crate) enum Ended {
 #[derive(Clone)]
 pub(crate) struct Judge {
     clock: Arc<dyn Clock>,
+    expressions: Arc<HealthExprs>,
 }
 
 impl Judge {
     /// A judge by built-in rules and the expressions of a Kustomization.
-    pub(crate) fn new(clock: Arc<dyn Clock>, _object: &Kustomization) -> Self {
-        Self { clock }
+    pub(crate) fn new(clock: Arc<dyn Clock>, object: &Kustomization) -> Result<Self, Failure> {
+        let expressions = HealthExprs::new(&object.spec.health_check_exprs)
+            .map_err(|error| Failure::stalled(INVALID_EXPRESSION, error.to_string()))?;
+        Ok(Self {
+            clock,
+            expressions: Arc::new(expressions),
+        })
     }
 
     /// How an object is.
     pub(crate) fn assess(&self, object: Option<&Value>) -> Health {
-        health::assess(object, self.clock.now())
+        self.expressions.assess(object, self.clock.now())
     }
 }
 
@@ -68,10 +77,7 @@ impl Wait {
                 continue;
             }
             let select = Select {
-                namespace: object
-                    .resource
-                    .namespaced
-                    .then(|| object.id.namespace.clone()),
+                namespace: object.resource.namespaced.then(|| object.id.namespace.clone()),
                 fields: Some(format!("metadata.name={}", object.id.name)),
                 ..Select::default()
             };
@@ -169,7 +175,11 @@ pub(crate) async fn look(
     id: ObjectId,
     resource: Arc<Resource>,
 ) -> Result<Awaited, fluvial_ports::ClusterError> {
-    let namespace = if resource.namespaced { id.namespace.as_str() } else { "" };
+    let namespace = if resource.namespaced {
+        id.namespace.as_str()
+    } else {
+        ""
+    };
     let target = Target {
         resource: &resource,
         namespace,

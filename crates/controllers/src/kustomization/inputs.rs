@@ -9,11 +9,11 @@ use fluvial_ports::{Resource, Target};
 use fluvial_tree::{Digest, Tree};
 use serde_json::Value;
 
+use super::Kustomizations;
 use super::claims::Claims;
 use super::depends::source_of;
 use super::manifest::{self, Built, Recipe};
 use super::step::{ARTIFACT_FAILED, BUILD_FAILED, Failure};
-use super::Kustomizations;
 use crate::git_repository::port_artifact;
 use crate::{Key, SourceId};
 
@@ -68,7 +68,9 @@ impl Kustomizations {
             other => {
                 return Err(Failure::stalled(
                     ARTIFACT_FAILED,
-                    format!("source kind '{other}' is not supported; use GitRepository, OCIRepository, Bucket or ExternalArtifact"),
+                    format!(
+                        "source kind '{other}' is not supported; use GitRepository, OCIRepository, Bucket or ExternalArtifact"
+                    ),
                 ));
             }
         };
@@ -97,7 +99,11 @@ impl Kustomizations {
             None | Some(Value::Null) => Ok(None),
             Some(artifact) => serde_json::from_value(artifact.clone())
                 .map(Some)
-                .map_err(|error| failed(format!("status.artifact of source '{id}' cannot be read: {error}"))),
+                .map_err(|error| {
+                    failed(format!(
+                        "status.artifact of source '{id}' cannot be read: {error}"
+                    ))
+                }),
         }
     }
 
@@ -115,7 +121,10 @@ impl Kustomizations {
                 let text = format!("Source is not ready, artifact not found, retrying in {wait}: {error}");
                 return Failure::waiting(ARTIFACT_FAILED, text);
             }
-            Failure::retry(ARTIFACT_FAILED, format!("artifact of '{id}' cannot be read: {error}"))
+            Failure::retry(
+                ARTIFACT_FAILED,
+                format!("artifact of '{id}' cannot be read: {error}"),
+            )
         })
     }
 
@@ -129,7 +138,11 @@ impl Kustomizations {
             .map_err(|error| failed(format!("spec.postBuild cannot be read: {error}")))?;
         let mut found: Vec<(Reference, Option<Value>)> = Vec::new();
         for reference in fluvial_delivery::substitute::references(&post_build) {
-            let plural = if reference.kind == "Secret" { "secrets" } else { "configmaps" };
+            let plural = if reference.kind == "Secret" {
+                "secrets"
+            } else {
+                "configmaps"
+            };
             let resource = Resource {
                 group: String::new(),
                 version: "v1".to_owned(),
@@ -155,7 +168,12 @@ impl Kustomizations {
             found.and_then(|(_, source)| source.as_ref())
         };
         Substitution::from_post_build(&post_build, self.context.settings.strict_substitution, &lookup)
-            .map_err(|error| failed(format!("post build failed for '{}': {error}", object.metadata.name)))
+            .map_err(|error| {
+                failed(format!(
+                    "post build failed for '{}': {error}",
+                    object.metadata.name
+                ))
+            })
     }
 
     /// Builds on a thread that may block.
@@ -172,8 +190,7 @@ impl Kustomizations {
             schemas: self.schemas.clone(),
         };
         let (tree, revision) = (tree.clone(), revision.to_owned());
-        let result =
-            tokio::task::spawn_blocking(move || manifest::make(&tree, &revision, &recipe)).await;
+        let result = tokio::task::spawn_blocking(move || manifest::make(&tree, &revision, &recipe)).await;
         let built = result.unwrap_or_else(|_panic| {
             Err(Failure::retry(
                 BUILD_FAILED,

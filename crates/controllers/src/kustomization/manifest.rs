@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use fluvial_api::Kustomization;
 use fluvial_delivery::control::Owner;
+use fluvial_delivery::inventory;
 use fluvial_delivery::normalise::normalise;
 use fluvial_delivery::substitute::{Place, Substitution};
+use fluvial_kustomize::flux::FluxOverlay;
 use fluvial_kustomize::{Build, BuildRequest, NoCharts, NoRemote, Options, Reads};
 use fluvial_object::{ObjectExt, ObjectId};
 use fluvial_schema::SchemaSet;
@@ -68,7 +70,10 @@ pub(crate) fn folder(object: &Kustomization) -> Result<TreePath, Failure> {
     TreePath::parse(path).map_err(|error| {
         Failure::stalled(
             ARTIFACT_FAILED,
-            format!("kustomization path not found: spec.path '{}': {error}", object.spec.path),
+            format!(
+                "kustomization path not found: spec.path '{}': {error}",
+                object.spec.path
+            ),
         )
     })
 }
@@ -90,7 +95,11 @@ pub(crate) fn make(tree: &Tree, revision: &str, recipe: &Recipe) -> Result<Built
     };
     let build = fluvial_kustomize::build(&request)
         .map_err(|error| Failure::retry(BUILD_FAILED, format!("kustomize build failed: {error}")))?;
-    let mut warnings: Vec<String> = build.warnings.iter().map(|warning| warning.message.clone()).collect();
+    let mut warnings: Vec<String> = build
+        .warnings
+        .iter()
+        .map(|warning| warning.message.clone())
+        .collect();
     let mut items = Vec::with_capacity(build.resources.len());
     let mut all = Vec::new();
     for resource in &build.resources {
@@ -106,6 +115,12 @@ pub(crate) fn make(tree: &Tree, revision: &str, recipe: &Recipe) -> Result<Built
         reads: build.reads,
         warnings,
     })
+}
+
+/// Whether a build of this tree would read what an earlier one has read.
+pub(crate) fn reads_same(tree: &Tree, object: &Kustomization, reads: &Reads) -> bool {
+    let Ok(path) = folder(object) else { return false };
+    complete(tree, &path, object).is_ok_and(|tree| reads.same_in(&tree))
 }
 
 fn missing(tree: &Tree, path: &TreePath, revision: &str) -> Failure {
@@ -139,8 +154,12 @@ fn missing(tree: &Tree, path: &TreePath, revision: &str) -> Failure {
     )
 }
 
-fn complete(tree: &Tree, _path: &TreePath, _object: &Kustomization) -> Result<Tree, Failure> {
-    Ok(tree.clone())
+/// The tree with its kustomization file made or completed, as the spec says.
+fn complete(tree: &Tree, path: &TreePath, object: &Kustomization) -> Result<Tree, Failure> {
+    let failed = |text: String| Failure::retry(BUILD_FAILED, format!("kustomize build failed: {text}"));
+    let spec = serde_json::to_value(&object.spec).map_err(|error| failed(error.to_string()))?;
+    let overlay = FluxOverlay::from_spec(&spec).map_err(|error| failed(error.to_string()))?;
+    fluvial_kustomize::flux::complete(tree, path, &overlay).map_err(|error| failed(error.to_string()))
 }
 
 fn place(build: &Build, resource: &fluvial_kustomize::Resource) -> Option<Place> {
@@ -200,9 +219,14 @@ fn item(
             return Err(failed(format!("{} has no {field}", object.id())));
         }
     }
+    let id = object.id();
+    if inventory::decode(&inventory::encode(&id)).ok().as_ref() != Some(&id) {
+        return Err(failed(format!(
+            "{id}: a name with '_' cannot be kept in the inventory; rename the object"
+        )));
+    }
     let metadata = &recipe.object.metadata;
     Owner::new(metadata.namespace.as_str(), metadata.name.as_str()).label(&mut object);
-    let id = object.id();
     for field in normalise(&mut object, &recipe.schemas) {
         warnings.push(format!("{id}: unknown field '{field}' is left out"));
     }

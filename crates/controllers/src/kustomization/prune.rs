@@ -129,7 +129,11 @@ pub(crate) async fn gone(
     uid: &str,
 ) -> Result<(), ClusterError> {
     let still = |object: &Value| object.uid() == uid;
-    if !cluster.get(target(resource, id)).await?.is_some_and(|live| still(&live)) {
+    if !cluster
+        .get(target(resource, id))
+        .await?
+        .is_some_and(|live| still(&live))
+    {
         return Ok(());
     }
     let select = Select {

@@ -6,9 +6,11 @@ use std::time::Duration;
 use fluvial_api::Kustomization;
 use fluvial_delivery::changes::{Change, event_text};
 use fluvial_delivery::control::Owner;
+use fluvial_delivery::expr::Expression;
 use fluvial_delivery::health::Status;
 use fluvial_delivery::ignore::IgnoreRules;
 use fluvial_delivery::inventory::{Entry, Inventory};
+use fluvial_delivery::substitute::Substitution;
 use fluvial_object::{ObjectExt, ObjectId};
 use fluvial_ports::{Cluster, Severity};
 use fluvial_tree::Tree;
@@ -19,20 +21,34 @@ use super::health::{Awaited, Ended, Judge, Wait, look};
 use super::inputs::Source;
 use super::manifest::Built;
 use super::prune::Pruner;
+use super::steady::{Basis, Remembered};
 use super::step::{
     self, Class, Facts, Failure, HEALTH_CHECK_CANCELED, HEALTH_CHECK_FAILED, INVALID_IGNORE, PRUNE_FAILED,
     RECONCILIATION_FAILED,
 };
-use super::{Kustomizations, Remembered, depends};
+use super::{Kustomizations, depends};
 use crate::Key;
 use crate::queue::{Reasons, Work};
 use crate::runner::Slot;
 
 /// What a run has come to know.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Run {
     /// What the status is made from.
     pub(crate) facts: Facts,
+    /// What was not healthy in time.
+    pub(crate) unhealthy: Option<Wait>,
+}
+
+/// What a run works with.
+struct Inputs {
+    source: Source,
+    tree: Tree,
+    variables: Substitution,
+    built: Built,
+    old: Inventory,
+    rules: Rules,
+    recalled: Arc<Remembered>,
 }
 
 /// How a run ends that has not failed.
@@ -54,6 +70,27 @@ const NEWER: Reasons = Reasons::SPEC
     .with(Reasons::CONFIG)
     .with(Reasons::DELETED);
 
+/// What the spec says in languages of its own, read.
+struct Rules {
+    ignore: IgnoreRules,
+    judge: Judge,
+    ready: Vec<Option<Expression>>,
+}
+
+impl Rules {
+    fn of(all: &Kustomizations, object: &Kustomization) -> Result<Self, Failure> {
+        let ignore = serde_json::to_value(&object.spec.ignore)
+            .map_err(|error| error.to_string())
+            .and_then(|rules| IgnoreRules::from_value(&rules).map_err(|error| error.to_string()))
+            .map_err(|error| Failure::stalled(INVALID_IGNORE, error))?;
+        Ok(Self {
+            ignore,
+            judge: Judge::new(Arc::clone(&all.context.clock), object)?,
+            ready: depends::expressions(object)?,
+        })
+    }
+}
+
 impl Kustomizations {
     pub(super) async fn reconcile_once(
         &self,
@@ -63,7 +100,9 @@ impl Kustomizations {
         work: &mut Work<Key>,
         slot: &mut Slot,
     ) -> Result<End, Failure> {
-        let source = match self.begin(object, run).await {
+        // What can never work is said before anything is waited for.
+        let rules = Rules::of(self, object)?;
+        let source = match self.begin(object, run, &rules).await {
             Ok(source) => source,
             Err(failure) if failure.class == Class::Waiting => {
                 let news = slot.parked(tokio::time::timeout(PATIENCE, work.changed())).await;
@@ -75,25 +114,47 @@ impl Kustomizations {
             Err(failure) => return Err(failure),
         };
         let tree = self.tree(&source).await?;
-        let ignore = serde_json::to_value(&object.spec.ignore)
-            .map_err(|error| error.to_string())
-            .and_then(|rules| IgnoreRules::from_value(&rules).map_err(|error| error.to_string()))
-            .map_err(|error| Failure::stalled(INVALID_IGNORE, error))?;
         let variables = self.variables(object).await?;
+        let old = step::inventory_of(&object.status)
+            .map_err(|error| Failure::retry(RECONCILIATION_FAILED, error))?;
+        let recalled = self.recall(key);
+        let steady = self
+            .steady(object, &recalled, &tree, &variables, &rules.judge, &old)
+            .await;
+        if let Some(seen) = steady {
+            run.facts.digest = recalled.basis.as_ref().map(|basis| basis.digest.clone());
+            let cluster = self.cluster_of(object);
+            self.check_health(object, run, &*cluster, rules.judge, seen, work, slot)
+                .await?;
+            return Ok(End::Done);
+        }
         let built = self
-            .build(object, &tree, &source.artifact.revision, variables)
+            .build(object, &tree, &source.artifact.revision, variables.clone())
             .await?;
         run.facts.digest = Some(built.digest.clone());
         for warning in &built.warnings {
             tracing::warn!(%key, "{warning}");
         }
-        self.deliver(key, object, run, &source, &tree, &built, &ignore, work, slot)
-            .await?;
+        let inputs = Inputs {
+            source,
+            tree,
+            variables,
+            built,
+            old,
+            rules,
+            recalled,
+        };
+        self.deliver(key, object, run, inputs, work, slot).await?;
         Ok(End::Done)
     }
 
     /// Source and dependencies.
-    async fn begin(&self, object: &Arc<Kustomization>, run: &mut Run) -> Result<Source, Failure> {
+    async fn begin(
+        &self,
+        object: &Arc<Kustomization>,
+        run: &mut Run,
+        rules: &Rules,
+    ) -> Result<Source, Failure> {
         let source = self.source(object).await?;
         let store = self.feed.store();
         depends::check(
@@ -101,7 +162,7 @@ impl Kustomizations {
             &source.artifact.revision,
             |key| store.get(key),
             self.context.settings.additive_ready_expr,
-            &|_, _, _| Ok(true),
+            &rules.ready,
         )?;
         run.facts.revision.clone_from(&source.artifact.revision);
         run.facts.origin_revision = source.origin_revision();
@@ -109,35 +170,30 @@ impl Kustomizations {
     }
 
     /// Makes the cluster match what was built.
-    #[expect(clippy::too_many_arguments, reason = "one straight line cut in two for its length")]
     async fn deliver(
         &self,
         key: &Key,
         object: &Arc<Kustomization>,
         run: &mut Run,
-        source: &Source,
-        tree: &Tree,
-        built: &Built,
-        ignore: &IgnoreRules,
+        inputs: Inputs,
         work: &mut Work<Key>,
         slot: &mut Slot,
     ) -> Result<(), Failure> {
-        let old = step::inventory_of(&object.status)
-            .map_err(|error| Failure::retry(RECONCILIATION_FAILED, error))?;
+        let Inputs {
+            built, old, rules, ..
+        } = &inputs;
         let new = Inventory::new(built.items.iter().map(|item| Entry::of(&item.object)));
-        self.intend(object, run, &old, &new).await?;
+        self.intend(object, run, old, &new).await?;
         let cluster = self.cluster_of(object);
-        let judge = Judge::new(Arc::clone(&self.context.clock), object);
-        let recalled = self.recall(key);
         let present: FxHashSet<ObjectId> = old.ids().cloned().collect();
         let applier = Applier {
             cluster: &*cluster,
             object,
             present: &present,
-            memory: &recalled.objects,
-            ignore,
+            memory: &inputs.recalled.objects,
+            ignore: &rules.ignore,
             taken_over: &self.taken_over,
-            judge: &judge,
+            judge: &rules.judge,
             stage_kinds: &self.stage_kinds,
             concurrent: self.context.settings.concurrent_requests,
             metrics: &self.context.metrics,
@@ -145,24 +201,35 @@ impl Kustomizations {
         let (mut applied, result) = applier.apply(&built.items).await;
         self.wakes
             .wait_for_kinds(key, std::mem::take(&mut applied.missing_kinds));
-        let mut changes = std::mem::take(&mut applied.changes);
         if let Err(failure) = result {
-            self.tell_changes(object, run, &changes);
+            self.tell_changes(object, run, &applied.changes);
             return Err(failure);
         }
+        let pruned = self
+            .prune(key, object, run, &inputs, &new, &mut applied, &*cluster)
+            .await;
+        self.tell_changes(object, run, &applied.changes);
+        let basis = pruned
+            .is_ok()
+            .then(|| Basis::new(object, built, inputs.variables.clone(), new));
         self.remember(
             key,
             Remembered {
-                objects: std::mem::take(&mut applied.memory),
+                objects: applied.memory,
+                basis,
             },
         );
-        let pruned = self
-            .prune(key, object, run, source, tree, &old, &new, &applied, &*cluster, &mut changes)
-            .await;
-        self.tell_changes(object, run, &changes);
         pruned?;
-        self.check_health(object, run, &*cluster, judge, applied.seen, work, slot)
-            .await
+        self.check_health(
+            object,
+            run,
+            &*cluster,
+            inputs.rules.judge,
+            applied.seen,
+            work,
+            slot,
+        )
+        .await
     }
 
     /// Writes down what is about to be applied, so that a kill at any later point orphans nothing.
@@ -208,35 +275,33 @@ impl Kustomizations {
     }
 
     /// Deletes what is no longer wanted and settles the inventory.
-    #[expect(clippy::too_many_arguments, reason = "one straight line cut in two for its length")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one straight line cut in two for its length"
+    )]
     async fn prune(
         &self,
         key: &Key,
         object: &Arc<Kustomization>,
         run: &mut Run,
-        source: &Source,
-        tree: &Tree,
-        old: &Inventory,
+        inputs: &Inputs,
         new: &Inventory,
-        applied: &Applied,
+        applied: &mut Applied,
         cluster: &dyn Cluster,
-        changes: &mut Vec<Change>,
     ) -> Result<(), Failure> {
-        let mut left: Vec<Entry> = old.without(new);
+        let mut left: Vec<Entry> = inputs.old.without(new);
         let mut takers = Vec::new();
         let mut failed = Vec::new();
         if !left.is_empty() && object.spec.prune {
-            let claims = self.claims(source, tree).await;
+            let claims = self.claims(&inputs.source, &inputs.tree).await;
             let pruner = Pruner {
                 cluster,
                 owner: Owner::new(key.namespace.as_ref(), key.name.as_ref()),
                 applied: &applied.uids,
                 metrics: &self.context.metrics,
             };
-            let pruned = pruner
-                .prune(left, |id| claims.claimant(id, key).is_some())
-                .await;
-            changes.extend(pruned.changes);
+            let pruned = pruner.prune(left, |id| claims.claimant(id, key).is_some()).await;
+            applied.changes.extend(pruned.changes);
             for entry in &pruned.wanted {
                 takers.extend(claims.claimant(&entry.id, key).cloned());
             }
@@ -273,7 +338,10 @@ impl Kustomizations {
     }
 
     /// Waits until what is checked is healthy. A newer revision ends the wait.
-    #[expect(clippy::too_many_arguments, reason = "one straight line cut in two for its length")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one straight line cut in two for its length"
+    )]
     async fn check_health(
         &self,
         object: &Arc<Kustomization>,
@@ -322,7 +390,7 @@ impl Kustomizations {
                 format!("health check failed after {took}: {report}"),
             )
         };
-        match ended {
+        let result = match ended {
             Ok(Ok(Ended::Current)) => {
                 let text = format!("Health check passed in {took}");
                 self.tell(object, &run.facts, Severity::Info, &text, None);
@@ -335,7 +403,11 @@ impl Kustomizations {
                 message: "New reconciliation triggered, health checks canceled".to_owned(),
             }),
             Err(_elapsed) => Err(failed(wait.report(true))),
+        };
+        if result.is_err() {
+            run.unhealthy = Some(wait);
         }
+        result
     }
 
     /// What is not healthy yet of that which is checked.
@@ -372,10 +444,7 @@ impl Kustomizations {
                     format!("health check of {} failed: {error}", reference.id()),
                 )
             };
-            let resource = cluster
-                .resource(api_version, &check.kind)
-                .await
-                .map_err(failed)?;
+            let resource = cluster.resource(api_version, &check.kind).await.map_err(failed)?;
             let found = look(cluster, judge, id, resource).await.map_err(failed)?;
             if found.health.status != Status::Current && !is_self(&found.id) {
                 awaited.push(found);

@@ -207,7 +207,12 @@ pub fn status_inventory<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Inv
 }
 
 /// The status while work goes on.
-pub fn progressing(object: &Kustomization, facts: &Facts, message: &str, now: Timestamp) -> KustomizationStatus {
+pub fn progressing(
+    object: &Kustomization,
+    facts: &Facts,
+    message: &str,
+    now: Timestamp,
+) -> KustomizationStatus {
     let mut status = object.status.clone();
     if let Some(entries) = &facts.inventory {
         status.inventory = Some(status_inventory(entries));
@@ -275,7 +280,9 @@ fn succeeded(object: &Kustomization, status: &mut KustomizationStatus, facts: &F
     let generation = object.metadata.generation;
     status.observed_generation = generation;
     status.last_applied_revision = Some(facts.revision.clone());
-    status.last_applied_origin_revision.clone_from(&facts.origin_revision);
+    status
+        .last_applied_origin_revision
+        .clone_from(&facts.origin_revision);
     let was_healthy = condition::is_true(&status.conditions, HEALTHY);
     let known = condition::get(&status.conditions, HEALTHY).map(|healthy| healthy.message.clone());
     let mut conditions = Conditions::of(&mut status.conditions, generation, now);

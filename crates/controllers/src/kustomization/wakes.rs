@@ -48,11 +48,11 @@ impl Wakes {
     fn heard(&self, queue: &Queue<Key>, transition: &Transition<Kustomization>) {
         let key = &transition.key;
         let (old, new) = (transition.old.as_deref(), transition.new.as_deref());
-        let spec_changed =
-            old.map(|old| old.metadata.generation) != new.map(|new| new.metadata.generation);
+        let spec_changed = old.map(|old| old.metadata.generation) != new.map(|new| new.metadata.generation);
         if spec_changed || new.is_none() {
             self.sources.set(key, new.map(source_of).into_iter().collect());
-            self.dependencies.set(key, new.map(dependencies).unwrap_or_default());
+            self.dependencies
+                .set(key, new.map(dependencies).unwrap_or_default());
             self.refer_to_configs(key, new.map(configs).unwrap_or_default());
         }
         if new.is_none() {
@@ -109,7 +109,8 @@ impl Wakes {
 
     fn refer_to_configs(&self, key: &Key, configs: Vec<ConfigId>) {
         for config in &configs {
-            self.read_kinds.send_if_modified(|kinds| kinds.insert(config.kind));
+            self.read_kinds
+                .send_if_modified(|kinds| kinds.insert(config.kind));
         }
         self.configs.set(key, configs);
     }

@@ -19,7 +19,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct World {
     pub cluster: Arc<dyn Cluster>,
     pub fakes: Fakes,
-    pub server: ApiServer,
     handle: Option<Handle>,
 }
 
@@ -48,7 +47,6 @@ impl World {
         let mut world = Self {
             cluster,
             fakes: Fakes::default(),
-            server,
             handle: None,
         };
         for definition in fluvial_api::definitions() {
@@ -129,6 +127,15 @@ impl World {
 
     /// Changes an object by a merge patch.
     pub async fn patch(&self, of: &[&str; 4], body: Value) -> Value {
+        self.change(of, None, body).await
+    }
+
+    /// Changes the status of an object by a merge patch.
+    pub async fn patch_status(&self, of: &[&str; 4], body: Value) -> Value {
+        self.change(of, Some("status"), body).await
+    }
+
+    async fn change(&self, of: &[&str; 4], subresource: Option<&str>, body: Value) -> Value {
         let resource = self.kind(of[0], of[1]).await;
         let target = Target {
             resource: &resource,
@@ -137,7 +144,7 @@ impl World {
         };
         let patch = Patch {
             kind: PatchKind::Merge,
-            subresource: None,
+            subresource,
             manager: "test",
             body: &body,
             dry_run: false,
@@ -197,6 +204,50 @@ impl World {
         self.until(of, "gone", |object| object.is_none()).await;
     }
 
+    /// Commits files to the repository `fleet`; gives the revision.
+    pub fn commit(&self, files: &[(&str, &str)]) -> String {
+        self.fakes
+            .repositories
+            .commit(&url("fleet"), crate::fakes::tree(files))
+    }
+
+    /// Asks for a run, and waits until it was done.
+    pub async fn request(&self, of: &[&str; 4], token: &str) -> Value {
+        let annotations = json!({"reconcile.fluxcd.io/requestedAt": token});
+        self.patch(of, json!({"metadata": {"annotations": annotations}}))
+            .await;
+        self.until(of, "at the request", |object| {
+            object.is_some_and(|object| object["status"]["lastHandledReconcileAt"] == token)
+        })
+        .await
+        .expect("it is there")
+    }
+
+    /// How much the controllers have written since they started, events aside.
+    pub fn writes(&self) -> u64 {
+        let metrics = &self.controllers().metrics;
+        ["object", "status", "finalizer"]
+            .iter()
+            .map(|what| metrics.writes(what))
+            .sum()
+    }
+
+    /// Waits until the controllers have nothing to do.
+    pub async fn quiet(&self) {
+        let controllers = self.controllers();
+        controllers.git_repositories.complete().await;
+        controllers.kustomizations.complete().await;
+        let mut last = u64::MAX;
+        loop {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let now = self.writes();
+            if now == last {
+                return;
+            }
+            last = now;
+        }
+    }
+
     /// Waits until a Kustomization is ready at a revision.
     pub async fn applied(&self, of: &[&str; 4], revision: &str) -> Value {
         self.until(of, &format!("ready at {revision}"), |object| {
@@ -229,6 +280,13 @@ pub fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
         .as_array()?
         .iter()
         .find(|found| found["type"] == kind)
+}
+
+/// What an object's Ready condition says.
+pub fn message(object: &Value) -> &str {
+    condition(object, "Ready")
+        .and_then(|ready| ready["message"].as_str())
+        .unwrap_or_default()
 }
 
 /// A Kustomization of the repository `fleet`, with changes to its spec.
