@@ -18,6 +18,9 @@ use crate::simulator::Simulator;
 use crate::store::{Collection, Expect, Notice, Refused};
 use crate::verbs::delete;
 
+/// Changes taken in before the simulator looks at what they marked.
+const BATCH: usize = 128;
+
 /// Follows the store until the server is gone.
 pub fn start(api: Arc<Api>, mut notices: UnboundedReceiver<Notice>, mut simulator: Option<Simulator>) {
     let enabled = api.features.controllers;
@@ -31,29 +34,37 @@ pub fn start(api: Arc<Api>, mut notices: UnboundedReceiver<Notice>, mut simulato
     tokio::spawn(async move {
         loop {
             let due = simulator.as_ref().and_then(Simulator::due);
-            let notice = match due {
+            let first = match due {
                 Some(due) => tokio::time::timeout_at(due, notices.recv()).await.ok(),
                 None => Some(notices.recv().await),
             };
             let Some(api) = weak.upgrade() else { return };
-            match notice {
+            let mut next = match first {
                 Some(None) => return,
-                Some(Some(notice)) => {
-                    if enabled {
-                        react(&api, &mut garbage, &notice);
-                    }
-                    if let Some(simulator) = &mut simulator {
-                        simulator.react(&api, &notice);
-                    }
+                Some(notice) => notice,
+                None => None,
+            };
+            let mut taken = 0;
+            while let Some(notice) = next {
+                if enabled {
+                    react(&api, &mut garbage, &notice);
                 }
-                None => {}
+                if let Some(simulator) = &mut simulator {
+                    simulator.react(&api, &notice);
+                }
+                taken += 1;
+                next = if taken < BATCH {
+                    notices.try_recv().ok()
+                } else {
+                    None
+                };
             }
             if let Some(simulator) = &mut simulator {
-                simulator.run_due(&api);
+                simulator.run(&api);
             }
             drop(api);
             // Requests come first.
-            tokio::task::consume_budget().await;
+            tokio::task::yield_now().await;
         }
     });
 }
