@@ -95,6 +95,29 @@ fn keeps_zero(owner: &str, field: &str) -> bool {
     KEEPS_ZERO.contains(&field)
 }
 
+/// An object of a type before anything is set: parts that are no pointers are there, and empty.
+#[must_use]
+pub fn empty(of: Type<'_>) -> Value {
+    let of = of.resolve();
+    let mut map = serde_json::Map::new();
+    for (name, field) in of.fields() {
+        let required = || of.required().iter().any(|own| **own == *name);
+        match field.default_value() {
+            Some(Value::Object(default)) if default.is_empty() => {
+                map.insert(name.to_owned(), empty(field));
+            }
+            Some(default) => {
+                map.insert(name.to_owned(), default.clone());
+            }
+            None if required() && field.resolve().items().is_some() => {
+                map.insert(name.to_owned(), Value::Array(vec![]));
+            }
+            None => {}
+        }
+    }
+    Value::Object(map)
+}
+
 /// What decoding found.
 #[derive(Debug, Default)]
 pub struct Findings {

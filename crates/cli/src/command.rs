@@ -78,7 +78,21 @@ pub(crate) fn root(version: &'static str) -> Command {
                 .arg(Arg::new("shell").required(true).value_parser(value_parser!(Shell)))
                 .after_help("Examples:\n  fluvial completion bash > /etc/bash_completion.d/fluvial"),
         )
-        .subcommand(Command::new("version").about("Print the version of this binary"))
+        .subcommand(
+            Command::new("version")
+                .about("Print the version of this binary")
+                .arg(
+                    Arg::new("output")
+                        .short('o')
+                        .long("output")
+                        .value_name("FORMAT")
+                        .value_parser(clap::builder::EnumValueParser::<crate::output::Format>::new())
+                        .help("Print a value instead of a line"),
+                )
+                .arg(Arg::new("client").long("client").action(clap::ArgAction::SetTrue).help(
+                    "Only of this binary, which is always so",
+                )),
+        )
 }
 
 /// Options that all commands take.

@@ -126,7 +126,13 @@ async fn dispatch(matches: &ArgMatches, root: &mut clap::Command, mut session: S
         ["apiserver"] => serve::api_server(session, &command::options(inner)).await,
         ["stats"] => stats::run(session, &command::options(inner)).await,
         ["events"] => events::run(session, &command::options(inner)).await,
-        ["version"] => session.print(&format!("fluvial: v{}\n", session.env.version)),
+        ["version"] => match inner.get_one::<output::Format>("output") {
+            Some(format) => {
+                let value = serde_json::json!({"fluvial": format!("v{}", session.env.version)});
+                output::write_value(session, &value, *format)
+            }
+            None => session.print(&format!("fluvial: v{}\n", session.env.version)),
+        },
         ["completion"] => {
             let shell = *inner.get_one::<Shell>("shell").expect("clap demands a shell");
             let mut script = vec![];
