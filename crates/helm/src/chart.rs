@@ -89,7 +89,11 @@ impl std::fmt::Debug for Parses {
 
 impl Parses {
     pub(crate) fn get(&self, name: &str) -> Option<Parsed> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned()
     }
 
     pub(crate) fn put(&self, name: &str, parsed: Parsed) {
@@ -159,8 +163,8 @@ impl Chart {
             return Ok(());
         }
         Err(Error::load(format!(
-            "an error occurred while checking for chart dependencies. You may need to run `helm dependency \
-             build` to fetch missing dependencies: found in Chart.yaml, but missing in charts/ directory: {}",
+            "an error occurred while checking for chart dependencies. You may need to run 'helm dependency \
+             build' to fetch missing dependencies: found in Chart.yaml, but missing in charts/ directory: {}",
             missing.join(", ")
         )))
     }
@@ -207,9 +211,7 @@ fn collect(
             collect(tree, root, &path, rules, limits, sum, out, depth + 1)?;
             continue;
         }
-        let file = tree
-            .file(&path)
-            .map_err(|error| Error::load(error.to_string()))?;
+        let file = tree.file(&path).map_err(|error| Error::load(error.to_string()))?;
         let size = file.data().len() as u64;
         *sum += size;
         if size > limits.file {
@@ -279,7 +281,8 @@ fn from_files(files: Vec<ChartFile>, limits: LoadLimits, depth: usize) -> Result
             continue;
         }
         let loaded = nested(&metadata.name, &folder, files, limits, depth)?;
-        let wrap = |error: Error| error.context(format!("error unpacking subchart {folder} in {}", metadata.name));
+        let wrap =
+            |error: Error| error.context(format!("error unpacking subchart {folder} in {}", metadata.name));
         dependencies.push(loaded.map_err(wrap)?);
     }
     Ok(Arc::new(Chart {
@@ -334,7 +337,8 @@ fn sort_in(parts: &mut Parts, file: ChartFile) -> Result<(), Error> {
             }
         }
         "values.yaml" => {
-            parts.values = read_values(&file.text()).map_err(|error| error.context("cannot load values.yaml"))?;
+            parts.values =
+                read_values(&file.text()).map_err(|error| error.context("cannot load values.yaml"))?;
             parts.values_text = Some(file);
         }
         "values.schema.json" => parts.schema = Some(file.data),
@@ -363,7 +367,10 @@ fn sort_in(parts: &mut Parts, file: ChartFile) -> Result<(), Error> {
 }
 
 fn is_v1(parts: &Parts) -> bool {
-    parts.metadata.as_ref().is_some_and(|metadata| metadata.api_version == "v1")
+    parts
+        .metadata
+        .as_ref()
+        .is_some_and(|metadata| metadata.api_version == "v1")
 }
 
 fn merge_metadata(metadata: &mut Metadata, file: &ChartFile, name: &str) -> Result<(), Error> {

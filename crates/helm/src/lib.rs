@@ -28,6 +28,6 @@ pub use ignore::{Glob, Rules};
 pub use manifest::{Hook, Manifest};
 pub use metadata::{Dependency, ImportValues, Maintainer, Metadata};
 pub use render::{
-    Crd, Output, Release, RenderFailure, RenderRequest, Rendered, check_name, render, render_files, Options,
+    Crd, Options, Output, Release, RenderFailure, RenderRequest, Rendered, check_name, render, render_files,
 };
 pub use values::Values;

@@ -172,9 +172,7 @@ fn execute(request: RenderRequest<'_>, root: &Member, top: &Top) -> Result<BTree
     if !wanted.is_empty() && !compatible(wanted, cluster) {
         return Err(Error::new(
             Stage::Version,
-            format!(
-                "chart requires kubeVersion: {wanted} which is incompatible with Kubernetes {cluster}"
-            ),
+            format!("chart requires kubeVersion: {wanted} which is incompatible with Kubernetes {cluster}"),
         ));
     }
     let mode = Mode {
@@ -223,7 +221,9 @@ fn gather_crds(member: &Member, parent: Option<&str>, out: &mut Vec<Crd>) {
     let path = full_path(parent, &member.name);
     let is_manifest = |name: &str| {
         let (_, extension) = name.rsplit_once('.').unwrap_or_default();
-        ["yaml", "yml", "json"].iter().any(|known| extension.eq_ignore_ascii_case(known))
+        ["yaml", "yml", "json"]
+            .iter()
+            .any(|known| extension.eq_ignore_ascii_case(known))
     };
     let files = member.chart.files.iter();
     out.extend(

@@ -4,7 +4,10 @@
 //! deterministic.
 
 mod cast;
+mod clock;
+mod dates;
 mod dicts;
+mod durations;
 mod encoding;
 mod flow;
 mod json;
@@ -66,6 +69,8 @@ pub fn register(functions: &mut Functions) {
     regexes::register(functions);
     urls::register(functions);
     random::register(functions);
+    dates::register(functions);
+    durations::register(functions);
 }
 
 /// The text argument at an index; the executor has checked its type.

@@ -64,7 +64,9 @@ impl Command {
                 "--kube-version" => command.kube_version = Some(value()?),
                 "-a" | "--api-versions" => {
                     let versions = value()?;
-                    command.api_versions.extend(versions.split(',').map(str::to_owned));
+                    command
+                        .api_versions
+                        .extend(versions.split(',').map(str::to_owned));
                 }
                 "--include-crds" => command.output.include_crds = true,
                 "--skip-crds" => command.skip_crds = true,
@@ -126,7 +128,7 @@ impl Command {
         let mut capabilities = Capabilities::default();
         if let Some(version) = &self.kube_version {
             capabilities.kube_version = KubeVersion::parse(version)
-                .map_err(|_| format!("invalid kube version '{version}': invalid semantic version"))?;
+                .map_err(|error| format!("invalid kube version '{version}': {error}"))?;
         }
         capabilities.add_api_versions(self.api_versions.iter().cloned());
         let values = self.read_values(read)?;
@@ -172,7 +174,5 @@ pub(super) fn load(tree: &Tree, path: &str) -> Result<Arc<Chart>, String> {
 /// Reads files below a folder.
 pub(super) fn reader(root: &Path) -> impl Fn(&str) -> Result<Vec<u8>, String> {
     let root = root.to_owned();
-    move |name| {
-        std::fs::read(root.join(name)).map_err(|_| format!("open {name}: no such file or directory"))
-    }
+    move |name| std::fs::read(root.join(name)).map_err(|_| format!("open {name}: no such file or directory"))
 }

@@ -27,7 +27,11 @@ pub(super) fn register(functions: &mut Functions) {
     functions.pure("toJson", any(), |v| {
         Ok(encode_json(&v[0], true, None).unwrap_or_default().into())
     });
-    functions.pure("mustToJson", any(), |v| Ok(encode_json(&v[0], true, None)?.into()));
+    functions.pure(
+        "mustToJson",
+        any(),
+        |v| Ok(encode_json(&v[0], true, None)?.into()),
+    );
     functions.pure("fromJson", text(), |v| Ok(from_json(text_at(v, 0))));
     functions.pure("fromJsonArray", text(), |v| from_json_array(text_at(v, 0)));
 }
