@@ -11,6 +11,7 @@ use crate::archive;
 use crate::error::Error;
 use crate::ignore::Rules;
 use crate::metadata::{Dependency, Metadata};
+use crate::schema::Validator;
 use crate::values::read_values;
 
 /// Bounds of what is loaded.
@@ -75,6 +76,8 @@ pub struct Chart {
     pub dependencies: Vec<Arc<Chart>>,
     /// Templates that have been parsed, by their full name.
     pub(crate) parsed: Parses,
+    /// The schema, compiled.
+    pub(crate) validator: Validator,
 }
 
 /// Parsed templates of a chart, kept from render to render.
@@ -295,6 +298,7 @@ fn from_files(files: Vec<ChartFile>, limits: LoadLimits, depth: usize) -> Result
         files: parts.files,
         dependencies,
         parsed: Parses::default(),
+        validator: Validator::default(),
     }))
 }
 

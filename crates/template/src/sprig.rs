@@ -14,6 +14,7 @@ mod json;
 mod lists;
 mod math;
 mod paths;
+mod patterns;
 mod random;
 mod regexes;
 mod strings;
@@ -27,6 +28,7 @@ use crate::value::Value;
 pub use cast::{to_float, to_int, to_text};
 pub use encoding::encode_json;
 pub use json::go_json_error;
+pub use patterns::go_regex_error;
 
 /// What impure functions take from outside. A host that offers it wraps itself in [`Host`].
 pub trait Ambient {

@@ -58,37 +58,15 @@ pub(super) fn register(functions: &mut Functions) {
 
 /// Compiles with Go's syntax and a bound on the program's size.
 fn compile(pattern: &str) -> Result<Regex, String> {
-    if let Some(count) = excessive_repeat(pattern) {
-        return Err(format!("error parsing regexp: invalid repeat count: `{count}`"));
+    // What the crate would take and RE2 does not: the rest is refused by both.
+    if let Some(error) = super::go_regex_error(pattern) {
+        return Err(error);
     }
     // `\z` is the same; `\Z` and look-around are refused by both, `\pN` is shared, and so are flags.
     regex::RegexBuilder::new(pattern)
         .size_limit(4 << 20)
         .build()
         .map_err(|_| format!("error parsing regexp: invalid pattern: `{pattern}`"))
-}
-
-/// A repetition of more than a thousand, which RE2 refuses.
-fn excessive_repeat(pattern: &str) -> Option<&str> {
-    let mut escaped = false;
-    for (at, c) in pattern.char_indices() {
-        if escaped || c == '\\' {
-            escaped = !escaped;
-            continue;
-        }
-        if c != '{' {
-            continue;
-        }
-        let end = at + pattern[at..].find('}')?;
-        let bounds = &pattern[at + 1..end];
-        let numeric = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let (low, high) = bounds.split_once(',').unwrap_or((bounds, ""));
-        let large = |text: &str| numeric(text) && text.parse::<u32>().map_or(true, |count| count > 1000);
-        if numeric(low) && (high.is_empty() || numeric(high)) && (large(low) || large(high)) {
-            return Some(&pattern[at..=end]);
-        }
-    }
-    None
 }
 
 /// Go's `$name` takes the longest run of letters, digits and underscores; so does the crate, but it

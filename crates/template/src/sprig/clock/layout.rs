@@ -311,7 +311,7 @@ pub(super) fn parse(layout: &str, text: &str) -> Result<Time, String> {
             break;
         };
         let hold = value;
-        match read_chunk(chunk, value, after, &mut found) {
+        match read_chunk(chunk, value, &mut found) {
             Ok(left) => value = left,
             Err(Bad::Text) => return Err(cannot(hold, example)),
             Err(Bad::Range(what)) => return Err(range(what)),
@@ -377,7 +377,7 @@ fn word<'t>(text: &'t str, names: &[&str], length: Option<usize>) -> Option<(i64
     })
 }
 
-fn read_chunk<'t>(chunk: Chunk, value: &'t str, after: &str, found: &mut Found) -> Result<&'t str, Bad> {
+fn read_chunk<'t>(chunk: Chunk, value: &'t str, found: &mut Found) -> Result<&'t str, Bad> {
     let mut take = |pair: Option<(i64, &'t str)>, slot: fn(&mut Found) -> &mut i64| {
         let (number, rest) = pair.ok_or(Bad::Text)?;
         *slot(found) = number;
@@ -437,38 +437,10 @@ fn read_chunk<'t>(chunk: Chunk, value: &'t str, after: &str, found: &mut Found) 
             found.year_day = trimmed[..digits].parse().ok();
             Ok(&trimmed[digits..])
         }
-        Chunk::Hour => {
-            let rest = take(number(value, false), |f| &mut f.civil.hour)?;
-            if found.civil.hour > 23 {
-                Err(Bad::Range("hour"))
-            } else {
-                Ok(rest)
-            }
-        }
-        Chunk::Hour12(width) => {
-            let rest = take(number(value, width == 2), |f| &mut f.civil.hour)?;
-            if found.civil.hour > 12 {
-                Err(Bad::Range("hour"))
-            } else {
-                Ok(rest)
-            }
-        }
-        Chunk::Minute(width) => {
-            let rest = take(number(value, width == 2), |f| &mut f.civil.minute)?;
-            if found.civil.minute > 59 {
-                Err(Bad::Range("minute"))
-            } else {
-                Ok(rest)
-            }
-        }
-        Chunk::Second(width) => {
-            let rest = take(number(value, width == 2), |f| &mut f.civil.second)?;
-            if found.civil.second > 59 {
-                Err(Bad::Range("second"))
-            } else {
-                Ok(rest)
-            }
-        }
+        Chunk::Hour => read_clock(value, false, 23, "hour", &mut found.civil.hour),
+        Chunk::Hour12(width) => read_clock(value, width == 2, 12, "hour", &mut found.civil.hour),
+        Chunk::Minute(width) => read_clock(value, width == 2, 59, "minute", &mut found.civil.minute),
+        Chunk::Second(width) => read_clock(value, width == 2, 59, "second", &mut found.civil.second),
         Chunk::Noon { upper } => {
             let head = value.get(..2).ok_or(Bad::Text)?;
             let (am, pm) = if upper { ("AM", "PM") } else { ("am", "pm") };
@@ -483,15 +455,26 @@ fn read_chunk<'t>(chunk: Chunk, value: &'t str, after: &str, found: &mut Found) 
         }
         Chunk::Offset { z, colon, parts } => read_offset(value, z, colon, parts, found),
         Chunk::ZoneName => read_zone(value, found),
-        Chunk::Fraction { digits, trim, .. } => read_fraction(value, digits, trim, after, found),
+        Chunk::Fraction { digits, trim, .. } => read_fraction(value, digits, trim, found),
     }
+}
+
+fn read_clock<'t>(
+    value: &'t str,
+    two: bool,
+    most: i64,
+    what: &'static str,
+    slot: &mut i64,
+) -> Result<&'t str, Bad> {
+    let (read, rest) = number(value, two).ok_or(Bad::Text)?;
+    *slot = read;
+    if read > most { Err(Bad::Range(what)) } else { Ok(rest) }
 }
 
 fn read_fraction<'t>(
     value: &'t str,
     digits: usize,
     trim: bool,
-    _after: &str,
     found: &mut Found,
 ) -> Result<&'t str, Bad> {
     let Some(rest) = value.strip_prefix(['.', ',']) else {
@@ -563,8 +546,8 @@ fn read_zone<'t>(value: &'t str, found: &mut Found) -> Result<&'t str, Bad> {
     }
     if value.starts_with("GMT") {
         length = 3;
-        if value[3..].starts_with(['+', '-']) {
-            length = 4 + leading_digits(&value[4..], 2);
+        if let Some(hours) = value[3..].strip_prefix(['+', '-']) {
+            length = 4 + leading_digits(hours, 2);
         }
     }
     found.zone = Some(value[..length].to_owned());
