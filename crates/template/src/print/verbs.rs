@@ -34,6 +34,11 @@ impl<'a> Printer<'a> {
 
     /// An operand: nil has its own rules here, other than inside a list.
     pub(super) fn argument(&mut self, value: &Value, verb: char) {
+        if verb == 'v' && self.flags.plus {
+            // Names of fields are asked for, not signs.
+            self.flags.plus = false;
+            self.flags.names = true;
+        }
         match (value, verb) {
             (Value::Nil | Value::NilInterface, 'T' | 'v') => self.pad("<nil>"),
             (Value::Nil | Value::NilInterface, _) => self.bad_verb(value, verb),
@@ -466,7 +471,7 @@ impl<'a> Printer<'a> {
             if index > 0 {
                 self.out.push(' ');
             }
-            if self.flags.plus && verb == 'v' {
+            if self.flags.names {
                 self.out.push_str(name);
                 self.out.push(':');
             }

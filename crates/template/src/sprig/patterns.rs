@@ -113,7 +113,8 @@ impl<'p> Reader<'p> {
         let start = self.at;
         self.at += 1 + c.len_utf8();
         match c {
-            'A' | 'b' | 'B' | 'z' | 'd' | 'D' | 's' | 'S' | 'w' | 'W' | 'a' | 'f' | 't' | 'n' | 'r' | 'v' | 'C' => {}
+            'A' | 'b' | 'B' | 'z' | 'd' | 'D' | 's' | 'S' | 'w' | 'W' | 'a' | 'f' | 't' | 'n' | 'r' | 'v'
+            | 'C' => {}
             'x' | 'p' | 'P' | '0' => {}
             'Q' => {
                 let end = self.rest().find(r"\E").map_or(self.rest().len(), |at| at + 2);
@@ -137,14 +138,19 @@ impl<'p> Reader<'p> {
             self.at += 1;
             return Ok(());
         }
-        if rest.starts_with("(?P<") || rest.starts_with("(?<") && !rest.starts_with("(?<=") && !rest.starts_with("(?<!") {
+        if rest.starts_with("(?P<")
+            || rest.starts_with("(?<") && !rest.starts_with("(?<=") && !rest.starts_with("(?<!")
+        {
             let Some(end) = rest.find('>') else {
                 return Err(format!("invalid named capture: `{rest}`"));
             };
             self.at += end + 1;
             return Ok(());
         }
-        let flags = rest[2..].bytes().take_while(|byte| b"imsU-".contains(byte)).count();
+        let flags = rest[2..]
+            .bytes()
+            .take_while(|byte| b"imsU-".contains(byte))
+            .count();
         match rest.as_bytes().get(2 + flags) {
             Some(b':') => self.at += 3 + flags,
             Some(b')') if flags > 0 => {
@@ -188,7 +194,8 @@ impl<'p> Reader<'p> {
                 let high = at + 1;
                 at = after_char(whole, high).ok_or_else(|| format!("missing closing ]: `{whole}`"))?;
                 let (from, to) = (&whole[low..high - 1], &whole[high..at]);
-                if !from.starts_with('\\') && !to.starts_with('\\') && from.chars().next() > to.chars().next() {
+                if !from.starts_with('\\') && !to.starts_with('\\') && from.chars().next() > to.chars().next()
+                {
                     return Err(format!("invalid character class range: `{}`", &whole[low..at]));
                 }
             }
@@ -213,7 +220,13 @@ fn counted(text: &str) -> Option<(usize, bool)> {
     if low.is_empty() || !digits(low) || !digits(high) {
         return None;
     }
-    let number = |text: &str| if text.is_empty() { Some(0) } else { text.parse::<u32>().ok() };
+    let number = |text: &str| {
+        if text.is_empty() {
+            Some(0)
+        } else {
+            text.parse::<u32>().ok()
+        }
+    };
     let (low, high_number) = (number(low), number(high));
     let large = |number: Option<u32>| number.is_none_or(|number| number > 1000);
     let reversed = !high.is_empty() && high_number < low;
@@ -228,12 +241,18 @@ mod tests {
     fn refusals_are_gos() {
         let error = |pattern| go_regex_error(pattern).unwrap_or_default();
         assert_eq!(error("^[a-z]+(x|y){2,3}?$"), "");
-        assert_eq!(error("[unclosed"), "error parsing regexp: missing closing ]: `[unclosed`");
+        assert_eq!(
+            error("[unclosed"),
+            "error parsing regexp: missing closing ]: `[unclosed`"
+        );
         assert_eq!(
             error("^(?!x).*$"),
             "error parsing regexp: invalid or unsupported Perl syntax: `(?!`"
         );
-        assert_eq!(error("a{1001}"), "error parsing regexp: invalid repeat count: `{1001}`");
+        assert_eq!(
+            error("a{1001}"),
+            "error parsing regexp: invalid repeat count: `{1001}`"
+        );
         assert_eq!(error("(a"), "error parsing regexp: missing closing ): `(a`");
         assert_eq!(
             error("*"),

@@ -468,15 +468,14 @@ fn read_clock<'t>(
 ) -> Result<&'t str, Bad> {
     let (read, rest) = number(value, two).ok_or(Bad::Text)?;
     *slot = read;
-    if read > most { Err(Bad::Range(what)) } else { Ok(rest) }
+    if read > most {
+        Err(Bad::Range(what))
+    } else {
+        Ok(rest)
+    }
 }
 
-fn read_fraction<'t>(
-    value: &'t str,
-    digits: usize,
-    trim: bool,
-    found: &mut Found,
-) -> Result<&'t str, Bad> {
+fn read_fraction<'t>(value: &'t str, digits: usize, trim: bool, found: &mut Found) -> Result<&'t str, Bad> {
     let Some(rest) = value.strip_prefix(['.', ',']) else {
         return if trim { Ok(value) } else { Err(Bad::Text) };
     };
