@@ -82,7 +82,7 @@ pub(crate) fn run(root: &Member, top: &Top, mode: Mode) -> Result<BTreeMap<Strin
             ..mode.limits
         };
         let out = set
-            .execute(name, &Value::Map(template.data.clone()), limits, &mut host)
+            .execute(name, &Table::value(template.data.clone()), limits, &mut host)
             .map_err(|error| Error::new(Stage::Template, reformat(name, &error)))?;
         left = left.saturating_sub(out.len());
         let out = if out.contains("<no value>") {

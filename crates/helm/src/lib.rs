@@ -17,8 +17,10 @@ mod metadata;
 mod objects;
 mod render;
 mod schema;
+mod schema_report;
 mod strvals;
 mod values;
+mod yaml_error;
 
 pub use capabilities::{Capabilities, DEFAULT_KUBE_VERSION, HELM_VERSION, KubeVersion};
 pub use chart::{Chart, ChartFile, LoadLimits};

@@ -10,6 +10,7 @@ use fluvial_template::{Map, Value};
 use serde_json::Value as Json;
 
 use crate::error::Error;
+use crate::yaml_error::go_yaml_error;
 
 /// The key whose table every chart of a release sees.
 pub(crate) const GLOBAL: &str = "global";
@@ -89,13 +90,8 @@ fn merge_json(into: &mut serde_json::Map<String, Json>, other: serde_json::Map<S
 
 /// YAML as `sigs.k8s.io/yaml` reads it, with that library's words for failures.
 pub(crate) fn yaml_to_json(text: &str) -> Result<Json, String> {
-    fluvial_yaml::yaml_to_json(text, false).map_err(|error| {
-        let place = match error.pos.line {
-            0 => String::new(),
-            line => format!("line {line}: "),
-        };
-        format!("error converting YAML to JSON: yaml: {place}{}", error.message)
-    })
+    fluvial_yaml::yaml_to_json(text, false)
+        .map_err(|error| format!("error converting YAML to JSON: {}", go_yaml_error(text, &error)))
 }
 
 /// A values file: several documents are merged.
@@ -284,15 +280,7 @@ impl Coalesce<'_> {
             .collect();
         for (key, default) in entries {
             match values.get(&key) {
-                None => put(
-                    values,
-                    &key,
-                    if self.merge {
-                        default
-                    } else {
-                        without_nulls(default)
-                    },
-                ),
+                None => self.fill(values, &key, default),
                 Some(value) if value.is_nil() => {
                     if !self.merge {
                         values.borrow_mut().remove(&*key);
@@ -315,31 +303,33 @@ impl Coalesce<'_> {
         }
     }
 
+    /// Takes over what is missing; only merging keeps nulls.
+    fn fill(self, target: &Map, key: &str, value: Value) {
+        if self.merge {
+            put(target, key, value);
+        } else if !value.is_nil() {
+            put(target, key, without_nulls(value));
+        }
+    }
+
     /// Merges a table below another, which is authoritative.
     pub(crate) fn tables(self, target: &Map, source: &Map, prefix: &str) {
         if target.same(source) {
             return;
         }
-        let nulls: Vec<Rc<str>> = target
+        let entries: Vec<_> = source
             .borrow()
             .iter()
-            .filter(|(_, value)| value.is_nil())
-            .map(|(key, _)| Rc::clone(key))
+            .map(|(k, v)| (Rc::clone(k), v.clone()))
             .collect();
-        let mut entries: std::collections::BTreeMap<_, _> = source.borrow().clone();
-        for key in nulls {
-            entries.insert(key, Value::NilInterface);
-        }
         for (key, value) in entries {
             let here = target.get(&key);
             match (here, value) {
-                (None, value) => put(
-                    target,
-                    &key,
-                    if self.merge { value } else { without_nulls(value) },
-                ),
-                (Some(here), _) if here.is_nil() && !self.merge => {
-                    target.borrow_mut().remove(&*key);
+                (None, value) => self.fill(target, &key, value),
+                (Some(here), value) if here.is_nil() => {
+                    if !self.merge && !value.is_nil() {
+                        target.borrow_mut().remove(&*key);
+                    }
                 }
                 (Some(Value::Map(here)), Value::Map(value)) => {
                     self.tables(&here, &value, &join(prefix, &key))

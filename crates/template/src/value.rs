@@ -297,6 +297,11 @@ pub trait Object {
         serde_json::Value::Null
     }
 
+    /// Its fields as JSON in the order of its type, if that is not the order of the names.
+    fn json_fields(&self) -> Option<Vec<(&'static str, Value)>> {
+        None
+    }
+
     /// For functions that want the concrete type back.
     fn as_any(&self) -> &dyn std::any::Any;
 }
