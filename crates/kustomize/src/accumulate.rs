@@ -34,6 +34,8 @@ pub(crate) struct Target<'s, 'a> {
     session: &'s Session<'a>,
     loader: Rc<Loader>,
     pub(crate) kustomization: Kustomization,
+    /// The namespace of its charts: its own, or that of the nearest one above.
+    chart_namespace: String,
     /// What is recorded of it, if anything is to be.
     trace: Option<Trace>,
 }
@@ -48,6 +50,7 @@ impl<'s, 'a> Target<'s, 'a> {
         Ok(Target {
             session,
             loader,
+            chart_namespace: kustomization.namespace.clone(),
             kustomization,
             trace,
         })
@@ -190,9 +193,13 @@ impl<'s, 'a> Target<'s, 'a> {
             .build_metadata
             .clone_from(&self.kustomization.build_metadata);
         choose_schema(self.session, &loader, &kustomization)?;
+        let own = [&kustomization.namespace, &self.chart_namespace]
+            .into_iter()
+            .find(|namespace| !namespace.is_empty());
         Ok(Target {
             session: self.session,
             loader,
+            chart_namespace: own.cloned().unwrap_or_default(),
             kustomization,
             trace: self.trace.as_ref().map(|trace| trace.append(path)),
         })
@@ -234,8 +241,8 @@ impl<'s, 'a> Target<'s, 'a> {
             }
         }
         for chart in &kustomization.helm_charts {
-            let resources =
-                chart.generate(self.session, &self.loader, kustomization.helm_globals.as_ref())?;
+            let globals = kustomization.helm_globals.as_ref();
+            let resources = chart.generate(self.session, &self.loader, globals, &self.chart_namespace)?;
             self.absorb(
                 all,
                 resources,

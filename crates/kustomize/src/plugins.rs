@@ -79,7 +79,7 @@ pub(crate) fn generate(config: &Resource, session: &Session<'_>, loader: &Loader
                 };
                 (HelmChart::read_fields(&reader)?, globals)
             };
-            chart.generate(session, loader, Some(&globals))
+            chart.generate(session, loader, Some(&globals), "")
         }
         "IAMPolicyGenerator" => {
             let mut node = iam_policy::generate(&reader)?;

@@ -65,6 +65,8 @@ pub struct Resource {
     pub(crate) allow_kind_change: bool,
     pub(crate) variables: Vec<String>,
     pub(crate) cluster_scoped: bool,
+    /// Whether a chart made it, which then sees to its namespace.
+    pub(crate) from_chart: bool,
     /// What is recorded of its origin.
     pub(crate) trace: Option<Rc<Trace>>,
     /// What is recorded of the transformers that ran over it.
@@ -92,6 +94,7 @@ impl Resource {
             allow_kind_change: false,
             variables: Vec::new(),
             cluster_scoped,
+            from_chart: false,
             trace: None,
             transformations: Vec::new(),
         }

@@ -54,7 +54,7 @@ impl Transformer for NamespaceTransformer {
             *holders.entry(resource.id().key()).or_default() += 1;
         }
         for resource in map.resources_mut() {
-            if resource.is_empty() {
+            if resource.is_empty() || resource.from_chart {
                 continue;
             }
             let before = resource.id().key();
