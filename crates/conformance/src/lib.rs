@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub mod api;
 pub mod delivery;
 pub mod fleets;
+pub mod helm;
 pub mod kustomize;
 pub mod kyaml;
 pub mod merge;
@@ -80,6 +81,7 @@ pub fn suites() -> Vec<Suite> {
     suites.extend(api::suites());
     suites.extend(delivery::suites());
     suites.extend(fleets::suites());
+    suites.extend(helm::suites());
     suites.extend(kustomize::suites());
     suites.extend(kyaml::suites());
     suites.extend(merge::suites());

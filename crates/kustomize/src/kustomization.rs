@@ -2,6 +2,7 @@
 
 pub(crate) mod read;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use fluvial_yaml::Mode;
@@ -119,12 +120,20 @@ impl Kustomization {
         let node = node
             .filter(|node| !is_nil_or_empty(node))
             .ok_or_else(|| Error::new(format!("{name} is empty")).at(&loaded.name, 0))?;
-        let reader = Reader::new(&node, &loaded.name, Mode::Json)?;
+        let unknown = RefCell::default();
+        let mut reader = Reader::new(&node, &loaded.name, Mode::Json)?;
+        if session.options.lenient_root && loader.is_first() {
+            reader = reader.forgiving(&unknown);
+        }
         reader
             .only(&FIELDS)
             .map_err(|error| error.within("invalid Kustomization"))?;
         let mut kustomization = Self::read(&reader)?;
         name.clone_into(&mut kustomization.file_name);
+        refuse_empty(&reader, name)?;
+        for error in unknown.take() {
+            session.warn(format!("{error}: the field has no effect"), Some(&loaded.name));
+        }
         warn_of_old_fields(session, &reader);
         Ok(kustomization)
     }
@@ -237,6 +246,18 @@ fn find_file(session: &Session<'_>, loader: &Loader) -> Result<(&'static str, Lo
             loader.root_name()
         ))
     })
+}
+
+/// Fails if nothing is said but what kind of file it is.
+fn refuse_empty(reader: &Reader<'_>, name: &str) -> Result<()> {
+    let says_something = |field: &str| {
+        !matches!(field, "apiVersion" | "kind")
+            && reader.get(field).is_some_and(|value| value.as_text() != Some(""))
+    };
+    if FIELDS.into_iter().any(says_something) {
+        return Ok(());
+    }
+    Err(reader.error(format!("{name} is empty; list what to build under 'resources'")))
 }
 
 /// Whether it is a component; fails if it is neither that nor a kustomization.

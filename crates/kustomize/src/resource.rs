@@ -7,7 +7,7 @@ use fluvial_yaml::{FileId, Mode, Node};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::id::{Gvk, ResId, effective_namespace, split_api_version};
+use crate::id::{Gvk, ResId, effective_namespace};
 use crate::nodes::{self, Kind, metadata_map, string, text_at};
 use crate::provenance::Trace;
 use crate::session::Session;
@@ -187,19 +187,6 @@ impl Resource {
             .collect();
         ids.push(current);
         ids
-    }
-
-    /// Whether it has or had this identity.
-    pub(crate) fn had_id(&self, id: &ResId) -> bool {
-        let (group, version) = split_api_version(self.api_version());
-        if group != id.gvk.group || version != id.gvk.version {
-            return false;
-        }
-        let namespace = id.effective_namespace();
-        (self.name() == id.name && self.kind() == id.gvk.kind && self.effective_namespace() == namespace)
-            || self.history.iter().any(|previous| {
-                previous.name == id.name && previous.kind == id.gvk.kind && previous.namespace == namespace
-            })
     }
 
     /// Remembers the current identity before it changes.
