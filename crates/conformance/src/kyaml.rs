@@ -222,8 +222,8 @@ fn streams(shared: &Path) -> Vec<Case> {
             .map(|(key, error, options)| {
                 let run = || {
                     let stream = stream::read(input, options).map_err(|error| error.to_string())?;
-                    stream::write(&stream.documents, stream.wrapper.as_ref())
-                        .map_err(|error| error.to_string())
+                    let wrapper = stream.wrapper.as_ref().filter(|_| options.keep_sequence_indent);
+                    stream::write(&stream.documents, wrapper).map_err(|error| error.to_string())
                 };
                 Case {
                     name: format!("{}/{key}", text(case, "name")),

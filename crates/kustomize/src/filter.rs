@@ -1,5 +1,6 @@
 //! One transformer over documents, without a kustomization around it: what a tool needs that
-//! edits files in place. Comments, order and style of what it does not touch stay.
+//! edits files in place. Comments, order and style of what it does not touch stay, except under
+//! JSON patches, which kustomize applies to JSON.
 
 use fluvial_yaml::{FileId, Limits, Mode, Node, ReadOptions};
 
@@ -11,7 +12,7 @@ use crate::kustomization::read::Reader;
 use crate::kyaml::merge2::{self, ListDirection, MergeOptions};
 use crate::options::Options;
 use crate::resmap::ResMap;
-use crate::resource::Resource;
+use crate::resource::{PreviousId, Resource};
 use crate::session::Session;
 use crate::transformers::Transformer;
 use crate::transformers::affix::{AffixTransformer, End};
@@ -43,6 +44,12 @@ pub fn filter(name: &str, config: &str, mut documents: Vec<Node>) -> Result<Vec<
             let operations = json_patch::read(&patch)?;
             for node in &mut documents {
                 json_patch::apply(node, &operations)?;
+                let value = node
+                    .to_json(Mode::Kyaml)
+                    .map_err(|error| Error::new(error.to_string()))?;
+                if let Some(patched) = parse(&fluvial_yaml::json_to_yaml(&value), "patched document")? {
+                    *node = patched;
+                }
             }
         }
         "patchstrategicmerge" => return merge_all(&reader.string("patch")?, documents),
@@ -169,11 +176,32 @@ fn replace(reader: &Reader<'_>, documents: Vec<Node>) -> Result<Vec<Node>> {
     let session = Session::new(&options, &crate::NoRemote, &crate::NoCharts);
     let mut map = ResMap::default();
     for node in documents {
-        map.resources_mut().push(Resource::new(node, &session));
+        let mut resource = Resource::new(node, &session);
+        resource.history = previous_ids(&resource);
+        map.resources_mut().push(resource);
     }
     transformer.transform(&mut map, &session)?;
     let resources = map.into_resources();
     Ok(resources.into_iter().map(|resource| resource.node).collect())
+}
+
+/// The identities that a document's annotations say it had.
+fn previous_ids(resource: &Resource) -> Vec<PreviousId> {
+    let annotations = resource.annotations();
+    let list = |name: &str| {
+        let key = format!("internal.config.kubernetes.io/previous{name}");
+        let found = annotations.iter().find(|(known, _)| *known == key);
+        found.map(|(_, value)| value.split(',')).into_iter().flatten()
+    };
+    list("Kinds")
+        .zip(list("Names"))
+        .zip(list("Namespaces"))
+        .map(|((kind, name), namespace)| PreviousId {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            namespace: namespace.to_owned(),
+        })
+        .collect()
 }
 
 #[cfg(test)]
