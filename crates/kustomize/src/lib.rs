@@ -13,6 +13,7 @@ mod config;
 mod error;
 pub mod facts;
 mod fieldspec;
+mod filter;
 pub mod flux;
 mod generators;
 mod id;
@@ -32,6 +33,7 @@ mod transformers;
 
 pub use build::{Build, BuildRequest, KUSTOMIZE_VERSION, build, build_to_yaml, explain, load};
 pub use error::{Error, Location, Result};
+pub use filter::filter;
 pub use generators::key_values::env_file;
 pub use id::{Gvk, ResId};
 pub use kustomization::FILE_NAMES;
