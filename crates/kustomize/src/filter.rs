@@ -43,7 +43,7 @@ pub fn filter(name: &str, config: &str, mut documents: Vec<Node>) -> Result<Vec<
             let patch = parse(&reader.string("patch")?, "patch")?.ok_or_else(|| missing("patch"))?;
             let operations = json_patch::read(&patch)?;
             for node in &mut documents {
-                json_patch::apply(node, &operations)?;
+                json_patch::apply(node, &operations, &crate::budget::Budget::default())?;
                 let value = node
                     .to_json(Mode::Kyaml)
                     .map_err(|error| Error::new(error.to_string()))?;

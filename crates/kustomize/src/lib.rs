@@ -8,6 +8,7 @@
 //! outlives a build, so builds run side by side.
 
 mod accumulate;
+mod budget;
 mod build;
 mod config;
 mod error;

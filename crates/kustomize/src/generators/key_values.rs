@@ -61,7 +61,9 @@ impl Sources {
                     .map_err(|error| session.at(error, source.pos))?,
             );
         }
-        if pairs.iter().map(|(_, value)| value.len()).sum::<usize>() > MAX_BYTES {
+        let bytes = pairs.iter().map(|(_, value)| value.len()).sum::<usize>();
+        session.budget.spend(bytes)?;
+        if bytes > MAX_BYTES {
             return Err(Error::new(format!(
                 "the {what} holds more than {MAX_BYTES} bytes"
             )));

@@ -1,5 +1,6 @@
 //! `namePrefix` and `nameSuffix`.
 
+use crate::budget::check_name;
 use crate::error::Result;
 use crate::fieldspec::{Create, FieldSpec};
 use crate::nodes::{self, Kind, text_of, untagged};
@@ -30,6 +31,7 @@ impl Transformer for AffixTransformer {
         if self.affix.is_empty() {
             return Ok(());
         }
+        check_name(&self.affix, "prefix or suffix")?;
         for resource in map.resources_mut() {
             if !keeps_its_name(resource) {
                 self.rename(resource)?;

@@ -3,6 +3,7 @@
 use fluvial_yaml::{Node, NodeData};
 use regex::{Regex, RegexBuilder};
 
+use crate::budget::check_name;
 use crate::error::Result;
 use crate::fieldspec::FieldSpec;
 use crate::kustomization::read::Reader;
@@ -230,6 +231,10 @@ impl ImageTransformer {
 
 impl Transformer for ImageTransformer {
     fn transform(&self, map: &mut ResMap, _session: &Session<'_>) -> Result<()> {
+        let image = &self.image;
+        for part in [&image.new_name, &image.new_tag, &image.tag_suffix, &image.digest] {
+            check_name(part, "part of an image's name")?;
+        }
         for resource in map.resources_mut() {
             if resource.kind() != "CustomResourceDefinition" {
                 self.apply_to_containers(&mut resource.node)?;

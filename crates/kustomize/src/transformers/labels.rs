@@ -62,10 +62,18 @@ pub(crate) struct EntriesTransformer {
 }
 
 impl Transformer for EntriesTransformer {
-    fn transform(&self, map: &mut ResMap, _session: &Session<'_>) -> Result<()> {
+    fn transform(&self, map: &mut ResMap, session: &Session<'_>) -> Result<()> {
         if self.entries.is_empty() {
             return Ok(());
         }
+        let bytes: usize = self
+            .entries
+            .iter()
+            .map(|(key, value)| key.len() + value.len())
+            .sum();
+        session
+            .budget
+            .spend(bytes.saturating_mul(map.resources().len()))?;
         map.resources_mut()
             .iter_mut()
             .try_for_each(|resource| self.apply(&mut resource.node))

@@ -3,6 +3,7 @@
 use fluvial_yaml::Node;
 use rustc_hash::FxHashMap;
 
+use crate::budget::check_name;
 use crate::error::{Error, Result, Within};
 use crate::fieldspec::{Create, FieldSpec};
 use crate::nodes::{self, Kind, NewScalar, is_null, string, text_at};
@@ -49,6 +50,7 @@ impl Transformer for NamespaceTransformer {
         if self.namespace.is_empty() {
             return Ok(());
         }
+        check_name(&self.namespace, "namespace")?;
         let mut holders: FxHashMap<_, usize> = FxHashMap::default();
         for resource in map.resources() {
             *holders.entry(resource.id().key()).or_default() += 1;
