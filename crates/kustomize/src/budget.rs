@@ -8,35 +8,36 @@ use fluvial_yaml::{Node, NodeData};
 
 use crate::error::{Error, Result};
 
-/// The most bytes of text that a build may read and write, files that are read twice counted twice.
-const MAX_BYTES: usize = 512 << 20;
+/// The most bytes of files that a build may read, those that it reads twice counted twice.
+const MAX_READ: usize = 256 << 20;
+/// The most bytes that it may add to what it has read: about those of memory.
+const MAX_ADDED: usize = 512 << 20;
 /// The deepest nesting of an object.
 pub(crate) const MAX_NESTING: usize = 600;
 /// The longest prefix, suffix, namespace or part of an image's name.
 const MAX_NAME: usize = 4096;
 /// What a node weighs besides its text.
-const NODE: usize = 8;
+const NODE: usize = 64;
 
-/// What is left.
+/// What was used up.
 #[derive(Debug, Default)]
 pub(crate) struct Budget {
-    spent: Cell<usize>,
+    read: Cell<usize>,
+    added: Cell<usize>,
 }
 
 impl Budget {
-    /// Takes bytes off.
-    pub(crate) fn spend(&self, bytes: usize) -> Result<()> {
-        let spent = self.spent.get().saturating_add(bytes);
-        self.spent.set(spent);
-        if spent > MAX_BYTES {
-            return Err(Error::new(format!(
-                "the build reads and writes more than {MAX_BYTES} bytes; split it"
-            )));
-        }
-        Ok(())
+    /// Counts bytes of a file.
+    pub(crate) fn read(&self, bytes: usize) -> Result<()> {
+        take(&self.read, bytes, MAX_READ, "reads")
     }
 
-    /// Takes a node off that is put into an object below some others.
+    /// Counts bytes that are put into objects.
+    pub(crate) fn add(&self, bytes: usize) -> Result<()> {
+        take(&self.added, bytes, MAX_ADDED, "adds to its objects")
+    }
+
+    /// Counts a node that is put into an object below some others.
     pub(crate) fn place(&self, node: &Node, below: usize) -> Result<()> {
         let mut bytes = 0;
         if below > MAX_NESTING || !weigh(node, MAX_NESTING - below, &mut bytes) {
@@ -44,8 +45,19 @@ impl Budget {
                 "the object would be nested deeper than {MAX_NESTING} levels"
             )));
         }
-        self.spend(bytes)
+        self.add(bytes)
     }
+}
+
+fn take(used: &Cell<usize>, bytes: usize, limit: usize, what: &str) -> Result<()> {
+    used.set(used.get().saturating_add(bytes));
+    if used.get() > limit {
+        return Err(Error::new(format!(
+            "the build {what} more than {} MiB; split it",
+            limit >> 20
+        )));
+    }
+    Ok(())
 }
 
 /// Adds up the bytes of a node; false if it is nested deeper than that.
@@ -94,10 +106,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_spent_does_not_come_back() {
+    fn what_is_used_up_does_not_come_back() {
         let budget = Budget::default();
-        assert!(budget.spend(MAX_BYTES).is_ok());
-        assert!(budget.spend(1).is_err());
-        assert!(budget.spend(usize::MAX).is_err());
+        assert!(budget.read(MAX_READ).is_ok());
+        assert!(budget.read(1).is_err());
+        assert!(budget.add(usize::MAX).is_err());
     }
 }

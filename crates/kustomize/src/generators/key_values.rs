@@ -62,7 +62,7 @@ impl Sources {
             );
         }
         let bytes = pairs.iter().map(|(_, value)| value.len()).sum::<usize>();
-        session.budget.spend(bytes)?;
+        session.budget.read(bytes)?;
         if bytes > MAX_BYTES {
             return Err(Error::new(format!(
                 "the {what} holds more than {MAX_BYTES} bytes"

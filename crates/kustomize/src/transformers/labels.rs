@@ -71,9 +71,7 @@ impl Transformer for EntriesTransformer {
             .iter()
             .map(|(key, value)| key.len() + value.len())
             .sum();
-        session
-            .budget
-            .spend(bytes.saturating_mul(map.resources().len()))?;
+        session.budget.add(bytes.saturating_mul(map.resources().len()))?;
         map.resources_mut()
             .iter_mut()
             .try_for_each(|resource| self.apply(&mut resource.node))

@@ -337,7 +337,7 @@ fn set_field(
         }
         text = parts.join(&options.delimiter);
     }
-    budget.spend(text.len())?;
+    budget.add(text.len())?;
     if scalar {
         // Only the text is copied: the type stays what it was.
         if !made {

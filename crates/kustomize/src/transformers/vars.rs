@@ -253,7 +253,7 @@ fn replace_scalar(node: &mut Node, values: &mut Values, budget: &Budget) -> Resu
         .iter()
         .map(|(_, value, _)| value.as_str().map_or(32, str::len));
     let marks = text.matches("$(").count();
-    budget.spend(
+    budget.add(
         text.len()
             .saturating_add(marks.saturating_mul(longest.max().unwrap_or(0))),
     )?;

@@ -1,0 +1,87 @@
+//! Every field of the output knows the file and line that set it, and so does every error.
+
+use fluvial_kustomize::{Options, explain};
+
+use crate::{build_at, error, tree};
+
+const FILES: [(&str, &str); 4] = [
+    (
+        "base/kustomization.yaml",
+        "resources:\n- deployment.yaml\nconfigMapGenerator:\n- name: settings\n  literals:\n  - a=b\n",
+    ),
+    (
+        "base/deployment.yaml",
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\nspec:\n  replicas: 1\n  template:\n    spec:\n      \
+         containers:\n      - name: web\n        image: web:1\n",
+    ),
+    (
+        "kustomization.yaml",
+        "resources:\n- base\npatches:\n- path: patch.yaml\n- patch: |\n    - op: add\n      path: /spec/paused\n      \
+         value: true\n  target:\n    kind: Deployment\n",
+    ),
+    (
+        "patch.yaml",
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\nspec:\n  replicas: 3\n",
+    ),
+];
+
+#[test]
+fn each_field_is_explained_by_the_line_that_set_it() {
+    let build = build_at(&tree(&FILES), "", &Options::flux()).unwrap();
+    let text = explain(&build, &build.resources[0]);
+    for line in [
+        "metadata.name: base/deployment.yaml:4",
+        "spec.replicas: patch.yaml:6",
+        "spec.paused: kustomization.yaml:8",
+        "spec.template.spec.containers[0].image: base/deployment.yaml:11",
+    ] {
+        assert!(text.lines().any(|one| one == line), "{line} in\n{text}");
+    }
+    let text = explain(&build, &build.resources[1]);
+    assert!(text.contains("data.a: base/kustomization.yaml:4"), "{text}");
+}
+
+#[test]
+fn errors_name_file_and_line() {
+    let mut files = FILES.to_vec();
+    files[3].1 = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: other\n";
+    let text = error(&files);
+    assert!(text.contains("patch.yaml:1"), "{text}");
+    assert!(
+        text.contains("no resource matches strategic merge patch"),
+        "{text}"
+    );
+
+    files[3].1 = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\nspec: [\n";
+    let text = error(&files);
+    assert!(text.contains("patch.yaml:"), "{text}");
+
+    let text = error(&[("kustomization.yaml", "resources:\n- missing.yaml\n")]);
+    assert!(text.contains("kustomization.yaml:2"), "{text}");
+    assert!(text.contains("missing.yaml"), "{text}");
+
+    let text = error(&[(
+        "kustomization.yaml",
+        "namePrefix: a\nimages:\n- name: x\n  newTag: 1.10\n",
+    )]);
+    assert!(
+        text.contains("kustomization.yaml:4: field newTag: a string is needed"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_build_says_what_it_read_so_that_equal_trees_need_no_build() {
+    let before = tree(&FILES);
+    let build = build_at(&before, "", &Options::flux()).unwrap();
+    assert!(build.reads.same_in(&before));
+    let mut files = FILES.to_vec();
+    files.push(("unrelated/x.yaml", "x"));
+    assert!(build.reads.same_in(&tree(&files)));
+    files[1].1 = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\n";
+    assert!(!build.reads.same_in(&tree(&files)));
+    // A kustomization file of another name would be found twice.
+    let mut files = FILES.to_vec();
+    files.push(("base/kustomization.yml", "resources: []"));
+    assert!(!build.reads.same_in(&tree(&files)));
+}
