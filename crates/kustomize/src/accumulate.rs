@@ -50,7 +50,7 @@ impl<'s, 'a> Target<'s, 'a> {
         Ok(Target {
             session,
             loader,
-            chart_namespace: kustomization.namespace.clone(),
+            chart_namespace: kustomization.namespace.text.clone(),
             kustomization,
             trace,
         })
@@ -193,7 +193,7 @@ impl<'s, 'a> Target<'s, 'a> {
             .build_metadata
             .clone_from(&self.kustomization.build_metadata);
         choose_schema(self.session, &loader, &kustomization)?;
-        let own = [&kustomization.namespace, &self.chart_namespace]
+        let own = [&kustomization.namespace.text, &self.chart_namespace]
             .into_iter()
             .find(|namespace| !namespace.is_empty());
         Ok(Target {

@@ -8,6 +8,7 @@ use crate::accumulate::Target;
 use crate::error::{Error, Result};
 use crate::fieldspec::FieldSpec;
 use crate::id::Gvk;
+use crate::kustomization::read::Text;
 use crate::options::{Options, Reorder};
 use crate::provenance::Trace;
 use crate::remote::{ChartRenderer, RemoteResolver};
@@ -117,7 +118,10 @@ fn sort(map: &mut ResMap, target: &Target<'_, '_>, session: &Session<'_>) -> Res
 fn add_managed_by_label(map: &mut ResMap, session: &Session<'_>) -> Result<()> {
     let label = (
         "app.kubernetes.io/managed-by".to_owned(),
-        KUSTOMIZE_VERSION.to_owned(),
+        Text {
+            text: KUSTOMIZE_VERSION.to_owned(),
+            pos: fluvial_yaml::Pos::NONE,
+        },
     );
     EntriesTransformer {
         entries: [label].into(),

@@ -92,7 +92,7 @@ fn change(name: &str, reader: &Reader<'_>) -> Result<Change> {
     };
     let entries = |of: &str| -> Result<Change> {
         let transformer = EntriesTransformer {
-            entries: reader.string_map(of)?,
+            entries: reader.located_map(of)?,
             fields: fields()?,
         };
         Ok(Box::new(move |node| transformer.apply(node)))
@@ -101,7 +101,7 @@ fn change(name: &str, reader: &Reader<'_>) -> Result<Change> {
         let name = if end == End::Prefix { "prefix" } else { "suffix" };
         let transformer = AffixTransformer {
             end,
-            affix: reader.string(name)?,
+            affix: reader.located(name)?,
             fields: Vec::new(),
         };
         let field = field()?;
@@ -118,7 +118,7 @@ fn change(name: &str, reader: &Reader<'_>) -> Result<Change> {
         }
         "namespace" => {
             let transformer = NamespaceTransformer {
-                namespace: reader.string("namespace")?,
+                namespace: reader.located("namespace")?,
                 fields: fields()?,
                 unset_only: reader.boolean("unsetOnly")?,
                 subjects: Subjects::parse(&reader.string("setRoleBindingSubjects")?)?,

@@ -152,7 +152,7 @@ pub(crate) fn replacements_of(
 }
 
 fn names(steps: &mut Steps<'_>, kustomization: &Kustomization, config: &TransformerConfig) {
-    if !kustomization.namespace.is_empty() {
+    if !kustomization.namespace.text.is_empty() {
         steps.push(
             "NamespaceTransformer",
             NamespaceTransformer {
@@ -177,7 +177,7 @@ fn names(steps: &mut Steps<'_>, kustomization: &Kustomization, config: &Transfor
             &config.name_suffix,
         ),
     ] {
-        if !affix.is_empty() {
+        if !affix.text.is_empty() {
             steps.push(
                 kind,
                 AffixTransformer {

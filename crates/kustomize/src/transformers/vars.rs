@@ -272,6 +272,7 @@ fn replace_scalar(node: &mut Node, values: &mut Values, budget: &Budget) -> Resu
     let mut new = NewScalar {
         text: &text,
         tag: Some(tag),
+        pos: node.pos,
     }
     .to_node();
     new.pos = node.pos;

@@ -1,5 +1,12 @@
 //! Whole builds of small trees made here.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "tests may fail loudly, measure time and be told how long to run"
+)]
+
 mod fuzz;
 mod hostile;
 mod places;

@@ -38,7 +38,7 @@ fn each_field_is_explained_by_the_line_that_set_it() {
         assert!(text.lines().any(|one| one == line), "{line} in\n{text}");
     }
     let text = explain(&build, &build.resources[1]);
-    assert!(text.contains("data.a: base/kustomization.yaml:4"), "{text}");
+    assert!(text.contains("data.a: base/kustomization.yaml:6"), "{text}");
 }
 
 #[test]
@@ -84,4 +84,30 @@ fn a_build_says_what_it_read_so_that_equal_trees_need_no_build() {
     let mut files = FILES.to_vec();
     files.push(("base/kustomization.yml", "resources: []"));
     assert!(!build.reads.same_in(&tree(&files)));
+}
+
+#[test]
+fn transformers_put_their_own_lines_on_what_they_set() {
+    let files = [
+        (
+            "kustomization.yaml",
+            "resources:\n- base\nnamespace: team\nnamePrefix: p-\nnameSuffix: -s\nlabels:\n- pairs:\n    env: prod\n  \
+             includeSelectors: true\ncommonAnnotations:\n  owner: me\nimages:\n- name: web\n  newTag: v2\nreplicas:\n- name: web\n  \
+             count: 5\nreplacements:\n- source:\n    kind: Deployment\n    fieldPath: metadata.name\n  targets:\n  - select:\n      \
+             kind: Deployment\n    fieldPaths:\n    - spec.note\n    options:\n      create: true\n",
+        ),
+        ("base/kustomization.yaml", FILES[0].1),
+        ("base/deployment.yaml", FILES[1].1),
+    ];
+    let build = build_at(&tree(&files), "", &Options::flux()).unwrap();
+    let text = explain(&build, &build.resources[0]);
+    for line in [
+        "metadata.namespace: kustomization.yaml:3",
+        "metadata.labels.env: kustomization.yaml:8",
+        "metadata.annotations.owner: kustomization.yaml:11",
+        "spec.replicas: kustomization.yaml:17",
+        "spec.template.spec.containers[0].image: kustomization.yaml:14",
+    ] {
+        assert!(text.lines().any(|one| one == line), "{line} in\n{text}");
+    }
 }
