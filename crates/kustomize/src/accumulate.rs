@@ -16,10 +16,10 @@ use crate::provenance::Trace;
 use crate::resmap::ResMap;
 use crate::resource::Resource;
 use crate::session::Session;
+use crate::transformers;
 use crate::transformers::hash::HashTransformer;
 use crate::transformers::name_reference::NameReferenceTransformer;
 use crate::transformers::vars::{self, Variables};
-use crate::transformers::{self, Transformer as _};
 
 /// Resources with the rules that later steps need.
 #[derive(Clone, Debug, Default)]
@@ -60,9 +60,10 @@ impl<'s, 'a> Target<'s, 'a> {
     pub(crate) fn build(&self) -> Result<ResMap> {
         let session = self.session;
         let mut all = self.accumulate(Accumulator::default())?;
-        HashTransformer.transform(&mut all.map, session)?;
+        transformers::run_one("HashTransformer", &HashTransformer, &mut all.map, session)?;
         let config = Arc::clone(&all.config);
-        NameReferenceTransformer { config: &config }.transform(&mut all.map, session)?;
+        let references = NameReferenceTransformer { config: &config };
+        transformers::run_one("NameReferenceTransformer", &references, &mut all.map, session)?;
         if !all.variables.is_empty() {
             let variables = all.variables.into_list();
             vars::resolve(&mut all.map, &variables, &config.var_reference, session)?;
@@ -300,6 +301,7 @@ impl<'s, 'a> Target<'s, 'a> {
             let transformers = plugins::transformers(config, self.session, &self.loader)
                 .map_err(|error| self.session.about(error, &config.node))?;
             steps.extend(transformers.into_iter().map(|transformer| transformers::Step {
+                name: "a configured transformer",
                 transformer,
                 trace: Trace::configured(config),
             }));

@@ -12,6 +12,7 @@ mod budget;
 mod build;
 mod config;
 mod error;
+mod explain;
 pub mod facts;
 mod fieldspec;
 mod filter;
@@ -32,8 +33,9 @@ mod resource;
 mod session;
 mod transformers;
 
-pub use build::{Build, BuildRequest, KUSTOMIZE_VERSION, build, build_to_yaml, explain, load};
+pub use build::{Build, BuildRequest, KUSTOMIZE_VERSION, build, build_to_yaml, load};
 pub use error::{Error, Location, Result};
+pub use explain::{Change, Setting, explain, history};
 pub use filter::filter;
 pub use generators::key_values::env_file;
 pub use id::{Gvk, ResId};

@@ -7,6 +7,7 @@ use fluvial_yaml::{FileId, Mode, Node};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::explain::Change;
 use crate::id::{Gvk, ResId, effective_namespace};
 use crate::nodes::{self, Kind, metadata_map, string, text_at};
 use crate::provenance::Trace;
@@ -69,6 +70,8 @@ pub struct Resource {
     pub(crate) from_chart: bool,
     /// What is recorded of its origin.
     pub(crate) trace: Option<Rc<Trace>>,
+    /// What changed its fields, if that is recorded.
+    pub(crate) changes: Vec<Change>,
     /// What is recorded of the transformers that ran over it.
     pub(crate) transformations: Vec<Rc<Trace>>,
 }
@@ -96,6 +99,7 @@ impl Resource {
             cluster_scoped,
             from_chart: false,
             trace: None,
+            changes: Vec::new(),
             transformations: Vec::new(),
         }
     }

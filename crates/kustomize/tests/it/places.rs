@@ -1,6 +1,6 @@
 //! Every field of the output knows the file and line that set it, and so does every error.
 
-use fluvial_kustomize::{Options, explain};
+use fluvial_kustomize::{Options, explain, history};
 
 use crate::{build_at, error, tree};
 
@@ -39,6 +39,35 @@ fn each_field_is_explained_by_the_line_that_set_it() {
     }
     let text = explain(&build, &build.resources[1]);
     assert!(text.contains("data.a: base/kustomization.yaml:6"), "{text}");
+}
+
+#[test]
+fn a_recorded_build_tells_what_a_field_was_before() {
+    let options = Options {
+        record_changes: true,
+        ..Options::flux()
+    };
+    let mut files = FILES.to_vec();
+    let file = format!(
+        "{}replicas:\n- name: web\n  count: 7\nnamePrefix: p-\n",
+        FILES[2].1
+    );
+    files[2].1 = &file;
+    let build = build_at(&tree(&files), "", &options).unwrap();
+    let text = explain(&build, &build.resources[0]);
+    for line in [
+        "spec.replicas: kustomization.yaml:13 by ReplicaCountTransformer, before patch.yaml:6 by PatchTransformer, \
+         before base/deployment.yaml:6",
+        "metadata.name: kustomization.yaml:14 by PrefixTransformer, before base/deployment.yaml:4",
+        "spec.paused: kustomization.yaml:8 by PatchTransformer",
+        "kind: base/deployment.yaml:2",
+    ] {
+        assert!(text.lines().any(|one| one == line), "{line} in\n{text}");
+    }
+    let settings = history(&build, &build.resources[0], "spec.replicas").unwrap();
+    assert_eq!(settings.len(), 3);
+    assert_eq!(settings[1].by, Some("PatchTransformer"));
+    assert!(history(&build, &build.resources[0], "spec.nothing").is_none());
 }
 
 #[test]
