@@ -40,6 +40,11 @@ pub fn suites() -> Vec<Suite> {
             cases(shared, "seqindent", sequence_indent)
         }),
         suite("kustomize/documents", documents),
+        suite("kustomize/annotations", annotations),
+        suite("kustomize/streams", streams),
+        suite("kustomize/filters", |shared| {
+            cases(shared, "../filters/filter", filters)
+        }),
     ]
 }
 
@@ -164,4 +169,67 @@ fn documents_case(case: &Value) -> Result<(), String> {
     }
     let written = stream::write(&stream.documents, None).map_err(|error| error.to_string());
     judge(expected["written"].as_str(), None, written)
+}
+
+fn filters(case: &Value) -> Result<String, String> {
+    let stream =
+        stream::read(text(case, "input"), StreamOptions::default()).map_err(|error| error.to_string())?;
+    let config = case["config"].to_string();
+    let documents = fluvial_kustomize::filter(text(case, "filter"), &config, stream.documents)
+        .map_err(|error| error.to_string())?;
+    stream::write(&documents, None).map_err(|error| error.to_string())
+}
+
+/// Texts as annotations that code sets.
+fn annotations(shared: &Path) -> Vec<Case> {
+    let path = shared.join("corpus/kustomize/kyaml/scalar.jsonl");
+    json_lines(&path)
+        .iter()
+        .map(|case| {
+            let run = || {
+                let mut node = parse("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: x\n")?;
+                stream::set_annotation(&mut node, "v", text(case, "text"))
+                    .map_err(|error| error.to_string())?;
+                Ok(print(Some(&node)))
+            };
+            Case {
+                name: text(case, "name").to_owned(),
+                outcome: judge(case["expected"]["as_annotation"].as_str(), None, run()),
+            }
+        })
+        .collect()
+}
+
+/// The vectors that are read and written as streams.
+fn streams(shared: &Path) -> Vec<Case> {
+    json_lines(&shared.join("corpus/vectors/kyaml.jsonl"))
+        .iter()
+        .flat_map(|case| {
+            let input = text(case, "yaml");
+            let keep = StreamOptions {
+                keep_sequence_indent: true,
+                ..StreamOptions::default()
+            };
+            let expand = StreamOptions {
+                omit_annotations: true,
+                deanchor: true,
+                ..StreamOptions::default()
+            };
+            [
+                ("readerWriter", "readerWriterError", keep),
+                ("anchorsAweigh", "anchorsAweighError", expand),
+            ]
+            .map(|(key, error, options)| {
+                let run = || {
+                    let stream = stream::read(input, options).map_err(|error| error.to_string())?;
+                    let wrapper = stream.wrapper.as_ref().filter(|_| options.keep_sequence_indent);
+                    stream::write(&stream.documents, wrapper).map_err(|error| error.to_string())
+                };
+                Case {
+                    name: format!("{}/{key}", text(case, "name")),
+                    outcome: judge(case[key].as_str(), case[error].as_str(), run()),
+                }
+            })
+        })
+        .collect()
 }

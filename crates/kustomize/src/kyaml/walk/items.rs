@@ -79,7 +79,8 @@ impl<V: Visitor> Walker<'_, V> {
     /// those of the destination are put over them.
     fn kept_item(&self, own: Option<&Node>, patch: Option<&Node>) -> Option<Node> {
         let (own, patch) = (own?, patch?);
-        let replaces = own.as_text().is_some() || patch.get("$patch").is_some();
+        let replaces =
+            own.as_text().is_some() || patch.get("$patch").and_then(Node::as_text) == Some("replace");
         (self.direction == ListDirection::Prepend && replaces).then(|| own.clone())
     }
 
