@@ -217,6 +217,8 @@ impl<'n> Converter<'n> {
             Scalar::Other(Resolved::Bool(value)) => Value::Bool(value),
             Scalar::Other(Resolved::Number(value)) => json_number(value, node)?,
             Scalar::Other(Resolved::Timestamp) => Value::String(match self.mode {
+                // Written within brackets, a time of day gets quotes: it is a text then.
+                Mode::Kyaml if in_flow && text.contains(':') => text.to_owned(),
                 Mode::Kyaml => number::timestamp(text).unwrap_or_default(),
                 Mode::Json => text.to_owned(),
             }),
