@@ -23,6 +23,7 @@ mod check;
 mod cost;
 mod error;
 pub(crate) mod escape;
+pub(crate) mod estimate;
 mod eval;
 mod functions;
 mod instant;
@@ -176,15 +177,23 @@ impl Program {
         let mut output = Type::Dyn;
         if env.checked {
             output = check::check(&mut expr, &env.variables, env.libraries).map_err(wrong)?;
-            let mut issues = Vec::new();
-            if extended {
-                validate::validate(&expr, &mut issues);
-            }
-            if !issues.is_empty() {
-                return Err(wrong(issues));
-            }
         }
-        plan::plan(&mut expr, env.libraries).map_err(|error| CompileError::Program(error.to_string()))?;
+        let literals = |expr: &ast::Expr, patterns: bool| {
+            let mut issues = Vec::new();
+            if env.checked && extended {
+                validate::validate(expr, patterns, &mut issues);
+            }
+            if issues.is_empty() {
+                Ok(())
+            } else {
+                Err(wrong(issues))
+            }
+        };
+        literals(&expr, false)?;
+        if let Err(error) = plan::plan(&mut expr, env.libraries) {
+            literals(&expr, true)?;
+            return Err(CompileError::Program(error.to_string()));
+        }
         Ok(Program {
             expr,
             output,

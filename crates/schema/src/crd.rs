@@ -9,6 +9,7 @@ use crate::table::{Index, Table};
 use crate::types::{Type, TypeRef};
 use crate::unknown;
 
+mod definition;
 mod field_path;
 mod format;
 mod lists;
@@ -21,7 +22,7 @@ mod validate;
 
 pub(crate) use format::check as check_format;
 pub(crate) use format::go_duration;
-pub(crate) use pattern::compile as compile_pattern;
+pub(crate) use pattern::{Pattern, compile as compile_pattern};
 pub(crate) use rules::Rule;
 
 /// Reads a schema as it is.
@@ -50,6 +51,9 @@ impl CrdSchema {
         let crd = CrdSchema::read(schema);
         let mut errors = Vec::new();
         crd.check_defaults(crd.root.view(), "openAPIV3Schema", &mut errors);
+        if errors.is_empty() {
+            errors = definition::check(&crd.root, crd.rules());
+        }
         if errors.is_empty() { Ok(crd) } else { Err(errors) }
     }
 
@@ -65,6 +69,10 @@ impl CrdSchema {
             },
             rules: Arc::default(),
         }
+    }
+
+    fn rules(&self) -> &rules::Rules {
+        self.rules.get_or_init(|| rules::Rules::compile(&self.root))
     }
 
     fn check_defaults(&self, schema: Type<'_>, path: &str, errors: &mut Vec<FieldError>) {
@@ -129,7 +137,7 @@ impl CrdSchema {
         let mut errors = validate::validate(schema, value, old);
         errors.extend(lists::embedded(schema, value));
         errors.extend(lists::duplicates(schema, value));
-        let rules = self.rules.get_or_init(|| rules::Rules::compile(&self.root));
+        let rules = self.rules();
         if rules.is_empty() {
             return errors;
         }

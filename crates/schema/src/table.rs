@@ -122,7 +122,7 @@ pub(crate) struct Checks {
     pub(crate) multiple_of: Option<serde_json::Number>,
     pub(crate) max_length: Option<u64>,
     pub(crate) min_length: Option<u64>,
-    pub(crate) pattern: Option<regex::Regex>,
+    pub(crate) pattern: Option<crate::crd::Pattern>,
     pub(crate) max_items: Option<u64>,
     pub(crate) min_items: Option<u64>,
     pub(crate) max_properties: Option<u64>,

@@ -9,6 +9,8 @@ use super::types::Type;
 pub(crate) struct Known {
     of: BTreeMap<u32, Type>,
     next: u32,
+    /// What was known before each change of an attempt, to go back to.
+    changes: Vec<(u32, Option<Type>)>,
 }
 
 impl Known {
@@ -46,10 +48,15 @@ impl Known {
 
     /// Whether all pairs fit at once.
     pub(crate) fn all_assignable(&mut self, pairs: &[(&Type, &Type)]) -> bool {
-        let before = self.of.clone();
+        self.changes.clear();
         let good = pairs.iter().all(|(given, wanted)| self.fits(given, wanted));
         if !good {
-            self.of = before;
+            while let Some((number, before)) = self.changes.pop() {
+                match before {
+                    Some(kind) => self.of.insert(number, kind),
+                    None => self.of.remove(&number),
+                };
+            }
         }
         good
     }
@@ -98,7 +105,7 @@ impl Known {
             if self.fits(kind, &known) {
                 let general = most_general(kind, &known);
                 if !self.refers(&general, number) {
-                    self.of.insert(number, general);
+                    self.learn(number, general);
                 }
                 return (true, true);
             }
@@ -107,8 +114,13 @@ impl Known {
         if self.refers(kind, number) {
             return (false, false);
         }
-        self.of.insert(number, kind.clone());
+        self.learn(number, kind.clone());
         (true, false)
+    }
+
+    fn learn(&mut self, number: u32, kind: Type) {
+        let before = self.of.insert(number, kind);
+        self.changes.push((number, before));
     }
 
     /// Whether a type has the parameter within.

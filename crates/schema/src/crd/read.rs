@@ -7,6 +7,7 @@ use crate::kinds::{SchemaSet, list_type, map_type};
 use crate::table::{Base, Index, Node, Table, Text};
 use crate::types::Type;
 
+use super::pattern::Pattern;
 use super::rules::Rule;
 
 /// Schemas nest no deeper than this.
@@ -165,7 +166,7 @@ fn read_checks(table: &mut Table, node: &mut Node, map: &Map<String, Value>, dep
     checks.multiple_of = number("multipleOf");
     checks.max_length = count("maxLength");
     checks.min_length = count("minLength");
-    checks.pattern = pattern.and_then(|pattern| super::pattern::compile(pattern).ok());
+    checks.pattern = pattern.map(Pattern::new);
     checks.max_items = count("maxItems");
     checks.min_items = count("minItems");
     checks.max_properties = count("maxProperties");

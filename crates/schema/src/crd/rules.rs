@@ -129,6 +129,14 @@ impl Rules {
     }
 }
 
+/// The rules of a node as they are written.
+pub(super) fn sources(schema: Type<'_>) -> &[Rule] {
+    schema
+        .checks()
+        .map(|checks| checks.rules.as_slice())
+        .unwrap_or_default()
+}
+
 fn compile(source: &Rule, kind: &CelType, schema: Type<'_>) -> Compiled {
     let optional = source.optional_old_self == Some(true);
     let old = if optional {
@@ -163,7 +171,7 @@ fn program(source: &str, env: &Env, wanted: &CelType, name: &str) -> Result<Prog
     } else {
         Err(match name {
             "bool" => "cel expression must evaluate to a bool".to_owned(),
-            _ => format!("messageExpression must evaluate to a {name}"),
+            _ => format!("must evaluate to {name}"),
         })
     }
 }
