@@ -1,6 +1,5 @@
 //! Label selectors, as text (`app=web,tier notin (db)`) and as `metav1.LabelSelector` values.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use serde_json::Value;
