@@ -154,6 +154,9 @@ impl Reader<'_> {
     }
 
     fn part_arguments(&mut self) -> Result<(Function, Vec<Part>), EnvsubstError> {
+        if self.rest().is_empty() {
+            return Err(EnvsubstError::BadSubstitution);
+        }
         let mut arguments = vec![self.argument(|c| !matches!(c, ':' | '}'), false)?];
         if self.take("}") {
             return Ok((Function::Slice, arguments));

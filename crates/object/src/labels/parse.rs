@@ -185,7 +185,7 @@ impl<'a> Parser<'a> {
             }
             Kind::Close => {
                 self.next();
-                Ok(BTreeSet::new())
+                Ok([String::new()].into())
             }
             _ => Err(unexpected(first.text, "',', ')' or identifier")),
         }

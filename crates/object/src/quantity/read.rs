@@ -17,10 +17,17 @@ pub(super) fn read(text: &str) -> Result<(Amount, Format, bool), QuantityError> 
         return Err(QuantityError::Format);
     }
     let parts = split(text)?;
+    let digits = || {
+        text.trim_end_matches(parts.suffix)
+            .contains(|c: char| c.is_ascii_digit())
+    };
     let (base, exponent, format) = suffix(parts.suffix).ok_or(QuantityError::Suffix)?;
     if let Some(short) = short(&parts, format, exponent) {
         let exact = is_canonical(&short, format, exponent);
         return Ok((short, format, exact));
+    }
+    if !digits() {
+        return Err(QuantityError::Numeric);
     }
     let (amount, format) = long(&parts, base, exponent, format)?;
     Ok((amount, format, false))
