@@ -53,6 +53,10 @@ impl Outside for World {
         not_here()
     }
 
+    fn remotes(&self) -> Result<Arc<dyn fluvial_kustomize::RemoteResolver + Send + Sync>, String> {
+        Ok(Arc::new(fluvial_kustomize::NoRemote))
+    }
+
     fn terminal(&self) -> Option<(u16, u16)> {
         None
     }
