@@ -94,11 +94,33 @@ fn generation_failed(error: &fluvial_kustomize::Error, root: Option<&str>) -> St
     let place = error.location().filter(|location| !location.file.is_empty());
     match (place, root) {
         (Some(location), Some(root)) => format!(
-            "failed to generate kustomization.yaml: failed to decode Kubernetes YAML from {root}{}: {error}",
-            location.file
+            "failed to generate kustomization.yaml: failed to decode Kubernetes YAML from {root}{}: {}",
+            location.file,
+            error.message()
         ),
         _ => format!("failed to generate kustomization.yaml: {error}"),
     }
+}
+
+/// A message with the paths of the tree as paths from the working folder.
+pub(crate) fn localise(message: &str, folder: &std::path::Path) -> String {
+    let folder = folder.to_string_lossy();
+    let prefix = format!("{}/", folder.trim_start_matches('/'));
+    if prefix.len() == 1 {
+        return message.to_owned();
+    }
+    let mut text = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some(at) = rest.find(&prefix) {
+        let absolute = rest[..at].ends_with('/');
+        text.push_str(&rest[..at]);
+        if absolute {
+            text.push_str(&prefix);
+        }
+        rest = &rest[at + prefix.len()..];
+    }
+    text.push_str(rest);
+    text
 }
 
 /// The variables of a Kustomization; `find` gives what it takes them from.
@@ -118,6 +140,7 @@ pub(crate) fn substitution<'o>(
 /// Takes encrypted values out of sight, as they are no use to a reader.
 pub(crate) fn hide_encrypted(object: &mut Value) {
     const MASK: &str = "KipTT1BTKio=";
+    const DOCKER: &str = r#"{"mask":"**SOPS**"}"#;
     if object.kind() != "Secret" {
         return;
     }
@@ -125,6 +148,11 @@ pub(crate) fn hide_encrypted(object: &mut Value) {
     let whole = object.get("sops").is_some();
     if let Some(fields) = object.as_object_mut() {
         fields.remove("sops");
+    }
+    if whole && let Some(texts) = object.get_mut("stringData").and_then(Value::as_object_mut) {
+        for value in texts.values_mut() {
+            *value = json!(if is_docker { DOCKER } else { "**SOPS**" });
+        }
     }
     let Some(data) = object.get_mut("data").and_then(Value::as_object_mut) else {
         return;
@@ -138,7 +166,6 @@ pub(crate) fn hide_encrypted(object: &mut Value) {
             text.contains("sops") && text.contains("ENC[")
         };
         if whole && is_docker {
-            // {"mask":"**SOPS**"}
             *value = json!("eyJtYXNrIjoiKipTT1BTKioifQ==");
         } else if whole || encrypted() {
             *value = json!(MASK);

@@ -243,7 +243,10 @@ async fn one(
             root: Some("/"),
         })
     };
-    tokio::task::spawn_blocking(work).await?.map_err(Failure::new)
+    let folder = session.env.folder.clone();
+    tokio::task::spawn_blocking(work)
+        .await?
+        .map_err(|error| Failure::new(render::localise(&error, &folder)))
 }
 
 /// The files that a Kustomization can reach from a folder.
@@ -340,7 +343,10 @@ pub(crate) async fn whole(session: &mut Session<'_>, options: &Whole) -> Outcome
     }
     match fleet.failures.is_empty() {
         true => Ok(()),
-        false => Err(Failure::new(fleet.failures.join("\n✗ "))),
+        false => {
+            let failures = fleet.failures.join("\n✗ ");
+            Err(Failure::new(render::localise(&failures, &session.env.folder)))
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::disk::{self, Reader};
 use crate::environment::{Failure, Outcome, Session};
+use crate::render;
 
 /// Which files a kustomization may read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -141,7 +142,7 @@ pub(crate) async fn build(session: &mut Session<'_>, options: &Options) -> Outco
     let (folder, chosen) = (session.env.folder.clone(), options.clone());
     let output = tokio::task::spawn_blocking(move || made(&folder, &chosen, remotes.as_ref()))
         .await?
-        .map_err(Failure::new)?;
+        .map_err(|error| Failure::new(render::localise(&error, &session.env.folder)))?;
     for warning in &output.warnings {
         let _ = writeln!(session.env.err, "{warning}");
     }
