@@ -160,8 +160,8 @@ pub(crate) fn hide_encrypted(object: &mut Value) {
     for value in data.values_mut() {
         let encrypted = || {
             use base64::Engine as _;
-            let decoded =
-                base64::engine::general_purpose::STANDARD.decode(value.as_str().unwrap_or_default());
+            let compact: String = value.as_str().unwrap_or_default().split_whitespace().collect();
+            let decoded = base64::engine::general_purpose::STANDARD.decode(compact);
             let text = String::from_utf8(decoded.unwrap_or_default()).unwrap_or_default();
             text.contains("sops") && text.contains("ENC[")
         };

@@ -180,7 +180,7 @@ fn made(
     let build = make(folder, &options.directory, &options.build(), remotes)?;
     let is_folder = |path: &PathBuf| folder.join(path).is_dir();
     let files = match (&options.explain, &options.output) {
-        (Some(wanted), _) => vec![(String::new(), explain(&build, wanted)?)],
+        (Some(wanted), _) => vec![(String::new(), render::localise(&explain(&build, wanted)?, folder))],
         (None, Some(path)) if is_folder(path) => each(&build)?,
         _ => vec![(String::new(), build.to_yaml().map_err(|error| error.to_string())?)],
     };
