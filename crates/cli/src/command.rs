@@ -3,7 +3,9 @@
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use clap_complete::Shell;
 
-use crate::commands::{events, export, get, reconcile, serve, stats, suspend, tree, up};
+use crate::commands::{
+    build, envsubst, events, export, get, kustomize, reconcile, serve, stats, suspend, tree, up,
+};
 use crate::nouns::{NOUNS, Noun, Verb};
 
 /// What follows the list of options of the whole.
@@ -39,6 +41,22 @@ pub(crate) fn root(version: &'static str) -> Command {
             serve::ApiServer::augment_args(Command::new("apiserver"))
                 .about("Run the API server alone")
                 .after_help("Examples:\n  fluvial apiserver --listen 127.0.0.1:6443 --data ./cluster"),
+        )
+        .subcommand(build_command())
+        .subcommand(
+            Command::new("kustomize").about("What kustomize does").subcommand(
+                kustomize::Options::augment_args(Command::new("build"))
+                    .about("Build a kustomization, with kustomize's flags and output")
+                    .after_help(
+                        "Examples:\n  fluvial kustomize build overlays/prod\n  \
+                         fluvial kustomize build overlays/prod --explain Deployment/web:spec.replicas",
+                    ),
+            ),
+        )
+        .subcommand(
+            envsubst::Options::augment_args(Command::new("envsubst"))
+                .about("Substitute variables of the environment in standard input")
+                .after_help("Examples:\n  fluvial envsubst --strict < manifest.yaml"),
         )
         .subcommand(get_command())
         .subcommand(by_kind(
@@ -116,6 +134,25 @@ fn global() -> [Arg; 5] {
         option("as", "USER", "User to act as"),
         option("timeout", "DURATION", "How long to wait").default_value("5m0s"),
     ]
+}
+
+fn build_command() -> Command {
+    Command::new("build")
+        .about("Show what would be applied")
+        .subcommand(
+            build::Options::augment_args(Command::new("kustomization"))
+                .visible_alias("ks")
+                .about("Build one Kustomization from a folder")
+                .after_help(
+                    "Examples:\n  fluvial build kustomization apps --path ./apps\n  \
+                     fluvial build ks apps --path ./apps --kustomization-file apps.yaml --dry-run",
+                ),
+        )
+        .subcommand(
+            build::Whole::augment_args(Command::new("dir"))
+                .about("Build all Kustomizations of a cluster's folder, without a cluster")
+                .after_help("Examples:\n  fluvial build dir ./fleet --path clusters/demo --only apps"),
+        )
 }
 
 fn get_command() -> Command {

@@ -2,12 +2,13 @@
 //! [`Outside`]. Tests put fakes in their place.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fluvial_kustomize::RemoteResolver;
 use fluvial_ports::{BoxFuture, Clock, Cluster, Sources};
 
 /// Where a command runs.
@@ -18,6 +19,10 @@ pub struct Environment {
     pub err: Box<dyn Write + Send + Sync>,
     /// Environment variables.
     pub variables: BTreeMap<String, String>,
+    /// The working folder, absolute: paths on the command line start from it.
+    pub folder: PathBuf,
+    /// Standard input.
+    pub input: Box<dyn Read + Send + Sync>,
     /// Version of the binary.
     pub version: &'static str,
     /// The clock.
@@ -156,6 +161,9 @@ pub trait Outside: Send + Sync {
 
     /// The repository at a path of this machine.
     fn repository(&self, path: &std::path::Path) -> Result<LocalRepository, String>;
+
+    /// Fetches what kustomizations name by address.
+    fn remotes(&self) -> Result<Arc<dyn RemoteResolver + Send + Sync>, String>;
 
     /// Columns and rows of the terminal that is printed to; nothing if it is none.
     fn terminal(&self) -> Option<(u16, u16)>;

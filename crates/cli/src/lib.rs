@@ -4,9 +4,11 @@ mod age;
 mod bootstrap;
 mod command;
 mod commands;
+mod disk;
 mod environment;
 mod nouns;
 mod output;
+mod render;
 mod screen;
 mod state;
 mod table;
@@ -18,7 +20,7 @@ use clap::ArgMatches;
 use clap::error::ErrorKind;
 use clap_complete::Shell;
 
-use commands::{events, export, get, reconcile, serve, stats, suspend, tree, up};
+use commands::{build, envsubst, events, export, get, kustomize, reconcile, serve, stats, suspend, tree, up};
 pub use environment::{
     Connection, ControllerOptions, Controllers, Environment, LocalRepository, LogOptions, Outside, Rewrite,
     Server, ServerOptions, SourceOptions, Stop,
@@ -121,6 +123,10 @@ async fn dispatch(matches: &ArgMatches, root: &mut clap::Command, mut session: S
             )
             .await
         }
+        ["build", "kustomization"] => build::kustomization(session, &command::options(inner)).await,
+        ["build", "dir"] => build::whole(session, &command::options(inner)).await,
+        ["kustomize", "build"] => kustomize::build(session, &command::options(inner)).await,
+        ["envsubst"] => envsubst::run(session, command::options(inner)),
         ["up"] => up::run(session, &command::options(inner)).await,
         ["serve"] => serve::serve(session, &command::options(inner)).await,
         ["apiserver"] => serve::api_server(session, &command::options(inner)).await,

@@ -199,6 +199,10 @@ impl Outside for Memory {
         Err(format!("no repository at {}", path.display()))
     }
 
+    fn remotes(&self) -> Result<Arc<dyn fluvial_kustomize::RemoteResolver + Send + Sync>, String> {
+        Ok(Arc::new(fluvial_kustomize::NoRemote))
+    }
+
     fn terminal(&self) -> Option<(u16, u16)> {
         None
     }
@@ -247,6 +251,8 @@ async fn fluvial(memory: &Memory, line: &str) -> (u8, String, String) {
         out: Box::new(out.clone()),
         err: Box::new(err.clone()),
         variables: BTreeMap::new(),
+        folder: std::path::PathBuf::from("/"),
+        input: Box::new(std::io::empty()),
         version: "0.1.0",
         clock: Arc::new(Still),
         outside: Arc::new(memory.clone()),

@@ -39,6 +39,8 @@ pub fn suites() -> Vec<Suite> {
         };
     }
     groups!(
+        "build-kustomization",
+        "envsubst",
         "export",
         "get",
         "inspect",
@@ -170,6 +172,9 @@ async fn run(archive: &Archive, arguments: &[String]) -> Result<(), String> {
                 }
             })
         });
+    let work = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let folder = work.path().canonicalize().map_err(|error| error.to_string())?;
+    unpack(archive, &folder)?;
     let (out, err) = (Sink::default(), Sink::default());
     let mut environment = Environment {
         out: Box::new(out.clone()),
@@ -178,6 +183,10 @@ async fn run(archive: &Archive, arguments: &[String]) -> Result<(), String> {
             .value("env")
             .and_then(|text| serde_json::from_str(text).ok())
             .unwrap_or_default(),
+        input: Box::new(std::io::Cursor::new(
+            archive.section("stdin").unwrap_or_default().to_vec(),
+        )),
+        folder: folder.clone(),
         version: "2.9.4",
         clock: Arc::new(Now),
         outside: Arc::new(World {
@@ -192,7 +201,11 @@ async fn run(archive: &Archive, arguments: &[String]) -> Result<(), String> {
         .value("exit")
         .and_then(|code| code.parse().ok())
         .unwrap_or(0);
-    let (out, err) = (out.text(), err.text());
+    let here = folder.to_string_lossy();
+    let (out, err) = (
+        out.text().replace(&*here, "$WORK"),
+        err.text().replace(&*here, "$WORK"),
+    );
     for (what, got) in [("stdout", &out), ("stderr", &err)] {
         let want = archive.text(what).unwrap_or_default();
         if !same(&want, got) {
@@ -206,6 +219,20 @@ async fn run(archive: &Archive, arguments: &[String]) -> Result<(), String> {
         Some(client) => compare_changes(archive, &before, &everything(client.as_ref()).await?),
         None => Ok(()),
     }
+}
+
+/// Puts the files of a case into its folder.
+fn unpack(archive: &Archive, folder: &Path) -> Result<(), String> {
+    for (name, data) in &archive.sections {
+        let Some(path) = name.strip_prefix("in/") else {
+            continue;
+        };
+        let path = folder.join(path);
+        let parent = path.parent().unwrap_or(folder);
+        std::fs::create_dir_all(parent).map_err(|error| error.to_string())?;
+        std::fs::write(&path, data).map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }
 
 /// Equal, where the reference's placeholders stand for any time.

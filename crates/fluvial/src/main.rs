@@ -3,6 +3,7 @@
 mod artifacts;
 mod controllers;
 mod folders;
+mod remotes;
 mod server;
 mod sources;
 
@@ -16,6 +17,7 @@ use fluvial_cli::{
     ServerOptions, SourceOptions,
 };
 use fluvial_cluster::{Client, Credentials};
+use fluvial_kustomize::RemoteResolver;
 use fluvial_ports::{BoxFuture, Clock, Cluster, Sources};
 use jiff::Timestamp;
 use tracing_subscriber::EnvFilter;
@@ -90,6 +92,11 @@ impl Outside for Adapters {
         sources::repository(path)
     }
 
+    fn remotes(&self) -> Result<Arc<dyn RemoteResolver + Send + Sync>, String> {
+        let git = self.sources.git(None, &self.folders)?;
+        Ok(Arc::new(remotes::Remotes::new(git)))
+    }
+
     fn terminal(&self) -> Option<(u16, u16)> {
         let stdout = std::io::stdout();
         let (width, height) = terminal_size::terminal_size_of(stdout)?;
@@ -142,6 +149,8 @@ fn main() -> ExitCode {
         out: Box::new(std::io::stdout()),
         err: Box::new(std::io::stderr()),
         variables,
+        folder: std::env::current_dir().unwrap_or_default(),
+        input: Box::new(std::io::stdin()),
         version: env!("CARGO_PKG_VERSION"),
         clock: Arc::new(SystemClock),
         outside: Arc::new(adapters),

@@ -26,6 +26,16 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// The cache of repositories, in a folder of the first caller's choice.
+    pub(crate) fn git(&self, data: Option<&Path>, folders: &folders::Folders) -> Result<GitSource, String> {
+        let mut git = self.git.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(git) = &*git {
+            return Ok(git.clone());
+        }
+        let cache = folders.of(data, "sources")?;
+        Ok(git.insert(GitSource::new(cache, Limits::default())).clone())
+    }
+
     /// A way with these options. The first call chooses the cache's folder.
     pub(crate) fn with(
         &self,
@@ -36,14 +46,7 @@ impl Shared {
             Some(path) => read_mirrors(path)?,
             None => Mirrors::default(),
         };
-        let mut git = self.git.lock().unwrap_or_else(PoisonError::into_inner);
-        let git = match &*git {
-            Some(git) => git.clone(),
-            None => {
-                let cache = folders.of(options.data.as_deref(), "sources")?;
-                git.insert(GitSource::new(cache, Limits::default())).clone()
-            }
-        };
+        let git = self.git(options.data.as_deref(), folders)?;
         Ok(Arc::new(Git {
             git,
             mirrors,

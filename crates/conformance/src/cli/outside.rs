@@ -7,7 +7,10 @@ use fluvial_cli::{
     Connection, ControllerOptions, Controllers, LocalRepository, LogOptions, Outside, Server, ServerOptions,
     SourceOptions,
 };
-use fluvial_ports::{BoxFuture, Cluster, Sources};
+use fluvial_ports::{
+    BoxFuture, BoxStream, Cluster, FetchRequest, Fetched, SourceError, SourceErrorClass, Sources,
+};
+use fluvial_tree::Tree;
 
 /// The outside of one case.
 pub(super) struct World {
@@ -17,6 +20,29 @@ pub(super) struct World {
 
 fn not_here<T>() -> Result<T, String> {
     Err("not in these cases".to_owned())
+}
+
+/// Rules of what to leave out, and no repositories.
+struct Rules;
+
+impl Sources for Rules {
+    fn fetch(&self, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, SourceError>> {
+        Box::pin(async move {
+            Err(SourceError {
+                class: SourceErrorClass::Stalled,
+                reason: "NotHere".to_owned(),
+                message: format!("{} is not in these cases", request.url),
+            })
+        })
+    }
+
+    fn filter(&self, tree: &Tree, ignore: Option<&str>) -> Result<Tree, SourceError> {
+        Ok(fluvial_source::ignore::filter(tree, ignore))
+    }
+
+    fn changes(&self, _: &str) -> Option<BoxStream<'static, ()>> {
+        None
+    }
 }
 
 impl Outside for World {
@@ -37,7 +63,7 @@ impl Outside for World {
     }
 
     fn sources(&self, _: &SourceOptions) -> Result<Arc<dyn Sources>, String> {
-        not_here()
+        Ok(Arc::new(Rules))
     }
 
     fn controllers<'a>(
@@ -51,6 +77,10 @@ impl Outside for World {
 
     fn repository(&self, _: &Path) -> Result<LocalRepository, String> {
         not_here()
+    }
+
+    fn remotes(&self) -> Result<Arc<dyn fluvial_kustomize::RemoteResolver + Send + Sync>, String> {
+        Ok(Arc::new(fluvial_kustomize::NoRemote))
     }
 
     fn terminal(&self) -> Option<(u16, u16)> {
