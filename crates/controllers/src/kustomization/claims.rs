@@ -9,6 +9,7 @@ use fluvial_delivery::inventory::Entry;
 use fluvial_delivery::plan;
 use fluvial_object::ObjectId;
 use fluvial_tree::Tree;
+use rustc_hash::FxHashSet;
 
 use super::depends::source_of;
 use super::manifest::Built;
@@ -67,11 +68,13 @@ impl Wishes {
     /// What concerns objects that may be deleted, `asking` being the one that would delete them.
     pub(crate) fn about(&self, candidates: &[Entry], asking: &Owner) -> plan::Claims {
         let mut claims = plan::Claims::about(candidates);
-        // Of several that want an object the first one counts: it must not be the one that asks.
-        let own = |(owner, _): &&(Owner, Vec<ObjectId>)| owner == asking;
-        let others = self.known.iter().filter(|wish| !own(wish));
-        for (owner, objects) in others.chain(self.known.iter().filter(own)) {
+        for (owner, objects) in self.known.iter().filter(|(owner, _)| owner != asking) {
             claims.want(owner, objects);
+        }
+        // What it has on record itself is what may go; only the rest of it needs namespaces and definitions.
+        let going: FxHashSet<&ObjectId> = candidates.iter().map(|entry| &entry.id).collect();
+        for (_, objects) in self.known.iter().filter(|(owner, _)| owner == asking) {
+            claims.want(asking, objects.iter().filter(|id| !going.contains(*id)));
         }
         for owner in self.unknown.iter().filter(|owner| *owner != asking) {
             claims.unsure(owner, |id| self.mentions(&id.name));

@@ -192,13 +192,16 @@ impl Kustomizations {
             schemas: self.schemas.clone(),
         };
         let (tree, revision) = (tree.clone(), revision.to_owned());
-        let result = tokio::task::spawn_blocking(move || manifest::make(&tree, &revision, &recipe)).await;
-        let built = result.unwrap_or_else(|_panic| {
-            Err(Failure::retry(
+        let task = tokio::task::spawn_blocking(move || manifest::make(&tree, &revision, &recipe));
+        let built = match task.await {
+            Ok(built) => built,
+            // The process is ending: nothing may be concluded from that.
+            Err(error) if error.is_cancelled() => std::future::pending().await,
+            Err(_panic) => Err(Failure::retry(
                 BUILD_FAILED,
                 "the build crashed; this is a bug, please report it with the files of this revision",
-            ))
-        });
+            )),
+        };
         self.context
             .metrics
             .built(if built.is_ok() { "built" } else { "failed" });
