@@ -125,7 +125,9 @@ fn expected(request: &Request) -> Kind {
     kind
 }
 
-fn unrecognized(kind: &str, what: &str, bytes: &[u8]) -> Failure {
+/// What is said of a body that is no object.
+#[must_use]
+pub fn unrecognized(kind: &str, what: &str, bytes: &[u8]) -> Failure {
     Failure::bad_request(format!(
         "the object provided is unrecognized (must be of type {kind}): {what} ({})",
         body::excerpt(bytes)
