@@ -143,7 +143,6 @@ impl Call {
             return answer;
         }
         if let Some(answer) = health::answer(&self.api, path, &self.query) {
-            self.get_only()?;
             return Ok(answer);
         }
         Err(Failure::no_page())
@@ -152,7 +151,7 @@ impl Call {
     /// The verb of a request to a resource, as authorisation knows it.
     fn verb(&self, target: &Target) -> &'static str {
         match self.parts.method {
-            Method::GET | Method::HEAD => {
+            Method::GET => {
                 let watched = target.watch || self.query.flag("watch");
                 match (target.name.is_empty(), watched) {
                     (_, true) if target.watch || target.name.is_empty() => "watch",

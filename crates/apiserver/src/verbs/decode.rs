@@ -265,13 +265,7 @@ pub fn typed(api: &Api, kind: &Kind, value: &mut Value, complaints: &mut Complai
             strip_nulls(value);
         }
         types.default(value);
-        if kind.group == "rbac.authorization.k8s.io"
-            && kind.kind.ends_with("Role")
-            && value["rules"].is_null()
-        {
-            // Without rules the list is shown as null.
-            value["rules"] = Value::Null;
-        }
+        defaults::nulls(kind, value);
     }
     Ok(())
 }
