@@ -91,10 +91,7 @@ impl ApiServer {
             features: config.features,
         }));
         controllers::bootstrap::run(&api);
-        let simulator = config
-            .features
-            .workloads
-            .then(|| simulator::Simulator::new(api.clone()));
+        let simulator = config.features.workloads.then(|| simulator::Simulator::new(&api));
         controllers::start(api.clone(), notices, simulator);
         Ok(ApiServer {
             api,
