@@ -14,7 +14,8 @@ pub mod delivery;
 pub mod kustomize;
 pub mod merge;
 pub mod object;
-pub mod source;
+mod schema;
+mod source;
 pub mod template;
 pub mod txtar;
 pub mod yaml;
@@ -80,6 +81,7 @@ pub fn suites() -> Vec<Suite> {
     suites.extend(kustomize::suites());
     suites.extend(merge::suites());
     suites.extend(object::suites());
+    suites.extend(schema::suites());
     suites.extend(source::suites());
     suites.extend(template::suites());
     suites.extend(yaml::suites());
