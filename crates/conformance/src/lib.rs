@@ -17,7 +17,8 @@ pub mod kustomize;
 pub mod kyaml;
 pub mod merge;
 pub mod object;
-pub mod source;
+mod schema;
+mod source;
 pub mod template;
 pub mod txtar;
 pub mod yaml;
@@ -86,6 +87,7 @@ pub fn suites() -> Vec<Suite> {
     suites.extend(kyaml::suites());
     suites.extend(merge::suites());
     suites.extend(object::suites());
+    suites.extend(schema::suites());
     suites.extend(source::suites());
     suites.extend(template::suites());
     suites.extend(yaml::suites());
