@@ -154,7 +154,8 @@ impl Reader<'_> {
     }
 
     fn part_arguments(&mut self) -> Result<(Function, Vec<Part>), EnvsubstError> {
-        if self.rest().is_empty() {
+        // The reference steps back by one byte here.
+        if !self.peek().is_some_and(|c| c.is_ascii()) {
             return Err(EnvsubstError::BadSubstitution);
         }
         let mut arguments = vec![self.argument(|c| !matches!(c, ':' | '}'), false)?];

@@ -216,7 +216,6 @@ impl<'a> Parser<'a> {
                             return Ok(values);
                         }
                         Kind::Comma => {
-                            self.next();
                             values.insert(String::new());
                         }
                         _ => {}
