@@ -47,7 +47,7 @@ pub(crate) struct NamespaceTransformer {
 }
 
 impl Transformer for NamespaceTransformer {
-    fn transform(&self, map: &mut ResMap, _session: &Session<'_>) -> Result<()> {
+    fn transform(&self, map: &mut ResMap, session: &Session<'_>) -> Result<()> {
         if self.namespace.text.is_empty() {
             return Ok(());
         }
@@ -71,9 +71,8 @@ impl Transformer for NamespaceTransformer {
             let count = holders.entry(after.clone()).or_default();
             *count += 1;
             if *count > 1 {
-                return Err(Error::new(format!(
-                    "namespace transformation produces ID conflict: {after}"
-                )));
+                let error = Error::new(format!("namespace transformation produces ID conflict: {after}"));
+                return Err(session.at(error, self.namespace.pos));
             }
         }
         Ok(())
