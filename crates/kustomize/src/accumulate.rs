@@ -175,9 +175,9 @@ impl<'s, 'a> Target<'s, 'a> {
             let file = self.session.add_file(&loaded.name);
             let mut resources = crate::parse::resources(self.session, loaded.text()?, file)?;
             if let Some(trace) = &self.trace {
-                let trace = Rc::new(trace.append(&path.text));
+                let trace = Arc::new(trace.append(&path.text));
                 for resource in &mut resources {
-                    resource.trace = Some(Rc::clone(&trace));
+                    resource.trace = Some(Arc::clone(&trace));
                 }
             }
             Ok(resources)
@@ -223,9 +223,9 @@ impl<'s, 'a> Target<'s, 'a> {
     }
 
     /// What is recorded of a generator or transformer that one of the fields configures.
-    fn trace_of(&self, kind: &str) -> Option<Rc<Trace>> {
+    fn trace_of(&self, kind: &str) -> Option<Arc<Trace>> {
         let trace = self.trace.as_ref()?;
-        Some(Rc::new(trace.built_in(&self.kustomization.file_name, kind)))
+        Some(Arc::new(trace.built_in(&self.kustomization.file_name, kind)))
     }
 
     fn generate(&self, all: &mut Accumulator) -> Result<()> {
@@ -268,11 +268,11 @@ impl<'s, 'a> Target<'s, 'a> {
         &self,
         all: &mut Accumulator,
         mut resources: Vec<Resource>,
-        trace: Option<&Rc<Trace>>,
+        trace: Option<&Arc<Trace>>,
     ) -> Result<()> {
         for resource in &mut resources {
             if resource.trace.is_none() {
-                resource.trace = trace.map(Rc::clone);
+                resource.trace = trace.map(Arc::clone);
             }
         }
         all.map
@@ -323,7 +323,7 @@ impl<'s, 'a> Target<'s, 'a> {
                         resource.trace = self
                             .trace
                             .as_ref()
-                            .map(|trace| Rc::new(trace.append(&self.kustomization.file_name)));
+                            .map(|trace| Arc::new(trace.append(&self.kustomization.file_name)));
                         all.map.append(resource)?;
                     }
                 }
