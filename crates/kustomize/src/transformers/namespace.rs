@@ -93,7 +93,7 @@ impl NamespaceTransformer {
             self.move_subjects(object)?;
         }
         let core = text_at(object, &["apiVersion"]) == "v1";
-        for field in &self.fields {
+        for field in FieldSpec::of_kind(&self.fields, object) {
             let handled = field.path == "metadata/namespace"
                 || (!core && field.path == "metadata/name")
                 || (binding
@@ -106,7 +106,7 @@ impl NamespaceTransformer {
                 kind: Kind::Scalar,
                 tag: Some("!!str"),
             };
-            field.apply(object, Some(create), &mut |node| {
+            field.write(object, Some(create), &mut |node| {
                 nodes::expect_kind(node, Kind::Scalar)
                     .within(|| "namespace field specs must target scalar nodes".to_owned())?;
                 self.set(node, &self.value())
