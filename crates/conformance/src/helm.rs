@@ -19,7 +19,11 @@ use crate::Suite;
 pub fn suites() -> Vec<Suite> {
     let suite = |name, needs, run| Suite { name, needs, run };
     vec![
-        suite("template/helm", "corpus/vectors/gotemplate.jsonl", vectors::templates),
+        suite(
+            "template/helm",
+            "corpus/vectors/gotemplate.jsonl",
+            vectors::templates,
+        ),
         suite("helm/cases", "corpus/helm/cases", cases::cases),
         suite("helm/charts", "corpus/helm/small", cases::small),
         suite("helm/units", "corpus/helm/unit", cases::units),
@@ -37,7 +41,10 @@ impl Ambient for Fixed {
 
     fn random(&mut self, buffer: &mut [u8]) {
         for byte in buffer {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            self.0 = self
+                .0
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             *byte = self.0.to_be_bytes()[0];
         }
     }

@@ -43,7 +43,7 @@ pub fn filter(name: &str, config: &str, mut documents: Vec<Node>) -> Result<Vec<
             let patch = parse(&reader.string("patch")?, "patch")?.ok_or_else(|| missing("patch"))?;
             let operations = json_patch::read(&patch)?;
             for node in &mut documents {
-                json_patch::apply(node, &operations)?;
+                json_patch::apply(node, &operations, &crate::budget::Budget::default())?;
                 let value = node
                     .to_json(Mode::Kyaml)
                     .map_err(|error| Error::new(error.to_string()))?;
@@ -92,7 +92,7 @@ fn change(name: &str, reader: &Reader<'_>) -> Result<Change> {
     };
     let entries = |of: &str| -> Result<Change> {
         let transformer = EntriesTransformer {
-            entries: reader.string_map(of)?,
+            entries: reader.located_map(of)?,
             fields: fields()?,
         };
         Ok(Box::new(move |node| transformer.apply(node)))
@@ -101,7 +101,7 @@ fn change(name: &str, reader: &Reader<'_>) -> Result<Change> {
         let name = if end == End::Prefix { "prefix" } else { "suffix" };
         let transformer = AffixTransformer {
             end,
-            affix: reader.string(name)?,
+            affix: reader.located(name)?,
             fields: Vec::new(),
         };
         let field = field()?;
@@ -118,7 +118,7 @@ fn change(name: &str, reader: &Reader<'_>) -> Result<Change> {
         }
         "namespace" => {
             let transformer = NamespaceTransformer {
-                namespace: reader.string("namespace")?,
+                namespace: reader.located("namespace")?,
                 fields: fields()?,
                 unset_only: reader.boolean("unsetOnly")?,
                 subjects: Subjects::parse(&reader.string("setRoleBindingSubjects")?)?,

@@ -42,6 +42,9 @@ pub struct Options {
     /// Whether unknown fields in the kustomization to build are warnings (Flux, which rewrites that
     /// file) instead of errors.
     pub lenient_root: bool,
+    /// Whether every object remembers what changed its fields, for [`crate::history`]; that takes
+    /// time and memory.
+    pub record_changes: bool,
     /// The absolute path that the tree's root stands for, if absolute paths are to be understood.
     pub root_path: Option<String>,
 }

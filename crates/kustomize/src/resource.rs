@@ -7,6 +7,7 @@ use fluvial_yaml::{FileId, Mode, Node};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::explain::Change;
 use crate::id::{Gvk, ResId, effective_namespace};
 use crate::nodes::{self, Kind, metadata_map, string, text_at};
 use crate::provenance::Trace;
@@ -65,8 +66,12 @@ pub struct Resource {
     pub(crate) allow_kind_change: bool,
     pub(crate) variables: Vec<String>,
     pub(crate) cluster_scoped: bool,
+    /// Whether a chart made it, which then sees to its namespace.
+    pub(crate) from_chart: bool,
     /// What is recorded of its origin.
     pub(crate) trace: Option<Rc<Trace>>,
+    /// What changed its fields, if that is recorded.
+    pub(crate) changes: Vec<Change>,
     /// What is recorded of the transformers that ran over it.
     pub(crate) transformations: Vec<Rc<Trace>>,
 }
@@ -92,7 +97,9 @@ impl Resource {
             allow_kind_change: false,
             variables: Vec::new(),
             cluster_scoped,
+            from_chart: false,
             trace: None,
+            changes: Vec::new(),
             transformations: Vec::new(),
         }
     }

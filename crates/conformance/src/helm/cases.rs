@@ -43,12 +43,16 @@ pub(super) fn cases(shared: &Path) -> Vec<Case> {
     let root = shared.join("corpus/helm");
     let mut charts = Charts::default();
     let files = files_in(&root.join("cases"), "yaml").into_iter();
-    files.filter_map(|file| one_case(&root, &file, &mut charts)).collect()
+    files
+        .filter_map(|file| one_case(&root, &file, &mut charts))
+        .collect()
 }
 
 fn words(value: &Value) -> Vec<String> {
     let items = value.as_array().into_iter().flatten();
-    items.filter_map(|item| item.as_str().map(str::to_owned)).collect()
+    items
+        .filter_map(|item| item.as_str().map(str::to_owned))
+        .collect()
 }
 
 fn one_case(root: &Path, file: &Path, charts: &mut Charts) -> Option<Case> {
@@ -83,7 +87,9 @@ fn archives(shared: &Path, part: &str) -> Vec<Case> {
     let root = shared.join("corpus/helm");
     let mut charts = Charts::default();
     let files = files_in(&root.join(part), "txtar").into_iter();
-    files.filter_map(|file| one_archive(&root, &file, &mut charts)).collect()
+    files
+        .filter_map(|file| one_archive(&root, &file, &mut charts))
+        .collect()
 }
 
 fn one_archive(root: &Path, file: &Path, charts: &mut Charts) -> Option<Case> {
@@ -106,7 +112,9 @@ fn one_archive(root: &Path, file: &Path, charts: &mut Charts) -> Option<Case> {
         _ => {
             let files = archive.sections.iter().filter(|(name, _)| !name.starts_with('@'));
             let tree = tree(files.map(|(name, data)| (name.as_str(), data.as_slice())))?;
-            let tree = list("pack").iter().try_fold(tree, |tree, folder| pack(&tree, folder))?;
+            let tree = list("pack")
+                .iter()
+                .try_fold(tree, |tree, folder| pack(&tree, folder))?;
             load(&tree, path.trim_start_matches("./"))
         }
     };
@@ -171,7 +179,9 @@ fn judge_release(name: &str, archive: &Archive, comparison: &Comparison, got: Re
         for key in ["config", "manifest", "hooks", "notes", "name"] {
             let plain = |value: &Value| match value {
                 Value::Null => json!({}),
-                Value::Object(_) => fluvial_helm::Values::from_json(value).map_or(Value::Null, |v| v.as_json()),
+                Value::Object(_) => {
+                    fluvial_helm::Values::from_json(value).map_or(Value::Null, |v| v.as_json())
+                }
                 other => other.clone(),
             };
             let (want, got) = (plain(&want[key]), plain(&got[key]));
@@ -199,7 +209,9 @@ fn pack(tree: &Tree, folder: &str) -> Result<Tree, String> {
     };
     let mut builder = tar::Builder::new(Vec::new());
     for (name, entry) in inner.iter() {
-        let fluvial_tree::Entry::File(file) = entry else { continue };
+        let fluvial_tree::Entry::File(file) = entry else {
+            continue;
+        };
         let ignored = name.parts().scan(String::new(), |path, part| {
             if !path.is_empty() {
                 path.push('/');
@@ -209,7 +221,11 @@ fn pack(tree: &Tree, folder: &str) -> Result<Tree, String> {
         });
         let ignored = ignored.collect::<Vec<_>>();
         let last = ignored.len().saturating_sub(1);
-        if ignored.iter().enumerate().any(|(index, path)| rules.ignores(path, index < last)) {
+        if ignored
+            .iter()
+            .enumerate()
+            .any(|(index, path)| rules.ignores(path, index < last))
+        {
             continue;
         }
         let mut header = tar::Header::new_gnu();
@@ -247,7 +263,11 @@ fn one_set(row: &Value) -> Option<Case> {
     }
     arguments.extend(words(&row["args"]));
     let read = |name: &str| {
-        let text = if name == "@base" { &row["base"] } else { &row["files"][name] };
+        let text = if name == "@base" {
+            &row["base"]
+        } else {
+            &row["files"][name]
+        };
         let data = text.as_str().map(|text| text.as_bytes().to_vec());
         data.ok_or_else(|| format!("open {name}: no such file or directory"))
     };

@@ -64,7 +64,9 @@ impl Command {
                 "--kube-version" => command.kube_version = Some(value()?),
                 "-a" | "--api-versions" => {
                     let versions = value()?;
-                    command.api_versions.extend(versions.split(',').map(str::to_owned));
+                    command
+                        .api_versions
+                        .extend(versions.split(',').map(str::to_owned));
                 }
                 "--include-crds" => command.output.include_crds = true,
                 "--skip-crds" => command.skip_crds = true,
@@ -172,7 +174,5 @@ pub(super) fn load(tree: &Tree, path: &str) -> Result<Arc<Chart>, String> {
 /// Reads files below a folder.
 pub(super) fn reader(root: &Path) -> impl Fn(&str) -> Result<Vec<u8>, String> {
     let root = root.to_owned();
-    move |name| {
-        std::fs::read(root.join(name)).map_err(|_| format!("open {name}: no such file or directory"))
-    }
+    move |name| std::fs::read(root.join(name)).map_err(|_| format!("open {name}: no such file or directory"))
 }

@@ -40,7 +40,11 @@ impl Comparison {
     }
 
     fn masked(&self, text: &str) -> String {
-        let masks: Vec<Regex> = self.mask.iter().filter_map(|mask| Regex::new(mask).ok()).collect();
+        let masks: Vec<Regex> = self
+            .mask
+            .iter()
+            .filter_map(|mask| Regex::new(mask).ok())
+            .collect();
         let lines = text.split('\n').map(|line| {
             if masks.iter().any(|mask| mask.is_match(line)) {
                 "MASKED"
@@ -54,7 +58,9 @@ impl Comparison {
 
 fn trim_error(text: &str) -> &str {
     let text = text.trim_end();
-    text.strip_suffix("Use --debug flag to render out invalid YAML").unwrap_or(text).trim_end()
+    text.strip_suffix("Use --debug flag to render out invalid YAML")
+        .unwrap_or(text)
+        .trim_end()
 }
 
 fn documents(text: &str) -> String {

@@ -91,5 +91,7 @@ fn render(vector: &Vector, fixture: &Fixture) -> Result<String, String> {
     };
     let request = request(&chart, &values, &release, &capabilities, options);
     let mut files = render_files(request).map_err(|error| error.to_string())?;
-    files.remove("x/templates/t.yaml").ok_or_else(|| "no output".to_owned())
+    files
+        .remove("x/templates/t.yaml")
+        .ok_or_else(|| "no output".to_owned())
 }

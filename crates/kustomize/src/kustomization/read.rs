@@ -266,6 +266,21 @@ impl<'a> Reader<'a> {
         Ok(map)
     }
 
+    /// The same with the values' places.
+    pub(crate) fn located_map(&self, name: &str) -> Result<BTreeMap<String, Text>> {
+        let mut places = BTreeMap::new();
+        for entry in self.get(name).and_then(Node::entries).unwrap_or_default() {
+            if let Some(key) = entry.key.as_text() {
+                places.insert(key, entry.value.pos);
+            }
+        }
+        let located = |(key, text): (String, String)| {
+            let pos = places.get(key.as_str()).copied().unwrap_or(Pos::NONE);
+            (key, Text { text, pos })
+        };
+        Ok(self.string_map(name)?.into_iter().map(located).collect())
+    }
+
     /// A mapping of strings to booleans.
     pub(crate) fn boolean_map(&self, name: &str) -> Result<BTreeMap<String, bool>> {
         let Some(inner) = self.object(name)? else {

@@ -1,8 +1,9 @@
 //! `images`: changes names, tags and digests of container images.
 
-use fluvial_yaml::{Node, NodeData};
+use fluvial_yaml::{Node, NodeData, Pos};
 use regex::{Regex, RegexBuilder};
 
+use crate::budget::check_name;
 use crate::error::Result;
 use crate::fieldspec::FieldSpec;
 use crate::kustomization::read::Reader;
@@ -24,6 +25,8 @@ pub struct Image {
     pub new_tag: String,
     /// The digest that replaces tag and digest.
     pub digest: String,
+    /// Where it is set.
+    pub pos: Pos,
 }
 
 impl Image {
@@ -39,6 +42,10 @@ impl Image {
             tag_suffix: reader.string("tagSuffix")?,
             new_tag: reader.string("newTag")?,
             digest: reader.string("digest")?,
+            pos: ["newTag", "digest", "newName"]
+                .into_iter()
+                .find_map(|field| reader.get(field))
+                .map_or_else(|| reader.pos(), |value| value.pos),
         })
     }
 
@@ -182,7 +189,7 @@ impl ImageTransformer {
             return Ok(());
         }
         let image = self.image.rewrite(image);
-        nodes::write_scalar(node, &untagged(&image))
+        nodes::write_scalar(node, &untagged(&image).at(self.image.pos))
     }
 
     /// Rewrites the fields of the list.
@@ -230,6 +237,10 @@ impl ImageTransformer {
 
 impl Transformer for ImageTransformer {
     fn transform(&self, map: &mut ResMap, _session: &Session<'_>) -> Result<()> {
+        let image = &self.image;
+        for part in [&image.new_name, &image.new_tag, &image.tag_suffix, &image.digest] {
+            check_name(part, "part of an image's name")?;
+        }
         for resource in map.resources_mut() {
             if resource.kind() != "CustomResourceDefinition" {
                 self.apply_to_containers(&mut resource.node)?;

@@ -254,7 +254,8 @@ fn apply_json(resource: &mut Resource, operations: &[Operation], session: &Sessi
     if crate::nodes::is_null(annotations) {
         crate::nodes::revive(annotations, crate::nodes::Kind::Mapping, None);
     }
-    json_patch::apply(&mut resource.node, operations).within(|| format!("patching {}", resource.id()))?;
+    json_patch::apply(&mut resource.node, operations, &session.budget)
+        .within(|| format!("patching {}", resource.id()))?;
     resource.refresh_scope(session);
     Ok(())
 }
@@ -306,6 +307,7 @@ pub(crate) fn merge(resource: &mut Resource, patch: &Resource, session: &Session
         resource.remember_id();
     }
     let node = std::mem::replace(&mut resource.node, Node::plain("null"));
+    session.budget.place(&patch.node, 0)?;
     let schemas = session.schemas();
     let merged = apply_patch(
         &patch.node,
