@@ -155,7 +155,7 @@ fn rounds(normal: usize) -> usize {
 }
 
 /// What the reference itself does not write as it was: comments move, folded texts get a line
-/// more, a literal text that begins with a tab cannot be read.
+/// more, a literal text that begins with a tab cannot be read, a missing key becomes a text.
 fn is_unstable(node: &Node) -> bool {
     let comments = node
         .comments()
@@ -163,9 +163,10 @@ fn is_unstable(node: &Node) -> bool {
     comments
         || node.document_comments().is_some()
         || match &node.data {
-            NodeData::Mapping { entries, .. } => entries
-                .iter()
-                .any(|entry| is_unstable(&entry.key) || is_unstable(&entry.value)),
+            NodeData::Mapping { entries, .. } => entries.iter().any(|entry| {
+                let missing = entry.key.anchor().is_some() && entry.key.as_text() == Some("");
+                missing || is_unstable(&entry.key) || is_unstable(&entry.value)
+            }),
             NodeData::Sequence { items, .. } => items.iter().any(is_unstable),
             NodeData::Scalar { text, style } => *style == ScalarStyle::Folded || begins_with_tab(text),
             NodeData::Alias(_) => false,
