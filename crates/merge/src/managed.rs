@@ -356,7 +356,7 @@ mod tests {
         ] {
             assert!(!is_unchanged(&live, &changed, "m"), "{changed}");
         }
-        let mut fewer = wanted.clone();
+        let mut fewer = wanted;
         fewer["metadata"] = json!({"name": "web"});
         assert!(!is_unchanged(&live, &fewer, "m"), "a label is given up");
     }
