@@ -205,11 +205,13 @@ pub fn validate_update(object: &Value, old: &Value, errors: &mut Vec<FieldError>
         "deletionGracePeriodSeconds",
     ] {
         if new[field] != old[field] {
-            errors.push(invalid(
-                format!("metadata.{field}"),
-                new[field].clone(),
-                "field is immutable",
-            ));
+            let path = format!("metadata.{field}");
+            let error = invalid(path, new[field].clone(), "field is immutable");
+            // Two of its checks find these.
+            if matches!(field, "uid" | "deletionTimestamp") {
+                errors.push(error.clone());
+            }
+            errors.push(error);
         }
     }
     validate_common(object, errors);

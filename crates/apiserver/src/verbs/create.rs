@@ -24,6 +24,11 @@ pub fn create(api: &Api, request: &mut Request) -> Outcome<Reply> {
     if request.kind.is("authentication.k8s.io", "TokenReview") || !request.kind.can("list") {
         return super::special::review(api, request, object);
     }
+    // What the server sets is nobody's.
+    if let Some(meta) = object["metadata"].as_object_mut() {
+        meta.remove("deletionTimestamp");
+        meta.remove("deletionGracePeriodSeconds");
+    }
     object = own(api, request, None, object, &request.manager());
     insert(api, request, object)
 }
@@ -56,7 +61,11 @@ pub fn own(api: &Api, request: &Request, live: Option<&Value>, updated: Value, m
     let fields = prepare::reset_fields(kind, &request.target.subresource);
     // A new object is compared with an empty one, in which parts that are no pointers are there.
     let empty = match (&types, live) {
-        (Some(types), None) if kind.custom.is_none() => Some(typed::empty(types.view())),
+        (Some(types), None) if kind.custom.is_none() => {
+            let mut empty = typed::empty(types.view());
+            registry::defaults::nulls(kind, &mut empty);
+            Some(empty)
+        }
         _ => None,
     };
     fluvial_merge::managed::update(fluvial_merge::managed::UpdateRequest {
@@ -82,7 +91,6 @@ pub fn system_fields(api: &Api, kind: &Kind, object: &mut Value) {
         "deletionGracePeriodSeconds",
         "resourceVersion",
         "selfLink",
-        "generation",
     ] {
         meta.remove(field);
     }
@@ -108,7 +116,8 @@ pub fn insert(api: &Api, request: &Request, mut object: Value) -> Outcome<Reply>
     }
     let name = meta(&object, "name").to_owned();
     admission::before_create(api, request, &mut object)?;
-    if !meta(&object, "resourceVersion").is_empty() && meta(&object, "resourceVersion") != "0" {
+    let version = meta(&object, "resourceVersion");
+    if !request.dry_run && !matches!(version, "" | "0") {
         return Err(Failure::unclassified(
             "resourceVersion should not be set on objects to be created",
         ));

@@ -88,7 +88,7 @@ fn typed(schema: Type<'_>) -> Atom<'_> {
         ..Atom::default()
     };
     match schema.base() {
-        Base::Object if schema.is_raw() => untyped,
+        Base::Object if schema.is_raw() => Shape::Atomic.atom(),
         Base::Object => Atom {
             map: Some(map(schema)),
             ..Atom::default()
