@@ -263,8 +263,7 @@ fn extend(node: &mut Node, field: &str, items: impl Iterator<Item = Node>) -> bo
 fn local_components<'o>(tree: &Tree, folder: &TreePath, overlay: &'o FluxOverlay) -> Result<Vec<&'o str>> {
     let mut components = Vec::new();
     for component in &overlay.components {
-        let remote = component.is_empty() || component.starts_with('/') || component.contains(':');
-        if remote {
+        if !is_local_relative(component) {
             return Err(Error::new(format!(
                 "component path '{component}' must be local and relative"
             )));
@@ -277,6 +276,23 @@ fn local_components<'o>(tree: &Tree, folder: &TreePath, overlay: &'o FluxOverlay
         }
     }
     Ok(components)
+}
+
+/// Whether a component's path can only mean a folder of the source.
+fn is_local_relative(path: &str) -> bool {
+    const ELSEWHERE: [&str; 9] = [
+        "git::",
+        "gh:",
+        "ssh://",
+        "https://",
+        "http://",
+        "file://",
+        "git@",
+        "github.com:",
+        "github.com/",
+    ];
+    let lower = path.to_ascii_lowercase();
+    !path.is_empty() && !path.starts_with('/') && !ELSEWHERE.iter().any(|prefix| lower.starts_with(prefix))
 }
 
 /// Sets an image: of one that is there already, the name on its own, tag and digest as a pair.
@@ -442,7 +458,14 @@ mod tests {
 
     #[test]
     fn remote_components_are_refused() {
-        for component in ["/etc", "https://example.com/x", "git@example.com:x", ""] {
+        for component in [
+            "/etc",
+            "HTTPS://example.com/x",
+            "git@example.com:x",
+            "github.com/o/r",
+            "file:///x",
+            "",
+        ] {
             let overlay = FluxOverlay {
                 components: vec![component.to_owned()],
                 ..FluxOverlay::default()
