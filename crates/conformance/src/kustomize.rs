@@ -318,6 +318,20 @@ fn builds(shared: &Path) -> Vec<Case> {
     build_groups(shared, &GROUPS)
 }
 
+/// The builds that fail: name, the reference's error, and what comes here.
+pub(crate) fn failed_builds(shared: &Path) -> Vec<(String, String, Result<String, String>)> {
+    build_cases(shared, &GROUPS)
+        .iter()
+        .filter(|case| case.archive.value("outcome") == Some("error"))
+        .map(|case| {
+            let section = case.archive.text("expected.error").filter(|text| !text.trim().is_empty());
+            let error = section.or_else(|| case.archive.value("error").map(str::to_owned));
+            let error = error.unwrap_or_default().replace("@ROOT@", REPOSITORIES);
+            (case.name().to_owned(), error, case.yaml(None))
+        })
+        .collect()
+}
+
 fn helm(shared: &Path) -> Vec<Case> {
     build_groups(shared, &["helm"])
 }
