@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod api;
 pub mod delivery;
+pub mod errors;
 pub mod fleets;
 pub mod helm;
 pub mod kustomize;
@@ -81,6 +82,7 @@ pub fn suites() -> Vec<Suite> {
     let mut suites = Vec::new();
     suites.extend(api::suites());
     suites.extend(delivery::suites());
+    suites.extend(errors::suites());
     suites.extend(fleets::suites());
     suites.extend(helm::suites());
     suites.extend(kustomize::suites());
