@@ -14,7 +14,7 @@ pub mod delivery;
 pub mod kustomize;
 pub mod merge;
 pub mod object;
-mod schema;
+pub mod schema;
 mod source;
 pub mod template;
 pub mod txtar;
