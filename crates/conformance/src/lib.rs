@@ -18,7 +18,7 @@ pub mod kustomize;
 pub mod kyaml;
 pub mod merge;
 pub mod object;
-mod schema;
+pub mod schema;
 mod source;
 pub mod template;
 pub mod txtar;
