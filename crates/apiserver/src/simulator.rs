@@ -51,6 +51,12 @@ mod volumes;
 
 use pods::Facts;
 
+/// Whether a text is the schedule of a cron job.
+#[must_use]
+pub fn is_schedule(text: &str) -> bool {
+    cron::Schedule::parse(text).is_some()
+}
+
 /// Annotation that says how a workload ends up.
 pub const OUTCOME: &str = "simulator.fluvial.dev/outcome";
 /// Annotation that says how long that takes.

@@ -76,7 +76,6 @@ fn always_shown(owner: &str, field: &str) -> bool {
             | ("CSINodeSpec", "drivers")
             | ("CustomResourceDefinitionSpec", "versions")
             | ("TokenRequestSpec", "audiences")
-            | ("CertificateSigningRequestSpec", "request")
     )
 }
 
@@ -153,8 +152,32 @@ impl Walk {
         self.findings.mismatch = Some(text);
     }
 
+    /// Quantities may be written as numbers, and are shown in one form.
+    fn quantity(&mut self, value: &mut Value, of: Type<'_>) {
+        let text = match value {
+            Value::Null => return,
+            Value::String(text) => std::mem::take(text),
+            Value::Number(number) => number.to_string(),
+            _ => {
+                let copy = value.clone();
+                return self.mismatch(&copy, of);
+            }
+        };
+        match canonical(&text) {
+            Ok(text) => *value = text.into(),
+            Err(error) => {
+                self.findings.mismatch.get_or_insert(error);
+                *value = text.into();
+            }
+        }
+    }
+
     fn visit(&mut self, value: &mut Value, of: Type<'_>, path: &str) {
         let of = of.resolve();
+        if is_quantity(of) {
+            self.quantity(value, of);
+            return;
+        }
         if of.int_or_string() || of.preserve_unknown() || is_open(of) {
             return;
         }
@@ -186,17 +209,10 @@ impl Walk {
                     self.mismatch(&copy, of);
                 }
             }
-            (Base::String, Value::String(text)) if is_quantity(of) => {
-                *text = canonical(text);
-            }
             (Base::String, Value::String(_))
             | (Base::Number, Value::Number(_))
             | (Base::Boolean, Value::Bool(_))
             | (Base::Any, _) => {}
-            // Quantities may be written as numbers.
-            (Base::String, Value::Number(number)) if is_quantity(of) => {
-                *value = Value::String(canonical(&number.to_string()));
-            }
             (_, Value::Null) => {}
             _ => {
                 let copy = value.clone();
@@ -245,17 +261,16 @@ fn is_quantity(of: Type<'_>) -> bool {
     of.name().is_some_and(|name| name.ends_with(".Quantity"))
 }
 
-/// A quantity as it is shown; what is none is complained of by those who need it.
-fn canonical(text: &str) -> String {
+/// A quantity as it is shown.
+fn canonical(text: &str) -> Result<String, String> {
     use fluvial_object::quantity::Quantity;
-    if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return text.to_owned();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(text.to_owned());
     }
-    match (Quantity::parse(text.trim()), Quantity::parse("0")) {
-        // A sum is not shown as it was written.
-        (Ok(quantity), Ok(nothing)) => quantity.add(&nothing).to_string(),
-        _ => text.to_owned(),
-    }
+    let quantity = Quantity::parse(text.trim()).map_err(|error| error.to_string())?;
+    let nothing = Quantity::from_integer(0, quantity.format());
+    // A sum is not shown as it was written.
+    Ok(quantity.add(&nothing).to_string())
 }
 
 fn is_open(of: Type<'_>) -> bool {

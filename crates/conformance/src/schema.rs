@@ -100,7 +100,6 @@ fn shown(value: &Cel<'_>) -> Value {
             let entry = |key: Cel<'_>| (key.to_string(), printed(&map.get(&key).unwrap_or(Cel::Null)));
             Value::Object(map.keys().into_iter().map(entry).collect())
         }
-        Cel::Double(value) => go_float(*value).into(),
         other => other.to_string().into(),
     }
 }
@@ -113,24 +112,6 @@ fn printed(value: &Cel<'_>) -> Value {
             format!("[{}]", items.join(" ")).into()
         }
         other => other.to_string().into(),
-    }
-}
-
-/// Go's `%v` of a float.
-fn go_float(value: f64) -> String {
-    let text = Cel::Double(value).to_string();
-    match text.parse::<f64>() {
-        Ok(number) if number.is_finite() => {
-            let exponent = format!("{number:e}");
-            let (digits, power) = exponent.split_once('e').unwrap_or((&exponent, "0"));
-            let power: i32 = power.parse().unwrap_or(0);
-            if (-4..21).contains(&power) && power < 6 {
-                text
-            } else {
-                format!("{digits}e{}{:02}", if power < 0 { '-' } else { '+' }, power.abs())
-            }
-        }
-        _ => text,
     }
 }
 

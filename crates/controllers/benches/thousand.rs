@@ -204,6 +204,10 @@ async fn run(count: usize, quiet: Duration) -> Value {
 }
 
 fn main() {
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
     let mut numbers = std::env::args()
         .skip(1)
         .filter_map(|argument| argument.parse().ok());

@@ -124,10 +124,54 @@ impl Kustomizations {
             }
         };
         vec![
+            self.foreign("OCIRepository", "ocirepositories").boxed(),
+            self.foreign("Bucket", "buckets").boxed(),
+            self.foreign("ExternalArtifact", "externalartifacts").boxed(),
             kinds.boxed(),
             self.configs("ConfigMap", "configmaps").boxed(),
             self.configs("Secret", "secrets").boxed(),
         ]
+    }
+
+    /// Follows sources that somebody else reconciles, from the moment when one is used.
+    fn foreign(&self, kind: &'static str, plural: &str) -> impl Future<Output = ()> + Send + use<> {
+        let resource = Resource {
+            group: GitRepository::GROUP.to_owned(),
+            version: "v1".to_owned(),
+            kind: kind.to_owned(),
+            plural: plural.to_owned(),
+            namespaced: true,
+        };
+        let select = Select {
+            namespace: self.context.settings.namespace.clone(),
+            ..Select::default()
+        };
+        let (wakes, queue, feed) = (
+            Arc::clone(&self.wakes),
+            self.queue.clone(),
+            Arc::clone(&self.feed),
+        );
+        let cluster = Arc::clone(&self.context.cluster);
+        async move {
+            wakes.used(kind).await;
+            let mut watch = cluster.watch(&resource, &select);
+            let mut artifacts: FxHashMap<Key, Option<serde_json::Value>> = FxHashMap::default();
+            while let Some(watched) = watch.next().await {
+                let Watched::Applied(object) = watched else {
+                    continue;
+                };
+                let key = Key::new(object.namespace(), object.name());
+                let artifact = object.at(&["status", "artifact", "revision"]).cloned();
+                let source = SourceId {
+                    kind: kind.into(),
+                    key: key.clone(),
+                };
+                let known = artifacts.insert(key, artifact.clone());
+                if artifact.is_some() && known != Some(artifact) {
+                    wakes.source(&source, &feed, &queue);
+                }
+            }
+        }
     }
 
     /// Follows ConfigMaps or Secrets, from the moment when somebody reads variables from one.
@@ -148,7 +192,7 @@ impl Kustomizations {
         let (wakes, queue) = (Arc::clone(&self.wakes), self.queue.clone());
         let cluster = Arc::clone(&self.context.cluster);
         async move {
-            wakes.config_read(kind).await;
+            wakes.used(kind).await;
             let mut watch = cluster.watch(&resource, &select);
             let mut versions: FxHashMap<Key, String> = FxHashMap::default();
             let mut listed = false;

@@ -2,33 +2,29 @@
 
 use std::fmt;
 
+use fluvial_schema::cel::{self, CompileError, Env, Program, Type, Vars};
 use serde_json::Value;
-
-mod engine;
 
 /// An expression that says yes or no about objects.
 pub struct Expression {
     text: String,
-    program: engine::Program,
+    program: Program,
 }
 
 /// What is wrong with an expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExprError {
-    /// It is no CEL.
+    /// It is no CEL, or cannot mean anything, as with an unknown variable.
     Parse {
         /// The expression.
         text: String,
         /// What the parser says.
         detail: String,
     },
-    /// It cannot mean anything: an unknown variable, or no yes and no.
-    Compile {
-        /// The expression.
-        text: String,
-        /// Why.
-        detail: String,
-    },
+    /// It cannot be prepared to run, as with a bad pattern.
+    Program(String),
+    /// It comes out as something else than yes or no, or nothing says that it does not.
+    Type(String),
     /// It failed on an object.
     Evaluate {
         /// The expression.
@@ -49,8 +45,12 @@ impl fmt::Display for ExprError {
             ExprError::Parse { text, detail } => {
                 write!(f, "failed to parse the CEL expression '{text}': {detail}")
             }
-            ExprError::Compile { text, detail } => {
-                write!(f, "failed to compile the CEL expression '{text}': {detail}")
+            ExprError::Program(detail) => write!(f, "failed to create CEL program: {detail}"),
+            ExprError::Type(found) => {
+                write!(
+                    f,
+                    "CEL expression output type mismatch: expected bool, got {found}"
+                )
             }
             ExprError::Evaluate { text, detail } => {
                 write!(f, "failed to evaluate the CEL expression '{text}': {detail}")
@@ -73,26 +73,32 @@ impl fmt::Debug for Expression {
 impl Expression {
     /// Reads an expression; which variables there are shows when it is evaluated.
     pub fn parse(text: &str) -> Result<Self, ExprError> {
-        let program = engine::Program::parse(text).map_err(|detail| ExprError::Parse {
-            text: text.to_owned(),
-            detail,
+        Expression::new(text, &Env::flux().unchecked())
+    }
+
+    /// Reads an expression that has these objects as variables and no others, and whose outcome must be yes or no.
+    pub fn compile(text: &str, variables: &[&str]) -> Result<Self, ExprError> {
+        let declare = |env: Env, name: &&str| env.variable(*name, Type::map(Type::String, Type::Dyn));
+        let env = variables.iter().fold(Env::flux(), declare);
+        let expression = Expression::new(text, &env)?;
+        match expression.program.output() {
+            Type::Bool => Ok(expression),
+            other => Err(ExprError::Type(other.to_string())),
+        }
+    }
+
+    fn new(text: &str, env: &Env) -> Result<Self, ExprError> {
+        let program = Program::compile(text, env).map_err(|error| match error {
+            CompileError::Program(detail) => ExprError::Program(detail),
+            CompileError::Check(detail) => ExprError::Parse {
+                text: text.to_owned(),
+                detail,
+            },
         })?;
         Ok(Expression {
             text: text.to_owned(),
             program,
         })
-    }
-
-    /// Reads an expression that has these variables and no others.
-    pub fn compile(text: &str, variables: &[&str]) -> Result<Self, ExprError> {
-        let expression = Expression::parse(text)?;
-        match expression.program.unknown_variable(variables) {
-            None => Ok(expression),
-            Some(name) => Err(ExprError::Compile {
-                text: text.to_owned(),
-                detail: format!("undeclared reference to '{name}' (in container '')"),
-            }),
-        }
     }
 
     /// Reads a `readyExpr`: its variables are `self`, the Kustomization that waits, and `dep`, the one waited for.
@@ -112,10 +118,16 @@ impl Expression {
         variables: impl IntoIterator<Item = (&'v str, &'v Value)>,
     ) -> Result<bool, ExprError> {
         let text = || self.text.clone();
-        match self.program.run(variables) {
-            Ok(Some(answer)) => Ok(answer),
-            Ok(None) => Err(ExprError::NoBool { text: text() }),
-            Err(detail) => Err(ExprError::Evaluate { text: text(), detail }),
+        let mut vars = Vars::default();
+        for (name, value) in variables {
+            vars.set(name, Ok(cel::Value::json(value)));
+        }
+        match self.program.eval(&vars) {
+            Ok(answer) => answer.as_bool().ok_or_else(|| ExprError::NoBool { text: text() }),
+            Err(error) => Err(ExprError::Evaluate {
+                text: text(),
+                detail: error.to_string(),
+            }),
         }
     }
 
@@ -146,12 +158,8 @@ mod tests {
             Ok(false)
         );
         assert_eq!(
-            ask("dep.status.nope"),
-            Err("failed to evaluate the CEL expression 'dep.status.nope': no such key: nope".to_owned())
-        );
-        assert_eq!(
-            ask("dep.status.conditions[0].type"),
-            Err("failed to evaluate CEL expression as boolean: 'dep.status.conditions[0].type'".to_owned())
+            ask("dep.status.nope == 1"),
+            Err("failed to evaluate the CEL expression 'dep.status.nope == 1': no such key: nope".to_owned())
         );
     }
 
@@ -160,5 +168,7 @@ mod tests {
         let refused = |text: &str| Expression::ready(text).expect_err("bad").to_string();
         assert!(refused("dep.x ==").starts_with("failed to parse the CEL expression 'dep.x =='"));
         assert!(refused("status.ready").contains("undeclared reference to 'status'"));
+        assert!(refused("'a'").contains("expected bool, got string"));
+        assert!(refused("dep.ready").contains("expected bool, got dyn"));
     }
 }

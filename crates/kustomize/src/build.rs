@@ -197,13 +197,8 @@ pub fn build_to_yaml(request: &BuildRequest<'_>) -> Result<String, Error> {
 /// # Errors
 /// If it is malformed or holds something without identity.
 pub fn load(text: &str) -> Result<Vec<Resource>> {
-    load_named(text, "input")
-}
-
-/// Reads a file of resources by itself, its name given for errors.
-pub(crate) fn load_named(text: &str, name: &str) -> Result<Vec<Resource>> {
     let options = Options::default();
     let session = Session::new(&options, &crate::NoRemote, &crate::NoCharts);
-    let file = session.add_file(name);
+    let file = session.add_file("input");
     crate::parse::resources(&session, text, file)
 }

@@ -4,6 +4,8 @@ pub mod comments;
 pub mod format;
 pub mod merge2;
 pub mod merge3;
+#[cfg(test)]
+mod random;
 pub mod stream;
 pub(crate) mod walk;
 

@@ -259,11 +259,9 @@ pub fn update(request: UpdateRequest<'_>) -> Value {
         // Nobody applies to this object: its fields stay unmanaged until someone does.
         return new;
     }
-    let mut bare = live.clone();
-    entries::drop_from(&mut bare);
     let fits = |value: &Value| check::check(operation.shape, value, true).is_none();
-    let entries = if fits(&new) && fits(&bare) {
-        operation.update(&bare, &new, entries, request.manager)
+    let entries = if fits(&new) && fits(live) {
+        operation.update(live, &new, entries, request.manager)
     } else {
         entries
     };

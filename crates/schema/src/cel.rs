@@ -34,6 +34,7 @@ mod macros;
 mod ops;
 mod parser;
 mod plan;
+mod policy;
 mod types;
 mod unify;
 mod validate;

@@ -132,7 +132,15 @@ pub fn create(api: &Api, request: &Request, object: &mut Value) -> Outcome<()> {
                 object["spec"]["finalizers"] = list.into();
             }
         }
-        ("", "Pod") => super::workloads::pod_status(object),
+        ("", "Pod") => {
+            super::workloads::pod_status(object);
+            if object["spec"]["terminationGracePeriodSeconds"]
+                .as_i64()
+                .is_some_and(|grace| grace < 0)
+            {
+                object["spec"]["terminationGracePeriodSeconds"] = 1.into();
+            }
+        }
         ("apps", "DaemonSet") => template_generation(object, 1),
         ("batch", "Job") => super::workloads::job_labels(object),
         ("", "Secret") => {}

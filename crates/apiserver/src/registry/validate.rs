@@ -6,7 +6,60 @@ use serde_json::Value;
 use crate::api::Api;
 use crate::kinds::Kind;
 
+mod access;
+mod common;
 mod core;
+mod network;
+mod pods;
+mod storage;
+mod workloads;
+
+/// The checks of a kind.
+fn check(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
+    let name = kind.kind.as_str();
+    match (kind.group.as_str(), name) {
+        ("", "Pod") => pods::spec(&object["spec"], "spec", errors),
+        ("", "Service") => network::service(object, errors),
+        ("", "Endpoints") => network::endpoints(object, errors),
+        ("", "PersistentVolumeClaim") => storage::claim(object, errors),
+        ("", "PersistentVolume") => storage::volume(object, errors),
+        ("", "ResourceQuota") => storage::quota(object, errors),
+        ("", "LimitRange") => storage::limits(object, errors),
+        ("", "ReplicationController") | ("apps" | "batch", _) => workloads::validate(name, object, errors),
+        ("networking.k8s.io", "Ingress") => network::ingress(object, errors),
+        ("networking.k8s.io", "IngressClass") => network::ingress_class(object, errors),
+        ("networking.k8s.io", "NetworkPolicy") => network::policy(object, errors),
+        ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => {
+            access::role(object, name == "ClusterRole", errors);
+        }
+        ("rbac.authorization.k8s.io", _) => access::binding(object, name == "ClusterRoleBinding", errors),
+        ("coordination.k8s.io", "Lease") => storage::lease(object, errors),
+        ("node.k8s.io", "RuntimeClass") => workloads::handler(object, errors),
+        _ => core::validate(kind, object, errors),
+    }
+}
+
+/// What a kind's objects keep for life.
+fn fixed(kind: &Kind, new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "Service") => network::service_fixed(new, old, errors),
+        ("", "PersistentVolumeClaim") => storage::claim_fixed(new, old, errors),
+        ("apps", "StatefulSet") => workloads::stateful_fixed(new, old, errors),
+        ("apps", "ControllerRevision") => workloads::revision_fixed(new, old, errors),
+        ("storage.k8s.io", "StorageClass") => {
+            let fields = &["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"];
+            storage::fixed_fields(new, old, fields, errors);
+        }
+        ("node.k8s.io", "RuntimeClass") => storage::fixed_fields(new, old, &["handler"], errors),
+        ("scheduling.k8s.io", "PriorityClass") => {
+            if new["value"] != old["value"] {
+                errors.push(common::forbidden("value", "may not be changed in an update."));
+            }
+            storage::fixed_fields(new, old, &["preemptionPolicy"], errors);
+        }
+        _ => {}
+    }
+}
 
 /// Errors of a new object beyond its metadata.
 pub fn create(_api: &Api, kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
@@ -20,7 +73,7 @@ pub fn create(_api: &Api, kind: &Kind, object: &Value, errors: &mut Vec<FieldErr
         errors.extend(crate::crd::definition::validate(object, None));
         return;
     }
-    core::validate(kind, object, errors);
+    check(kind, object, errors);
 }
 
 /// Errors of a changed object beyond its metadata.
@@ -44,8 +97,10 @@ pub fn update(
         }
         return;
     }
-    core::immutable(kind, new, old, errors);
-    if subresource.is_empty() {
-        core::validate(kind, new, errors);
+    if !subresource.is_empty() {
+        return;
     }
+    check(kind, new, errors);
+    core::immutable(kind, new, old, errors);
+    fixed(kind, new, old, errors);
 }

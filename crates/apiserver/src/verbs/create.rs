@@ -24,6 +24,11 @@ pub fn create(api: &Api, request: &mut Request) -> Outcome<Reply> {
     if request.kind.is("authentication.k8s.io", "TokenReview") || !request.kind.can("list") {
         return super::special::review(api, request, object);
     }
+    // What the server sets is nobody's.
+    if let Some(meta) = object["metadata"].as_object_mut() {
+        meta.remove("deletionTimestamp");
+        meta.remove("deletionGracePeriodSeconds");
+    }
     object = own(api, request, None, object, &request.manager());
     insert(api, request, object)
 }
@@ -86,7 +91,6 @@ pub fn system_fields(api: &Api, kind: &Kind, object: &mut Value) {
         "deletionGracePeriodSeconds",
         "resourceVersion",
         "selfLink",
-        "generation",
     ] {
         meta.remove(field);
     }
@@ -112,7 +116,8 @@ pub fn insert(api: &Api, request: &Request, mut object: Value) -> Outcome<Reply>
     }
     let name = meta(&object, "name").to_owned();
     admission::before_create(api, request, &mut object)?;
-    if !meta(&object, "resourceVersion").is_empty() && meta(&object, "resourceVersion") != "0" {
+    let version = meta(&object, "resourceVersion");
+    if !request.dry_run && !matches!(version, "" | "0") {
         return Err(Failure::unclassified(
             "resourceVersion should not be set on objects to be created",
         ));

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use fluvial_api::meta::Artifact;
 use fluvial_api::{GitRepository, Kustomization, Resource as Kind};
 use fluvial_delivery::substitute::{Reference, Substitution};
+use fluvial_kustomize::{FileError, RemoteResolver, RepoSpec};
 use fluvial_object::ObjectId;
-use fluvial_ports::{Resource, Target};
+use fluvial_ports::{FetchRequest, Fetched, Resource, Sources, Target};
 use fluvial_tree::{Digest, Tree};
 use rustc_hash::FxHashMap;
 use serde_json::Value;
@@ -192,7 +193,14 @@ impl Kustomizations {
             schemas: self.schemas.clone(),
         };
         let (tree, revision) = (tree.clone(), revision.to_owned());
-        let task = tokio::task::spawn_blocking(move || manifest::make(&tree, &revision, &recipe));
+        let remote = (!self.context.settings.no_remote_bases).then(|| Remote {
+            sources: Arc::clone(&self.context.sources),
+            runtime: tokio::runtime::Handle::current(),
+        });
+        let task = tokio::task::spawn_blocking(move || {
+            let remote = remote.as_ref().map(|remote| remote as &dyn RemoteResolver);
+            manifest::make(&tree, &revision, &recipe, remote)
+        });
         let built = match task.await {
             Ok(built) => built,
             // The process is ending: nothing may be concluded from that.
@@ -276,6 +284,62 @@ fn recorded(object: &Kustomization) -> Vec<ObjectId> {
     step::inventory_of(&object.status)
         .map(|inventory| inventory.ids().cloned().collect())
         .unwrap_or_default()
+}
+
+/// Fetches remote bases by git, from a thread that may block.
+struct Remote {
+    sources: Arc<dyn Sources>,
+    runtime: tokio::runtime::Handle,
+}
+
+impl RemoteResolver for Remote {
+    fn repository(&self, spec: &RepoSpec) -> Result<Tree, String> {
+        let reference = match spec.reference.as_str() {
+            "" => fluvial_ports::Reference::default(),
+            commit if commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+                fluvial_ports::Reference {
+                    commit: Some(commit.to_owned()),
+                    ..Default::default()
+                }
+            }
+            name => fluvial_ports::Reference {
+                name: Some(name.to_owned()),
+                ..Default::default()
+            },
+        };
+        // A bare name is a branch or a tag.
+        let tries = match &reference.name {
+            Some(name) if !name.starts_with("refs/") => ["heads", "tags"]
+                .map(|kind| fluvial_ports::Reference {
+                    name: Some(format!("refs/{kind}/{name}")),
+                    ..Default::default()
+                })
+                .to_vec(),
+            _ => vec![reference],
+        };
+        let mut last = String::new();
+        for reference in tries {
+            let request = FetchRequest {
+                url: spec.clone_url(),
+                reference,
+                recurse_submodules: spec.submodules,
+                timeout: spec.timeout,
+                ..FetchRequest::default()
+            };
+            match self.runtime.block_on(self.sources.fetch(request)) {
+                Ok(Fetched::Changed(revision)) => return Ok(revision.tree),
+                Ok(Fetched::Unchanged) => "nothing was fetched".clone_into(&mut last),
+                Err(error) => last = error.to_string(),
+            }
+        }
+        Err(last)
+    }
+
+    fn file(&self, url: &str) -> Result<Vec<u8>, FileError> {
+        Err(FileError::Failed(format!(
+            "single files are not downloaded ({url}); use a repository, or copy the file into this one"
+        )))
+    }
 }
 
 fn absent(id: &SourceId) -> Failure {

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use fluvial_api::Kustomization;
-use fluvial_delivery::control::Owner;
+use fluvial_delivery::control::{Owner, is_decryption_disabled};
 use fluvial_delivery::inventory;
 use fluvial_delivery::normalise::normalise;
 use fluvial_delivery::substitute::{Place, Substitution};
 use fluvial_kustomize::flux::FluxOverlay;
-use fluvial_kustomize::{Build, BuildRequest, NoCharts, NoRemote, Options, Reads};
+use fluvial_kustomize::{Build, BuildRequest, NoCharts, NoRemote, Options, Reads, RemoteResolver};
 use fluvial_object::{ObjectExt, ObjectId};
 use fluvial_schema::SchemaSet;
 use fluvial_tree::{Digest, Tree, TreePath};
@@ -79,18 +79,26 @@ pub(crate) fn folder(object: &Kustomization) -> Result<TreePath, Failure> {
 }
 
 /// Builds.
-pub(crate) fn make(tree: &Tree, revision: &str, recipe: &Recipe) -> Result<Built, Failure> {
+pub(crate) fn make(
+    tree: &Tree,
+    revision: &str,
+    recipe: &Recipe,
+    remote: Option<&dyn RemoteResolver>,
+) -> Result<Built, Failure> {
     let path = folder(&recipe.object)?;
     if !tree.is_folder(&path) {
         return Err(missing(tree, &path, revision));
     }
     let tree = complete(tree, &path, &recipe.object)?;
-    let options = Options::flux();
+    let options = Options {
+        remote: remote.is_some(),
+        ..Options::flux()
+    };
     let request = BuildRequest {
         tree: &tree,
         path: &path,
         options: &options,
-        remote: &NoRemote,
+        remote: remote.unwrap_or(&NoRemote),
         charts: &NoCharts,
     };
     let build = fluvial_kustomize::build(&request)
@@ -170,6 +178,29 @@ fn place(build: &Build, resource: &fluvial_kustomize::Resource) -> Option<Place>
     })
 }
 
+/// What shows that SOPS has encrypted an object, or a value of a Secret.
+fn encrypted(object: &Value) -> Option<String> {
+    use base64::Engine;
+    if object.get("sops").is_some_and(Value::is_object) {
+        return Some("the field 'sops'".to_owned());
+    }
+    if object.kind() != "Secret" || !object.group().is_empty() || is_decryption_disabled(object) {
+        return None;
+    }
+    let data = object.get("data").and_then(Value::as_object)?;
+    let marked = |text: &str| {
+        let decoded = base64::engine::general_purpose::STANDARD.decode(text);
+        decoded.is_ok_and(|data| {
+            let text = String::from_utf8_lossy(&data);
+            text.contains("ENC[AES256_GCM,") && text.contains("sops")
+        })
+    };
+    let found = data
+        .iter()
+        .find(|(_, value)| value.as_str().is_some_and(marked))?;
+    Some(format!("SOPS content in data['{}']", found.0))
+}
+
 /// One built object, made ready; `None` for what is never applied.
 fn item(
     resource: &fluvial_kustomize::Resource,
@@ -187,6 +218,12 @@ fn item(
     let mut object = resource.to_json().map_err(|error| failed(error.to_string()))?;
     if object.group() == "kustomize.config.k8s.io" {
         return Ok(None);
+    }
+    if let Some(field) = encrypted(&object) {
+        return Err(failed(format!(
+            "{} is encrypted (it has {field}) and spec.decryption is not set; it is never applied as it is",
+            object.id()
+        )));
     }
     match recipe.substitution.object(&object) {
         Ok(None) => {}

@@ -354,3 +354,186 @@ fn recorded(
     entries.truncate(HISTORY);
     entries
 }
+
+#[cfg(test)]
+mod tests {
+    use fluvial_api::Resource;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn object(spec: &Value, status: &Value) -> Kustomization {
+        let mut object = json!({
+            "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+            "metadata": {"name": "apps", "namespace": "ns", "generation": 3,
+                "annotations": {"reconcile.fluxcd.io/requestedAt": "token"}},
+            "spec": {"interval": "10m", "retryInterval": "1m", "prune": true,
+                "sourceRef": {"kind": "GitRepository", "name": "fleet"}},
+            "status": status,
+        });
+        for (key, value) in spec.as_object().into_iter().flatten() {
+            object["spec"][key] = value.clone();
+        }
+        Kustomization::from_value(&object).unwrap()
+    }
+
+    fn facts(revision: &str) -> Facts {
+        Facts {
+            revision: revision.to_owned(),
+            digest: Some("sha256:x".to_owned()),
+            took: Duration::from_millis(12),
+            ..Facts::default()
+        }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn finished(
+        object: &Kustomization,
+        facts: &Facts,
+        result: Result<(), &Failure>,
+        second: i64,
+    ) -> Decision {
+        finish(object, facts, result, &Settings::default(), at(second), 0.5)
+    }
+
+    #[test]
+    fn a_run_begins_as_the_spec_says() {
+        let settings = Settings {
+            no_cross_namespace_refs: true,
+            ..Settings::default()
+        };
+        let reason = |spec: Value| match begin(&object(&spec, &json!({})), &settings) {
+            Begin::Delete => "delete",
+            Begin::Rest => "rest",
+            Begin::Go => "go",
+            Begin::Refuse(failure) => {
+                assert_eq!(failure.class, Class::Stalled);
+                failure.reason
+            }
+        };
+        let source = |namespace: &str| json!({"sourceRef": {"kind": "GitRepository", "name": "x", "namespace": namespace}});
+        let table = [
+            (json!({}), "go"),
+            (
+                json!({"suspend": true, "decryption": {"provider": "sops"}}),
+                "rest",
+            ),
+            (json!({"decryption": {"provider": "sops"}}), NOT_SUPPORTED),
+            (json!({"kubeConfig": {"secretRef": {"name": "x"}}}), NOT_SUPPORTED),
+            (source("ns"), "go"),
+            (source("other"), ACCESS_DENIED),
+        ];
+        for (spec, expected) in table {
+            assert_eq!(reason(spec.clone()), expected, "{spec}");
+        }
+        let mut deleting = object(&json!({"suspend": true}), &json!({}));
+        deleting.metadata.deletion_timestamp = Some("2026-01-01T00:00:00Z".to_owned());
+        assert_eq!(begin(&deleting, &settings), Begin::Delete);
+    }
+
+    #[test]
+    fn success_moves_everything_and_the_same_again_changes_nothing() {
+        let mut apps = object(&json!({}), &json!({"observedGeneration": 2}));
+        let mut first_facts = facts("main@sha1:1");
+        first_facts.inventory = Some(Vec::new());
+        let first = finished(&apps, &first_facts, Ok(()), 10);
+        let status = &first.status;
+        assert_eq!(status.observed_generation, 3);
+        assert_eq!(status.last_applied_revision.as_deref(), Some("main@sha1:1"));
+        assert_eq!(status.last_attempted_revision.as_deref(), Some("main@sha1:1"));
+        assert_eq!(status.last_handled_reconcile_at.as_deref(), Some("token"));
+        assert_eq!(status.history.len(), 1);
+        let ready = condition::get(&status.conditions, condition::READY).unwrap();
+        assert_eq!(
+            (ready.reason.as_str(), ready.message.as_str()),
+            (RECONCILIATION_SUCCEEDED, "Applied revision: main@sha1:1")
+        );
+        assert_eq!(first.requeue, Requeue::After(Duration::from_secs(600)));
+        apps.status = first.status;
+        let mut same = facts("main@sha1:1");
+        same.took = Duration::from_secs(5);
+        assert_eq!(finished(&apps, &same, Ok(()), 20).status, apps.status);
+        // A new revision with the same objects is counted with the one before.
+        let moved = finished(&apps, &facts("main@sha1:2"), Ok(()), 30).status;
+        assert_eq!(
+            (moved.history.len(), moved.history[0].total_reconciliations),
+            (1, 2)
+        );
+    }
+
+    #[test]
+    fn a_failure_keeps_what_was_applied_and_says_when_it_is_tried_again() {
+        let status = json!({"observedGeneration": 2, "lastAppliedRevision": "main@sha1:1"});
+        let apps = object(&json!({}), &status);
+        let table = [
+            (
+                Failure::retry(RECONCILIATION_FAILED, "no"),
+                Requeue::After(Duration::from_secs(60)),
+                "ProgressingWithRetry",
+                2,
+            ),
+            (
+                Failure::waiting(DEPENDENCY_NOT_READY, "no"),
+                Requeue::After(Duration::from_secs(30)),
+                "ProgressingWithRetry",
+                2,
+            ),
+            (
+                Failure::stalled(INVALID_EXPRESSION, "no"),
+                Requeue::Never,
+                INVALID_EXPRESSION,
+                3,
+            ),
+        ];
+        for (failure, requeue, abnormal, observed) in table {
+            let decision = finished(&apps, &facts("main@sha1:2"), Err(&failure), 10);
+            assert_eq!(decision.requeue, requeue);
+            assert_eq!(decision.status.observed_generation, observed);
+            assert_eq!(
+                decision.status.last_applied_revision.as_deref(),
+                Some("main@sha1:1")
+            );
+            assert_eq!(
+                decision.status.last_attempted_revision.as_deref(),
+                Some("main@sha1:2")
+            );
+            let kind = if abnormal == INVALID_EXPRESSION {
+                condition::STALLED
+            } else {
+                condition::RECONCILING
+            };
+            assert_eq!(
+                condition::get(&decision.status.conditions, kind).unwrap().reason,
+                abnormal
+            );
+        }
+    }
+
+    #[test]
+    fn health_is_shown_only_where_it_is_checked() {
+        let apps = object(&json!({"wait": true}), &json!({}));
+        let mut checked = facts("main@sha1:1");
+        checked.checks_health = true;
+        checked.health_took = Some(Duration::from_secs(2));
+        let mut status = finished(&apps, &checked, Ok(()), 10).status;
+        let healthy = condition::get(&status.conditions, HEALTHY).unwrap();
+        assert_eq!(healthy.message, "Health check passed in 2s");
+        // Healthy at once the next time: no news.
+        checked.health_took = None;
+        let apps = object(&json!({"wait": true}), &serde_json::to_value(&status).unwrap());
+        assert_eq!(finished(&apps, &checked, Ok(()), 20).status, status);
+        let failure = Failure::retry(HEALTH_CHECK_FAILED, "web is down");
+        status = finished(&apps, &checked, Err(&failure), 30).status;
+        let healthy = condition::get(&status.conditions, HEALTHY).unwrap();
+        assert_eq!(
+            (healthy.status.as_str(), healthy.message.as_str()),
+            ("False", "web is down")
+        );
+        let apps = object(&json!({}), &serde_json::to_value(&status).unwrap());
+        let status = finished(&apps, &facts("main@sha1:1"), Ok(()), 40).status;
+        assert!(condition::get(&status.conditions, HEALTHY).is_none());
+    }
+}

@@ -31,8 +31,8 @@ pub(crate) struct Wakes {
     sources: Links<SourceId>,
     dependencies: Links<Key>,
     configs: Links<ConfigId>,
-    /// Whether ConfigMaps, and Secrets, are read by anybody.
-    read_kinds: watch::Sender<BTreeSet<&'static str>>,
+    /// Kinds of sources that are used, and of ConfigMaps and Secrets that are read.
+    used_kinds: watch::Sender<BTreeSet<String>>,
     kinds: Links<(String, String)>,
     /// Those that are to take objects over.
     takers: Links<Key>,
@@ -50,10 +50,9 @@ impl Wakes {
         let (old, new) = (transition.old.as_deref(), transition.new.as_deref());
         let spec_changed = old.map(|old| old.metadata.generation) != new.map(|new| new.metadata.generation);
         if spec_changed || new.is_none() {
-            self.sources.set(key, new.map(source_of).into_iter().collect());
             self.dependencies
                 .set(key, new.map(dependencies).unwrap_or_default());
-            self.refer_to_configs(key, new.map(configs).unwrap_or_default());
+            self.refer(key, new.map(source_of), new.map(configs).unwrap_or_default());
         }
         if new.is_none() {
             self.kinds.set(key, Vec::new());
@@ -100,18 +99,20 @@ impl Wakes {
         !self.configs.referrers(config).is_empty()
     }
 
-    /// Waits until somebody reads a ConfigMap, or a Secret.
-    pub(crate) async fn config_read(&self, kind: &str) {
-        let mut kinds = self.read_kinds.subscribe();
+    /// Waits until somebody reads a ConfigMap or Secret, or uses a source, of a kind.
+    pub(crate) async fn used(&self, kind: &str) {
+        let mut kinds = self.used_kinds.subscribe();
         // The sender lives as long as this does.
         let _ = kinds.wait_for(|kinds| kinds.contains(kind)).await;
     }
 
-    fn refer_to_configs(&self, key: &Key, configs: Vec<ConfigId>) {
-        for config in &configs {
-            self.read_kinds
-                .send_if_modified(|kinds| kinds.insert(config.kind));
+    fn refer(&self, key: &Key, source: Option<SourceId>, configs: Vec<ConfigId>) {
+        let kinds = configs.iter().map(|config| config.kind.to_owned());
+        let kinds = kinds.chain(source.iter().map(|source| source.kind.to_string()));
+        for kind in kinds {
+            self.used_kinds.send_if_modified(|known| known.insert(kind));
         }
+        self.sources.set(key, source.into_iter().collect());
         self.configs.set(key, configs);
     }
 

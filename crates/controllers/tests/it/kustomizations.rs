@@ -389,3 +389,61 @@ async fn policies_say_what_is_deleted() {
     }
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encrypted_secret_is_never_applied_as_it_is() {
+    let mut world = World::new().await;
+    world.commit(&[(
+        "a.yaml",
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: a, namespace: default}\nstringData: {key: 'ENC[AES256_GCM,data:x]'}\nsops: {version: 3.9.0}\n",
+    )]);
+    world.create(git_repository("fleet")).await;
+    world.create(kustomization("apps", json!({}))).await;
+    let failed = world
+        .condition(&ks("apps"), "Ready", "False", "BuildFailed")
+        .await;
+    assert!(
+        message(&failed).contains("a.yaml:1: Secret/default/a is encrypted"),
+        "{failed}"
+    );
+    assert!(world.get("v1", "Secret", "default", "a").await.is_none());
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_source_is_followed() {
+    let mut world = World::new().await;
+    let artifact = |revision: &str| {
+        json!({"status": {"artifact": {"path": "gitrepository/default/fleet/x", "url": "http://x", "revision": revision,
+            "digest": "sha256:00", "lastUpdateTime": "2026-01-01T00:00:00Z"}}})
+    };
+    let of = [
+        "source.toolkit.fluxcd.io/v1",
+        "ExternalArtifact",
+        "default",
+        "made",
+    ];
+    let spec = json!({"sourceRef": {"kind": "ExternalArtifact", "name": "made"}});
+    world.create(kustomization("apps", spec)).await;
+    let failed = world
+        .condition(&ks("apps"), "Ready", "False", "ArtifactFailed")
+        .await;
+    assert_eq!(
+        message(&failed),
+        "Source 'ExternalArtifact/default/made' not found"
+    );
+    world
+        .create(
+            json!({"apiVersion": of[0], "kind": of[1], "metadata": {"name": "made", "namespace": "default"},
+            "spec": {"sourceRef": {"apiVersion": "example.org/v1", "kind": "Maker", "name": "made"}}}),
+        )
+        .await;
+    world.patch_status(&of, artifact("latest@sha256:1")).await;
+    world
+        .until(&ks("apps"), "waiting for the artifact", |object| {
+            object
+                .is_some_and(|object| message(object).starts_with("Source is not ready, artifact not found"))
+        })
+        .await;
+    world.stop().await;
+}

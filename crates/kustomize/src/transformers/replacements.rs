@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::budget::Budget;
 use crate::error::{Error, Result, Within};
-use crate::id::ResId;
+use crate::id::{IdRef, ResId};
 use crate::kustomization::read::{Reader, Text};
 use crate::loader::Loader;
 use crate::nodes::{Kind, is_nil_or_empty, text_of};
@@ -195,14 +195,12 @@ fn select_source<'a>(
         namespace: selector.namespace.clone(),
         cluster_scoped: session.is_cluster_scoped(&selector.gvk.api_version(), &selector.gvk.kind),
     };
-    let fits = |id: &ResId| {
-        (wanted.namespace.is_empty() || wanted.effective_namespace() == id.effective_namespace())
+    let fits = |id: IdRef<'_>| {
+        (wanted.namespace.is_empty() || wanted.effective_namespace() == id.namespace)
             && (wanted.name.is_empty() || wanted.name == id.name)
-            && id.gvk.is_selected_by(&wanted.gvk)
+            && id.is_selected_by(&wanted.gvk)
     };
-    let mut matching = resources
-        .iter()
-        .filter(|resource| resource.all_ids().iter().any(fits));
+    let mut matching = resources.iter().filter(|resource| resource.ids().any(fits));
     match (matching.next(), matching.next()) {
         (Some(resource), None) => Ok(resource),
         (None, _) => Err(Error::new(format!("nothing selected by {wanted}"))),
@@ -270,11 +268,13 @@ fn apply(resources: &mut [Resource], value: &Node, target: &Target, budget: &Bud
         if by_metadata {
             continue;
         }
-        let ids = resource.all_ids();
-        let by_id = rejected
-            .iter()
-            .any(|(selector, matcher)| !selector.has_no_id() && ids.iter().any(|id| matcher.matches_id(id)));
-        if !by_id && ids.iter().any(|id| matcher.matches_id(id)) {
+        if !resource.ids().any(|id| matcher.matches_id(&id)) {
+            continue;
+        }
+        let by_id = rejected.iter().any(|(selector, matcher)| {
+            !selector.has_no_id() && resource.ids().any(|id| matcher.matches_id(&id))
+        });
+        if !by_id {
             write(resource, value, target, budget)
                 .map_err(|error| error.within(format!("replacement in {}", resource.id())))?;
         }

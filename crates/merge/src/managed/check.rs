@@ -5,11 +5,10 @@ use std::collections::BTreeSet;
 use fluvial_schema::{ListType, quote};
 use serde_json::Value;
 
-use super::path::Step;
 use super::shape::{Form, ListShape, MapShape, Scalar, Shape};
 
 /// The errors, joined as the API server joins them; `None` if the value fits.
-pub(super) fn check(shape: Shape<'_>, value: &Value, duplicates: bool) -> Option<String> {
+pub(super) fn check<'v>(shape: Shape<'v>, value: &'v Value, duplicates: bool) -> Option<String> {
     let mut checker = Checker {
         duplicates,
         path: Vec::new(),
@@ -32,7 +31,8 @@ struct Checker<'v> {
 /// A step whose text is made only for errors.
 enum Place<'v> {
     Field(&'v str),
-    Item(Step),
+    Index(usize),
+    Item(ListShape<'v>, &'v Value),
 }
 
 impl<'v> Checker<'v> {
@@ -42,7 +42,8 @@ impl<'v> Checker<'v> {
             .iter()
             .map(|place| match place {
                 Place::Field(name) => format!(".{name}"),
-                Place::Item(step) => step.to_string(),
+                Place::Index(index) => format!("[{index}]"),
+                Place::Item(shape, item) => shape.step(item).map_or(String::new(), |step| step.to_string()),
             })
             .collect();
         self.errors.push(if path.is_empty() && last.is_empty() {
@@ -52,7 +53,7 @@ impl<'v> Checker<'v> {
         });
     }
 
-    fn walk(&mut self, shape: Shape<'_>, value: &'v Value) {
+    fn walk(&mut self, shape: Shape<'v>, value: &'v Value) {
         match shape.atom().for_value(Some(value)).form() {
             Form::Map(map) => self.map(&map, value),
             Form::Scalar(scalar) => {
@@ -65,7 +66,7 @@ impl<'v> Checker<'v> {
         }
     }
 
-    fn map(&mut self, shape: &MapShape<'_>, value: &'v Value) {
+    fn map(&mut self, shape: &MapShape<'v>, value: &'v Value) {
         let map = match value {
             Value::Null => return,
             Value::Object(map) => map,
@@ -82,7 +83,7 @@ impl<'v> Checker<'v> {
         }
     }
 
-    fn list(&mut self, shape: &ListShape<'_>, value: &'v Value) {
+    fn list(&mut self, shape: &ListShape<'v>, value: &'v Value) {
         let list = match value {
             Value::Null => return,
             Value::Array(list) => list,
@@ -90,20 +91,24 @@ impl<'v> Checker<'v> {
         };
         let mut seen = BTreeSet::new();
         for (index, child) in list.iter().enumerate() {
-            let step = if shape.relation == ListType::Atomic {
-                Step::Index(i64::try_from(index).unwrap_or(i64::MAX))
+            let place = if shape.relation == ListType::Atomic {
+                Place::Index(index)
+            } else if self.duplicates && shape.relation == ListType::Map && !shape.keys_of(child).is_empty() {
+                // The step itself is made only where it is told apart from others, or shown.
+                Place::Item(*shape, child)
             } else {
                 match shape.step(child) {
                     Err(message) => return self.error("", &format!("element {index}: {message}")),
                     Ok(step) => {
-                        if !self.duplicates && !seen.insert(step.clone()) {
+                        if !self.duplicates && seen.contains(&step) {
                             self.error("", &format!("duplicate entries for key {step}"));
                         }
-                        step
+                        seen.insert(step);
+                        Place::Item(*shape, child)
                     }
                 }
             };
-            self.path.push(Place::Item(step));
+            self.path.push(place);
             self.walk(shape.items, child);
             self.path.pop();
         }

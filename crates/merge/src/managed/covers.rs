@@ -4,7 +4,7 @@
 use fluvial_schema::ListType;
 use serde_json::{Map, Value};
 
-use super::path::{Step, equal};
+use super::path::equal;
 use super::set::Set;
 use super::shape::{Form, ListShape, Shape};
 
@@ -38,34 +38,20 @@ pub(super) fn covers(shape: Shape<'_>, live: &Value, applied: &Value) -> bool {
 /// Items must be there in the same order; others may stand between them.
 fn covers_list(shape: &ListShape<'_>, live: &[Value], applied: &[Value]) -> bool {
     let mut rest = live.iter();
-    for wanted in applied {
-        let Ok(step) = shape.step(wanted) else {
-            return false;
+    applied.iter().all(|wanted| {
+        if shape.relation == ListType::Set {
+            return rest.by_ref().any(|own| equal(own, wanted));
+        }
+        let keys = shape.keys_of(wanted);
+        let same = |own: &Value| {
+            let own = shape.keys_of(own);
+            let mut pairs = own.iter().zip(&keys);
+            own.len() == keys.len() && pairs.all(|(own, other)| own.0 == other.0 && equal(own.1, other.1))
         };
-        let found = rest.by_ref().find(|own| is_step(shape, own, &step));
-        let Some(own) = found else { return false };
-        if !covers(shape.items, own, wanted) {
-            return false;
-        }
-    }
-    true
-}
-
-fn is_step(shape: &ListShape<'_>, item: &Value, wanted: &Step) -> bool {
-    match (wanted, item) {
-        (Step::Value(value), item) => equal(value, item),
-        (Step::Key(keys), Value::Object(map)) => {
-            // Where a key is left out its default counts: then the whole step is compared.
-            let plain = keys.iter().all(|(name, _)| map.contains_key(name.as_ref()));
-            if plain {
-                return keys
-                    .iter()
-                    .all(|(name, value)| map.get(name.as_ref()).is_some_and(|own| equal(own, value)));
-            }
-            shape.step(item).is_ok_and(|step| step == *wanted)
-        }
-        _ => false,
-    }
+        // Most items are where they are looked for first.
+        let found = rest.by_ref().find(|own| same(own));
+        !keys.is_empty() && found.is_some_and(|own| covers(shape.items, own, wanted))
+    })
 }
 
 /// Holds the fields of a value against `fieldsV1` without making a set of them.
@@ -120,7 +106,8 @@ impl Owned<'_> {
                     key.push_str("f:");
                     key.push_str(name);
                     let fields = child_of(fields, key)?;
-                    let found = match map.field(name) {
+                    let (field, declared) = map.look_up(name);
+                    let found = match field {
                         Some(field) => {
                             let ignored = ignored.map(|ignored| &ignored.below);
                             let stripped = stripped.map(|stripped| &stripped.below);
@@ -132,25 +119,26 @@ impl Owned<'_> {
                         },
                     };
                     let empty = child.is_null() || child.as_object().is_some_and(Map::is_empty);
-                    let own = (found.own || empty || !map.declares(name))
+                    let own = (found.own || empty || !declared)
                         && !stripped.is_some_and(|stripped| stripped.member);
                     count += found.with(own).check(fields)?;
                 }
             }
             Form::List(list) => {
                 let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
-                for (at, item) in items.iter().enumerate() {
-                    let Ok(step) = list.step(item) else {
-                        return Err(Differs);
-                    };
-                    if items[..at].iter().any(|before| is_step(&list, before, &step)) {
-                        return Err(Differs);
-                    }
+                let mut places: Vec<*const Map<String, Value>> = Vec::with_capacity(items.len());
+                for item in items {
                     key.clear();
-                    step.encode(key);
+                    list.encode_step(item, key).ok_or(Differs)?;
                     let fields = child_of(fields, key)?;
+                    places.extend(fields.map(std::ptr::from_ref));
                     let found = self.below(list.items, item, fields, None, None, key)?;
                     count += found.with(true).check(fields)?;
+                }
+                // Items that name the same place are duplicates.
+                places.sort_unstable();
+                if places.windows(2).any(|two| two[0] == two[1]) {
+                    return Err(Differs);
                 }
             }
         }

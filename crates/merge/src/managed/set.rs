@@ -166,32 +166,33 @@ impl Set {
     }
 
     /// The paths that the other set does not have.
-    pub(super) fn difference(&self, other: &Set) -> Set {
-        if other.items.is_empty() {
-            return self.clone();
-        }
-        let mut out = Set::default();
-        self.zip(other, |a, b| match (a, b) {
-            (Some(a), Some(b)) => out.push(&a.step, a.member && !b.member, a.below.difference(&b.below)),
-            (Some(a), None) => out.items.push(a.clone()),
-            _ => {}
-        });
-        out
+    pub(super) fn difference(self, other: &Set) -> Set {
+        self.minus(other, false)
     }
 
     /// The paths that are neither in the other set nor below one of its paths.
-    pub(super) fn recursive_difference(&self, other: &Set) -> Set {
-        if other.items.is_empty() {
-            return self.clone();
+    pub(super) fn recursive_difference(self, other: &Set) -> Set {
+        self.minus(other, true)
+    }
+
+    /// Takes out in place: what goes is little, what stays is not copied.
+    fn minus(mut self, other: &Set, recursive: bool) -> Set {
+        for gone in &other.items {
+            let Ok(at) = self.items.binary_search_by(|item| item.step.cmp(&gone.step)) else {
+                continue;
+            };
+            let item = &mut self.items[at];
+            if gone.member && recursive {
+                self.items.remove(at);
+                continue;
+            }
+            item.member &= !gone.member;
+            item.below = std::mem::take(&mut item.below).minus(&gone.below, recursive);
+            if !item.member && item.below.items.is_empty() {
+                self.items.remove(at);
+            }
         }
-        let mut out = Set::default();
-        self.zip(other, |a, b| match (a, b) {
-            (Some(_), Some(b)) if b.member => {}
-            (Some(a), Some(b)) => out.push(&a.step, a.member, a.below.recursive_difference(&b.below)),
-            (Some(a), None) => out.items.push(a.clone()),
-            _ => {}
-        });
-        out
+        self
     }
 
     /// Calls with the text and steps of each path in order.

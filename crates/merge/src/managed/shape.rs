@@ -2,6 +2,8 @@
 //!
 //! Without a schema the value itself tells: maps merge field by field, lists are atomic.
 
+use std::fmt::Write as _;
+
 use fluvial_schema::{Base, ListType, MapType, Type};
 use serde_json::Value;
 
@@ -88,7 +90,7 @@ fn typed(schema: Type<'_>) -> Atom<'_> {
         ..Atom::default()
     };
     match schema.base() {
-        Base::Object if schema.is_raw() => untyped,
+        Base::Object if schema.is_raw() => Shape::Atomic.atom(),
         Base::Object => Atom {
             map: Some(map(schema)),
             ..Atom::default()
@@ -200,6 +202,14 @@ impl<'a> MapShape<'a> {
         self.schema.is_some_and(|schema| schema.own_field(name).is_some())
     }
 
+    /// What a field is, and whether the schema names it.
+    pub(super) fn look_up(&self, name: &str) -> (Option<Shape<'a>>, bool) {
+        match self.schema.and_then(|schema| schema.own_field(name)) {
+            Some(field) => (Some(Shape::Typed(field)), true),
+            None => (self.rest, false),
+        }
+    }
+
     pub(super) fn field(&self, name: &str) -> Option<Shape<'a>> {
         match self.schema.and_then(|schema| schema.own_field(name)) {
             Some(field) => Some(Shape::Typed(field)),
@@ -217,6 +227,43 @@ impl<'a> ListShape<'a> {
         } else {
             keys
         }
+    }
+
+    /// What names an item of a keyed list, as it is: key names in order with their values.
+    pub(super) fn keys_of<'v>(&self, item: &'v Value) -> Vec<(&'a str, &'v Value)>
+    where
+        'a: 'v,
+    {
+        let Value::Object(map) = item else { return vec![] };
+        let mut keys: Vec<(&'a str, &'v Value)> = Vec::new();
+        for name in self.keys() {
+            let value = map.get(name).or_else(|| match self.items {
+                Shape::Typed(items) => items.own_field(name)?.default_value(),
+                _ => None,
+            });
+            keys.extend(value.map(|value| (name, value)));
+        }
+        keys.sort_by_key(|(name, _)| *name);
+        keys
+    }
+
+    /// Appends the step that names an item as keys of `fieldsV1` have it; `None` if nothing does.
+    pub(super) fn encode_step(&self, item: &Value, out: &mut String) -> Option<()> {
+        if self.relation == ListType::Set {
+            if matches!(item, Value::Object(_) | Value::Array(_) | Value::Null) {
+                return None;
+            }
+            return write!(out, "v:{item}").ok();
+        }
+        let keys = self.keys_of(item);
+        out.push_str("k:{");
+        for (index, (name, value)) in keys.iter().enumerate() {
+            let comma = if index > 0 { "," } else { "" };
+            // Key names are identifiers: nothing in them is escaped.
+            write!(out, "{comma}\"{name}\":{value}").ok()?;
+        }
+        out.push('}');
+        (!keys.is_empty()).then_some(())
     }
 
     /// The step that names an item of a set or keyed list.

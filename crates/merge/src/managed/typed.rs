@@ -37,11 +37,10 @@ fn fields_into(shape: Shape<'_>, value: &Value, out: &mut Set) -> bool {
         Form::Map(map) => {
             for (key, child) in value.as_object().into_iter().flatten() {
                 let mut below = Set::default();
-                let own = map
-                    .field(key)
-                    .is_none_or(|field| fields_into(field, child, &mut below));
+                let (field, declared) = map.look_up(key);
+                let own = field.is_none_or(|field| fields_into(field, child, &mut below));
                 let empty = child.is_null() || child.as_object().is_some_and(Map::is_empty);
-                out.add(field_step(key), own || empty || !map.declares(key), below);
+                out.add(field_step(key), own || empty || !declared, below);
             }
             false
         }
@@ -78,7 +77,7 @@ pub(super) struct Comparison {
 }
 
 impl Comparison {
-    pub(super) fn without(&self, ignored: &Set) -> Comparison {
+    pub(super) fn without(self, ignored: &Set) -> Comparison {
         Comparison {
             added: self.added.recursive_difference(ignored),
             modified: self.modified.recursive_difference(ignored),

@@ -136,7 +136,7 @@ impl Operation<'_> {
         }
         for (identity, fields) in taken {
             if let Some(entry) = entries.by_manager.get_mut(&identity) {
-                entry.fields = entry.fields.difference(&fields);
+                entry.fields = std::mem::take(&mut entry.fields).difference(&fields);
             }
         }
         entries.by_manager.retain(|_, entry| !entry.fields.is_empty());
@@ -193,7 +193,7 @@ impl Operation<'_> {
         self.settle(&comparison, &mut entries, Some(&identity), force)?;
         let same = equal(live, &merged);
         if let Some(entry) = entries.by_manager.get_mut(&identity) {
-            entry.fields = entry.fields.difference(stripped());
+            entry.fields = std::mem::take(&mut entry.fields).difference(stripped());
             if entry.fields.is_empty() {
                 entries.by_manager.remove(&identity);
             } else if same {
@@ -229,7 +229,7 @@ impl Operation<'_> {
         // Back comes what someone owns …
         let kept = all(&typed::fields(shape, &pruned)).union(&all(&managed));
         let mut pruned = merged.clone();
-        typed::remove(shape, &mut pruned, &merged_fields.difference(&kept));
+        typed::remove(shape, &mut pruned, &merged_fields.clone().difference(&kept));
         // … and what this manager never applied.
         let kept = all(&typed::fields(shape, &pruned));
         let gone = merged_fields.difference(&kept).intersection(&last);

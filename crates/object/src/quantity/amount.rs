@@ -72,7 +72,7 @@ impl Amount {
 
     pub(super) fn as_integer(&self) -> Option<i64> {
         match *self {
-            Amount::Short { value: 0, .. } => Some(0),
+            Amount::Short { value: 0, scale } if scale >= 0 => Some(0),
             Amount::Short { value, scale } if scale >= 0 => {
                 let power = power_of_ten(scale.unsigned_abs())?;
                 i64::try_from(i128::from(value).checked_mul(power)?).ok()

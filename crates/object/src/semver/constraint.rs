@@ -136,25 +136,70 @@ fn rewrite_ranges(text: &str) -> String {
 }
 
 fn next_range(text: &str) -> Option<(&str, &str, &str, &str)> {
-    let mut search = 0;
-    while let Some(found) = text[search..].find('-') {
-        let dash = search + found;
-        search = dash + 1;
-        let left = text[..dash].trim_end_matches(is_blank);
-        let right = text[dash + 1..].trim_start_matches(is_blank);
-        let spaced = left.len() < dash && right.len() < text.len() - dash - 1;
-        let to = version_length(right);
-        let start = left
-            .rfind(|c| !version_character(c))
-            .map_or(0, |at| at + left[at..].chars().next().map_or(1, char::len_utf8));
-        if !spaced || to == 0 || parts(&left[start..]).is_none() {
+    for (start, _) in text.char_indices() {
+        let from = prefix_length(&text[start..]);
+        if from == 0 {
             continue;
         }
-        let before = left[..start].trim_end_matches(is_blank);
-        let after = right[to..].trim_start_matches(is_blank);
-        return Some((before, &left[start..], &right[..to], after));
+        let end = start + from;
+        let Some(right) = after_dash(&text[end..]) else {
+            continue;
+        };
+        let to = prefix_length(right);
+        if to > 0 {
+            let before = text[..start].trim_end_matches(is_blank);
+            let after = right[to..].trim_start_matches(is_blank);
+            return Some((before, &text[start..end], &right[..to], after));
+        }
     }
     None
+}
+
+/// What follows a hyphen between blanks.
+fn after_dash(text: &str) -> Option<&str> {
+    let dash = text.trim_start_matches(is_blank);
+    let right = dash.strip_prefix('-')?;
+    let trimmed = right.trim_start_matches(is_blank);
+    (dash.len() < text.len() && trimmed.len() < right.len()).then_some(trimmed)
+}
+
+/// How much of a text's beginning can be read as a version, 0 if nothing.
+fn prefix_length(text: &str) -> usize {
+    let is_number = |c: char| c.is_ascii_digit() || matches!(c, 'x' | 'X' | '*' | '|');
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let mut end = usize::from(text.starts_with('v'));
+    let run = |at: usize, accepts: &dyn Fn(char) -> bool| {
+        let rest = &text[at..];
+        rest.find(|c| !accepts(c)).unwrap_or(rest.len())
+    };
+    let major = run(end, &is_number);
+    if major == 0 {
+        return 0;
+    }
+    end += major;
+    for _ in 0..2 {
+        if !text[end..].starts_with('.') {
+            break;
+        }
+        match run(end + 1, &is_number) {
+            0 => break,
+            length => end += 1 + length,
+        }
+    }
+    for sign in ['-', '+'] {
+        if !text[end..].starts_with(sign) {
+            continue;
+        }
+        let mut length = run(end + 1, &is_word);
+        while length > 0 {
+            end += 1 + length;
+            if !text[end..].starts_with('.') {
+                break;
+            }
+            length = run(end + 1, &is_word);
+        }
+    }
+    end
 }
 
 /// Terms separated by blanks or commas.
@@ -171,7 +216,7 @@ fn group(text: &str) -> Result<Group, SemverError> {
         if length == 0 {
             return Err(improper(text));
         }
-        terms.push(term(operator, symbol, &after[..length])?);
+        terms.push((operator, symbol, &after[..length]));
         let after = &after[length..];
         rest = after.trim_start_matches(is_blank);
         if rest.is_empty() {
@@ -183,6 +228,10 @@ fn group(text: &str) -> Result<Group, SemverError> {
             None => {}
         }
     }
+    let terms = terms
+        .into_iter()
+        .map(|(operator, symbol, text)| term(operator, symbol, text))
+        .collect::<Result<Vec<_>, _>>()?;
     Ok(Group {
         prereleases: terms.iter().any(|term| !term.version.prerelease.is_empty()),
         terms,

@@ -160,7 +160,20 @@ impl Checker<'_> {
         result
     }
 
+    /// The type of a variable whose name has a dot.
+    fn qualified_variable(&self, select: &Select) -> Option<Type> {
+        let Kind::Ident(name) = &select.operand.kind else {
+            return None;
+        };
+        let local = self.scope.iter().any(|(own, _)| own == name);
+        let kind = self.variables.get(&format!("{name}.{}", select.field));
+        kind.filter(|_| !local && !select.test).cloned()
+    }
+
     fn select(&mut self, at: u32, select: &mut Select) -> Type {
+        if let Some(kind) = self.qualified_variable(select) {
+            return kind;
+        }
         let operand = self.expr(&mut select.operand);
         let operand = self.known.fill(&operand, false);
         let (target, wrapped) = match &operand {

@@ -135,10 +135,14 @@ impl<'p, 'a> Run<'p, 'a> {
             Value::Optional(Some(inner)) => ((*inner).clone(), true),
             other => (other, select.optional),
         };
-        let Value::Map(map) = map else {
-            return Err(Error::no_overload());
+        let found = match &map {
+            Value::Map(map) => map.field(&select.field),
+            Value::List(_) if !select.test && !optional => {
+                return Err(Error::new("unsupported index type 'string' in list"));
+            }
+            // What has no fields has not this one either.
+            _ => None,
         };
-        let found = map.field(&select.field);
         if select.test {
             let empty = matches!(found, Some(Value::Optional(None)));
             return Ok(Value::Bool(found.is_some() && !empty));
@@ -222,7 +226,14 @@ impl<'p, 'a> Run<'p, 'a> {
 
     fn run(&mut self, call: &Call, function: super::library::Function, args: &[Value<'a>]) -> Evaluated<'a> {
         self.charge(cost::of(&call.name, args))?;
-        function(args)
+        function(args).map_err(|error| {
+            let named = call.name.starts_with(|c: char| c.is_ascii_alphabetic());
+            if !named || error != Error::no_overload() {
+                return error;
+            }
+            let kinds: Vec<&str> = args.iter().map(Value::type_name).collect();
+            Error::new(format!("no such overload: {}({})", call.name, kinds.join(", ")))
+        })
     }
 
     /// A call that means nothing: only unchecked programs have them.

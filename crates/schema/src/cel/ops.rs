@@ -332,7 +332,7 @@ fn find<'a>(container: &Value<'a>, index: &Value<'a>) -> Result<Option<Value<'a>
     match container {
         Value::List(list) => Ok(position(list, index)?.and_then(|at| list.get(at))),
         Value::Map(map) => Ok(map.get(index)),
-        _ => Err(Error::no_overload()),
+        _ => Ok(None),
     }
 }
 

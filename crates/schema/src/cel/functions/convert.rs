@@ -132,14 +132,14 @@ pub(crate) fn double_text(value: f64) -> String {
     let exponent = format!("{value:e}");
     let (digits, power) = exponent.split_once('e').unwrap_or((&exponent, "0"));
     let power: i32 = power.parse().unwrap_or(0);
-    if value != 0.0 && !(-4..21).contains(&power) {
+    if value != 0.0 && !(-4..6).contains(&power) {
         let sign = if power < 0 { '-' } else { '+' };
         return format!("{digits}e{sign}{:02}", power.abs());
     }
     format!("{value}")
 }
 
-fn string<'a>(args: &[Value<'a>]) -> Done<'a> {
+pub(crate) fn string<'a>(args: &[Value<'a>]) -> Done<'a> {
     Ok(Value::text(match &args[0] {
         Value::String(_) => return Ok(args[0].clone()),
         Value::Bool(value) => value.to_string(),

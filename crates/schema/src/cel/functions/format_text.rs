@@ -2,6 +2,8 @@
 
 use super::super::error::Error;
 use super::super::value::{List, Value};
+use super::convert::string;
+use crate::error::quote;
 
 /// One piece of a format.
 enum Piece<'t> {
@@ -101,7 +103,7 @@ fn clause(letter: char, precision: Option<usize>, value: &Value<'_>) -> Result<S
                 "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps, was given {kind}"
             ));
         }
-        ('s', value) => value.to_string(),
+        ('s', value) => plain(value),
         ('d', Value::Int(_) | Value::Uint(_)) => value.to_string(),
         ('d', Value::Double(number)) if !number.is_finite() => special(*number),
         ('d', _) => {
@@ -133,6 +135,44 @@ fn clause(letter: char, precision: Option<usize>, value: &Value<'_>) -> Result<S
             if letter == 'X' { text.to_uppercase() } else { text }
         }
     })
+}
+
+/// A value as `%s` prints it.
+fn plain(value: &Value<'_>) -> String {
+    match value {
+        Value::Double(number) if !number.is_finite() => special(*number),
+        Value::List(list) => {
+            let items: Vec<String> = list.iter().map(|item| within(&item)).collect();
+            format!("[{}]", items.join(", "))
+        }
+        Value::Map(map) => {
+            let entry = |key: &Value<'_>| {
+                let value = map.get(key).unwrap_or(Value::Null);
+                format!("{}:{}", within(key), within(&value))
+            };
+            let entries: Vec<String> = map.keys().iter().map(entry).collect();
+            format!("{{{}}}", entries.join(", "))
+        }
+        Value::Null | Value::Type(_) | Value::Optional(_) => value.to_string(),
+        other => match string(std::slice::from_ref(other)) {
+            Ok(text) => text.to_string(),
+            Err(_) => other.to_string(),
+        },
+    }
+}
+
+/// A value within a list or map: as an expression would write it.
+fn within(value: &Value<'_>) -> String {
+    let text = plain(value);
+    match value {
+        Value::String(_) => quote(&text),
+        Value::Bytes(_) => format!("b{}", quote(&text)),
+        Value::Double(number) if number.is_finite() => fixed(*number, 6),
+        Value::Double(_) => quote(&text),
+        Value::Duration(_) => format!("duration({})", quote(&text)),
+        Value::Timestamp(_) => format!("timestamp({})", quote(&text)),
+        _ => text,
+    }
 }
 
 fn signed(number: i64, of: fn(u64) -> String) -> String {

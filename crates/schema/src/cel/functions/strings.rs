@@ -91,6 +91,10 @@ pub(crate) fn index_of<'a>(args: &[Value<'a>]) -> Done<'a> {
     if part.is_empty() {
         return Ok(Value::Int(from));
     }
+    // An offset behind the end finds nothing; only one before the start is a mistake.
+    if from >= count(text) {
+        return Ok(Value::Int(-1));
+    }
     let start = byte_at(text, from)?;
     let found = text[start..].find(part);
     Ok(Value::Int(found.map_or(-1, |at| count(&text[..start + at]))))
@@ -105,10 +109,10 @@ pub(crate) fn last_index_of<'a>(args: &[Value<'a>]) -> Done<'a> {
     let end = match offset {
         None => text.len(),
         Some(offset) => {
-            let at = byte_at(text, offset)?;
-            if at == text.len() && !text.is_empty() {
-                return Err(out_of_range(offset));
+            if offset >= count(text) {
+                return Ok(Value::Int(-1));
             }
+            let at = byte_at(text, offset)?;
             (at + part.len()).min(text.len())
         }
     };
@@ -162,16 +166,17 @@ fn split<'a>(args: &[Value<'a>]) -> Done<'a> {
 fn substring<'a>(args: &[Value<'a>]) -> Done<'a> {
     let text = text(args, 0)?;
     let start = int(args, 1)?.unwrap_or(0);
-    let from = byte_at(text, start)?;
-    let Some(end) = int(args, 2)? else {
-        return Ok(Value::text(&text[from..]));
-    };
-    let to = byte_at(text, end)?;
-    if start > end {
+    let end = int(args, 2)?;
+    if let Some(end) = end.filter(|end| start > *end) {
         return Err(Error::new(format!(
             "invalid substring range. start: {start}, end: {end}"
         )));
     }
+    let from = byte_at(text, start)?;
+    let Some(end) = end else {
+        return Ok(Value::text(&text[from..]));
+    };
+    let to = byte_at(text, end)?;
     Ok(Value::text(&text[from..to]))
 }
 

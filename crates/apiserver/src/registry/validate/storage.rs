@@ -1,0 +1,373 @@
+//! Claims, volumes, quotas, limits and other small kinds.
+
+use std::collections::BTreeSet;
+
+use fluvial_object::quantity::Quantity;
+use fluvial_schema::FieldError;
+use serde_json::Value;
+
+use super::common::{
+    Errors, duplicate, forbidden, invalid, is_empty, items, named, not_negative, one_of, required, selector,
+    shown, text,
+};
+use crate::names;
+
+const MODES: &[&str] = &[
+    "ReadOnlyMany",
+    "ReadWriteMany",
+    "ReadWriteOnce",
+    "ReadWriteOncePod",
+];
+const VOLUME_MODES: &[&str] = &["Block", "Filesystem"];
+/// Fields of a volume that are not its source.
+const NO_SOURCES: &[&str] = &[
+    "capacity",
+    "accessModes",
+    "claimRef",
+    "persistentVolumeReclaimPolicy",
+    "storageClassName",
+    "mountOptions",
+    "volumeMode",
+    "nodeAffinity",
+    "volumeAttributesClassName",
+];
+
+/// The quantity that a value is; what is absent is none.
+fn quantity(value: &Value) -> Option<Quantity> {
+    if value.is_null() {
+        return None;
+    }
+    Quantity::from_value(value).ok()
+}
+
+/// Checks a claim.
+pub(super) fn claim(object: &Value, errors: &mut Errors) {
+    let spec = &object["spec"];
+    if is_empty(&spec["accessModes"]) {
+        errors.push(required("spec.accessModes", "at least 1 access mode is required"));
+    }
+    if !spec["selector"].is_null() {
+        selector(&spec["selector"], "spec.selector", errors);
+    }
+    modes(spec, errors);
+    match spec["resources"]["requests"].get("storage") {
+        None => errors.push(required("spec.resources[storage]", "")),
+        Some(value) => {
+            if quantity(value).is_none_or(|quantity| quantity.sign() <= 0) {
+                let path = "spec.resources[storage]";
+                errors.push(invalid(path, value.clone(), "must be greater than zero"));
+            }
+        }
+    }
+    let class = text(spec, "storageClassName");
+    if !class.is_empty() {
+        named(class, names::subdomain, "spec.storageClassName", errors);
+    }
+    one_of(&spec["volumeMode"], VOLUME_MODES, "spec.volumeMode", errors);
+}
+
+fn modes(spec: &Value, errors: &mut Errors) {
+    for (_, mode) in items(spec, "accessModes") {
+        one_of(mode, MODES, "spec.accessModes", errors);
+    }
+    let list = spec["accessModes"].as_array();
+    if list.is_some_and(|list| list.len() > 1 && list.iter().any(|mode| mode == "ReadWriteOncePod")) {
+        let detail = "may not use ReadWriteOncePod with other access modes";
+        errors.push(forbidden("spec.accessModes", detail));
+    }
+}
+
+/// Checks a volume.
+pub(super) fn volume(object: &Value, errors: &mut Errors) {
+    let spec = &object["spec"];
+    if is_empty(&spec["accessModes"]) {
+        errors.push(required("spec.accessModes", ""));
+    }
+    modes(spec, errors);
+    let capacity = &spec["capacity"];
+    if is_empty(capacity) {
+        errors.push(required("spec.capacity", ""));
+    }
+    let only = capacity
+        .as_object()
+        .is_some_and(|map| map.len() == 1 && map.contains_key("storage"));
+    if !only {
+        errors.push(FieldError::not_supported(
+            "spec.capacity",
+            shown(capacity),
+            &["storage"],
+        ));
+    }
+    for (name, value) in capacity.as_object().into_iter().flatten() {
+        if quantity(value).is_some_and(|quantity| quantity.sign() <= 0) {
+            let path = format!("spec.capacity[{name}]");
+            errors.push(invalid(path, value.clone(), "must be greater than zero"));
+        }
+    }
+    one_of(
+        &spec["persistentVolumeReclaimPolicy"],
+        &["Delete", "Recycle", "Retain"],
+        "spec.persistentVolumeReclaimPolicy",
+        errors,
+    );
+    let path = text(&spec["hostPath"], "path");
+    if path.split('/').any(|part| part == "..") {
+        errors.push(invalid("spec.hostPath.path", path, "must not contain '..'"));
+    }
+    let fields = spec.as_object().into_iter().flatten();
+    let sources = fields
+        .filter(|(field, _)| !NO_SOURCES.contains(&field.as_str()))
+        .count();
+    match sources {
+        0 => errors.push(required("spec", "must specify a volume type")),
+        1 => {}
+        _ => errors.push(forbidden("spec", "may not specify more than 1 volume type")),
+    }
+    let class = text(spec, "storageClassName");
+    if !class.is_empty() {
+        named(class, names::subdomain, "spec.storageClassName", errors);
+    }
+    one_of(&spec["volumeMode"], VOLUME_MODES, "spec.volumeMode", errors);
+}
+
+/// What must not change in a claim.
+pub(super) fn claim_fixed(new: &Value, old: &Value, errors: &mut Errors) {
+    let bound = old["status"]["phase"] == "Bound";
+    let rest = |value: &Value| {
+        let mut spec = value["spec"].clone();
+        if let Some(map) = spec.as_object_mut() {
+            map.remove("volumeAttributesClassName");
+            // Whoever binds a claim names its volume.
+            if old["spec"]["volumeName"].is_null() {
+                map.remove("volumeName");
+            }
+            if bound && let Some(requests) = map.get_mut("resources").and_then(Value::as_object_mut) {
+                requests.remove("requests");
+            }
+        }
+        spec
+    };
+    if rest(new) != rest(old) {
+        let detail = "spec is immutable after creation except resources.requests and volumeAttributesClassName for \
+                      bound claims";
+        errors.push(forbidden("spec", detail));
+    }
+}
+
+/// Quota resources that need no domain.
+fn is_standard(name: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "cpu",
+        "memory",
+        "ephemeral-storage",
+        "requests.cpu",
+        "requests.memory",
+        "requests.storage",
+        "requests.ephemeral-storage",
+        "limits.cpu",
+        "limits.memory",
+        "limits.ephemeral-storage",
+        "pods",
+        "resourcequotas",
+        "services",
+        "replicationcontrollers",
+        "secrets",
+        "persistentvolumeclaims",
+        "configmaps",
+        "services.nodeports",
+        "services.loadbalancers",
+    ];
+    NAMES.contains(&name) || name.starts_with("count/") || name.starts_with("requests.hugepages-")
+}
+
+/// Resources that are counted in whole numbers.
+fn is_whole(name: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "pods",
+        "resourcequotas",
+        "services",
+        "replicationcontrollers",
+        "secrets",
+        "configmaps",
+        "persistentvolumeclaims",
+        "services.nodeports",
+        "services.loadbalancers",
+    ];
+    NAMES.contains(&name)
+}
+
+/// Checks a quota.
+pub(super) fn quota(object: &Value, errors: &mut Errors) {
+    let spec = &object["spec"];
+    for (name, value) in spec["hard"].as_object().into_iter().flatten() {
+        let path = format!("spec.hard[{name}]");
+        let before = errors.len();
+        named(name, names::qualified_name, &path, errors);
+        let standard = is_standard(name) || name.contains('/');
+        if errors.len() == before && !standard {
+            let detail = "must be a standard resource type or fully qualified";
+            errors.push(invalid(&path, name.clone(), detail));
+        }
+        if !standard {
+            errors.push(invalid(
+                &path,
+                name.clone(),
+                "must be a standard resource for quota",
+            ));
+        }
+        let Some(amount) = quantity(value) else { continue };
+        if amount.sign() < 0 {
+            errors.push(invalid(
+                &path,
+                value.clone(),
+                "must be greater than or equal to 0",
+            ));
+        }
+        if is_whole(name) && amount.milli_value() % 1000 != 0 {
+            errors.push(invalid(&path, value.clone(), "must be an integer"));
+        }
+    }
+    scopes(spec, errors);
+}
+
+fn scopes(spec: &Value, errors: &mut Errors) {
+    const KNOWN: &[&str] = &[
+        "Terminating",
+        "NotTerminating",
+        "BestEffort",
+        "NotBestEffort",
+        "PriorityClass",
+        "CrossNamespacePodAffinity",
+        "VolumeAttributesClass",
+    ];
+    for (_, scope) in items(spec, "scopes") {
+        let name = scope.as_str().unwrap_or("");
+        if !KNOWN.contains(&name) {
+            errors.push(invalid(
+                "spec.scopes",
+                spec["scopes"].clone(),
+                "unsupported scope",
+            ));
+            continue;
+        }
+        let fits = |resource: &str| match name {
+            "BestEffort" => resource == "pods",
+            "Terminating" | "NotTerminating" | "NotBestEffort" | "PriorityClass" => {
+                let bare = resource
+                    .trim_start_matches("requests.")
+                    .trim_start_matches("limits.");
+                matches!(bare, "pods" | "cpu" | "memory" | "ephemeral-storage")
+            }
+            _ => true,
+        };
+        let mut hard = spec["hard"].as_object().into_iter().flatten();
+        if hard.any(|(resource, _)| !fits(resource)) {
+            let detail = "unsupported scope applied to resource";
+            errors.push(invalid("spec.scopes", spec["scopes"].clone(), detail));
+        }
+    }
+}
+
+/// Checks limits of what containers, pods and claims may ask for.
+pub(super) fn limits(object: &Value, errors: &mut Errors) {
+    let mut seen = BTreeSet::new();
+    for (index, limit) in items(&object["spec"], "limits") {
+        let path = format!("spec.limits[{index}]");
+        let kind = text(limit, "type");
+        named(kind, names::qualified_name, &format!("{path}.type"), errors);
+        if !seen.insert(kind) {
+            errors.push(duplicate(format!("{path}.type"), kind));
+            continue;
+        }
+        if kind == "Pod" {
+            for field in ["default", "defaultRequest"] {
+                if !is_empty(&limit[field]) {
+                    let detail = "may not be specified when `type` is 'Pod'";
+                    errors.push(forbidden(format!("{path}.{field}"), detail));
+                }
+            }
+        }
+        limit_order(limit, &path, errors);
+    }
+}
+
+fn limit_order(limit: &Value, path: &str, errors: &mut Errors) {
+    let mut names = BTreeSet::new();
+    for field in ["min", "max", "default", "defaultRequest"] {
+        names.extend(
+            limit[field]
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(name, _)| name),
+        );
+    }
+    for name in names {
+        // Field shown, what is too large or small, and against what.
+        let pairs = [
+            ("min", "min", "max", "max", "min"),
+            (
+                "defaultRequest",
+                "min",
+                "defaultRequest",
+                "default request",
+                "defaultRequest",
+            ),
+            ("defaultRequest", "defaultRequest", "max", "max", "defaultRequest"),
+            (
+                "defaultRequest",
+                "defaultRequest",
+                "default",
+                "default limit",
+                "defaultRequest",
+            ),
+            ("default", "min", "default", "default", "min"),
+            ("default", "default", "max", "max", "default"),
+        ];
+        for (field, small, large, shown, value) in pairs {
+            let (Some(first), Some(second)) = (quantity(&limit[small][name]), quantity(&limit[large][name]))
+            else {
+                continue;
+            };
+            if first > second {
+                let what = match small {
+                    "defaultRequest" => "default request",
+                    other => other,
+                };
+                let detail = format!("{what} value {first} is greater than {shown} value {second}");
+                let value = if field == "defaultRequest" && small == "min" {
+                    limit["defaultRequest"][name].clone()
+                } else {
+                    limit[value][name].clone()
+                };
+                errors.push(invalid(format!("{path}.{field}[{name}]"), value, detail));
+            }
+        }
+    }
+}
+
+/// Checks a lease.
+pub(super) fn lease(object: &Value, errors: &mut Errors) {
+    let spec = &object["spec"];
+    if spec["leaseDurationSeconds"]
+        .as_i64()
+        .is_some_and(|seconds| seconds <= 0)
+    {
+        let value = spec["leaseDurationSeconds"].clone();
+        errors.push(invalid(
+            "spec.leaseDurationSeconds",
+            value,
+            "must be greater than 0",
+        ));
+    }
+    not_negative(spec, "leaseTransitions", "spec", errors);
+}
+
+/// What must not change in kinds that say little else.
+pub(super) fn fixed_fields(new: &Value, old: &Value, fields: &[&str], errors: &mut Errors) {
+    for field in fields {
+        if new[*field] != old[*field] {
+            errors.push(invalid(*field, shown(&new[*field]), "field is immutable"));
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! Deployments, sets and jobs.
+
+use fluvial_schema::FieldError;
+use serde_json::{Value, json};
+
+use super::common::{
+    Errors, forbidden, int_or_percent, invalid, is_empty, named, not_negative, one_of, required,
+    selector_matches, shown, text,
+};
+use super::pods;
+use crate::names;
+use crate::simulator::is_schedule;
+
+const STATEFUL_FIXED: &str = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', \
+    'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
+/// What of a stateful set may change.
+const STATEFUL_FREE: &[&str] = &[
+    "replicas",
+    "ordinals",
+    "template",
+    "updateStrategy",
+    "revisionHistoryLimit",
+    "persistentVolumeClaimRetentionPolicy",
+    "minReadySeconds",
+];
+
+/// Checks a workload.
+pub(super) fn validate(kind: &str, object: &Value, errors: &mut Errors) {
+    let spec = &object["spec"];
+    match kind {
+        "Deployment" => deployment(spec, errors),
+        "ReplicaSet" => {
+            not_negative(spec, "replicas", "spec", errors);
+            not_negative(spec, "minReadySeconds", "spec", errors);
+            selector_matches(spec, "replica set", errors);
+            template(&spec["template"], "spec.template", true, errors);
+        }
+        "ReplicationController" => replication_controller(spec, errors),
+        "DaemonSet" => daemon_set(spec, errors),
+        "StatefulSet" => stateful_set(spec, errors),
+        "Job" => job(spec, "spec", errors),
+        "CronJob" => cron_job(spec, errors),
+        _ => {}
+    }
+}
+
+/// The template of pods that run until they are stopped, or until they end.
+fn template(template: &Value, path: &str, always: bool, errors: &mut Errors) {
+    crate::registry::meta::validate_labels(
+        &template["metadata"]["labels"],
+        &format!("{path}.metadata.labels"),
+        errors,
+    );
+    let spec = &template["spec"];
+    pods::spec(spec, &format!("{path}.spec"), errors);
+    let policy = spec["restartPolicy"].clone();
+    if always && matches!(policy.as_str(), Some("OnFailure" | "Never")) {
+        let path = format!("{path}.spec.restartPolicy");
+        errors.push(FieldError::not_supported(path, policy, &["Always"]));
+    }
+}
+
+fn is_zero(value: &Value) -> bool {
+    value == 0 || value == "0%"
+}
+
+fn deployment(spec: &Value, errors: &mut Errors) {
+    not_negative(spec, "replicas", "spec", errors);
+    selector_matches(spec, "deployment", errors);
+    template(&spec["template"], "spec.template", true, errors);
+    let strategy = &spec["strategy"];
+    let rolling = &strategy["rollingUpdate"];
+    match text(strategy, "type") {
+        "Recreate" if !rolling.is_null() => errors.push(forbidden(
+            "spec.strategy.rollingUpdate",
+            "may not be specified when strategy `type` is 'Recreate'",
+        )),
+        "Recreate" => {}
+        "RollingUpdate" => {
+            for field in ["maxUnavailable", "maxSurge"] {
+                int_or_percent(
+                    &rolling[field],
+                    &format!("spec.strategy.rollingUpdate.{field}"),
+                    errors,
+                );
+            }
+            if is_zero(&rolling["maxUnavailable"]) && is_zero(&rolling["maxSurge"]) {
+                errors.push(invalid(
+                    "spec.strategy.rollingUpdate.maxUnavailable",
+                    rolling["maxUnavailable"].clone(),
+                    "may not be 0 when `maxSurge` is 0",
+                ));
+            }
+        }
+        other => {
+            let value = json!({"Type": other, "RollingUpdate": null});
+            errors.push(FieldError::not_supported(
+                "spec.strategy",
+                value,
+                &["Recreate", "RollingUpdate"],
+            ));
+        }
+    }
+    for field in [
+        "minReadySeconds",
+        "revisionHistoryLimit",
+        "progressDeadlineSeconds",
+    ] {
+        not_negative(spec, field, "spec", errors);
+    }
+    let (deadline, ready) = (
+        spec["progressDeadlineSeconds"].as_i64(),
+        spec["minReadySeconds"].as_i64().unwrap_or(0),
+    );
+    if let Some(deadline) = deadline.filter(|deadline| *deadline <= ready) {
+        errors.push(invalid(
+            "spec.progressDeadlineSeconds",
+            deadline,
+            "must be greater than minReadySeconds",
+        ));
+    }
+}
+
+fn replication_controller(spec: &Value, errors: &mut Errors) {
+    not_negative(spec, "minReadySeconds", "spec", errors);
+    if is_empty(&spec["selector"]) {
+        errors.push(required("spec.selector", ""));
+    }
+    not_negative(spec, "replicas", "spec", errors);
+    if spec["template"].is_null() || is_empty(&spec["template"]["spec"]["containers"]) {
+        errors.push(required("spec.template", ""));
+        return;
+    }
+    let labels = &spec["template"]["metadata"]["labels"];
+    let wanted = spec["selector"].as_object().into_iter().flatten();
+    if wanted.into_iter().any(|(name, value)| labels[name] != *value) {
+        errors.push(invalid(
+            "spec.template.metadata.labels",
+            labels.clone(),
+            "`selector` does not match template `labels`",
+        ));
+    }
+    template(&spec["template"], "spec.template", true, errors);
+}
+
+fn daemon_set(spec: &Value, errors: &mut Errors) {
+    let before = errors.len();
+    selector_matches(spec, "daemonset", errors);
+    // A missing selector is told by what it does not match alone.
+    if spec["selector"].is_null() && errors.len() > before {
+        errors.remove(before);
+    }
+    template(&spec["template"], "spec.template", true, errors);
+    not_negative(spec, "minReadySeconds", "spec", errors);
+    let rolling = &spec["updateStrategy"]["rollingUpdate"];
+    let path = "spec.updateStrategy.rollingUpdate";
+    if !rolling.is_null() {
+        let (unavailable, surge) = (&rolling["maxUnavailable"], &rolling["maxSurge"]);
+        int_or_percent(unavailable, &format!("{path}.maxUnavailable"), errors);
+        int_or_percent(surge, &format!("{path}.maxSurge"), errors);
+        if is_zero(unavailable) && is_zero(surge) {
+            let detail = "cannot be 0 when maxSurge is 0";
+            errors.push(required(format!("{path}.maxUnavailable"), detail));
+        }
+        if !is_zero(unavailable) && !is_zero(surge) && !surge.is_null() {
+            let detail = "may not be set when maxUnavailable is non-zero";
+            errors.push(invalid(format!("{path}.maxSurge"), surge.clone(), detail));
+        }
+    }
+    one_of(
+        &spec["updateStrategy"]["type"],
+        &["RollingUpdate", "OnDelete"],
+        "spec.updateStrategy.type",
+        errors,
+    );
+    not_negative(spec, "revisionHistoryLimit", "spec", errors);
+}
+
+fn stateful_set(spec: &Value, errors: &mut Errors) {
+    one_of(
+        &spec["podManagementPolicy"],
+        &["OrderedReady", "Parallel"],
+        "spec.podManagementPolicy",
+        errors,
+    );
+    one_of(
+        &spec["updateStrategy"]["type"],
+        &["RollingUpdate", "OnDelete"],
+        "spec.updateStrategy.type",
+        errors,
+    );
+    for field in ["replicas", "minReadySeconds", "revisionHistoryLimit"] {
+        not_negative(spec, field, "spec", errors);
+    }
+    selector_matches(spec, "statefulset", errors);
+    template(&spec["template"], "spec.template", true, errors);
+}
+
+fn job(spec: &Value, path: &str, errors: &mut Errors) {
+    for field in [
+        "parallelism",
+        "completions",
+        "activeDeadlineSeconds",
+        "backoffLimit",
+        "ttlSecondsAfterFinished",
+    ] {
+        not_negative(spec, field, path, errors);
+    }
+    one_of(
+        &spec["completionMode"],
+        &["NonIndexed", "Indexed"],
+        format!("{path}.completionMode"),
+        errors,
+    );
+    let mode = text(spec, "completionMode");
+    if mode == "Indexed" && spec["completions"].is_null() {
+        let detail = format!("when completion mode is {mode}");
+        errors.push(required(format!("{path}.completions"), &detail));
+    }
+    let template_path = format!("{path}.template");
+    template(&spec["template"], &template_path, false, errors);
+    let policy = &spec["template"]["spec"]["restartPolicy"];
+    if !matches!(policy.as_str(), Some("OnFailure" | "Never")) {
+        let path = format!("{template_path}.spec.restartPolicy");
+        if policy == "Always" || policy.is_null() {
+            errors.push(required(path, "valid values: \"OnFailure\", \"Never\""));
+        } else {
+            errors.push(FieldError::not_supported(
+                path,
+                policy.clone(),
+                &["OnFailure", "Never"],
+            ));
+        }
+    }
+}
+
+fn cron_job(spec: &Value, errors: &mut Errors) {
+    let schedule = text(spec, "schedule");
+    let zoned = schedule.contains("TZ");
+    if schedule.is_empty() {
+        errors.push(required("spec.schedule", ""));
+    } else if zoned {
+        let detail = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead";
+        errors.push(invalid("spec.schedule", schedule, detail));
+    } else if !is_schedule(schedule) {
+        let fields: Vec<&str> = schedule.split_whitespace().collect();
+        let detail = if fields.len() == 5 {
+            format!("failed to parse: {schedule}")
+        } else {
+            format!(
+                "expected exactly 5 fields, found {}: [{}]",
+                fields.len(),
+                fields.join(" ")
+            )
+        };
+        errors.push(invalid("spec.schedule", schedule, detail));
+    }
+    not_negative(spec, "startingDeadlineSeconds", "spec", errors);
+    if let Some(zone) = spec["timeZone"].as_str() {
+        if zone.is_empty() {
+            errors.push(invalid(
+                "spec.timeZone",
+                zone,
+                "timeZone must be nil or non-empty string",
+            ));
+        } else if jiff::tz::TimeZone::get(zone).is_err() {
+            errors.push(invalid(
+                "spec.timeZone",
+                zone,
+                format!("unknown time zone {zone}"),
+            ));
+        }
+    }
+    one_of(
+        &spec["concurrencyPolicy"],
+        &["Allow", "Forbid", "Replace"],
+        "spec.concurrencyPolicy",
+        errors,
+    );
+    job(&spec["jobTemplate"]["spec"], "spec.jobTemplate.spec", errors);
+    for field in ["successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
+        not_negative(spec, field, "spec", errors);
+    }
+}
+
+/// What must not change in a stateful set.
+pub(super) fn stateful_fixed(new: &Value, old: &Value, errors: &mut Errors) {
+    let rest = |value: &Value| {
+        let mut map = value["spec"].as_object().cloned().unwrap_or_default();
+        map.retain(|field, _| !STATEFUL_FREE.contains(&field.as_str()));
+        map
+    };
+    if rest(new) != rest(old) {
+        errors.push(forbidden("spec", STATEFUL_FIXED));
+    }
+}
+
+/// A revision's content never changes.
+pub(super) fn revision_fixed(new: &Value, old: &Value, errors: &mut Errors) {
+    if new["data"] != old["data"] || new["revision"] != old["revision"] {
+        errors.push(invalid("data", shown(&new["data"]), "field is immutable"));
+    }
+}
+
+/// The name of a runtime's handler.
+pub(super) fn handler(object: &Value, errors: &mut Errors) {
+    match text(object, "handler") {
+        "" => errors.push(required("handler", "")),
+        own => named(own, names::label, "handler", errors),
+    }
+}
