@@ -114,7 +114,9 @@ mod tests {
         let got = run("{range .a[*]}{.n}:{range .b[*]}<{@}>{end};{end}{.z}", &data);
         assert_eq!(got.as_deref(), Ok("1:<1><2>;2:;!"));
         let empty = json!({"a": []});
-        assert_eq!(run("{range .a[*]}{.n}{end}.", &empty).as_deref(), Ok("."));
+        assert_eq!(run("{range .a[*]}{@}{end}.", &empty).as_deref(), Ok("."));
+        // Without missing fields allowed, the reference asks for them even where there is nothing to go through.
+        assert!(run("{range .a[*]}{.n}{end}.", &empty).is_err());
     }
 
     #[test]

@@ -105,8 +105,14 @@ impl<'a> Walk<'a> {
                 self.ranges_begun -= 1;
                 self.ranges_open += 1;
                 if found.is_empty() {
-                    // Nothing to go through, but the end of the range must be found.
-                    self.results(at + 1, &[])?;
+                    // Nothing to go through, but the end of the range must be found. Like the reference, this
+                    // asks nothing for the fields on the way.
+                    let nothing: &[Item<'a>] = if self.options.allow_missing {
+                        &[]
+                    } else {
+                        &[Item::Data(&Value::Null)]
+                    };
+                    self.results(at + 1, nothing)?;
                 }
                 for item in found {
                     full.extend(self.results(at + 1, &[item])?);

@@ -165,7 +165,12 @@ fn lift_factor(from: i32, to: i32) -> i128 {
 
 fn scaled_short(value: i64, scale: i32, to: i32) -> i64 {
     if scale >= to {
-        let lifted = power_of_ten(scale.abs_diff(to)).and_then(|power| i128::from(value).checked_mul(power));
+        let steps = scale.abs_diff(to);
+        // For these the Go library multiplies at once and keeps what is left; else it gives up.
+        if matches!(steps, 1 | 2 | 3 | 6 | 9) {
+            return value.wrapping_mul(10i64.pow(steps));
+        }
+        let lifted = power_of_ten(steps).and_then(|power| i128::from(value).checked_mul(power));
         return lifted
             .and_then(|value| i64::try_from(value).ok())
             .unwrap_or_default();
