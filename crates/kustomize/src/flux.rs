@@ -11,7 +11,7 @@ use fluvial_yaml::{
     EmitOptions, Entry, FileId, Limits, Node, NodeData, ReadOptions, ScalarStyle, SequenceIndent,
 };
 
-use crate::error::{Error, Result, Within};
+use crate::error::{Error, Result};
 use crate::kustomization::FILE_NAMES;
 use crate::nodes::is_null;
 
@@ -71,8 +71,7 @@ fn read(file: &File, name: &TreePath) -> Result<(Node, bool)> {
         file: FileId::NONE,
         limits: Limits::default(),
     };
-    let located =
-        |error: fluvial_yaml::Error| Error::new(error.to_string()).at(name.as_str(), error.pos.line);
+    let located = |error: fluvial_yaml::Error| Error::new(error.message).at(name.as_str(), error.pos.line);
     let first = fluvial_yaml::parse_first(text, &options).map_err(located)?;
     let mut node = first
         .filter(|node| !is_null(node))
@@ -143,13 +142,9 @@ fn scan(tree: &Tree, root: &TreePath, folder: &TreePath, found: &mut Vec<String>
         if !is_manifest(name) {
             continue;
         }
-        let file = tree
-            .file(path)
+        // Flux reads each of them here; the build that follows does so anyway, and names the file.
+        tree.file(path)
             .map_err(|error| Error::new(error.to_string()).at(path.as_str(), 0))?;
-        let text = std::str::from_utf8(file.data())
-            .map_err(|error| Error::new(format!("not UTF-8 text ({error})")).at(path.as_str(), 0))?;
-        crate::build::load_named(text, path.as_str())
-            .within(|| "failed to decode Kubernetes YAML".to_owned())?;
         found.push(relative());
     }
     Ok(())
@@ -268,8 +263,7 @@ fn extend(node: &mut Node, field: &str, items: impl Iterator<Item = Node>) -> bo
 fn local_components<'o>(tree: &Tree, folder: &TreePath, overlay: &'o FluxOverlay) -> Result<Vec<&'o str>> {
     let mut components = Vec::new();
     for component in &overlay.components {
-        let remote = component.is_empty() || component.starts_with('/') || component.contains(':');
-        if remote {
+        if !is_local_relative(component) {
             return Err(Error::new(format!(
                 "component path '{component}' must be local and relative"
             )));
@@ -282,6 +276,23 @@ fn local_components<'o>(tree: &Tree, folder: &TreePath, overlay: &'o FluxOverlay
         }
     }
     Ok(components)
+}
+
+/// Whether a component's path can only mean a folder of the source.
+fn is_local_relative(path: &str) -> bool {
+    const ELSEWHERE: [&str; 9] = [
+        "git::",
+        "gh:",
+        "ssh://",
+        "https://",
+        "http://",
+        "file://",
+        "git@",
+        "github.com:",
+        "github.com/",
+    ];
+    let lower = path.to_ascii_lowercase();
+    !path.is_empty() && !path.starts_with('/') && !ELSEWHERE.iter().any(|prefix| lower.starts_with(prefix))
 }
 
 /// Sets an image: of one that is there already, the name on its own, tag and digest as a pair.
@@ -404,10 +415,6 @@ mod tests {
     #[test]
     fn a_manifest_that_is_none_is_named() {
         let error = completed(&[("app/x.yaml", "a: [")], &FluxOverlay::default()).unwrap_err();
-        assert!(
-            error.to_string().contains("failed to decode Kubernetes YAML"),
-            "{error}"
-        );
         assert!(error.to_string().contains("app/x.yaml"), "{error}");
     }
 
@@ -451,7 +458,14 @@ mod tests {
 
     #[test]
     fn remote_components_are_refused() {
-        for component in ["/etc", "https://example.com/x", "git@example.com:x", ""] {
+        for component in [
+            "/etc",
+            "HTTPS://example.com/x",
+            "git@example.com:x",
+            "github.com/o/r",
+            "file:///x",
+            "",
+        ] {
             let overlay = FluxOverlay {
                 components: vec![component.to_owned()],
                 ..FluxOverlay::default()

@@ -114,6 +114,27 @@ impl ResId {
     }
 }
 
+/// An identity that a resource has or had, to look at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IdRef<'a> {
+    pub(crate) group: &'a str,
+    pub(crate) version: &'a str,
+    pub(crate) kind: &'a str,
+    pub(crate) name: &'a str,
+    /// The namespace that counts.
+    pub(crate) namespace: &'a str,
+}
+
+impl IdRef<'_> {
+    /// Whether a selector's non-empty parts equal this one's.
+    pub(crate) fn is_selected_by(&self, selector: &Gvk) -> bool {
+        let fits = |wanted: &str, own: &str| wanted.is_empty() || wanted == own;
+        fits(&selector.group, self.group)
+            && fits(&selector.version, self.version)
+            && fits(&selector.kind, self.kind)
+    }
+}
+
 /// The namespace that counts.
 pub(crate) fn effective_namespace(namespace: &str, cluster_scoped: bool) -> &str {
     if cluster_scoped {

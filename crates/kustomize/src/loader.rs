@@ -262,8 +262,7 @@ impl Loader {
             }
             visited = loader.parent.as_deref();
         }
-        session.read_remote();
-        let tree = session.remote.repository(&spec).map_err(Error::new)?;
+        let tree = session.repository(&spec)?;
         let folder = TreePath::parse(&spec.path).map_err(|error| Error::new(error.to_string()))?;
         let root = match tree.resolve(&folder) {
             Ok((root, Entry::Folder)) => root,

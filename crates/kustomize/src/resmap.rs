@@ -18,6 +18,8 @@ pub(crate) struct ResMap {
     holders: OnceCell<FxHashMap<IdKey, Holder>>,
     /// Who has or had a name, in order, while nothing has changed them.
     names: OnceCell<FxHashMap<String, Vec<usize>>>,
+    /// Whether something may have been deleted since the last look.
+    deleted: bool,
 }
 
 /// Who has or had an identity.
@@ -40,6 +42,7 @@ impl ResMap {
     /// All resources, to change them.
     pub(crate) fn resources_mut(&mut self) -> &mut Vec<Resource> {
         self.forget();
+        self.deleted = true;
         &mut self.list
     }
 
@@ -52,13 +55,16 @@ impl ResMap {
     /// Changes one resource. Who has which identity is only looked for again if it changed that.
     pub(crate) fn change<T>(&mut self, index: usize, change: impl FnOnce(&mut Resource) -> T) -> T {
         if self.ids.get().is_none() && self.holders.get().is_none() && self.names.get().is_none() {
-            return change(&mut self.list[index]);
+            let result = change(&mut self.list[index]);
+            self.deleted |= self.list[index].is_empty();
+            return result;
         }
         let before = keys(&self.list[index]);
         let result = change(&mut self.list[index]);
         if keys(&self.list[index]) != before {
             self.forget();
         }
+        self.deleted |= self.list[index].is_empty();
         result
     }
 
@@ -178,8 +184,9 @@ impl ResMap {
 
     /// Drops what patches have deleted.
     pub(crate) fn drop_empty(&mut self) {
-        if self.list.iter().any(Resource::is_empty) {
-            self.resources_mut().retain(|resource| !resource.is_empty());
+        if std::mem::take(&mut self.deleted) && self.list.iter().any(Resource::is_empty) {
+            self.forget();
+            self.list.retain(|resource| !resource.is_empty());
         }
     }
 }

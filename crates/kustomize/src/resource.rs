@@ -1,14 +1,14 @@
 //! One object of a build with what the build knows about it: where it came from, the names it had,
 //! how it was generated.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use fluvial_yaml::{FileId, Mode, Node};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::explain::Change;
-use crate::id::{Gvk, ResId, effective_namespace};
+use crate::id::{Gvk, IdRef, ResId, effective_namespace, split_api_version};
 use crate::nodes::{self, Kind, metadata_map, string, text_at};
 use crate::provenance::Trace;
 use crate::session::Session;
@@ -69,11 +69,11 @@ pub struct Resource {
     /// Whether a chart made it, which then sees to its namespace.
     pub(crate) from_chart: bool,
     /// What is recorded of its origin.
-    pub(crate) trace: Option<Rc<Trace>>,
+    pub(crate) trace: Option<Arc<Trace>>,
     /// What changed its fields, if that is recorded.
     pub(crate) changes: Vec<Change>,
     /// What is recorded of the transformers that ran over it.
-    pub(crate) transformations: Vec<Rc<Trace>>,
+    pub(crate) transformations: Vec<Arc<Trace>>,
 }
 
 impl Resource {
@@ -178,6 +178,25 @@ impl Resource {
             || (self.kind(), self.name(), self.effective_namespace()),
             |id| (&*id.kind, &*id.name, &*id.namespace),
         )
+    }
+
+    /// Every identity it had, the current one last, to look at.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = IdRef<'_>> {
+        let (group, version) = split_api_version(self.api_version());
+        let current = IdRef {
+            group,
+            version,
+            kind: self.kind(),
+            name: self.name(),
+            namespace: self.effective_namespace(),
+        };
+        let former = self.history.iter().map(move |previous| IdRef {
+            kind: &previous.kind,
+            name: &previous.name,
+            namespace: &previous.namespace,
+            ..current
+        });
+        former.chain(std::iter::once(current))
     }
 
     /// Every identity it had, the current one last.

@@ -5,14 +5,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fluvial_tree::{Digest, TreePath};
+use fluvial_tree::{Digest, Tree, TreePath};
 use fluvial_yaml::{FileId, Node, Pos};
 
 use crate::budget::Budget;
 use crate::error::{Error, Result};
 use crate::facts::{SchemaSet, Scope};
 use crate::options::Options;
-use crate::remote::{ChartRenderer, RemoteResolver};
+use crate::remote::{ChartRenderer, RemoteResolver, RepoSpec};
 
 /// The most resources that one build may hold.
 const MAX_RESOURCES: usize = 200_000;
@@ -35,7 +35,7 @@ pub struct Warning {
 pub struct Reads {
     /// Files with their digests; no digest: it was looked for and not there.
     pub files: BTreeMap<TreePath, Option<Digest>>,
-    /// Whether something outside of the tree was read, so that nothing can be said.
+    /// Whether something outside of the tree, or a chart, was read, so that nothing can be said.
     pub remote: bool,
 }
 
@@ -61,6 +61,8 @@ pub(crate) struct Session<'a> {
     warnings: RefCell<Vec<Warning>>,
     reads: RefCell<Reads>,
     pub(crate) budget: Budget,
+    /// Repositories that were fetched, by address, reference and whether submodules are in them.
+    repositories: RefCell<BTreeMap<(String, String, bool), Tree>>,
     resources: Cell<usize>,
     kustomizations: Cell<usize>,
 }
@@ -81,6 +83,7 @@ impl<'a> Session<'a> {
             warnings: RefCell::default(),
             reads: RefCell::default(),
             budget: Budget::default(),
+            repositories: RefCell::default(),
             resources: Cell::new(0),
             kustomizations: Cell::new(0),
         }
@@ -119,6 +122,18 @@ impl<'a> Session<'a> {
     /// Notes that something outside was read.
     pub(crate) fn read_remote(&self) {
         self.reads.borrow_mut().remote = true;
+    }
+
+    /// The tree of a repository; each is fetched once in a build.
+    pub(crate) fn repository(&self, spec: &RepoSpec) -> Result<Tree> {
+        self.read_remote();
+        let key = (spec.clone_url(), spec.reference.clone(), spec.submodules);
+        if let Some(tree) = self.repositories.borrow().get(&key) {
+            return Ok(tree.clone());
+        }
+        let tree = self.remote.repository(spec).map_err(Error::new)?;
+        self.repositories.borrow_mut().insert(key, tree.clone());
+        Ok(tree)
     }
 
     pub(crate) fn warn(&self, message: impl Into<String>, file: Option<&str>) {

@@ -1,11 +1,11 @@
 //! `replacements`: copies a field of one object to fields of others.
 
-use fluvial_yaml::{FileId, Limits, Mode, Node, NodeData, ReadOptions};
+use fluvial_yaml::{FileId, Limits, Mode, Node, NodeData, Pos, ReadOptions};
 use serde_json::Value;
 
 use crate::budget::Budget;
 use crate::error::{Error, Result, Within};
-use crate::id::ResId;
+use crate::id::{IdRef, ResId};
 use crate::kustomization::read::{Reader, Text};
 use crate::loader::Loader;
 use crate::nodes::{Kind, is_nil_or_empty, text_of};
@@ -22,6 +22,7 @@ pub(crate) struct Replacement {
     source: Option<Source>,
     source_value: Option<String>,
     targets: Option<Vec<Target>>,
+    pos: Pos,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -66,7 +67,24 @@ impl Replacement {
                 .has("targets")
                 .then(|| reader.list("targets", |target| Target::read(&target)))
                 .transpose()?,
+            pos: reader.pos(),
         })
+    }
+
+    fn run(&self, map: &mut ResMap, session: &Session<'_>) -> Result<()> {
+        let targets = match (&self.source, &self.source_value, &self.targets) {
+            (None, None, _) | (_, _, None) => {
+                return Err(Error::new(
+                    "replacements must specify a source and at least one target",
+                ));
+            }
+            (.., Some(targets)) => targets,
+        };
+        let value = source_value(map.resources(), self, session)?;
+        for target in targets {
+            apply(map.resources_mut(), &value, target, &session.budget)?;
+        }
+        Ok(())
     }
 
     /// Reads a file with one replacement or a sequence of them.
@@ -127,22 +145,9 @@ pub(crate) struct ReplacementTransformer {
 impl Transformer for ReplacementTransformer {
     fn transform(&self, map: &mut ResMap, session: &Session<'_>) -> Result<()> {
         for replacement in &self.replacements {
-            let targets = match (
-                &replacement.source,
-                &replacement.source_value,
-                &replacement.targets,
-            ) {
-                (None, None, _) | (_, _, None) => {
-                    return Err(Error::new(
-                        "replacements must specify a source and at least one target",
-                    ));
-                }
-                (.., Some(targets)) => targets,
-            };
-            let value = source_value(map.resources(), replacement, session)?;
-            for target in targets {
-                apply(map.resources_mut(), &value, target, &session.budget)?;
-            }
+            replacement
+                .run(map, session)
+                .map_err(|error| session.at(error, replacement.pos))?;
         }
         Ok(())
     }
@@ -190,14 +195,12 @@ fn select_source<'a>(
         namespace: selector.namespace.clone(),
         cluster_scoped: session.is_cluster_scoped(&selector.gvk.api_version(), &selector.gvk.kind),
     };
-    let fits = |id: &ResId| {
-        (wanted.namespace.is_empty() || wanted.effective_namespace() == id.effective_namespace())
+    let fits = |id: IdRef<'_>| {
+        (wanted.namespace.is_empty() || wanted.effective_namespace() == id.namespace)
             && (wanted.name.is_empty() || wanted.name == id.name)
-            && id.gvk.is_selected_by(&wanted.gvk)
+            && id.is_selected_by(&wanted.gvk)
     };
-    let mut matching = resources
-        .iter()
-        .filter(|resource| resource.all_ids().iter().any(fits));
+    let mut matching = resources.iter().filter(|resource| resource.ids().any(fits));
     match (matching.next(), matching.next()) {
         (Some(resource), None) => Ok(resource),
         (None, _) => Err(Error::new(format!("nothing selected by {wanted}"))),
@@ -265,11 +268,13 @@ fn apply(resources: &mut [Resource], value: &Node, target: &Target, budget: &Bud
         if by_metadata {
             continue;
         }
-        let ids = resource.all_ids();
-        let by_id = rejected
-            .iter()
-            .any(|(selector, matcher)| !selector.has_no_id() && ids.iter().any(|id| matcher.matches_id(id)));
-        if !by_id && ids.iter().any(|id| matcher.matches_id(id)) {
+        if !resource.ids().any(|id| matcher.matches_id(&id)) {
+            continue;
+        }
+        let by_id = rejected.iter().any(|(selector, matcher)| {
+            !selector.has_no_id() && resource.ids().any(|id| matcher.matches_id(&id))
+        });
+        if !by_id {
             write(resource, value, target, budget)
                 .map_err(|error| error.within(format!("replacement in {}", resource.id())))?;
         }

@@ -3,7 +3,7 @@
 use regex::{Regex, RegexBuilder};
 
 use crate::error::{Error, Result};
-use crate::id::{Gvk, ResId};
+use crate::id::{Gvk, IdRef};
 use crate::kustomization::read::Reader;
 use crate::resmap::ResMap;
 use crate::resource::Resource;
@@ -94,10 +94,10 @@ impl Matcher {
     }
 
     /// Whether an identity fits.
-    pub(crate) fn matches_id(&self, id: &ResId) -> bool {
-        self.matches_gvk(&id.gvk.group, &id.gvk.version, &id.gvk.kind)
-            && self.name.matches(&id.name)
-            && self.namespace.matches(id.effective_namespace())
+    pub(crate) fn matches_id(&self, id: &IdRef<'_>) -> bool {
+        self.matches_gvk(id.group, id.version, id.kind)
+            && self.name.matches(id.name)
+            && self.namespace.matches(id.namespace)
     }
 
     /// Whether labels and annotations fit.

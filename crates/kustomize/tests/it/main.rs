@@ -10,6 +10,7 @@
 mod fuzz;
 mod hostile;
 mod places;
+mod remote;
 
 use fluvial_kustomize::{Build, BuildRequest, Error, NoCharts, NoRemote, Options, build};
 use fluvial_tree::{File, Tree, TreeBuilder, TreePath};
