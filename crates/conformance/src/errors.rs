@@ -39,7 +39,7 @@ fn errors(shared: &Path) -> Vec<Case> {
 
 /// What the last cause of an error names: quoted words, identities, unknown fields.
 fn named(error: &str) -> Vec<String> {
-    let cause = last_cause(error);
+    let cause = without_values(last_cause(error));
     let mut words: Vec<String> = Vec::new();
     for quote in ['\'', '"', '`'] {
         let parts: Vec<&str> = cause.split(quote).collect();
@@ -52,16 +52,31 @@ fn named(error: &str) -> Vec<String> {
     words
         .into_iter()
         .map(|word| word.trim_start_matches('/').trim_end_matches(':').to_owned())
-        .filter(|word| !word.is_empty() && !word.contains([' ', '\n', '{']))
+        // No user writes this behavior: it is the missing one.
+        .filter(|word| word != "unspecified")
+        // Folders of a clone have another name each time.
+        .filter(|word| !word.is_empty() && !word.contains([' ', '\n', '@']))
         .collect()
 }
 
 /// An error without the steps that led to it.
 fn last_cause(error: &str) -> &str {
     // A folder that cannot be a file, and the other way round, says nothing of the cause.
-    let error = error
-        .split("': must build at directory")
-        .next()
-        .unwrap_or(error);
+    let error = error.split("': must build at directory").next().unwrap_or(error);
     error.rsplit("': ").next().unwrap_or(error)
+}
+
+/// A text without what stands in braces: Go prints whole values there.
+fn without_values(text: &str) -> String {
+    let mut depth = 0_u32;
+    text.chars()
+        .filter(|c| {
+            match c {
+                '{' => depth += 1,
+                '}' => depth = depth.saturating_sub(1),
+                _ => return depth == 0,
+            }
+            false
+        })
+        .collect()
 }

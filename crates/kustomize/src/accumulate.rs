@@ -256,7 +256,8 @@ impl<'s, 'a> Target<'s, 'a> {
                 .within(|| "loading generator plugins".to_owned())?;
             for config in &configs {
                 let resources = plugins::generate(config, self.session, &self.loader)
-                    .map_err(|error| self.session.about(error, &config.node))?;
+                    .map_err(|error| self.session.about(error, &config.node))
+                    .within(|| format!("plugin {} fails configuration", config.id()))?;
                 self.absorb(all, resources, Trace::configured(config).as_ref())
                     .map_err(|error| self.session.about(error, &config.node))?;
             }
@@ -300,7 +301,8 @@ impl<'s, 'a> Target<'s, 'a> {
         }
         for config in &self.configured(paths)? {
             let transformers = plugins::transformers(config, self.session, &self.loader)
-                .map_err(|error| self.session.about(error, &config.node))?;
+                .map_err(|error| self.session.about(error, &config.node))
+                .within(|| format!("plugin {} fails configuration", config.id()))?;
             steps.extend(transformers.into_iter().map(|transformer| transformers::Step {
                 name: "a configured transformer",
                 transformer,
@@ -351,8 +353,22 @@ impl<'s, 'a> Target<'s, 'a> {
                 }
                 Ok(nodes)
             };
-            if plain(&validated)? != plain(&all.map)? {
-                return Err(Error::new("validator shouldn't modify the resource map"));
+            let (before, after) = (plain(&all.map)?, plain(&validated)?);
+            if before != after {
+                let changed = before
+                    .iter()
+                    .zip(&after)
+                    .position(|(before, after)| before != after);
+                let changed = changed.and_then(|at| all.map.resources().get(at));
+                return Err(Error::new(match changed {
+                    Some(resource) => format!(
+                        "validator shouldn't modify the resource map: it changes {}",
+                        resource.id()
+                    ),
+                    None => {
+                        "validator shouldn't modify the resource map: it adds or removes resources".to_owned()
+                    }
+                }));
             }
             all.map = validated;
         }

@@ -155,7 +155,7 @@ impl ResMap {
                 "found multiple objects that could accept merge of {id}"
             ))),
             (Holder::One(_), Behavior::Create) => Err(Error::new(format!(
-                "id {id} exists; behavior must be merge or replace"
+                "id {id} exists; behavior must be merge or replace, not 'create', the default"
             ))),
             (Holder::One(index), behavior) => {
                 let old = &self.list[index];

@@ -28,9 +28,12 @@ enum OperationKind {
 
 /// Reads a patch: a sequence of operations.
 pub(crate) fn read(node: &Node) -> Result<Vec<Operation>> {
-    let items = node
-        .items()
-        .ok_or_else(|| Error::new("a JSON patch is a sequence of operations"))?;
+    let items = node.items().ok_or_else(|| match node.as_text() {
+        Some(text) => Error::new(format!(
+            "a JSON patch is a sequence of operations, not \"{text}\""
+        )),
+        None => Error::new("a JSON patch is a sequence of operations"),
+    })?;
     items.iter().map(read_operation).collect()
 }
 

@@ -62,8 +62,8 @@ impl Transformer for NamespaceTransformer {
             }
             let before = resource.id().key();
             resource.remember_id();
-            self.apply(&mut resource.node, resource.cluster_scoped)
-                .within(|| format!("namespace transformation of {before} failed"))?;
+            let applied = self.apply(&mut resource.node, resource.cluster_scoped);
+            applied.within(|| format!("namespace transformation of {} failed", resource.id()))?;
             let after = resource.id().key();
             if let Some(count) = holders.get_mut(&before) {
                 *count -= 1;

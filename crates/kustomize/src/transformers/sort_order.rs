@@ -59,7 +59,9 @@ impl SortOrder {
         let legacy = reader.object("legacySortOptions")?;
         match &*reader.string("order")? {
             "fifo" if legacy.is_none() => Ok(SortOrder::Fifo),
-            "fifo" => Err(reader.error("'legacySortOptions' may only be used with order 'legacy'")),
+            "fifo" => Err(reader.error(
+                "the field 'sortOptions.legacySortOptions' needs the sort order 'legacy', the order is 'fifo'",
+            )),
             "legacy" => {
                 let Some(legacy) = legacy else {
                     return Ok(SortOrder::legacy());
@@ -70,9 +72,9 @@ impl SortOrder {
                     last: legacy.strings("orderLast")?,
                 })
             }
-            "" => Err(reader.error("the field 'order' must be one of 'fifo' or 'legacy'")),
+            "" => Err(reader.error("the field 'sortOptions.order' must be one of 'fifo' or 'legacy'")),
             other => Err(reader.error(format!(
-                "the field 'order' must be one of 'fifo' or 'legacy', not '{other}'"
+                "the field 'sortOptions.order' must be one of 'fifo' or 'legacy', not '{other}'"
             ))),
         }
     }
