@@ -16,6 +16,8 @@ pub fn before_create(api: &Api, request: &Request, object: &mut Value) -> Outcom
         namespace(api, request, meta(object, "name"))?;
     }
     deprecations(request);
+    crate::auth::escalation::check(api, request, object, None)?;
+    crate::registry::warnings::warn(request, kind, object);
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Pod") => service_account(api, request, object),
         ("", "PersistentVolumeClaim") => storage_class(api, object),
@@ -252,6 +254,10 @@ fn ingress_class(api: &Api, object: &mut Value) -> Outcome<()> {
 /// The cluster does not take the change.
 pub fn before_update(api: &Api, request: &Request, new: &mut Value, old: &Value) -> Outcome<()> {
     deprecations(request);
+    if request.target.subresource.is_empty() {
+        crate::auth::escalation::check(api, request, new, Some(old))?;
+        crate::registry::warnings::warn(request, &request.kind, new);
+    }
     if request.kind.is("", "Service") && request.target.subresource.is_empty() && !request.dry_run {
         api.services.allocate(new, Some(old))?;
     }

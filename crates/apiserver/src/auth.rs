@@ -1,5 +1,6 @@
 //! Who asks, and whether they may.
 
+pub mod escalation;
 pub mod rbac;
 pub mod tokens;
 

@@ -173,7 +173,7 @@ impl Call {
 
     fn authorize(&self, user: &User, target: &Target, verb: &str) -> Outcome<()> {
         // Who lists or watches one name asks for that name.
-        let selected = if target.name.is_empty() && matches!(verb, "list" | "watch" | "deletecollection") {
+        let selected = if target.name.is_empty() && matches!(verb, "list" | "watch") {
             self.query
                 .text("fieldSelector")
                 .split(',')

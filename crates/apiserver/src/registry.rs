@@ -5,4 +5,5 @@ pub mod meta;
 pub mod prepare;
 pub mod services;
 pub mod validate;
+pub mod warnings;
 pub mod workloads;

@@ -4,6 +4,7 @@
 //! Texts of built-in kinds borrow from the file in the binary; nothing is copied when it is read.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
@@ -193,6 +194,8 @@ pub struct Table {
     pub(crate) nodes: Vec<Node>,
     /// Named types, sorted.
     pub(crate) names: Vec<(Text, Index)>,
+    /// Where in `names` the name of each node is, plus one; made when the first is asked for.
+    named: OnceLock<Vec<u32>>,
 }
 
 impl Table {
@@ -210,9 +213,16 @@ impl Table {
     }
 
     pub(crate) fn name_of(&self, index: Index) -> Option<&str> {
-        self.names
-            .iter()
-            .find(|(_, own)| *own == index)
-            .map(|(name, _)| name.as_ref())
+        let named = self.named.get_or_init(|| {
+            let mut named = vec![0; self.nodes.len()];
+            for (at, (_, own)) in (1..).zip(&self.names) {
+                if let Some(place) = named.get_mut(*own as usize).filter(|place| **place == 0) {
+                    *place = at;
+                }
+            }
+            named
+        });
+        let at = *named.get(index as usize).filter(|at| **at > 0)? - 1;
+        self.names.get(at as usize).map(|(name, _)| name.as_ref())
     }
 }

@@ -331,13 +331,6 @@ fn autoscaler(object: &mut Value) {
 
 fn networking(name: &str, object: &mut Value) {
     match name {
-        "Ingress" => {
-            for rule in items(&mut object["spec"], "rules") {
-                for path in items(&mut rule["http"], "paths") {
-                    set(path, "pathType", "ImplementationSpecific");
-                }
-            }
-        }
         "IngressClass" if object["spec"]["parameters"].is_object() => {
             set(&mut object["spec"]["parameters"], "scope", "Cluster");
         }

@@ -212,7 +212,7 @@ pub fn validate_update(object: &Value, old: &Value, errors: &mut Vec<FieldError>
             let path = format!("metadata.{field}");
             let error = invalid(path, new[field].clone(), "field is immutable");
             // Two of its checks find these.
-            if matches!(field, "uid" | "deletionTimestamp") {
+            if matches!(field, "uid" | "deletionTimestamp" | "deletionGracePeriodSeconds") {
                 errors.push(error.clone());
             }
             errors.push(error);

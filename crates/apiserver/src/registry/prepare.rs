@@ -275,7 +275,11 @@ pub fn update(api: &Api, request: &Request, new: &mut Value, old: &Value) {
         let changed = i64::from(new["spec"]["template"] != old["spec"]["template"]);
         template_generation(new, old_generation + changed);
     }
-    if has_generation(kind) && wishes_changed(kind, new, old) {
+    let wishes = matches!(
+        request.target.subresource.as_str(),
+        "" | "scale" | "approval" | "finalize" | "resize"
+    ) || request.target.subresource == "ephemeralcontainers";
+    if has_generation(kind) && wishes && wishes_changed(kind, new, old) {
         let generation = old_meta["generation"].as_i64().unwrap_or(0) + 1;
         new["metadata"]["generation"] = generation.into();
     }

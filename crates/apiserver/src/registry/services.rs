@@ -329,6 +329,35 @@ pub fn keep(new: &mut Value, old: &Value) {
             }
         }
     }
+    let outside = |service: &Value| {
+        matches!(
+            service["spec"]["type"].as_str(),
+            Some("NodePort" | "LoadBalancer")
+        )
+    };
+    if outside(old) && !outside(new) {
+        // What belonged to the old type goes with it unless it was asked for anew.
+        let (kept, was) = (&mut new["spec"], &old["spec"]);
+        for field in [
+            "externalTrafficPolicy",
+            "allocateLoadBalancerNodePorts",
+            "healthCheckNodePort",
+        ] {
+            if kept[field] == was[field] {
+                kept[field] = Value::Null;
+            }
+        }
+        let had: Vec<Value> = was["ports"].as_array().cloned().unwrap_or_default();
+        let list = kept.get_mut("ports").and_then(Value::as_array_mut);
+        for (index, port) in list.into_iter().flatten().enumerate() {
+            let same = had
+                .get(index)
+                .is_some_and(|old| old["nodePort"] == port["nodePort"]);
+            if same && let Some(map) = port.as_object_mut() {
+                map.remove("nodePort");
+            }
+        }
+    }
     // Indexing leaves nulls behind.
     if let Some(spec) = new["spec"].as_object_mut() {
         spec.retain(|_, value| !value.is_null());
