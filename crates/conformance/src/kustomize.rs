@@ -324,7 +324,10 @@ pub(crate) fn failed_builds(shared: &Path) -> Vec<(String, String, Result<String
         .iter()
         .filter(|case| case.archive.value("outcome") == Some("error"))
         .map(|case| {
-            let section = case.archive.text("expected.error").filter(|text| !text.trim().is_empty());
+            let section = case
+                .archive
+                .text("expected.error")
+                .filter(|text| !text.trim().is_empty());
             let error = section.or_else(|| case.archive.value("error").map(str::to_owned));
             let error = error.unwrap_or_default().replace("@ROOT@", REPOSITORIES);
             (case.name().to_owned(), error, case.yaml(None))

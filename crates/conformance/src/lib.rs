@@ -20,7 +20,7 @@ pub mod kyaml;
 pub mod merge;
 pub mod object;
 pub mod schema;
-mod source;
+pub mod source;
 pub mod template;
 pub mod txtar;
 pub mod yaml;
