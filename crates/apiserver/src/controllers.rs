@@ -24,6 +24,8 @@ const BATCH: usize = 128;
 /// Follows the store until the server is gone.
 pub fn start(api: Arc<Api>, mut notices: UnboundedReceiver<Notice>, mut simulator: Option<Simulator>) {
     let enabled = api.features.controllers;
+    // What was written so far is seen by looking.
+    while notices.try_recv().is_ok() {}
     let mut garbage = garbage::Collector::default();
     if enabled {
         garbage.load(&api);
@@ -45,9 +47,11 @@ pub fn start(api: Arc<Api>, mut notices: UnboundedReceiver<Notice>, mut simulato
                 None => None,
             };
             let mut taken = 0;
+            let mut roles = false;
             while let Some(notice) = next {
                 if enabled {
                     react(&api, &mut garbage, &notice);
+                    roles |= &*notice.collection == access::COLLECTION;
                 }
                 if let Some(simulator) = &mut simulator {
                     simulator.react(&api, &notice);
@@ -58,6 +62,9 @@ pub fn start(api: Arc<Api>, mut notices: UnboundedReceiver<Notice>, mut simulato
                 } else {
                     None
                 };
+            }
+            if roles {
+                access::aggregate(&api);
             }
             if let Some(simulator) = &mut simulator {
                 simulator.run(&api);
@@ -72,10 +79,8 @@ pub fn start(api: Arc<Api>, mut notices: UnboundedReceiver<Notice>, mut simulato
 fn react(api: &Api, garbage: &mut garbage::Collector, notice: &Notice) {
     garbage.react(api, notice);
     namespaces::react(api, notice);
-    match &*notice.collection {
-        "clusterroles.rbac.authorization.k8s.io" => access::aggregate(api),
-        crd::COLLECTION => definition(api, notice),
-        _ => {}
+    if &*notice.collection == crd::COLLECTION {
+        definition(api, notice);
     }
 }
 

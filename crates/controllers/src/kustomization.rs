@@ -30,18 +30,20 @@ use rustc_hash::FxHashMap;
 use crate::context::Context;
 use crate::feed::Feed;
 use crate::metrics::ResourceFacts;
-use crate::queue::{Queue, Work};
+use crate::queue::{Queue, Reasons, Work};
 use crate::recorder::About;
 use crate::runner::{Reconcile, Requeue, Slot};
 use crate::writer::Writer;
 use crate::{Key, SourceId, condition};
-use claims::Claims;
+use claims::Wishes;
 use steady::Remembered;
 use step::{Begin, Facts, Failure};
 use wakes::{ConfigId, Wakes};
 
 /// Name under which events are reported, as dashboards know it.
 const CONTROLLER: &str = "kustomize-controller";
+/// How long after its definition a kind is looked for once more.
+const SERVED_SOON: std::time::Duration = std::time::Duration::from_millis(300);
 
 /// Reconciles Kustomizations.
 pub struct Kustomizations {
@@ -55,7 +57,7 @@ pub struct Kustomizations {
     taken_over: Vec<TakenOver>,
     stage_kinds: Vec<GroupKind>,
     remembered: Mutex<FxHashMap<Key, Arc<Remembered>>>,
-    claims: tokio::sync::Mutex<FxHashMap<SourceId, (inputs::Fingerprint, Arc<Claims>)>>,
+    wishes: tokio::sync::Mutex<FxHashMap<SourceId, (inputs::Fingerprint, Arc<Wishes>)>>,
 }
 
 impl Kustomizations {
@@ -108,7 +110,7 @@ impl Kustomizations {
             taken_over: taken_over(apply::MANAGER, &[]),
             stage_kinds,
             remembered: Mutex::default(),
-            claims: tokio::sync::Mutex::default(),
+            wishes: tokio::sync::Mutex::default(),
         }
     }
 
@@ -226,6 +228,17 @@ impl Kustomizations {
             Arc::make_mut(&mut object).status = newest.status.clone();
         }
         let requeue = self.conclude(&key, &object, &run.facts, result).await;
+        let requeue = match requeue {
+            // A definition is established a moment before its kind is served.
+            Requeue::After(delay) if run.misses_kinds => {
+                Requeue::After(delay.min(if work.reasons().any(Reasons::KINDS) {
+                    SERVED_SOON
+                } else {
+                    self.context.settings.requeue_dependency
+                }))
+            }
+            requeue => requeue,
+        };
         match (run.unhealthy, requeue) {
             (Some(mut wait), Requeue::After(delay)) => {
                 // Until the next try somebody may have helped.

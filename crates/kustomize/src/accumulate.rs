@@ -16,10 +16,10 @@ use crate::provenance::Trace;
 use crate::resmap::ResMap;
 use crate::resource::Resource;
 use crate::session::Session;
+use crate::transformers;
 use crate::transformers::hash::HashTransformer;
 use crate::transformers::name_reference::NameReferenceTransformer;
 use crate::transformers::vars::{self, Variables};
-use crate::transformers::{self, Transformer as _};
 
 /// Resources with the rules that later steps need.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +34,8 @@ pub(crate) struct Target<'s, 'a> {
     session: &'s Session<'a>,
     loader: Rc<Loader>,
     pub(crate) kustomization: Kustomization,
+    /// The namespace of its charts: its own, or that of the nearest one above.
+    chart_namespace: String,
     /// What is recorded of it, if anything is to be.
     trace: Option<Trace>,
 }
@@ -48,6 +50,7 @@ impl<'s, 'a> Target<'s, 'a> {
         Ok(Target {
             session,
             loader,
+            chart_namespace: kustomization.namespace.text.clone(),
             kustomization,
             trace,
         })
@@ -57,9 +60,10 @@ impl<'s, 'a> Target<'s, 'a> {
     pub(crate) fn build(&self) -> Result<ResMap> {
         let session = self.session;
         let mut all = self.accumulate(Accumulator::default())?;
-        HashTransformer.transform(&mut all.map, session)?;
+        transformers::run_one("HashTransformer", &HashTransformer, &mut all.map, session)?;
         let config = Arc::clone(&all.config);
-        NameReferenceTransformer { config: &config }.transform(&mut all.map, session)?;
+        let references = NameReferenceTransformer { config: &config };
+        transformers::run_one("NameReferenceTransformer", &references, &mut all.map, session)?;
         if !all.variables.is_empty() {
             let variables = all.variables.into_list();
             vars::resolve(&mut all.map, &variables, &config.var_reference, session)?;
@@ -190,9 +194,13 @@ impl<'s, 'a> Target<'s, 'a> {
             .build_metadata
             .clone_from(&self.kustomization.build_metadata);
         choose_schema(self.session, &loader, &kustomization)?;
+        let own = [&kustomization.namespace.text, &self.chart_namespace]
+            .into_iter()
+            .find(|namespace| !namespace.is_empty());
         Ok(Target {
             session: self.session,
             loader,
+            chart_namespace: own.cloned().unwrap_or_default(),
             kustomization,
             trace: self.trace.as_ref().map(|trace| trace.append(path)),
         })
@@ -234,8 +242,8 @@ impl<'s, 'a> Target<'s, 'a> {
             }
         }
         for chart in &kustomization.helm_charts {
-            let resources =
-                chart.generate(self.session, &self.loader, kustomization.helm_globals.as_ref())?;
+            let globals = kustomization.helm_globals.as_ref();
+            let resources = chart.generate(self.session, &self.loader, globals, &self.chart_namespace)?;
             self.absorb(
                 all,
                 resources,
@@ -293,6 +301,7 @@ impl<'s, 'a> Target<'s, 'a> {
             let transformers = plugins::transformers(config, self.session, &self.loader)
                 .map_err(|error| self.session.about(error, &config.node))?;
             steps.extend(transformers.into_iter().map(|transformer| transformers::Step {
+                name: "a configured transformer",
                 transformer,
                 trace: Trace::configured(config),
             }));

@@ -2,6 +2,7 @@
 
 use fluvial_yaml::Node;
 
+use crate::budget::MAX_NESTING;
 use crate::error::{Error, Result, Within};
 use crate::id::Gvk;
 use crate::nodes::{self, Kind};
@@ -57,6 +58,11 @@ impl FieldSpec {
     ) -> Result<()> {
         if !self.gvk_matches(object) {
             return Ok(());
+        }
+        if self.parts.len() > MAX_NESTING {
+            return Err(Error::new(format!(
+                "a field path may not have more than {MAX_NESTING} parts"
+            )));
         }
         self.walk(object, &self.parts, create, set)
             .within(|| format!("at path '{}'", self.path))

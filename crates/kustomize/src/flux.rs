@@ -335,3 +335,160 @@ fn multi_line(text: &str) -> Node {
         Node::text(text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Build, BuildRequest, NoCharts, NoRemote, Options, build};
+    use fluvial_tree::TreeBuilder;
+
+    const CONFIG: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: settings\n";
+
+    fn tree(files: &[(&str, &str)]) -> Tree {
+        let mut builder = TreeBuilder::default();
+        for (path, text) in files {
+            builder.file(path, File::new(text.as_bytes(), false)).unwrap();
+        }
+        builder.build()
+    }
+
+    fn completed(files: &[(&str, &str)], overlay: &FluxOverlay) -> Result<(String, Build)> {
+        let path = TreePath::parse("app").unwrap();
+        let tree = complete(&tree(files), &path, overlay)?;
+        let (file, _) = existing(&tree, &path)?.unwrap();
+        let text = String::from_utf8(file.data().to_vec()).unwrap();
+        let build = build(&BuildRequest {
+            tree: &tree,
+            path: &path,
+            options: &Options::flux(),
+            remote: &NoRemote,
+            charts: &NoCharts,
+        })?;
+        Ok((text, build))
+    }
+
+    #[test]
+    fn without_a_file_every_manifest_below_is_listed_and_kustomizations_count_as_one() {
+        let other = CONFIG.replace("settings", "other");
+        let (text, build) = completed(
+            &[
+                ("app/b.yml", CONFIG),
+                ("app/a/kustomization.yaml", "resources: [c.yaml]"),
+                ("app/a/c.yaml", &other),
+                ("app/a-b/notes.txt", "no manifest"),
+                ("app/z/y/x.yaml", "# only a comment\n"),
+            ],
+            &FluxOverlay::default(),
+        )
+        .unwrap();
+        assert!(
+            text.contains("resources:\n- ./a\n- ./b.yml\n- ./z/y/x.yaml\n"),
+            "{text}"
+        );
+        assert_eq!(build.resources.len(), 2);
+    }
+
+    #[test]
+    fn a_folder_without_manifests_builds_to_nothing() {
+        let (text, build) = completed(&[("app/README.md", "hello")], &FluxOverlay::default()).unwrap();
+        assert!(text.contains("namespace: _placeholder"), "{text}");
+        assert!(build.resources.is_empty());
+    }
+
+    #[test]
+    fn a_file_that_lists_nothing_builds_to_nothing() {
+        let (_, build) = completed(&[("app/kustomization.yaml", "")], &FluxOverlay::default()).unwrap();
+        assert!(build.resources.is_empty());
+    }
+
+    #[test]
+    fn a_manifest_that_is_none_is_named() {
+        let error = completed(&[("app/x.yaml", "a: [")], &FluxOverlay::default()).unwrap_err();
+        assert!(
+            error.to_string().contains("failed to decode Kubernetes YAML"),
+            "{error}"
+        );
+        assert!(error.to_string().contains("app/x.yaml"), "{error}");
+    }
+
+    #[test]
+    fn the_specs_fields_go_over_or_behind_those_of_the_file() {
+        let file = "# ours\nNamePrefix: a-\nresources: [c.yaml] # one\nimages:\n- name: web\n  newName: other\n  \
+                    digest: sha256:00\n";
+        let overlay = FluxOverlay {
+            target_namespace: Some("team".to_owned()),
+            name_prefix: Some("b-".to_owned()),
+            patches: vec![OverlayPatch {
+                patch: "- op: add\n  path: /data\n  value: {yes: \"no\"}\n".to_owned(),
+                target: Some(serde_json::json!({"kind": "ConfigMap"})),
+            }],
+            images: vec![OverlayImage {
+                name: "web".to_owned(),
+                new_tag: "1.10".to_owned(),
+                ..OverlayImage::default()
+            }],
+            components: vec!["../missing".to_owned()],
+            ignore_missing_components: true,
+            ..FluxOverlay::default()
+        };
+        let (text, build) = completed(
+            &[("app/kustomization.yml", file), ("app/c.yaml", CONFIG)],
+            &overlay,
+        )
+        .unwrap();
+        assert!(text.starts_with("# ours\nNamePrefix: b-\n"), "{text}");
+        assert!(
+            text.contains("newName: other\n  newTag: \"1.10\"\n") && !text.contains("digest"),
+            "{text}"
+        );
+        let yaml = build.to_yaml().unwrap();
+        assert_eq!(
+            yaml,
+            "apiVersion: v1\ndata:\n  yes: \"no\"\nkind: ConfigMap\nmetadata:\n  name: b-settings\n  namespace: team\n"
+                .replace("  yes:", "  \"yes\":")
+        );
+    }
+
+    #[test]
+    fn remote_components_are_refused() {
+        for component in ["/etc", "https://example.com/x", "git@example.com:x", ""] {
+            let overlay = FluxOverlay {
+                components: vec![component.to_owned()],
+                ..FluxOverlay::default()
+            };
+            let files = [("app/kustomization.yaml", "resources: []")];
+            let error = completed(&files, &overlay).unwrap_err();
+            assert!(
+                error.to_string().contains("must be local and relative"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn unknown_fields_of_the_completed_file_are_warnings() {
+        let files = [
+            (
+                "app/kustomization.yaml",
+                "resources: [c.yaml]\nresurces: []\nimages: [{name: a, tag: b}]",
+            ),
+            ("app/c.yaml", CONFIG),
+        ];
+        let (_, build) = completed(&files, &FluxOverlay::default()).unwrap();
+        let warnings: Vec<&str> = build.warnings.iter().map(|one| one.message.as_str()).collect();
+        assert_eq!(
+            warnings,
+            [
+                "app/kustomization.yaml:2: unknown field \"resurces\": the field has no effect",
+                "app/kustomization.yaml:3: unknown field \"tag\": the field has no effect"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_spec_is_read_with_its_types_checked() {
+        let spec = serde_json::json!({"targetNamespace": "x", "images": [{"name": "a", "newTag": 1}]});
+        let error = FluxOverlay::from_spec(&spec).unwrap_err();
+        assert_eq!(error.to_string(), "spec.images[0].newTag must be a string");
+    }
+}

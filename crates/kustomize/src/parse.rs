@@ -11,6 +11,7 @@ use crate::session::Session;
 
 /// Reads the documents of a file, anchors expanded.
 pub(crate) fn documents(session: &Session<'_>, text: &str, file: FileId) -> Result<Vec<Node>> {
+    session.budget.read(text.len())?;
     let options = ReadOptions {
         file,
         limits: Limits::default(),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use fluvial_tree::{Digest, TreePath};
 use fluvial_yaml::{FileId, Node, Pos};
 
+use crate::budget::Budget;
 use crate::error::{Error, Result};
 use crate::facts::{SchemaSet, Scope};
 use crate::options::Options;
@@ -59,6 +60,7 @@ pub(crate) struct Session<'a> {
     files: RefCell<Vec<String>>,
     warnings: RefCell<Vec<Warning>>,
     reads: RefCell<Reads>,
+    pub(crate) budget: Budget,
     resources: Cell<usize>,
     kustomizations: Cell<usize>,
 }
@@ -78,6 +80,7 @@ impl<'a> Session<'a> {
             files: RefCell::default(),
             warnings: RefCell::default(),
             reads: RefCell::default(),
+            budget: Budget::default(),
             resources: Cell::new(0),
             kustomizations: Cell::new(0),
         }

@@ -14,6 +14,8 @@ pub(crate) struct Tree {
     /// The file in which it was defined.
     pub(crate) file: Arc<SourceText>,
     pub(crate) root: Vec<Node>,
+    /// Whether it holds nothing but space.
+    pub(crate) blank: bool,
 }
 
 /// A file's name and text, for positions in errors.

@@ -91,14 +91,29 @@ impl Set {
     /// # Errors
     /// If the text does not parse; the set is then unchanged.
     pub fn add(&mut self, name: &str, text: &str) -> Result<(), ParseError> {
-        let functions = Arc::clone(&self.functions);
-        for tree in parse(name, text, &|function| functions.get(function).is_some())? {
-            if is_blank(&tree.root) && self.find(&tree.name).is_some() {
+        let parsed = self.functions.parse(name, text)?;
+        self.add_parsed(&parsed);
+        Ok(())
+    }
+
+    /// Adds templates that have been parsed, as [`Set::add`] does.
+    pub fn add_parsed(&mut self, parsed: &Parsed) {
+        for tree in parsed.0.iter() {
+            if tree.blank && self.find(&tree.name).is_some() {
                 continue;
             }
-            self.trees.insert(Arc::clone(&tree.name), Arc::new(tree));
+            self.trees.insert(Arc::clone(&tree.name), Arc::clone(tree));
         }
-        Ok(())
+    }
+
+    /// Adds parsed templates; the one of this name replaces any other, blank or not.
+    pub fn add_main_parsed(&mut self, name: &str, parsed: &Parsed) {
+        for tree in parsed.0.iter() {
+            if &*tree.name != name && tree.blank && self.find(&tree.name).is_some() {
+                continue;
+            }
+            self.trees.insert(Arc::clone(&tree.name), Arc::clone(tree));
+        }
     }
 
     fn find(&self, name: &str) -> Option<&Arc<Tree>> {
@@ -134,6 +149,24 @@ impl Set {
             depth: limits.depth,
         };
         execute(self, name, data, &mut budget, host)
+    }
+}
+
+/// A text's templates, parsed: cheap to clone, to add to any set whose functions are the same.
+#[derive(Clone, Debug)]
+pub struct Parsed(Arc<[Arc<Tree>]>);
+
+impl Functions {
+    /// Parses a text without adding it to a set.
+    ///
+    /// # Errors
+    /// If it does not parse, or calls what is no function here.
+    pub fn parse(&self, name: &str, text: &str) -> Result<Parsed, ParseError> {
+        let mut trees = parse(name, text, &|function| self.get(function).is_some())?;
+        for tree in &mut trees {
+            tree.blank = is_blank(&tree.root);
+        }
+        Ok(Parsed(trees.into_iter().map(Arc::new).collect()))
     }
 }
 

@@ -30,8 +30,8 @@ mod value;
 
 pub use builtins::{compare_basic, equal};
 pub use error::{ExecError, Location};
-pub use exec::{Limits, MissingKey, Scope, Set};
+pub use exec::{Limits, MissingKey, Parsed, Scope, Set};
 pub use function::{Body, Function, FunctionError, FunctionResult, Functions, Params, Type};
 pub use parse::ParseError;
-pub use quote::{is_printable, quote};
+pub use quote::{is_printable, quote, quote_char};
 pub use value::{Element, IntType, List, Map, Object, UintType, Underlying, Value};

@@ -57,6 +57,7 @@ pub(crate) fn parse(name: &str, text: &str, has_function: &dyn Fn(&str) -> bool)
     let root = parser.file()?;
     let mut trees = parser.trees;
     trees.push(Tree {
+        blank: false,
         name: name.into(),
         file,
         root,
@@ -184,6 +185,7 @@ impl Parser<'_> {
             End::Else => return self.error(format!("unexpected {{{{else}}}} in {context}")),
         }
         self.trees.push(Tree {
+            blank: false,
             name,
             file: Arc::clone(&self.file),
             root,
@@ -346,6 +348,7 @@ impl Parser<'_> {
             return self.error(format!("unexpected {{{{else}}}} in {context}"));
         }
         self.trees.push(Tree {
+            blank: false,
             name: Arc::clone(&name),
             file: Arc::clone(&self.file),
             root,

@@ -14,7 +14,8 @@ pub(crate) fn quote_ascii(text: &str) -> String {
 }
 
 /// A single-quoted rune literal (`%q` of an integer).
-pub(crate) fn quote_char(c: char, ascii: bool) -> String {
+#[must_use]
+pub fn quote_char(c: char, ascii: bool) -> String {
     quote_with(c.encode_utf8(&mut [0; 4]), '\'', ascii)
 }
 

@@ -7,6 +7,7 @@ mod cast;
 mod dicts;
 mod encoding;
 mod flow;
+mod json;
 mod lists;
 mod math;
 mod paths;
@@ -21,6 +22,8 @@ use crate::function::{FunctionError, Functions};
 use crate::value::Value;
 
 pub use cast::{to_float, to_int, to_text};
+pub use encoding::encode_json;
+pub use json::go_json_error;
 
 /// What impure functions take from outside. A host that offers it wraps itself in [`Host`].
 pub trait Ambient {

@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::function::Params;
 
 /// Go's integer types.
@@ -52,6 +55,8 @@ pub enum Element {
     Map,
     /// `[]interface {}`
     List,
+    /// `[]uint8`
+    Bytes,
 }
 
 impl Element {
@@ -63,16 +68,24 @@ impl Element {
             Element::Byte => "uint8",
             Element::Map => "map[string]interface {}",
             Element::List => "[]interface {}",
+            Element::Bytes => "[]uint8",
         }
     }
 }
 
 /// An immutable list.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct List {
     /// The type of its elements.
     pub element: Element,
+    object: Option<Rc<dyn Object>>,
     items: Rc<Vec<Value>>,
+}
+
+impl fmt::Debug for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.items.fmt(f)
+    }
 }
 
 impl List {
@@ -81,6 +94,7 @@ impl List {
     pub fn any(items: Vec<Value>) -> Self {
         List {
             element: Element::Any,
+            object: None,
             items: Rc::new(items),
         }
     }
@@ -90,6 +104,7 @@ impl List {
         let items = items.into_iter().map(|item| Value::Str(item.into())).collect();
         List {
             element: Element::Str,
+            object: None,
             items: Rc::new(items),
         }
     }
@@ -99,8 +114,39 @@ impl List {
     pub fn of(element: Element, items: Vec<Value>) -> Self {
         List {
             element,
+            object: None,
             items: Rc::new(items),
         }
+    }
+
+    /// A `[]uint8`.
+    #[must_use]
+    pub fn bytes(bytes: &[u8]) -> Self {
+        let items = bytes.iter().map(|byte| Value::Uint(u64::from(*byte), UintType::Uint8));
+        List::of(Element::Byte, items.collect())
+    }
+
+    /// The bytes of a `[]uint8`.
+    #[must_use]
+    pub fn as_bytes(&self) -> Option<Vec<u8>> {
+        let byte = |item: &Value| match item {
+            Value::Uint(byte, _) => u8::try_from(*byte).unwrap_or_default(),
+            _ => 0,
+        };
+        (self.element == Element::Byte).then(|| self.items.iter().map(byte).collect())
+    }
+
+    /// The same list as a type of the host, which has a name and perhaps methods.
+    #[must_use]
+    pub fn with_object(mut self, object: Rc<dyn Object>) -> Self {
+        self.object = Some(object);
+        self
+    }
+
+    /// The host's type behind this list.
+    #[must_use]
+    pub fn object(&self) -> Option<&Rc<dyn Object>> {
+        self.object.as_ref()
     }
 
     /// The elements.
@@ -209,6 +255,12 @@ pub trait Object {
 
     /// A field. `None`: there is no such field.
     fn field(&self, name: &str) -> Option<Value>;
+
+    /// Whether it has a field of this name that templates may not see.
+    fn has_unexported(&self, name: &str) -> bool {
+        let _ = name;
+        false
+    }
 
     /// The parameters of a method. `None`: there is no such method.
     fn method(&self, name: &str) -> Option<Params> {
@@ -343,7 +395,10 @@ impl Value {
             Value::Uint(_, UintType::Uint64) => "uint64".to_owned(),
             Value::Float(_) => "float64".to_owned(),
             Value::Str(_) => "string".to_owned(),
-            Value::List(list) => format!("[]{}", list.element.type_name()),
+            Value::List(list) => match &list.object {
+                Some(object) => object.type_name(),
+                None => format!("[]{}", list.element.type_name()),
+            },
             Value::Map(map) => map.type_name.map_or_else(
                 || format!("map[string]{}", map.element.type_name()),
                 str::to_owned,
@@ -460,7 +515,10 @@ impl Value {
                 serde_json::Number::from_f64(*value).map_or(serde_json::Value::Null, Into::into)
             }
             Value::Str(text) => serde_json::Value::String(text.to_string()),
-            Value::List(list) => list.items().iter().map(Value::to_json).collect(),
+            Value::List(list) => match list.as_bytes() {
+                Some(bytes) => serde_json::Value::String(STANDARD.encode(bytes)),
+                None => list.items().iter().map(Value::to_json).collect(),
+            },
             Value::Map(map) => serde_json::Value::Object(
                 map.borrow()
                     .iter()

@@ -49,10 +49,7 @@ pub fn job_labels(object: &mut Value) {
         ("batch.kubernetes.io/job-name", name),
     ];
     for (label, value) in labels {
-        object["spec"]["template"]["metadata"]["labels"][label] = value.clone();
-        if object["metadata"]["labels"].get(label).is_none() {
-            object["metadata"]["labels"][label] = value;
-        }
+        object["spec"]["template"]["metadata"]["labels"][label] = value;
     }
     object["spec"]["selector"]["matchLabels"]["batch.kubernetes.io/controller-uid"] = uid;
 }

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use fluvial_api::Kustomization;
 use fluvial_api::kustomize::DeletionPolicy;
 use fluvial_delivery::changes::event_text;
-use fluvial_delivery::control::Owner;
 use fluvial_delivery::inventory::Inventory;
-use fluvial_ports::{Resource, Severity, Target};
+use fluvial_object::ObjectId;
+use fluvial_ports::{Cluster, Resource, Severity, Target};
 use rustc_hash::FxHashSet;
 
 use super::Kustomizations;
-use super::prune::{Pruned, Pruner, gone};
+use super::claims::owner;
+use super::prune::{Pruner, gone};
 use super::step::{self, Facts, Failure, PRUNE_FAILED};
 use crate::Key;
-use crate::queue::{Reasons, Work};
+use crate::queue::Work;
 use crate::runner::{Requeue, Slot};
 
 impl Kustomizations {
@@ -55,25 +56,15 @@ impl Kustomizations {
             return Ok(());
         }
         let cluster = self.cluster_of(object);
-        let pruner = Pruner {
-            cluster: &*cluster,
-            owner: Owner::new(key.namespace.as_ref(), key.name.as_ref()),
-            applied: &FxHashSet::default(),
-            metrics: &self.context.metrics,
-        };
-        let pruned = self
-            .delete_objects(key, object, &inventory, &pruner, work, slot)
+        let (deleted, errors) = self
+            .delete_objects(key, object, &inventory, &*cluster, work, slot)
             .await;
-        if let Some(text) = event_text(&pruned.changes) {
-            self.tell(object, &Facts::default(), Severity::Info, &text, None);
-        }
-        if !pruned.failed.is_empty() {
-            let texts: Vec<String> = pruned.failed.into_iter().map(|(_, text)| text).take(5).collect();
-            return Err(failed(texts.join("\n")));
+        if !errors.is_empty() {
+            return Err(failed(errors.join("\n")));
         }
         if spec.deletion_policy() == DeletionPolicy::WaitForTermination {
             let all = async {
-                for (id, resource, uid) in &pruned.deleted {
+                for (id, resource, uid) in &deleted {
                     if let Err(error) = gone(&*cluster, id, resource, uid).await {
                         tracing::warn!(%key, %error, "cannot tell whether {id} is gone");
                     }
@@ -92,49 +83,50 @@ impl Kustomizations {
         key: &Key,
         object: &Arc<Kustomization>,
         inventory: &Inventory,
-        pruner: &Pruner<'_>,
+        cluster: &dyn Cluster,
         work: &mut Work<Key>,
         slot: &mut Slot,
-    ) -> Pruned {
+    ) -> (Vec<(ObjectId, Arc<Resource>, String)>, Vec<String>) {
         let deadline = tokio::time::Instant::now() + object.spec.timeout().0;
-        let mut all = Pruned::default();
+        let mut deleted = Vec::new();
         let mut left = inventory.entries().to_vec();
         loop {
-            let claims = match self.source(object).await {
+            let wishes = match self.source(object).await {
                 Ok(source) => match self.tree(&source).await {
-                    Ok(tree) => Some(self.claims(&source, &tree).await),
-                    Err(_) => None,
+                    Ok(tree) => self.wishes(Some((&source, &tree))).await,
+                    Err(_) => self.wishes(None).await,
                 },
-                // Without its source nobody can want anything from it.
-                Err(_) => None,
+                Err(_) => self.wishes(None).await,
             };
-            let claimant = |id: &_| claims.as_ref().and_then(|claims| claims.claimant(id, key));
-            let pruned = pruner.prune(left, |id| claimant(id).is_some()).await;
-            all.changes.extend(pruned.changes);
-            all.deleted.extend(pruned.deleted);
-            all.failed = pruned.failed;
-            let mut takers: Vec<Key> = pruned
-                .wanted
-                .iter()
-                .filter_map(|entry| claimant(&entry.id).cloned())
-                .collect();
-            takers.sort();
-            takers.dedup();
-            if takers.is_empty() {
-                return all;
+            let pruner = Pruner {
+                cluster,
+                owner: owner(key),
+                applied: &FxHashSet::default(),
+                wishes: &wishes,
+                patient: tokio::time::Instant::now() < deadline,
+                concurrent: self.context.settings.concurrent_requests,
+                metrics: &self.context.metrics,
+            };
+            let pruned = pruner.prune(left).await;
+            let changes = pruned.plan.changes(|id| pruned.failed.contains_key(id));
+            if let Some(text) = event_text(&changes) {
+                self.tell(object, &Facts::default(), Severity::Info, &text, None);
             }
-            self.wakes.wait_for_takers(key, takers.clone());
-            for taker in takers {
-                self.queue.add(taker, Reasons::DEPENDENCY);
+            let takers = pruned.takers();
+            left = pruned.inventory(&Inventory::default()).entries().to_vec();
+            let errors = pruned.errors();
+            deleted.extend(pruned.deleted);
+            if takers.is_empty() || !errors.is_empty() {
+                return (deleted, errors);
             }
-            let changed = slot
+            for (entry, hold) in pruned.plan.held() {
+                tracing::info!(%key, "{} is {hold}", entry.id);
+            }
+            self.wake_takers(key, takers);
+            // When the time is over, what is held is let go.
+            let _ = slot
                 .parked(tokio::time::timeout_at(deadline, work.changed()))
                 .await;
-            if changed.is_err() {
-                tracing::warn!(%key, "objects that another Kustomization wants were not taken over in time; they stay");
-                return all;
-            }
-            left = pruned.wanted;
         }
     }
 

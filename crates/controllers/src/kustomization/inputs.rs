@@ -5,15 +5,17 @@ use std::sync::Arc;
 use fluvial_api::meta::Artifact;
 use fluvial_api::{GitRepository, Kustomization, Resource as Kind};
 use fluvial_delivery::substitute::{Reference, Substitution};
+use fluvial_object::ObjectId;
 use fluvial_ports::{Resource, Target};
 use fluvial_tree::{Digest, Tree};
+use rustc_hash::FxHashMap;
 use serde_json::Value;
 
 use super::Kustomizations;
-use super::claims::Claims;
+use super::claims::Wishes;
 use super::depends::source_of;
 use super::manifest::{self, Built, Recipe};
-use super::step::{ARTIFACT_FAILED, BUILD_FAILED, Failure};
+use super::step::{self, ARTIFACT_FAILED, BUILD_FAILED, Failure};
 use crate::git_repository::port_artifact;
 use crate::{Key, SourceId};
 
@@ -190,46 +192,66 @@ impl Kustomizations {
             schemas: self.schemas.clone(),
         };
         let (tree, revision) = (tree.clone(), revision.to_owned());
-        let result = tokio::task::spawn_blocking(move || manifest::make(&tree, &revision, &recipe)).await;
-        let built = result.unwrap_or_else(|_panic| {
-            Err(Failure::retry(
+        let task = tokio::task::spawn_blocking(move || manifest::make(&tree, &revision, &recipe));
+        let built = match task.await {
+            Ok(built) => built,
+            // The process is ending: nothing may be concluded from that.
+            Err(error) if error.is_cancelled() => std::future::pending().await,
+            Err(_panic) => Err(Failure::retry(
                 BUILD_FAILED,
                 "the build crashed; this is a bug, please report it with the files of this revision",
-            ))
-        });
+            )),
+        };
         self.context
             .metrics
             .built(if built.is_ok() { "built" } else { "failed" });
         built
     }
 
-    /// What all Kustomizations of a source want at its newest revision.
-    pub(super) async fn claims(&self, source: &Source, tree: &Tree) -> Arc<Claims> {
+    /// What all Kustomizations want, those of a source by what they build from its newest revision.
+    pub(super) async fn wishes(&self, source: Option<(&Source, &Tree)>) -> Arc<Wishes> {
         let users: Vec<Arc<Kustomization>> = self
             .feed
             .store()
             .all()
             .into_iter()
-            .filter(|user| !user.metadata.is_deleting() && source_of(user) == source.id)
+            .filter(|user| !user.metadata.is_deleting())
             .collect();
+        let Some((source, tree)) = source else {
+            let mut wishes = Wishes::default();
+            for user in &users {
+                wishes.wants(&Key::of(&user.metadata), recorded(user));
+            }
+            return Arc::new(wishes);
+        };
         let fingerprint = fingerprint(source, &users);
-        let mut all = self.claims.lock().await;
-        if let Some((known, claims)) = all.get(&source.id)
+        let mut all = self.wishes.lock().await;
+        if let Some((known, wishes)) = all.get(&source.id)
             && *known == fingerprint
         {
-            return Arc::clone(claims);
+            return Arc::clone(wishes);
         }
-        let mut claims = Claims::new(tree.clone());
-        let mut asked: Vec<Arc<Kustomization>> = Vec::new();
-        let mut open = users;
+        let wishes = Arc::new(self.collect(source, tree, users).await);
+        all.insert(source.id.clone(), (fingerprint, Arc::clone(&wishes)));
+        wishes
+    }
+
+    async fn collect(&self, source: &Source, tree: &Tree, users: Vec<Arc<Kustomization>>) -> Wishes {
+        let mut wishes = Wishes::new(tree.clone());
+        let (mut open, others): (Vec<_>, Vec<_>) =
+            users.into_iter().partition(|user| source_of(user) == source.id);
+        for other in &others {
+            wishes.wants(&Key::of(&other.metadata), recorded(other));
+        }
+        // A child in its parent's build counts besides the one in the cluster: it may have another spec.
+        let mut asked: FxHashMap<Key, Vec<Arc<Kustomization>>> = FxHashMap::default();
         while let Some(user) = open.pop() {
-            if asked
-                .iter()
-                .any(|other| other.spec == user.spec && Key::of(&other.metadata) == Key::of(&user.metadata))
-            {
+            let key = Key::of(&user.metadata);
+            let known = asked.entry(key.clone()).or_default();
+            if known.iter().any(|other| other.spec == user.spec) {
                 continue;
             }
-            let key = Key::of(&user.metadata);
+            known.push(Arc::clone(&user));
             let built = match self.variables(&user).await {
                 Ok(variables) => {
                     self.build(&user, tree, &source.artifact.revision, variables)
@@ -238,15 +260,22 @@ impl Kustomizations {
                 Err(failure) => Err(failure),
             };
             match built {
-                Ok(built) => open.extend(claims.add(&key, &built, &source.id).into_iter().map(Arc::new)),
-                Err(_) => claims.unknown(&key),
+                Ok(built) => open.extend(wishes.builds(&key, &built, &source.id).into_iter().map(Arc::new)),
+                Err(_) => {
+                    wishes.wants(&key, recorded(&user));
+                    wishes.unknown(&key);
+                }
             }
-            asked.push(user);
         }
-        let claims = Arc::new(claims);
-        all.insert(source.id.clone(), (fingerprint, Arc::clone(&claims)));
-        claims
+        wishes
     }
+}
+
+/// What a Kustomization has on record. What cannot be read was never written by us.
+fn recorded(object: &Kustomization) -> Vec<ObjectId> {
+    step::inventory_of(&object.status)
+        .map(|inventory| inventory.ids().cloned().collect())
+        .unwrap_or_default()
 }
 
 fn absent(id: &SourceId) -> Failure {
@@ -258,6 +287,11 @@ fn fingerprint(source: &Source, users: &[Arc<Kustomization>]) -> Fingerprint {
     for user in users {
         let metadata = &user.metadata;
         text.push_str(&format!("{} {}\n", metadata.uid, metadata.generation));
+        if source_of(user) != source.id {
+            for id in recorded(user) {
+                text.push_str(&format!("{id}\n"));
+            }
+        }
     }
     Digest::of(text.as_bytes())
 }

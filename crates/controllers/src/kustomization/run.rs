@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use fluvial_api::Kustomization;
 use fluvial_delivery::changes::{Change, event_text};
-use fluvial_delivery::control::Owner;
 use fluvial_delivery::expr::Expression;
 use fluvial_delivery::health::Status;
 use fluvial_delivery::ignore::IgnoreRules;
@@ -17,10 +16,11 @@ use fluvial_tree::Tree;
 use rustc_hash::FxHashSet;
 
 use super::apply::{Applied, Applier};
+use super::claims::owner;
 use super::health::{Awaited, Ended, Judge, Wait, look};
 use super::inputs::Source;
 use super::manifest::Built;
-use super::prune::Pruner;
+use super::prune::{Pruned, Pruner};
 use super::steady::{Basis, Remembered};
 use super::step::{
     self, Class, Facts, Failure, HEALTH_CHECK_CANCELED, HEALTH_CHECK_FAILED, INVALID_IGNORE, PRUNE_FAILED,
@@ -36,6 +36,8 @@ use crate::runner::Slot;
 pub(crate) struct Run {
     /// What the status is made from.
     pub(crate) facts: Facts,
+    /// Whether a kind is not served.
+    pub(crate) misses_kinds: bool,
     /// What was not healthy in time.
     pub(crate) unhealthy: Option<Wait>,
 }
@@ -199,6 +201,7 @@ impl Kustomizations {
             metrics: &self.context.metrics,
         };
         let (mut applied, result) = applier.apply(&built.items).await;
+        run.misses_kinds = !applied.missing_kinds.is_empty();
         self.wakes
             .wait_for_kinds(key, std::mem::take(&mut applied.missing_kinds));
         if let Err(failure) = result {
@@ -289,52 +292,47 @@ impl Kustomizations {
         applied: &mut Applied,
         cluster: &dyn Cluster,
     ) -> Result<(), Failure> {
-        let mut left: Vec<Entry> = inputs.old.without(new);
-        let mut takers = Vec::new();
-        let mut failed = Vec::new();
-        if !left.is_empty() && object.spec.prune {
-            let claims = self.claims(&inputs.source, &inputs.tree).await;
+        let candidates = inputs.old.without(new);
+        let mut pruned = Pruned::default();
+        if !candidates.is_empty() && object.spec.prune {
+            let wishes = self.wishes(Some((&inputs.source, &inputs.tree))).await;
             let pruner = Pruner {
                 cluster,
-                owner: Owner::new(key.namespace.as_ref(), key.name.as_ref()),
+                owner: owner(key),
                 applied: &applied.uids,
+                wishes: &wishes,
+                patient: true,
+                concurrent: self.context.settings.concurrent_requests,
                 metrics: &self.context.metrics,
             };
-            let pruned = pruner.prune(left, |id| claims.claimant(id, key).is_some()).await;
-            applied.changes.extend(pruned.changes);
-            for entry in &pruned.wanted {
-                takers.extend(claims.claimant(&entry.id, key).cloned());
-            }
-            left = pruned.wanted;
-            for (entry, text) in pruned.failed {
-                left.push(entry);
-                failed.push(text);
-            }
-        } else {
-            left.clear();
+            pruned = pruner.prune(candidates).await;
         }
-        takers.sort();
-        takers.dedup();
+        for (entry, hold) in pruned.plan.held() {
+            tracing::info!(%key, "{} is {hold}", entry.id);
+        }
+        applied
+            .changes
+            .extend(pruned.plan.changes(|id| pruned.failed.contains_key(id)));
+        self.wake_takers(key, pruned.takers());
+        let inventory = pruned.inventory(new);
+        let recorded = object.status.inventory.as_ref();
+        if run.facts.inventory.is_some() || recorded != Some(&step::status_inventory(inventory.entries())) {
+            run.facts.inventory = Some(inventory.entries().to_vec());
+        }
+        let mut errors = pruned.errors();
+        if errors.is_empty() {
+            return Ok(());
+        }
+        errors.truncate(5);
+        Err(Failure::retry(PRUNE_FAILED, errors.join("\n")))
+    }
+
+    /// Has those run that are to take objects over, and this one again when they have.
+    pub(super) fn wake_takers(&self, key: &Key, takers: Vec<Key>) {
         self.wakes.wait_for_takers(key, takers.clone());
         for taker in takers {
             self.queue.add(taker, Reasons::DEPENDENCY);
         }
-        let left = Inventory::new(left);
-        let entries = new.union(&left).entries().to_vec();
-        run.facts.inventory = (step::status_inventory(&entries).entries
-            != object
-                .status
-                .inventory
-                .as_ref()
-                .map(|inventory| inventory.entries.clone())
-                .unwrap_or_default()
-            || run.facts.inventory.is_some())
-        .then_some(entries);
-        if failed.is_empty() {
-            return Ok(());
-        }
-        failed.truncate(5);
-        Err(Failure::retry(PRUNE_FAILED, failed.join("\n")))
     }
 
     /// Waits until what is checked is healthy. A newer revision ends the wait.

@@ -149,9 +149,11 @@ fn readiness(object: Option<&Kustomization>) -> Option<(bool, bool, Option<&str>
 }
 
 /// What those look at whose objects are to be taken over.
-fn taken(object: Option<&Kustomization>) -> Option<(Option<&str>, usize, i64)> {
-    let status = &object?.status;
+fn taken(object: Option<&Kustomization>) -> Option<(bool, Option<&str>, usize, i64)> {
+    let object = object?;
+    let status = &object.status;
     Some((
+        object.metadata.is_deleting(),
         status.last_applied_revision.as_deref(),
         status
             .inventory

@@ -335,6 +335,7 @@ async fn a_suspended_one_rests_and_is_let_go_without_its_objects() {
     let of = ks("apps");
     world.applied(&of, &first).await;
     world.patch(&of, json!({"spec": {"suspend": true}})).await;
+    world.quiet().await;
     let second = world.commit(&[("a.yaml", &config("a", "two"))]);
     world
         .until(&repository("fleet"), "at the second revision", |object| {
@@ -347,6 +348,7 @@ async fn a_suspended_one_rests_and_is_let_go_without_its_objects() {
     world.patch(&of, json!({"spec": {"suspend": false}})).await;
     world.applied(&of, &second).await;
     world.patch(&of, json!({"spec": {"suspend": true}})).await;
+    world.quiet().await;
     world.delete(&of).await;
     world.gone(&of).await;
     assert!(world.get("v1", "ConfigMap", "default", "a").await.is_some());

@@ -10,6 +10,7 @@
 )]
 
 mod fakes;
+mod kills;
 mod kustomizations;
 mod moves;
 mod sources;

@@ -19,7 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct World {
     pub cluster: Arc<dyn Cluster>,
     pub fakes: Fakes,
+    server: ApiServer,
     handle: Option<Handle>,
+    runtime: Option<tokio::runtime::Runtime>,
 }
 
 /// A client of the server as its administrator.
@@ -47,7 +49,9 @@ impl World {
         let mut world = Self {
             cluster,
             fakes: Fakes::default(),
+            server,
             handle: None,
+            runtime: None,
         };
         for definition in fluvial_api::definitions() {
             world.create(definition).await;
@@ -59,7 +63,7 @@ impl World {
     /// Starts controllers.
     pub fn start(&mut self) {
         let ports = Ports {
-            cluster: Arc::clone(&self.cluster),
+            cluster: Arc::new(client(&self.server)),
             sources: self.fakes.repositories.clone(),
             artifacts: self.fakes.shelf.clone(),
             events: Arc::new(NoEvents),
@@ -74,6 +78,27 @@ impl World {
             handle.stop();
             handle.ended().await;
         }
+    }
+
+    /// Ends the controllers in the middle of whatever they do.
+    pub fn kill(&mut self) {
+        self.handle = None;
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+
+    /// Starts controllers on threads of their own, which can be killed.
+    pub fn start_apart(&mut self) {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime can be started");
+        let entered = runtime.enter();
+        self.start();
+        drop(entered);
+        self.runtime = Some(runtime);
     }
 
     /// The running controllers.

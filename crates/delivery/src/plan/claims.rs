@@ -49,6 +49,22 @@ pub(super) fn defined_group(id: &ObjectId) -> &str {
     id.name.split_once('.').map_or("", |(_, group)| group)
 }
 
+/// Words that a build may have put around a name, on each side.
+const MAX_AFFIXES: usize = 2;
+
+/// A name as it may stand in the files: whole, or without words (between hyphens) at its ends.
+fn forms(name: &str) -> impl Iterator<Item = &str> {
+    let starts = std::iter::once(0).chain(name.match_indices('-').map(|(at, _)| at + 1));
+    starts
+        .take(MAX_AFFIXES + 1)
+        .flat_map(move |start| {
+            let rest = &name[start..];
+            let ends = std::iter::once(rest.len()).chain(rest.rmatch_indices('-').map(|(at, _)| at));
+            ends.take(MAX_AFFIXES + 1).map(move |end| &rest[..end])
+        })
+        .filter(|form| !form.is_empty())
+}
+
 impl Claims {
     /// Claims on these candidates; nobody has made any yet.
     #[must_use]
@@ -89,11 +105,17 @@ impl Claims {
         }
     }
 
-    /// What `owner` wants cannot be told, because its build fails; it may be the candidates that `mentions` says yes
-    /// to, for example as their names occur in its files.
-    pub fn unsure(&mut self, owner: &Owner, mentions: impl Fn(&ObjectId) -> bool) {
+    /// What `owner` wants cannot be told, because its build fails. It may be the candidates that its files speak of:
+    /// `mentions` says whether a text occurs in them. Prefixes and suffixes that a build adds to names are allowed for;
+    /// rather too much is kept, until the build works again, than too little.
+    pub fn unsure(&mut self, owner: &Owner, mentions: impl Fn(&str) -> bool) {
         for (id, claim) in &mut self.candidates {
-            if claim.is_none() && mentions(id) {
+            let spoken_of = if is_definition(id) {
+                mentions(&id.name) || mentions(defined_group(id))
+            } else {
+                forms(&id.name).any(&mentions)
+            };
+            if claim.is_none() && spoken_of {
                 *claim = Some(Claim::Unsure(owner.clone()));
             }
         }
@@ -139,6 +161,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_name_is_looked_for_without_what_a_build_adds() {
+        let all: Vec<&str> = forms("dev-web-abc12").collect();
+        assert_eq!(
+            all,
+            ["dev-web-abc12", "dev-web", "dev", "web-abc12", "web", "abc12"]
+        );
+        assert_eq!(forms("web").collect::<Vec<_>>(), ["web"]);
+    }
+
+    #[test]
     fn only_what_concerns_the_candidates_is_kept() {
         let id = |group: &str, kind: &str, namespace: &str, name: &str| {
             ObjectId::new(group, kind, namespace, name)
@@ -156,7 +188,7 @@ mod tests {
         .into();
         let mut claims = Claims::about(&candidates);
         let (one, two) = (Owner::new("f", "one"), Owner::new("f", "two"));
-        claims.unsure(&one, |id| id.kind == "ConfigMap");
+        claims.unsure(&one, |text| text == "c" || text == "d");
         let wanted = [
             id("", "ConfigMap", "b", "c"),
             id("", "Secret", "a", "s"),

@@ -62,6 +62,9 @@ pub struct Deletion {
     pub uid: String,
     /// Its version.
     pub resource_version: String,
+    /// Whether other objects go with it, as with a namespace or a definition. Its version does not tell of them: with
+    /// claims as they are right before the request, [`decide`] once more.
+    pub takes_along: bool,
 }
 
 /// Why an object is ours no more.
@@ -165,6 +168,7 @@ pub fn decide(entry: &Entry, seen: Seen<'_>, rules: &Rules<'_>) -> Fate {
         None => Fate::Delete(Deletion {
             uid: live.uid().to_owned(),
             resource_version: live.resource_version().to_owned(),
+            takes_along: claims::is_namespace(&entry.id) || claims::is_definition(&entry.id),
         }),
     }
 }

@@ -227,9 +227,9 @@ impl PatchTransformer {
             (Change::Json(_), None) => Err(Error::new("must specify a target for JSON patch")),
             (Change::Json(operations), Some(target)) => {
                 let matcher = Matcher::new(target)?;
-                for resource in map.resources_mut() {
-                    if matcher.selects(resource) {
-                        apply_json(resource, operations, session)?;
+                for index in matcher.candidates(map) {
+                    if matcher.selects(&map.resources()[index]) {
+                        map.change(index, |resource| apply_json(resource, operations, session))?;
                     }
                 }
                 Ok(())
@@ -254,7 +254,8 @@ fn apply_json(resource: &mut Resource, operations: &[Operation], session: &Sessi
     if crate::nodes::is_null(annotations) {
         crate::nodes::revive(annotations, crate::nodes::Kind::Mapping, None);
     }
-    json_patch::apply(&mut resource.node, operations).within(|| format!("patching {}", resource.id()))?;
+    json_patch::apply(&mut resource.node, operations, &session.budget)
+        .within(|| format!("patching {}", resource.id()))?;
     resource.refresh_scope(session);
     Ok(())
 }
@@ -271,7 +272,7 @@ fn merge_by_id(map: &mut ResMap, session: &Session<'_>, patches: &[Resource]) ->
                 &patch.node,
             )
         })?;
-        merge(&mut map.resources_mut()[index], patch, session)?;
+        map.change(index, |resource| merge(resource, patch, session))?;
     }
     Ok(())
 }
@@ -284,19 +285,16 @@ fn merge_selected(
     target: &Selector,
 ) -> Result<()> {
     let matcher = Matcher::new(target)?;
-    for resource in map.resources_mut() {
+    for index in matcher.candidates(map) {
+        let resource = &map.resources()[index];
         if !matcher.selects(resource) {
             continue;
         }
         // The patch counts as one of the object's own group and version.
         let mut patch = patch.clone();
-        let api_version = resource.api_version().to_owned();
-        crate::nodes::set_field(
-            &mut patch.node,
-            "apiVersion",
-            &crate::nodes::untagged(&api_version),
-        )?;
-        merge(resource, &patch, session)?;
+        let api_version = crate::nodes::untagged(resource.api_version());
+        crate::nodes::set_field(&mut patch.node, "apiVersion", &api_version)?;
+        map.change(index, |resource| merge(resource, &patch, session))?;
     }
     map.drop_empty();
     Ok(())
@@ -309,6 +307,7 @@ pub(crate) fn merge(resource: &mut Resource, patch: &Resource, session: &Session
         resource.remember_id();
     }
     let node = std::mem::replace(&mut resource.node, Node::plain("null"));
+    session.budget.place(&patch.node, 0)?;
     let schemas = session.schemas();
     let merged = apply_patch(
         &patch.node,

@@ -1,5 +1,7 @@
 //! `replicas`: sets the number of replicas of a workload by its name.
 
+use fluvial_yaml::Pos;
+
 use crate::error::{Error, Result};
 use crate::fieldspec::{Create, FieldSpec};
 use crate::kustomization::read::Reader;
@@ -13,6 +15,7 @@ use crate::transformers::Transformer;
 pub(crate) struct Replica {
     pub(crate) name: String,
     pub(crate) count: i64,
+    pub(crate) pos: Pos,
 }
 
 impl Replica {
@@ -21,6 +24,7 @@ impl Replica {
         Ok(Replica {
             name: reader.string("name")?,
             count: reader.integer("count")?,
+            pos: reader.get("count").map_or(Pos::NONE, |count| count.pos),
         })
     }
 }
@@ -78,6 +82,7 @@ impl ReplicaTransformer {
                 &NewScalar {
                     text: &count,
                     tag: Some("!!int"),
+                    pos: self.replica.pos,
                 },
             )
         })

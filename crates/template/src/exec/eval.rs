@@ -159,18 +159,21 @@ impl<'t> State<'_, 't> {
             return Ok(receiver);
         };
         let mut value = receiver;
-        for (index, name) in path.iter().enumerate() {
-            value = self.field(
+        let mut in_map = false;
+        for name in path {
+            let next = self.field(
                 dot,
                 name,
                 &[],
                 None,
                 Receiver {
                     value: &value,
-                    in_map: index > 0,
+                    in_map,
                 },
                 expr,
             )?;
+            in_map = is_map(&value);
+            value = next;
         }
         self.field(
             dot,
@@ -179,7 +182,7 @@ impl<'t> State<'_, 't> {
             last,
             Receiver {
                 value: &value,
-                in_map: !path.is_empty(),
+                in_map,
             },
             expr,
         )
@@ -224,7 +227,18 @@ impl<'t> State<'_, 't> {
                         self.fail(format!("error calling {name}: {message}"))
                     });
                 }
-                self.object_field(&object, name, has_arguments)
+                self.object_field(&object, name, has_arguments, receiver.in_map)
+            }
+            Value::List(list)
+                if let Some(object) = list.object()
+                    && let Some(params) = object.method(name) =>
+            {
+                let object = Rc::clone(object);
+                let arguments = self.arguments(dot, &params, name, arguments, last)?;
+                object.call(name, &arguments).or_else(|message| {
+                    self.at = Some(At::Expr(expr));
+                    self.fail(format!("error calling {name}: {message}"))
+                })
             }
             other => {
                 let kind = if receiver.in_map {
@@ -237,7 +251,13 @@ impl<'t> State<'_, 't> {
         }
     }
 
-    fn object_field(&mut self, object: &Rc<dyn Object>, name: &str, has_arguments: bool) -> Result2<Value> {
+    fn object_field(
+        &mut self,
+        object: &Rc<dyn Object>,
+        name: &str,
+        has_arguments: bool,
+        in_map: bool,
+    ) -> Result2<Value> {
         if let Some(map) = object.as_map() {
             if has_arguments {
                 return self.fail(format!("{name} is not a method but has arguments"));
@@ -249,6 +269,11 @@ impl<'t> State<'_, 't> {
                 self.fail(format!("{name} has arguments but cannot be invoked as function"))
             }
             Some(value) => Ok(value),
+            None if object.has_unexported(name) => self.fail(format!(
+                "{name} is an unexported field of struct type {}",
+                object.type_name()
+            )),
+            None if in_map => self.fail(format!("can't evaluate field {name} in type interface {{}}")),
             None => self.fail(format!(
                 "can't evaluate field {name} in type {}",
                 object.type_name()
@@ -469,7 +494,16 @@ fn zero(element: Element) -> Value {
         Element::Str => Value::from(""),
         Element::Int => Value::int(0),
         Element::Byte => Value::Uint(0, crate::value::UintType::Uint8),
+        Element::Bytes => crate::value::List::bytes(&[]).into(),
         Element::Map | Element::List => Value::Nil,
+    }
+}
+
+fn is_map(value: &Value) -> bool {
+    match value {
+        Value::Map(_) => true,
+        Value::Object(object) => object.as_map().is_some(),
+        _ => false,
     }
 }
 

@@ -10,15 +10,7 @@ pub fn to_text(value: &Value) -> String {
     match value {
         Value::Str(text) => text.to_string(),
         Value::List(list) if list.element == Element::Byte => {
-            let bytes: Vec<u8> = list
-                .items()
-                .iter()
-                .map(|item| match item {
-                    Value::Uint(byte, _) => u8::try_from(*byte).unwrap_or_default(),
-                    _ => 0,
-                })
-                .collect();
-            String::from_utf8_lossy(&bytes).into_owned()
+            String::from_utf8_lossy(&list.as_bytes().unwrap_or_default()).into_owned()
         }
         Value::Object(object) => object.text().unwrap_or_else(|| go_value(value)),
         other => go_value(other),

@@ -171,7 +171,10 @@ fn adler32(data: &[u8]) -> u32 {
 }
 
 /// Go's `encoding/json`, with or without HTML escapes, indented by two spaces if wanted.
-pub(super) fn encode_json(value: &Value, escape: bool, indent: Option<usize>) -> Result<String, String> {
+///
+/// # Errors
+/// If the value holds what JSON cannot: infinity, or itself.
+pub fn encode_json(value: &Value, escape: bool, indent: Option<usize>) -> Result<String, String> {
     let mut out = String::new();
     write_json(&mut out, value, escape, indent, 0)?;
     Ok(out)
@@ -205,15 +208,7 @@ fn write_json(
         Value::Float(number) => out.push_str(&json_float(*number)?),
         Value::Str(string) => write_json_text(out, string, escape),
         Value::List(list) if list.element == crate::value::Element::Byte => {
-            let bytes: Vec<u8> = list
-                .items()
-                .iter()
-                .map(|item| match item {
-                    Value::Uint(byte, _) => u8::try_from(*byte).unwrap_or_default(),
-                    _ => 0,
-                })
-                .collect();
-            write_json_text(out, &STANDARD.encode(bytes), escape);
+            write_json_text(out, &STANDARD.encode(list.as_bytes().unwrap_or_default()), escape);
         }
         Value::List(list) if list.items().is_empty() => out.push_str("[]"),
         Value::List(list) => {
@@ -287,10 +282,8 @@ fn write_json_text(out: &mut String, string: &str, escape: bool) {
 }
 
 fn decode_json(source: &str) -> Result<Value, String> {
-    let json: serde_json::Value = serde_json::from_str(source).map_err(|error| match error.is_eof() {
-        true => "unexpected end of JSON input".to_owned(),
-        false => error.to_string(),
-    })?;
+    let json: serde_json::Value = serde_json::from_str(source)
+        .map_err(|error| super::go_json_error(source).unwrap_or_else(|| error.to_string()))?;
     Ok(Value::from_json(&json))
 }
 

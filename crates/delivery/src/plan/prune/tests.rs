@@ -80,7 +80,7 @@ impl Table {
             claims.want(owner, [id]);
         }
         if self.unsure {
-            claims.unsure(&them(), |id| id.name == "a");
+            claims.unsure(&them(), |text| text == "a");
         }
         let owner = us();
         let applied = ["u-renamed".to_owned()].into_iter().collect();

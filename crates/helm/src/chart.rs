@@ -1,0 +1,372 @@
+//! A chart in memory, and reading one from a tree or from an archive's bytes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fluvial_template::Parsed;
+use fluvial_tree::{Entry, Tree, TreePath};
+use serde_json::Value as Json;
+
+use crate::archive;
+use crate::error::Error;
+use crate::ignore::Rules;
+use crate::metadata::{Dependency, Metadata};
+use crate::values::read_values;
+
+/// Bounds of what is loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadLimits {
+    /// Bytes of all files of an archive.
+    pub total: u64,
+    /// Bytes of one file.
+    pub file: u64,
+    /// Files of an archive.
+    pub files: usize,
+    /// Charts within charts.
+    pub depth: usize,
+}
+
+impl Default for LoadLimits {
+    fn default() -> Self {
+        LoadLimits {
+            total: 100 << 20,
+            file: 5 << 20,
+            files: 50_000,
+            depth: 32,
+        }
+    }
+}
+
+/// A file of a chart.
+#[derive(Clone, Debug)]
+pub struct ChartFile {
+    /// Path from the chart's folder.
+    pub name: Arc<str>,
+    /// Content, without a byte order mark.
+    pub data: Arc<[u8]>,
+}
+
+impl ChartFile {
+    /// The content as text.
+    #[must_use]
+    pub fn text(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.data)
+    }
+}
+
+/// A chart, immutable and cheap to share: load it once per digest, render it many times.
+#[derive(Debug)]
+pub struct Chart {
+    /// What `Chart.yaml` says.
+    pub metadata: Metadata,
+    /// What `Chart.lock` holds.
+    pub lock: Option<Vec<Dependency>>,
+    /// `values.yaml`.
+    pub values: Json,
+    /// The text of `values.yaml`, comments and all.
+    pub values_text: Option<ChartFile>,
+    /// `values.schema.json`.
+    pub schema: Option<Arc<[u8]>>,
+    /// Files under `templates/`.
+    pub templates: Vec<ChartFile>,
+    /// All other files, `crds/` among them.
+    pub files: Vec<ChartFile>,
+    /// Charts under `charts/`, by folder name.
+    pub dependencies: Vec<Arc<Chart>>,
+    /// Templates that have been parsed, by their full name.
+    pub(crate) parsed: Parses,
+}
+
+/// Parsed templates of a chart, kept from render to render.
+#[derive(Default)]
+pub(crate) struct Parses(Mutex<BTreeMap<String, Parsed>>);
+
+impl std::fmt::Debug for Parses {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Parses")
+    }
+}
+
+impl Parses {
+    pub(crate) fn get(&self, name: &str) -> Option<Parsed> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    pub(crate) fn put(&self, name: &str, parsed: Parsed) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_owned(), parsed);
+    }
+}
+
+impl Chart {
+    /// Reads the chart in a folder of a tree; `path` may also lead to an archive.
+    ///
+    /// # Errors
+    /// If it is no chart, or a broken one.
+    pub fn load(tree: &Tree, path: &TreePath) -> Result<Arc<Chart>, Error> {
+        Chart::load_with(tree, path, LoadLimits::default())
+    }
+
+    /// As [`Chart::load`], with bounds.
+    ///
+    /// # Errors
+    /// If it is no chart, a broken one, or larger than allowed.
+    pub fn load_with(tree: &Tree, path: &TreePath, limits: LoadLimits) -> Result<Arc<Chart>, Error> {
+        if let Ok(file) = tree.file(path) {
+            return Chart::from_archive(file.data(), limits);
+        }
+        let ignored = path.join(".helmignore").ok();
+        let rules = match ignored.and_then(|path| tree.file(&path).ok()) {
+            Some(file) => Rules::parse(&String::from_utf8_lossy(file.data())).map_err(Error::load)?,
+            None => Rules::default(),
+        };
+        let mut files = Vec::new();
+        let mut sum = 0;
+        collect(tree, path, path, &rules, limits, &mut sum, &mut files, 0)?;
+        from_files(files, limits, 0)
+    }
+
+    /// Reads a packed chart.
+    ///
+    /// # Errors
+    /// If the bytes are no archive of a chart, or unpack to more than allowed.
+    pub fn from_archive(data: &[u8], limits: LoadLimits) -> Result<Arc<Chart>, Error> {
+        from_files(archive::unpack(data, limits)?, limits, 0)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.metadata.name
+    }
+
+    /// The dependencies that `Chart.yaml` names and `charts/` lacks.
+    ///
+    /// # Errors
+    /// Names them, as Helm does.
+    pub fn check_dependencies(&self) -> Result<(), Error> {
+        let has = |name: &str| self.dependencies.iter().any(|chart| chart.name() == name);
+        let missing: Vec<&str> = self
+            .metadata
+            .dependencies
+            .iter()
+            .map(|dependency| dependency.name.as_str())
+            .filter(|name| !has(name))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Error::load(format!(
+            "an error occurred while checking for chart dependencies. You may need to run `helm dependency \
+             build` to fetch missing dependencies: found in Chart.yaml, but missing in charts/ directory: {}",
+            missing.join(", ")
+        )))
+    }
+}
+
+/// The files of a folder in the order of a walk: names sorted within each folder.
+#[expect(clippy::too_many_arguments, reason = "a walk's state, used here only")]
+fn collect(
+    tree: &Tree,
+    root: &TreePath,
+    folder: &TreePath,
+    rules: &Rules,
+    limits: LoadLimits,
+    sum: &mut u64,
+    out: &mut Vec<ChartFile>,
+    depth: usize,
+) -> Result<(), Error> {
+    if depth > 100 {
+        return Err(Error::load("folders are nested more than 100 deep"));
+    }
+    let (real, _) = tree
+        .resolve(folder)
+        .map_err(|error| Error::load(error.to_string()))?;
+    let mut children: Vec<(String, bool)> = Vec::new();
+    for (path, entry) in tree.children(&real) {
+        let Some(name) = path.name() else { continue };
+        let is_folder = match entry {
+            Entry::Folder => true,
+            Entry::File(_) => false,
+            Entry::Symlink(_) => tree.is_folder(path),
+        };
+        children.push((name.to_owned(), is_folder));
+    }
+    children.sort();
+    for (name, is_folder) in children {
+        let path = folder
+            .join(&name)
+            .map_err(|error| Error::load(error.to_string()))?;
+        let relative = path.strip_prefix(root).unwrap_or_default().to_owned();
+        if rules.ignores(&relative, is_folder) {
+            continue;
+        }
+        if is_folder {
+            collect(tree, root, &path, rules, limits, sum, out, depth + 1)?;
+            continue;
+        }
+        let file = tree
+            .file(&path)
+            .map_err(|error| Error::load(error.to_string()))?;
+        let size = file.data().len() as u64;
+        *sum += size;
+        if size > limits.file {
+            return Err(Error::load(format!(
+                "chart file {} is larger than the maximum file size {}",
+                fluvial_template::quote(&relative),
+                limits.file
+            )));
+        }
+        if *sum > limits.total || out.len() >= limits.files {
+            return Err(Error::load("the chart is larger than allowed"));
+        }
+        let data = match file.data().strip_prefix(b"\xef\xbb\xbf") {
+            Some(rest) => rest.into(),
+            None => file.shared(),
+        };
+        out.push(ChartFile {
+            name: relative.into(),
+            data,
+        });
+    }
+    Ok(())
+}
+
+struct Parts {
+    metadata: Option<Metadata>,
+    lock: Option<Vec<Dependency>>,
+    values: Json,
+    values_text: Option<ChartFile>,
+    schema: Option<Arc<[u8]>>,
+    templates: Vec<ChartFile>,
+    files: Vec<ChartFile>,
+    nested: BTreeMap<String, Vec<ChartFile>>,
+}
+
+fn from_files(files: Vec<ChartFile>, limits: LoadLimits, depth: usize) -> Result<Arc<Chart>, Error> {
+    if depth > limits.depth {
+        return Err(Error::load("charts are nested deeper than allowed"));
+    }
+    let mut parts = Parts {
+        metadata: None,
+        lock: None,
+        values: Json::Object(serde_json::Map::new()),
+        values_text: None,
+        schema: None,
+        templates: Vec::new(),
+        files: Vec::new(),
+        nested: BTreeMap::new(),
+    };
+    for file in files.iter().filter(|file| &*file.name == "Chart.yaml") {
+        let metadata = parts.metadata.get_or_insert_default();
+        merge_metadata(metadata, file, "Chart.yaml")?;
+        if metadata.api_version.is_empty() {
+            "v1".clone_into(&mut metadata.api_version);
+        }
+    }
+    for file in files {
+        sort_in(&mut parts, file)?;
+    }
+    let Some(mut metadata) = parts.metadata else {
+        return Err(Error::load("Chart.yaml file is missing"));
+    };
+    metadata.validate()?;
+    let mut dependencies = Vec::new();
+    for (folder, files) in parts.nested {
+        if folder.starts_with(['_', '.']) {
+            continue;
+        }
+        let loaded = nested(&metadata.name, &folder, files, limits, depth)?;
+        let wrap = |error: Error| error.context(format!("error unpacking subchart {folder} in {}", metadata.name));
+        dependencies.push(loaded.map_err(wrap)?);
+    }
+    Ok(Arc::new(Chart {
+        metadata,
+        lock: parts.lock,
+        values: parts.values,
+        values_text: parts.values_text,
+        schema: parts.schema,
+        templates: parts.templates,
+        files: parts.files,
+        dependencies,
+        parsed: Parses::default(),
+    }))
+}
+
+fn nested(
+    parent: &str,
+    folder: &str,
+    files: Vec<ChartFile>,
+    limits: LoadLimits,
+    depth: usize,
+) -> Result<Result<Arc<Chart>, Error>, Error> {
+    if folder.ends_with(".tgz") {
+        let Some(file) = files.first().filter(|file| &*file.name == folder) else {
+            let found = files.first().map_or("", |file| &*file.name);
+            return Err(Error::load(format!(
+                "error unpacking subchart tar in {parent}: expected {folder}, got {found}"
+            )));
+        };
+        let unpacked = archive::unpack(&file.data, limits);
+        return Ok(unpacked.and_then(|files| from_files(files, limits, depth + 1)));
+    }
+    let inside = files.into_iter().filter_map(|file| {
+        let (_, name) = file.name.split_once('/')?;
+        Some(ChartFile {
+            name: name.into(),
+            data: file.data,
+        })
+    });
+    Ok(from_files(inside.collect(), limits, depth + 1))
+}
+
+fn sort_in(parts: &mut Parts, file: ChartFile) -> Result<(), Error> {
+    match &*file.name {
+        "Chart.yaml" => {}
+        name @ ("Chart.lock" | "requirements.lock") => {
+            let mut read = Metadata::default();
+            merge_metadata(&mut read, &file, name)?;
+            parts.lock = Some(read.dependencies);
+            if name == "requirements.lock" && is_v1(parts) {
+                parts.files.push(file);
+            }
+        }
+        "values.yaml" => {
+            parts.values = read_values(&file.text()).map_err(|error| error.context("cannot load values.yaml"))?;
+            parts.values_text = Some(file);
+        }
+        "values.schema.json" => parts.schema = Some(file.data),
+        "requirements.yaml" => {
+            merge_metadata(parts.metadata.get_or_insert_default(), &file, "requirements.yaml")?;
+            if is_v1(parts) {
+                parts.files.push(file);
+            }
+        }
+        name if name.starts_with("templates/") => parts.templates.push(file),
+        name if name.starts_with("charts/") => {
+            if name.ends_with(".prov") {
+                parts.files.push(file);
+                return Ok(());
+            }
+            let inner: Arc<str> = name["charts/".len()..].into();
+            let folder = inner.split('/').next().unwrap_or_default().to_owned();
+            parts.nested.entry(folder).or_default().push(ChartFile {
+                name: inner,
+                data: file.data,
+            });
+        }
+        _ => parts.files.push(file),
+    }
+    Ok(())
+}
+
+fn is_v1(parts: &Parts) -> bool {
+    parts.metadata.as_ref().is_some_and(|metadata| metadata.api_version == "v1")
+}
+
+fn merge_metadata(metadata: &mut Metadata, file: &ChartFile, name: &str) -> Result<(), Error> {
+    let read = crate::values::yaml_to_json(&file.text()).and_then(|json| metadata.merge(&json));
+    read.map_err(|error| Error::load(format!("cannot load {name}: {error}")))
+}

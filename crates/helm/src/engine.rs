@@ -1,0 +1,292 @@
+//! Runs a release's templates: order, data of each chart, and Helm's shape of errors.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::{Arc, LazyLock};
+
+use fluvial_template::sprig::{Ambient, Host};
+use fluvial_template::{ExecError, Functions, Limits, Map, MissingKey, Parsed, Set, Value};
+
+use crate::chart::Chart;
+use crate::dependencies::{Member, full_path};
+use crate::error::{Error, Stage};
+use crate::files::Files;
+use crate::functions::{self, FAIL_END, FAIL_START, Lookup, RunState};
+use crate::metadata::chart_value;
+use crate::objects::Table;
+use crate::values::put;
+
+/// How templates run.
+pub(crate) struct Mode {
+    pub(crate) strict: bool,
+    pub(crate) lint: bool,
+    pub(crate) limits: Limits,
+    pub(crate) lookup: Arc<dyn Lookup>,
+    pub(crate) ambient: Box<dyn Ambient>,
+}
+
+/// What all charts of a release share.
+pub(crate) struct Top {
+    pub(crate) values: Map,
+    pub(crate) release: Value,
+    pub(crate) capabilities: Value,
+}
+
+struct Template {
+    parsed: Parsed,
+    data: Map,
+    base: Rc<str>,
+}
+
+static FUNCTIONS: LazyLock<Arc<Functions>> = LazyLock::new(|| Arc::new(functions::all()));
+
+/// The text of every template of the release by its full name.
+pub(crate) fn run(root: &Member, top: &Top, mode: Mode) -> Result<BTreeMap<String, String>, Error> {
+    let mut sources = Vec::new();
+    gather(root, None, None, top, &root.chart, &mut sources)?;
+    let mut templates: BTreeMap<String, Template> = BTreeMap::new();
+    // Charts of the same name overwrite each other's templates, the later one wins.
+    for source in sources {
+        templates.insert(source.name.clone(), source.template()?);
+    }
+    let mut order: Vec<&String> = templates.keys().collect();
+    // Deeper files first, later names first: what stands higher up overrides definitions below.
+    order.sort_by_key(|name| std::cmp::Reverse((name.matches('/').count(), name.as_str())));
+    let mut set = Set::new(Arc::clone(&FUNCTIONS));
+    set.set_missing_key(if mode.strict { MissingKey::Error } else { MissingKey::Zero });
+    for name in &order {
+        set.add_parsed(&templates[*name].parsed);
+    }
+    let set = Arc::new(set);
+    let mut host = Host {
+        ambient: mode.ambient,
+        state: Box::new(RunState::new(Arc::clone(&set), mode.lookup, mode.lint)),
+    };
+    let mut rendered = BTreeMap::new();
+    let mut left = mode.limits.output;
+    for name in order {
+        if name.rsplit('/').next().is_some_and(|base| base.starts_with('_')) {
+            continue;
+        }
+        let template = &templates[name];
+        let about = Map::default();
+        put(&about, "Name", name.as_str().into());
+        put(&about, "BasePath", Value::Str(Rc::clone(&template.base)));
+        put(&template.data, "Template", Table::value(about));
+        let limits = Limits {
+            output: left,
+            ..mode.limits
+        };
+        let out = set
+            .execute(name, &Value::Map(template.data.clone()), limits, &mut host)
+            .map_err(|error| Error::new(Stage::Template, reformat(name, &error)))?;
+        left = left.saturating_sub(out.len());
+        let out = if out.contains("<no value>") {
+            out.replace("<no value>", "")
+        } else {
+            out
+        };
+        rendered.insert(name.clone(), out);
+    }
+    Ok(rendered)
+}
+
+struct Source {
+    name: String,
+    text: Arc<[u8]>,
+    data: Map,
+    base: Rc<str>,
+    cache: Arc<Chart>,
+}
+
+impl Source {
+    fn template(self) -> Result<Template, Error> {
+        let parsed = match self.cache.parsed.get(&self.name) {
+            Some(parsed) => parsed,
+            None => {
+                let text = String::from_utf8_lossy(&self.text);
+                let parsed = FUNCTIONS.parse(&self.name, &text).map_err(|error| {
+                    let text = error.to_string();
+                    Error::new(Stage::Template, clean_parse_error(&self.name, &text))
+                })?;
+                self.cache.parsed.put(&self.name, parsed.clone());
+                parsed
+            }
+        };
+        Ok(Template {
+            parsed,
+            data: self.data,
+            base: self.base,
+        })
+    }
+}
+
+/// The data of a chart and its dependencies, and the templates that get it.
+fn gather(
+    member: &Member,
+    parent_path: Option<&str>,
+    parent_values: Option<&Map>,
+    top: &Top,
+    cache: &Arc<Chart>,
+    sources: &mut Vec<Source>,
+) -> Result<Map, Error> {
+    let path = full_path(parent_path, &member.name);
+    let values = match parent_values {
+        None => top.values.clone(),
+        Some(parent) => match parent.get(&member.name) {
+            Some(Value::Map(map)) => map,
+            _ => Map::default(),
+        },
+    };
+    let subcharts = Map::default();
+    let data = Map::default();
+    let chart = chart_value(
+        &member.chart.metadata,
+        &member.name,
+        &member.declared,
+        parent_path.is_none(),
+    );
+    put(&data, "Chart", chart.into());
+    put(&data, "Files", Files::of(&member.chart));
+    put(&data, "Release", top.release.clone());
+    put(&data, "Capabilities", top.capabilities.clone());
+    put(&data, "Values", Table::value(values.clone()));
+    put(&data, "Subcharts", subcharts.clone().into());
+    for child in &member.children {
+        let inner = gather(child, Some(&path), Some(&values), top, cache, sources)?;
+        put(&subcharts, &child.name, inner.into());
+    }
+    let base: Rc<str> = format!("{path}/templates").into();
+    for file in &member.chart.templates {
+        let last = file.name.rsplit('/').next().unwrap_or_default();
+        if member.chart.metadata.is_library() && !last.starts_with('_') {
+            continue;
+        }
+        sources.push(Source {
+            name: format!("{path}/{}", file.name),
+            text: Arc::clone(&file.data),
+            data: data.clone(),
+            base: Rc::clone(&base),
+            cache: Arc::clone(cache),
+        });
+    }
+    Ok(data)
+}
+
+fn clean_parse_error(name: &str, text: &str) -> String {
+    let parts: Vec<&str> = text.split(": ").collect();
+    match parts.as_slice() {
+        [_, location, .., last] => format!("parse error at ({location}): {last}"),
+        [_, location] => format!("parse error at ({location}): {location}"),
+        _ => format!("parse error in ({name}): {text}"),
+    }
+}
+
+/// One step of a failed run as Helm prints it.
+#[derive(PartialEq, Eq)]
+struct Trace {
+    location: String,
+    executed: String,
+    message: String,
+}
+
+/// Helm's form of a template's failure: one line for what a chart says itself or a function
+/// reports, several where all steps are the template language's own.
+fn reformat(file: &str, error: &ExecError) -> String {
+    let text = error.to_string();
+    let parts: Vec<&str> = text.splitn(3, ": ").collect();
+    let [_, location, rest] = parts.as_slice() else {
+        return format!("execution error in ({file}): {text}");
+    };
+    if let Some(asked) = marked(rest) {
+        return format!("execution error at ({location}): {asked}");
+    }
+    let mut traces: Vec<Trace> = Vec::new();
+    let mut current = Some(error);
+    while let Some(step) = current {
+        let Some(trace) = trace(&step.to_string()) else {
+            return text;
+        };
+        if traces.last() != Some(&trace) {
+            traces.push(trace);
+        }
+        current = step.source.as_deref();
+        if current.is_none()
+            && let Some(inner) = called_error(&step.message)
+        {
+            match trace_of_missing(inner) {
+                Some(trace) => traces.push(trace),
+                None => return text,
+            }
+        }
+    }
+    let mut out = String::new();
+    for trace in traces {
+        if !trace.location.is_empty() {
+            out.push_str(&trace.location);
+            out.push_str("\n  ");
+        }
+        if !trace.executed.is_empty() {
+            out.push_str(&trace.executed);
+            out.push_str("\n    ");
+        }
+        if !trace.message.is_empty() {
+            out.push_str(&trace.message);
+            out.push('\n');
+        }
+    }
+    out.trim().to_owned()
+}
+
+/// What a function reported, if the failure is a call's.
+fn called_error(message: &str) -> Option<&str> {
+    let rest = message.strip_prefix("error calling ")?;
+    rest.split_once(": ").map(|(_, inner)| inner)
+}
+
+fn trace_of_missing(text: &str) -> Option<Trace> {
+    text.starts_with("template: no template ").then(|| Trace {
+        location: String::new(),
+        executed: String::new(),
+        message: text.to_owned(),
+    })
+}
+
+/// The text between the marks of `fail` and `required`.
+fn marked(text: &str) -> Option<&str> {
+    let start = text.find(FAIL_START)? + FAIL_START.len();
+    let end = text.rfind(FAIL_END).filter(|end| *end >= start)?;
+    Some(&text[start..end])
+}
+
+/// Takes a failure's text apart.
+fn trace(text: &str) -> Option<Trace> {
+    let rest = text.strip_prefix("template: ")?.trim();
+    let cut = |message: &str| match message.find(" template:") {
+        Some(at) => message[..at].to_owned(),
+        None => message.to_owned(),
+    };
+    if rest.starts_with("no template ") {
+        return Some(Trace {
+            location: String::new(),
+            executed: String::new(),
+            message: text.to_owned(),
+        });
+    }
+    if let Some((location, after)) = rest.split_once(": executing ") {
+        let after = after.strip_prefix('"')?;
+        let (function, after) = after.split_once('"')?;
+        let (place, message) = after.strip_prefix(" at <")?.split_once(">: ")?;
+        return Some(Trace {
+            location: location.to_owned(),
+            executed: format!("executing \"{function}\" at <{place}>:"),
+            message: cut(message),
+        });
+    }
+    let (location, message) = rest.rsplit_once(": ")?;
+    Some(Trace {
+        location: location.to_owned(),
+        executed: String::new(),
+        message: cut(message),
+    })
+}

@@ -1,0 +1,33 @@
+//! Helm charts without Helm: loading, values, dependencies, rendering, hooks and order.
+//!
+//! Invariant: pure. Charts come out of a tree or of bytes, the cluster is a port, clock and
+//! randomness are arguments.
+
+mod archive;
+mod capabilities;
+mod chart;
+mod dependencies;
+mod engine;
+mod error;
+mod files;
+mod functions;
+mod ignore;
+mod manifest;
+mod metadata;
+mod objects;
+mod render;
+mod schema;
+mod strvals;
+mod values;
+
+pub use capabilities::{Capabilities, DEFAULT_KUBE_VERSION, HELM_VERSION, KubeVersion};
+pub use chart::{Chart, ChartFile, LoadLimits};
+pub use error::{Error, Stage};
+pub use functions::{Lookup, NoCluster};
+pub use ignore::{Glob, Rules};
+pub use manifest::{Hook, Manifest};
+pub use metadata::{Dependency, ImportValues, Maintainer, Metadata};
+pub use render::{
+    Crd, Output, Release, RenderFailure, RenderRequest, Rendered, check_name, render, render_files, Options,
+};
+pub use values::Values;
