@@ -143,6 +143,9 @@ impl Call {
             return answer;
         }
         if let Some(answer) = health::answer(&self.api, path, &self.query) {
+            if path == "/version" {
+                self.get_only()?;
+            }
             return Ok(answer);
         }
         Err(Failure::no_page())
@@ -169,13 +172,29 @@ impl Call {
     }
 
     fn authorize(&self, user: &User, target: &Target, verb: &str) -> Outcome<()> {
+        // Who lists or watches one name asks for that name.
+        let selected = if target.name.is_empty() && matches!(verb, "list" | "watch" | "deletecollection") {
+            self.query
+                .text("fieldSelector")
+                .split(',')
+                .find_map(|term| term.strip_prefix("metadata.name="))
+                .map(|name| name.trim_start_matches('='))
+                .unwrap_or("")
+        } else {
+            ""
+        };
+        let name = if selected.is_empty() {
+            &target.name
+        } else {
+            selected
+        };
         let wanted = Attributes {
             verb,
             group: &target.group,
             resource: &target.resource,
             subresource: &target.subresource,
             namespace: &target.namespace,
-            name: &target.name,
+            name,
             path: "",
         };
         if rbac::authorize(&self.api.store, user, &wanted).allowed {
@@ -184,7 +203,7 @@ impl Call {
         Err(Failure::forbidden(
             &target.group,
             &target.resource,
-            &target.name,
+            name,
             &wanted.refusal(user),
         ))
     }
@@ -216,7 +235,11 @@ impl Call {
         let misplaced = (!kind.namespaced && !target.namespace.is_empty() && kind.plural != "namespaces")
             || (kind.namespaced && target.namespace.is_empty() && !target.name.is_empty());
         if misplaced {
-            return Err(Failure::no_resource());
+            return Err(if kind.custom.is_some() {
+                Failure::no_page()
+            } else {
+                Failure::no_resource()
+            });
         }
         let mut accept = self.accept.clone();
         if verb == "watch" && accept.is_err() {

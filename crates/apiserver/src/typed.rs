@@ -56,13 +56,28 @@ pub fn empty(of: Type<'_>) -> Value {
             Some(default) => {
                 map.insert(name.to_owned(), default.clone());
             }
-            None if required() && field.resolve().items().is_some() => {
+            None if required() && always_shown(of.name().unwrap_or(""), name) => {
                 map.insert(name.to_owned(), Value::Array(vec![]));
             }
             None => {}
         }
     }
     Value::Object(map)
+}
+
+/// Lists that are shown even if they are absent.
+fn always_shown(owner: &str, field: &str) -> bool {
+    matches!(
+        (owner.rsplit('.').next().unwrap_or(""), field),
+        ("PodSpec", "containers")
+            | ("LimitRangeSpec", "limits")
+            | ("EndpointSlice", "endpoints" | "ports")
+            | ("Role" | "ClusterRole", "rules")
+            | ("CSINodeSpec", "drivers")
+            | ("CustomResourceDefinitionSpec", "versions")
+            | ("TokenRequestSpec", "audiences")
+            | ("CertificateSigningRequestSpec", "request")
+    )
 }
 
 /// What decoding found.
@@ -232,9 +247,14 @@ fn is_quantity(of: Type<'_>) -> bool {
 
 /// A quantity as it is shown; what is none is complained of by those who need it.
 fn canonical(text: &str) -> String {
-    match fluvial_object::quantity::Quantity::parse(text.trim()) {
-        Ok(quantity) => quantity.to_string(),
-        Err(_) => text.to_owned(),
+    use fluvial_object::quantity::Quantity;
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.to_owned();
+    }
+    match (Quantity::parse(text.trim()), Quantity::parse("0")) {
+        // A sum is not shown as it was written.
+        (Ok(quantity), Ok(nothing)) => quantity.add(&nothing).to_string(),
+        _ => text.to_owned(),
     }
 }
 
@@ -259,9 +279,7 @@ fn is_zero(value: &Value, of: Type<'_>) -> bool {
         Value::Number(number) => !of.int_or_string() && number.as_f64() == Some(0.0),
         Value::String(text) => text.is_empty(),
         Value::Array(items) => items.is_empty(),
-        Value::Object(map) => {
-            map.is_empty() && !of.has_fields() && of.additional().is_some()
-        }
+        Value::Object(map) => map.is_empty() && !of.has_fields() && of.additional().is_some(),
         Value::Null => true,
     }
 }

@@ -307,7 +307,7 @@ async fn get_prints_tables_with_short_digests() {
     assert_eq!(code, 0);
     assert_eq!(
         out,
-        "NAME  \tSOURCE                         \tREVISION          \tSUSPENDED\tREADY\tMESSAGE                             \t\n\
+        "NAME  \tSOURCE                         \tREVISION          \tSUSPENDED\tREADY\tMESSAGE                              \n\
          paused\tGitRepository/flux-system/fleet\tmain@sha1:5394cb7f\tTrue     \tTrue \tApplied revision: main@sha1:5394cb7f\t\n"
     );
 }
@@ -318,7 +318,7 @@ async fn get_all_shows_a_block_for_each_kind_that_has_objects() {
     assert_eq!(code, 0);
     assert_eq!(
         out,
-        "NAMESPACE\tNAME          \tREADY\tMESSAGE          \t\nother    \tprovider/slack\tTrue \tProvider is Ready\t\n\n"
+        "NAMESPACE\tNAME          \tREADY\tMESSAGE           \nother    \tprovider/slack\tTrue \tProvider is Ready\t\n\n"
     );
 }
 

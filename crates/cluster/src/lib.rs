@@ -9,8 +9,9 @@ mod request;
 mod watch;
 
 pub use client::Client;
-pub use kube::client::Body;
 pub use connect::{ConnectError, Credentials};
+/// The body of the requests that a service given to [`Client::from_service`] gets.
+pub use kube::client::Body;
 
 #[cfg(test)]
 mod tests;

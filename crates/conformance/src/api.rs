@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fluvial_apiserver::api::Features;
+use fluvial_apiserver::registry::services::Range;
 use fluvial_apiserver::{ApiServer, Config, StaticTokens};
 use http_body_util::{BodyExt, Full};
 use serde_json::{Map, Value, json};
@@ -48,6 +49,7 @@ fn server() -> Option<ApiServer> {
             controllers: true,
             workloads: false,
         },
+        range: Range::new(std::net::Ipv4Addr::new(10, 0, 0, 0), 24),
         ..Config::default()
     };
     ApiServer::new(config).ok()

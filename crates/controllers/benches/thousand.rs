@@ -3,7 +3,19 @@
 //!
 //! `cargo bench -p fluvial-controllers --bench thousand -- [COUNT] [QUIET SECONDS]` prints one line of JSON.
 
+#![expect(
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a benchmark measures time and memory, and ends when it cannot go on"
+)]
+
 #[path = "../tests/it/fakes.rs"]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "shared with the tests, which use all of it"
+)]
 mod fakes;
 
 use std::sync::Arc;

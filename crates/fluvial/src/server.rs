@@ -34,6 +34,7 @@ pub(crate) async fn start(options: &ServerOptions, folders: &Folders) -> Result<
             controllers: true,
             workloads: true,
         },
+        ..Config::default()
     })
     .map_err(|error| format!("the API server cannot start: {error}"))?;
     let wanted = options

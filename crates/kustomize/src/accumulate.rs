@@ -13,6 +13,7 @@ use crate::kustomization::read::{Reader, Text};
 use crate::loader::{LoadFailure, Loader};
 use crate::plugins;
 use crate::provenance::Trace;
+use crate::remote::RepoSpec;
 use crate::resmap::ResMap;
 use crate::resource::Resource;
 use crate::session::Session;
@@ -145,16 +146,14 @@ impl<'s, 'a> Target<'s, 'a> {
             Err(LoadFailure::Http(error)) => return Err(error),
             Err(LoadFailure::Other(error)) => error,
         };
-        // A file that cannot be read as resources is the mistake, not that it is no folder.
-        if not_a_file.location().is_some() {
-            return Err(not_a_file.within(format!("accumulating resources from '{}'", path.text)));
+        let step = || format!("accumulating resources from '{}'", path.text);
+        // If it can be nothing else, what is wrong with the file is the mistake.
+        let elsewhere = RepoSpec::parse(&path.text).is_ok();
+        if not_a_file.location().is_some()
+            || (!elsewhere && self.loader.folder(self.session, &path.text).is_none())
+        {
+            return Err(not_a_file.within(step()));
         }
-        let step = || {
-            format!(
-                "accumulation err='accumulating resources from '{}': {not_a_file}'",
-                path.text
-            )
-        };
         let loader = self.loader.enter(self.session, &path.text).within(step)?;
         let target = self.child(loader, &path.text).within(step)?;
         if target.kustomization.component {
@@ -176,9 +175,9 @@ impl<'s, 'a> Target<'s, 'a> {
             let file = self.session.add_file(&loaded.name);
             let mut resources = crate::parse::resources(self.session, loaded.text()?, file)?;
             if let Some(trace) = &self.trace {
-                let trace = Rc::new(trace.append(&path.text));
+                let trace = Arc::new(trace.append(&path.text));
                 for resource in &mut resources {
-                    resource.trace = Some(Rc::clone(&trace));
+                    resource.trace = Some(Arc::clone(&trace));
                 }
             }
             Ok(resources)
@@ -224,9 +223,9 @@ impl<'s, 'a> Target<'s, 'a> {
     }
 
     /// What is recorded of a generator or transformer that one of the fields configures.
-    fn trace_of(&self, kind: &str) -> Option<Rc<Trace>> {
+    fn trace_of(&self, kind: &str) -> Option<Arc<Trace>> {
         let trace = self.trace.as_ref()?;
-        Some(Rc::new(trace.built_in(&self.kustomization.file_name, kind)))
+        Some(Arc::new(trace.built_in(&self.kustomization.file_name, kind)))
     }
 
     fn generate(&self, all: &mut Accumulator) -> Result<()> {
@@ -238,7 +237,8 @@ impl<'s, 'a> Target<'s, 'a> {
         ] {
             for generator in generators {
                 let resource = generator.generate(self.session, &self.loader, global)?;
-                self.absorb(all, vec![resource], self.trace_of(kind).as_ref())?;
+                self.absorb(all, vec![resource], self.trace_of(kind).as_ref())
+                    .map_err(|error| self.session.at(error, generator.pos))?;
             }
         }
         for chart in &kustomization.helm_charts {
@@ -257,7 +257,8 @@ impl<'s, 'a> Target<'s, 'a> {
             for config in &configs {
                 let resources = plugins::generate(config, self.session, &self.loader)
                     .map_err(|error| self.session.about(error, &config.node))?;
-                self.absorb(all, resources, Trace::configured(config).as_ref())?;
+                self.absorb(all, resources, Trace::configured(config).as_ref())
+                    .map_err(|error| self.session.about(error, &config.node))?;
             }
         }
         Ok(())
@@ -267,11 +268,11 @@ impl<'s, 'a> Target<'s, 'a> {
         &self,
         all: &mut Accumulator,
         mut resources: Vec<Resource>,
-        trace: Option<&Rc<Trace>>,
+        trace: Option<&Arc<Trace>>,
     ) -> Result<()> {
         for resource in &mut resources {
             if resource.trace.is_none() {
-                resource.trace = trace.map(Rc::clone);
+                resource.trace = trace.map(Arc::clone);
             }
         }
         all.map
@@ -322,7 +323,7 @@ impl<'s, 'a> Target<'s, 'a> {
                         resource.trace = self
                             .trace
                             .as_ref()
-                            .map(|trace| Rc::new(trace.append(&self.kustomization.file_name)));
+                            .map(|trace| Arc::new(trace.append(&self.kustomization.file_name)));
                         all.map.append(resource)?;
                     }
                 }

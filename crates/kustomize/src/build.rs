@@ -1,6 +1,7 @@
 //! A build: from a folder of a tree to ordered objects.
 
 use fluvial_tree::{Tree, TreePath};
+use fluvial_yaml::Mode;
 
 use crate::accumulate::Target;
 use crate::error::{Error, Result};
@@ -66,9 +67,9 @@ impl Build {
             if index > 0 {
                 out.push_str("---\n");
             }
-            let value = resource.to_json().map_err(|error| {
-                let file = self.file(resource.origin.file).unwrap_or_default();
-                error.at(file, resource.origin.line)
+            let value = resource.node.to_json(Mode::Kyaml).map_err(|error| {
+                let file = self.file(error.pos.file).unwrap_or_default();
+                Error::new(error.message).at(file, error.pos.line)
             })?;
             out.push_str(&fluvial_yaml::json_to_yaml(&value));
         }

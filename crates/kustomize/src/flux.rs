@@ -71,8 +71,7 @@ fn read(file: &File, name: &TreePath) -> Result<(Node, bool)> {
         file: FileId::NONE,
         limits: Limits::default(),
     };
-    let located =
-        |error: fluvial_yaml::Error| Error::new(error.to_string()).at(name.as_str(), error.pos.line);
+    let located = |error: fluvial_yaml::Error| Error::new(error.message).at(name.as_str(), error.pos.line);
     let first = fluvial_yaml::parse_first(text, &options).map_err(located)?;
     let mut node = first
         .filter(|node| !is_null(node))

@@ -77,7 +77,7 @@ pub(crate) struct MapGenerator {
     secret_type: String,
     sources: Sources,
     options: GeneratorOptions,
-    pos: Pos,
+    pub(crate) pos: Pos,
 }
 
 impl MapGenerator {

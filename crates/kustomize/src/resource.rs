@@ -1,7 +1,7 @@
 //! One object of a build with what the build knows about it: where it came from, the names it had,
 //! how it was generated.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use fluvial_yaml::{FileId, Mode, Node};
 use serde_json::Value;
@@ -69,11 +69,11 @@ pub struct Resource {
     /// Whether a chart made it, which then sees to its namespace.
     pub(crate) from_chart: bool,
     /// What is recorded of its origin.
-    pub(crate) trace: Option<Rc<Trace>>,
+    pub(crate) trace: Option<Arc<Trace>>,
     /// What changed its fields, if that is recorded.
     pub(crate) changes: Vec<Change>,
     /// What is recorded of the transformers that ran over it.
-    pub(crate) transformations: Vec<Rc<Trace>>,
+    pub(crate) transformations: Vec<Arc<Trace>>,
 }
 
 impl Resource {

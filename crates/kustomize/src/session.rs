@@ -35,7 +35,7 @@ pub struct Warning {
 pub struct Reads {
     /// Files with their digests; no digest: it was looked for and not there.
     pub files: BTreeMap<TreePath, Option<Digest>>,
-    /// Whether something outside of the tree was read, so that nothing can be said.
+    /// Whether something outside of the tree, or a chart, was read, so that nothing can be said.
     pub remote: bool,
 }
 

@@ -17,6 +17,7 @@ pub(crate) mod value_add;
 pub(crate) mod vars;
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use fluvial_yaml::Node;
 
@@ -48,7 +49,7 @@ pub(crate) struct Step {
     /// Its kind.
     pub(crate) name: &'static str,
     pub(crate) transformer: Box<dyn Transformer>,
-    pub(crate) trace: Option<Rc<Trace>>,
+    pub(crate) trace: Option<Arc<Trace>>,
 }
 
 /// Runs a transformer, and records what it changes if that is wanted.
@@ -76,9 +77,9 @@ pub(crate) fn run(steps: &[Step], map: &mut ResMap, session: &Session<'_>) -> Re
         if let Some(trace) = &step.trace {
             for resource in map.resources_mut() {
                 if resource.trace.is_none() {
-                    resource.trace = Some(Rc::clone(trace));
+                    resource.trace = Some(Arc::clone(trace));
                 } else {
-                    resource.transformations.push(Rc::clone(trace));
+                    resource.transformations.push(Arc::clone(trace));
                 }
             }
         }
@@ -91,7 +92,7 @@ pub(crate) fn run(steps: &[Step], map: &mut ResMap, session: &Session<'_>) -> Re
 struct Steps<'a> {
     list: Vec<Step>,
     /// Makes what is recorded of a transformer of this kind.
-    trace: &'a dyn Fn(&str) -> Option<Rc<Trace>>,
+    trace: &'a dyn Fn(&str) -> Option<Arc<Trace>>,
 }
 
 impl Steps<'_> {
@@ -110,7 +111,7 @@ pub(crate) fn of_kustomization(
     config: &TransformerConfig,
     session: &Session<'_>,
     loader: &Rc<Loader>,
-    trace: &dyn Fn(&str) -> Option<Rc<Trace>>,
+    trace: &dyn Fn(&str) -> Option<Arc<Trace>>,
 ) -> Result<Vec<Step>> {
     let mut steps = Steps {
         list: Vec::new(),

@@ -165,7 +165,11 @@ fn validate_common(object: &Value, errors: &mut Vec<FieldError>) {
     labels(&meta["labels"], "metadata.labels", errors);
     annotations(&meta["annotations"], "metadata.annotations", errors);
     owners(&meta["ownerReferences"], "metadata.ownerReferences", errors);
-    let (group, _) = object["apiVersion"].as_str().unwrap_or("").rsplit_once('/').unwrap_or_default();
+    let (group, _) = object["apiVersion"]
+        .as_str()
+        .unwrap_or("")
+        .rsplit_once('/')
+        .unwrap_or_default();
     // Only built-in kinds insist on a domain in front of a finalizer's name.
     let custom = group.contains('.') && !group.ends_with(".k8s.io");
     finalizers(&meta["finalizers"], custom, errors);
@@ -205,11 +209,13 @@ pub fn validate_update(object: &Value, old: &Value, errors: &mut Vec<FieldError>
         "deletionGracePeriodSeconds",
     ] {
         if new[field] != old[field] {
-            errors.push(invalid(
-                format!("metadata.{field}"),
-                new[field].clone(),
-                "field is immutable",
-            ));
+            let path = format!("metadata.{field}");
+            let error = invalid(path, new[field].clone(), "field is immutable");
+            // Two of its checks find these.
+            if matches!(field, "uid" | "deletionTimestamp") {
+                errors.push(error.clone());
+            }
+            errors.push(error);
         }
     }
     validate_common(object, errors);

@@ -74,6 +74,7 @@ pub fn reset_fields(kind: &Kind, subresource: &str) -> Vec<&'static [&'static st
         "status" if kind.custom.is_some() => vec![SPEC, META],
         "status" if kind.is("apps", "Deployment") => vec![SPEC, LABELS],
         "status" => vec![SPEC],
+        "finalize" => vec![SPEC, STATUS],
         "" if kind.is("certificates.k8s.io", "CertificateSigningRequest") => vec![SPEC, STATUS],
         _ if has_status(kind) => vec![STATUS],
         _ => vec![],
@@ -83,7 +84,7 @@ pub fn reset_fields(kind: &Kind, subresource: &str) -> Vec<&'static [&'static st
 fn initial_status(kind: &Kind) -> Option<Value> {
     Some(match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Namespace") => json!({"phase": "Active"}),
-        ("", "PersistentVolume" | "PersistentVolumeClaim") => json!({"phase": "Pending"}),
+        ("", "PersistentVolumeClaim") => json!({"phase": "Pending"}),
         ("", "Pod") => json!({"phase": "Pending"}),
         _ => return None,
     })
@@ -107,6 +108,9 @@ pub fn create(api: &Api, request: &Request, object: &mut Value) -> Outcome<()> {
             }
         } else {
             object["status"] = json!({});
+            if kind.is("", "PersistentVolume") {
+                object["status"] = json!({"phase": "Pending", "lastPhaseTransitionTime": api.now()});
+            }
             if let Some(status) = initial_status(kind) {
                 object["status"] = status;
             }

@@ -51,5 +51,12 @@ pub fn job_labels(object: &mut Value) {
     for (label, value) in labels {
         object["spec"]["template"]["metadata"]["labels"][label] = value;
     }
+    // A job without labels of its own takes those of its template.
+    if object["metadata"]["labels"]
+        .as_object()
+        .is_none_or(serde_json::Map::is_empty)
+    {
+        object["metadata"]["labels"] = object["spec"]["template"]["metadata"]["labels"].clone();
+    }
     object["spec"]["selector"]["matchLabels"]["batch.kubernetes.io/controller-uid"] = uid;
 }

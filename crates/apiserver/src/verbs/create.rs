@@ -56,7 +56,11 @@ pub fn own(api: &Api, request: &Request, live: Option<&Value>, updated: Value, m
     let fields = prepare::reset_fields(kind, &request.target.subresource);
     // A new object is compared with an empty one, in which parts that are no pointers are there.
     let empty = match (&types, live) {
-        (Some(types), None) if kind.custom.is_none() => Some(typed::empty(types.view())),
+        (Some(types), None) if kind.custom.is_none() => {
+            let mut empty = typed::empty(types.view());
+            registry::defaults::nulls(kind, &mut empty);
+            Some(empty)
+        }
         _ => None,
     };
     fluvial_merge::managed::update(fluvial_merge::managed::UpdateRequest {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Reply, create, decode, update};
 use crate::api::{Api, meta};
+use crate::auth::{Attributes, rbac};
 use crate::http::{body, negotiate};
 use crate::registry::prepare;
 use crate::request::Request;
@@ -233,6 +234,19 @@ fn apply_new(api: &Api, request: &Request, applied: &Value, namespace: &str) -> 
     }
     if !meta(applied, "resourceVersion").is_empty() {
         return Err(request.changed());
+    }
+    let wanted = Attributes {
+        verb: "create",
+        group: &request.target.group,
+        resource: &request.target.resource,
+        namespace: &request.target.namespace,
+        name: &request.target.name,
+        ..Attributes::default()
+    };
+    if !rbac::authorize(&api.store, &request.user, &wanted).allowed {
+        let why = wanted.refusal(&request.user);
+        let (group, plural) = (&kind.group, &kind.plural);
+        return Err(Failure::forbidden(group, plural, &request.target.name, &why));
     }
     let mut object = merged(api, request, None, applied, namespace)?;
     if meta(&object, "name").is_empty() {

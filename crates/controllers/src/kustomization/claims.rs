@@ -77,21 +77,17 @@ impl Wishes {
             claims.want(asking, objects.iter().filter(|id| !going.contains(*id)));
         }
         for owner in self.unknown.iter().filter(|owner| *owner != asking) {
-            claims.unsure(owner, |id| self.mentions(&id.name));
+            claims.unsure(owner, |text| self.mentions(text));
         }
         claims
     }
 
-    /// Whether any file may speak of an object of this name. Where names are put together from parts, any may.
-    fn mentions(&self, name: &str) -> bool {
+    /// Whether any file holds a text, as a whole word.
+    fn mentions(&self, text: &str) -> bool {
         self.tree.iter().any(|(path, entry)| match entry {
             fluvial_tree::Entry::File(file) => {
-                let path = path.as_str();
                 let readable = [".yaml", ".yml", ".json", "Kustomization"];
-                readable.iter().any(|end| path.ends_with(end))
-                    && (has_word(file.data(), name)
-                        || has_word(file.data(), "namePrefix")
-                        || has_word(file.data(), "nameSuffix"))
+                readable.iter().any(|end| path.as_str().ends_with(end)) && has_word(file.data(), text)
             }
             _ => false,
         })

@@ -206,6 +206,8 @@ impl HelmChart {
             .api_versions
             .extend(session.options.helm_api_versions.iter().cloned());
         request.values = self.values(session, loader, &request, &folder)?;
+        // What the engine reads of the chart's folder is not known here.
+        session.read_remote();
         let text = session
             .charts
             .render(loader.tree(), &request)

@@ -197,9 +197,9 @@ impl ImageTransformer {
         if text_at(object, &["kind"]) == "CustomResourceDefinition" {
             return Ok(());
         }
-        self.fields
-            .iter()
-            .try_for_each(|field| field.apply(object, None, &mut |node| self.update(node)))
+        FieldSpec::of_kind(&self.fields, object)
+            .into_iter()
+            .try_for_each(|field| field.write(object, None, &mut |node| self.update(node)))
     }
 
     /// Rewrites the images of everything that looks like a list of containers.

@@ -85,8 +85,8 @@ impl EntriesTransformer {
             kind: Kind::Mapping,
             tag: Some("!!map"),
         };
-        for field in &self.fields {
-            field.apply(object, Some(create), &mut |node| {
+        for field in FieldSpec::of_kind(&self.fields, object) {
+            field.write(object, Some(create), &mut |node| {
                 self.entries.iter().try_for_each(|(key, value)| {
                     nodes::set_field(node, key, &string(&value.text).at(value.pos))
                 })

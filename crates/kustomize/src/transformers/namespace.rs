@@ -47,7 +47,7 @@ pub(crate) struct NamespaceTransformer {
 }
 
 impl Transformer for NamespaceTransformer {
-    fn transform(&self, map: &mut ResMap, _session: &Session<'_>) -> Result<()> {
+    fn transform(&self, map: &mut ResMap, session: &Session<'_>) -> Result<()> {
         if self.namespace.text.is_empty() {
             return Ok(());
         }
@@ -71,9 +71,8 @@ impl Transformer for NamespaceTransformer {
             let count = holders.entry(after.clone()).or_default();
             *count += 1;
             if *count > 1 {
-                return Err(Error::new(format!(
-                    "namespace transformation produces ID conflict: {after}"
-                )));
+                let error = Error::new(format!("namespace transformation produces ID conflict: {after}"));
+                return Err(session.at(error, self.namespace.pos));
             }
         }
         Ok(())
@@ -94,7 +93,7 @@ impl NamespaceTransformer {
             self.move_subjects(object)?;
         }
         let core = text_at(object, &["apiVersion"]) == "v1";
-        for field in &self.fields {
+        for field in FieldSpec::of_kind(&self.fields, object) {
             let handled = field.path == "metadata/namespace"
                 || (!core && field.path == "metadata/name")
                 || (binding
@@ -107,7 +106,7 @@ impl NamespaceTransformer {
                 kind: Kind::Scalar,
                 tag: Some("!!str"),
             };
-            field.apply(object, Some(create), &mut |node| {
+            field.write(object, Some(create), &mut |node| {
                 nodes::expect_kind(node, Kind::Scalar)
                     .within(|| "namespace field specs must target scalar nodes".to_owned())?;
                 self.set(node, &self.value())

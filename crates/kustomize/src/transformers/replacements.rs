@@ -1,6 +1,6 @@
 //! `replacements`: copies a field of one object to fields of others.
 
-use fluvial_yaml::{FileId, Limits, Mode, Node, NodeData, ReadOptions};
+use fluvial_yaml::{FileId, Limits, Mode, Node, NodeData, Pos, ReadOptions};
 use serde_json::Value;
 
 use crate::budget::Budget;
@@ -22,6 +22,7 @@ pub(crate) struct Replacement {
     source: Option<Source>,
     source_value: Option<String>,
     targets: Option<Vec<Target>>,
+    pos: Pos,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -66,7 +67,24 @@ impl Replacement {
                 .has("targets")
                 .then(|| reader.list("targets", |target| Target::read(&target)))
                 .transpose()?,
+            pos: reader.pos(),
         })
+    }
+
+    fn run(&self, map: &mut ResMap, session: &Session<'_>) -> Result<()> {
+        let targets = match (&self.source, &self.source_value, &self.targets) {
+            (None, None, _) | (_, _, None) => {
+                return Err(Error::new(
+                    "replacements must specify a source and at least one target",
+                ));
+            }
+            (.., Some(targets)) => targets,
+        };
+        let value = source_value(map.resources(), self, session)?;
+        for target in targets {
+            apply(map.resources_mut(), &value, target, &session.budget)?;
+        }
+        Ok(())
     }
 
     /// Reads a file with one replacement or a sequence of them.
@@ -127,22 +145,9 @@ pub(crate) struct ReplacementTransformer {
 impl Transformer for ReplacementTransformer {
     fn transform(&self, map: &mut ResMap, session: &Session<'_>) -> Result<()> {
         for replacement in &self.replacements {
-            let targets = match (
-                &replacement.source,
-                &replacement.source_value,
-                &replacement.targets,
-            ) {
-                (None, None, _) | (_, _, None) => {
-                    return Err(Error::new(
-                        "replacements must specify a source and at least one target",
-                    ));
-                }
-                (.., Some(targets)) => targets,
-            };
-            let value = source_value(map.resources(), replacement, session)?;
-            for target in targets {
-                apply(map.resources_mut(), &value, target, &session.budget)?;
-            }
+            replacement
+                .run(map, session)
+                .map_err(|error| session.at(error, replacement.pos))?;
         }
         Ok(())
     }

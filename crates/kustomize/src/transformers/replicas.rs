@@ -37,7 +37,7 @@ pub(crate) struct ReplicaTransformer {
 }
 
 impl Transformer for ReplicaTransformer {
-    fn transform(&self, map: &mut ResMap, _session: &Session<'_>) -> Result<()> {
+    fn transform(&self, map: &mut ResMap, session: &Session<'_>) -> Result<()> {
         let mut found = false;
         for resource in map.resources_mut() {
             let had_name = resource.name() == self.replica.name
@@ -60,11 +60,12 @@ impl Transformer for ReplicaTransformer {
             return Ok(());
         }
         let kinds: Vec<String> = self.fields.iter().map(|field| field.gvk.to_string()).collect();
-        Err(Error::new(format!(
+        let error = Error::new(format!(
             "resource with name {} does not match a config with the following GVK [{}]",
             self.replica.name,
             kinds.join(" ")
-        )))
+        ));
+        Err(session.at(error, self.replica.pos))
     }
 }
 

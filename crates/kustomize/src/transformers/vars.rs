@@ -200,9 +200,9 @@ type Values = [(String, Value, bool)];
 
 impl VariableTransformer<'_> {
     fn apply(&self, object: &mut Node, values: &mut Values) -> Result<()> {
-        for field in self.fields {
+        for field in FieldSpec::of_kind(self.fields, object) {
             field
-                .apply(object, None, &mut |node| replace(node, values, self.budget))
+                .write(object, None, &mut |node| replace(node, values, self.budget))
                 .within(|| format!("considering field '{}'", field.path))?;
         }
         Ok(())

@@ -158,7 +158,7 @@ fn damage(text: &str, random: &mut Random) -> Vec<u8> {
 #[test]
 fn damaged_trees_end_in_an_error_or_in_a_build() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    let rounds = std::env::var("FUZZ_ROUNDS").map_or(3000, |text| text.parse().unwrap());
+    let rounds = std::env::var("FUZZ_ROUNDS").map_or(1000, |text| text.parse().unwrap());
     let mut built = 0;
     for _ in 0..rounds {
         let seed = *random.pick(&SEEDS);

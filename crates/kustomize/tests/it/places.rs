@@ -140,3 +140,19 @@ fn transformers_put_their_own_lines_on_what_they_set() {
         assert!(text.lines().any(|one| one == line), "{line} in\n{text}");
     }
 }
+
+#[test]
+fn builds_run_side_by_side() {
+    fn may_cross<T: Send + Sync>(_: &T) {}
+    let build = build_at(&tree(&FILES), "", &Options::flux()).unwrap();
+    may_cross(&build);
+    let expected = build.to_yaml().unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let build = build_at(&tree(&FILES), "", &Options::flux()).unwrap();
+                assert_eq!(build.to_yaml().unwrap(), expected);
+            });
+        }
+    });
+}
