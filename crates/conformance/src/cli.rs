@@ -38,7 +38,7 @@ pub fn suites() -> Vec<Suite> {
             }),*]
         };
     }
-let mut suites = groups!(
+    let mut suites = groups!(
         "build-kustomization",
         "envsubst",
         "export",
@@ -523,7 +523,13 @@ fn definitions(shared: &Path) -> Vec<Case> {
     for entry in entries.unwrap_or_default() {
         let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
         for document in documents(&text).unwrap_or_default() {
-            wanted.insert(document["metadata"]["name"].as_str().unwrap_or_default().to_owned(), document);
+            wanted.insert(
+                document["metadata"]["name"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned(),
+                document,
+            );
         }
     }
     let mut cases = vec![];
@@ -537,7 +543,11 @@ fn definitions(shared: &Path) -> Vec<Case> {
         };
         cases.push(Case::compare(name, &show(&theirs), &show(&ours)));
     }
-    cases.extend(wanted.into_keys().map(|name| failed(&name, "we have no such definition".to_owned())));
+    cases.extend(
+        wanted
+            .into_keys()
+            .map(|name| failed(&name, "we have no such definition".to_owned())),
+    );
     cases
 }
 

@@ -93,7 +93,13 @@ impl Fleet {
         let child = Command::new(PROGRAM)
             .arg("up")
             .arg(self.repository())
-            .args(["--path", "clusters/demo", "--log-level", "off", "--kubeconfig-out"])
+            .args([
+                "--path",
+                "clusters/demo",
+                "--log-level",
+                "off",
+                "--kubeconfig-out",
+            ])
             .arg(&kubeconfig)
             .args(more)
             .stdin(Stdio::null())
@@ -127,12 +133,23 @@ impl Up {
 
     /// How it has ended, if it has.
     pub(crate) fn exit_code(&mut self) -> Option<i32> {
-        self.child.try_wait().ok().flatten().and_then(|status| status.code())
+        self.child
+            .try_wait()
+            .ok()
+            .flatten()
+            .and_then(|status| status.code())
     }
 
     /// Whether the cluster has a Tea of this name. `why` says of an absent one that it is not there.
     pub(crate) fn serves_tea(&self, name: &str) -> bool {
-        let text = self.text(&["why", &format!("tea.shop.example.com/{name}"), "-n", "shop", "-o", "json"]);
+        let text = self.text(&[
+            "why",
+            &format!("tea.shop.example.com/{name}"),
+            "-n",
+            "shop",
+            "-o",
+            "json",
+        ]);
         let value: Value = serde_json::from_str(&text).unwrap_or_default();
         value["steps"][0]["ready"] == true
     }
@@ -170,7 +187,9 @@ impl Up {
                     .into_iter()
                     .flatten()
                     .any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
-                let revision = object["status"]["lastAppliedRevision"].as_str().unwrap_or_default();
+                let revision = object["status"]["lastAppliedRevision"]
+                    .as_str()
+                    .unwrap_or_default();
                 ready && revision.ends_with(commit)
             })
     }
@@ -180,7 +199,12 @@ impl Up {
         let mut ids: Vec<String> = self
             .kustomizations()
             .iter()
-            .flat_map(|object| object["status"]["inventory"]["entries"].as_array().cloned().unwrap_or_default())
+            .flat_map(|object| {
+                object["status"]["inventory"]["entries"]
+                    .as_array()
+                    .cloned()
+                    .unwrap_or_default()
+            })
             .filter_map(|entry| entry["id"].as_str().map(str::to_owned))
             .collect();
         ids.sort();

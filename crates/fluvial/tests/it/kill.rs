@@ -25,7 +25,10 @@ fn change(fleet: &Fleet, round: usize) {
     } else {
         fleet.remove("apps/base/orders/moved.yaml");
         fleet.edit("apps/base/orders/kustomization.yaml", "  - moved.yaml\n", "");
-        fleet.write(teas, &format!("{}---\n{}", tea("wanderer"), tea(&format!("round-{round}"))));
+        fleet.write(
+            teas,
+            &format!("{}---\n{}", tea("wanderer"), tea(&format!("round-{round}"))),
+        );
     }
     assert!(fleet.repository().join(list).is_file());
     fleet.commit(&format!("round {round}"));
@@ -51,13 +54,23 @@ fn kill(times: usize) {
             format!("shop_round-{round}_shop.example.com_Tea"),
             "shop_wanderer_shop.example.com_Tea".to_owned(),
         ];
-        assert_eq!(teas, wanted.iter().collect::<Vec<_>>(), "round {round}, killed after {pause} ms");
+        assert_eq!(
+            teas,
+            wanted.iter().collect::<Vec<_>>(),
+            "round {round}, killed after {pause} ms"
+        );
         for name in ["wanderer", &format!("round-{round}")] {
-            assert!(up.serves_tea(name), "round {round}: {name} is gone, killed after {pause} ms");
+            assert!(
+                up.serves_tea(name),
+                "round {round}: {name} is gone, killed after {pause} ms"
+            );
         }
         if round > 0 {
             let before = format!("round-{}", round - 1);
-            assert!(!up.serves_tea(&before), "round {round}: {before} is orphaned, killed after {pause} ms");
+            assert!(
+                !up.serves_tea(&before),
+                "round {round}: {before} is orphaned, killed after {pause} ms"
+            );
         }
     }
 }
@@ -71,6 +84,8 @@ fn a_few_kills_during_rollouts_lose_nothing() {
 #[test]
 #[ignore = "takes minutes; the number of kills is $FLUVIAL_KILLS"]
 fn many_kills_during_rollouts_lose_nothing() {
-    let times = std::env::var("FLUVIAL_KILLS").ok().and_then(|text| text.parse().ok());
+    let times = std::env::var("FLUVIAL_KILLS")
+        .ok()
+        .and_then(|text| text.parse().ok());
     kill(times.unwrap_or(50));
 }

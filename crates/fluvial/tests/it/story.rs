@@ -24,10 +24,16 @@ fn a_commit_is_applied_pruned_and_explained() {
     fleet.edit("apps/base/orders/service.yaml", "port: 80\n", "port: many\n");
     fleet.commit("a mistake");
     eventually("the failure", || up.text(&["why", "ks", "orders"]).contains("✗"));
-    eventually("the explanation", || up.text(&["why", "ks", "kiosk"]).contains("Kustomization/flux-system/orders"));
+    eventually("the explanation", || {
+        up.text(&["why", "ks", "kiosk"])
+            .contains("Kustomization/flux-system/orders")
+    });
     let why = up.text(&["why", "ks", "kiosk"]);
     assert!(why.contains("Kustomization/flux-system/kiosk waits"), "{why}");
-    assert!(why.contains("service.yaml") || why.contains("Service/shop/orders"), "{why}");
+    assert!(
+        why.contains("service.yaml") || why.contains("Service/shop/orders"),
+        "{why}"
+    );
 
     // It is mended.
     fleet.edit("apps/base/orders/service.yaml", "port: many\n", "port: 8080\n");

@@ -146,11 +146,15 @@ impl<'a> Looker<'a> {
                 let name = text(definition, &["spec", "names", field]);
                 name.is_some_and(|name| name.eq_ignore_ascii_case(word))
             };
-            text(definition, &["spec", "group"]) == Some(group) && (is("plural") || is("singular") || is("kind"))
+            text(definition, &["spec", "group"]) == Some(group)
+                && (is("plural") || is("singular") || is("kind"))
         });
         let kind = found.and_then(|found| text(found, &["spec", "names", "kind"]));
         let versions = found.and_then(|found| field(found, &["spec", "versions"])?.as_array());
-        let served = versions.into_iter().flatten().find(|version| version["served"] == true);
+        let served = versions
+            .into_iter()
+            .flatten()
+            .find(|version| version["served"] == true);
         match (kind, served.and_then(|version| text(version, &["name"]))) {
             (Some(kind), Some(version)) => Ok((format!("{group}/{version}"), kind.to_owned())),
             _ => Err(Failure::new(format!("the cluster has no kind {word}.{group}"))),
