@@ -4,12 +4,12 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use clap_complete::Shell;
 
 use crate::commands::{
-    build, envsubst, events, export, get, kustomize, reconcile, serve, stats, suspend, tree, up,
+    build, envsubst, events, export, get, kustomize, reconcile, serve, stats, suspend, tree, up, why,
 };
 use crate::nouns::{NOUNS, Noun, Verb};
 
 /// What follows the list of options of the whole.
-const EXIT_CODES: &str = "\
+pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  failed, or the command line cannot be understood; the reason is on standard error
@@ -41,6 +41,11 @@ pub(crate) fn root(version: &'static str) -> Command {
             serve::ApiServer::augment_args(Command::new("apiserver"))
                 .about("Run the API server alone")
                 .after_help("Examples:\n  fluvial apiserver --listen 127.0.0.1:6443 --data ./cluster"),
+        )
+        .subcommand(
+            why::Options::augment_args(Command::new("why"))
+                .about("Say why an object is not ready: the first cause, with file and line")
+                .after_help("Examples:\n  fluvial why\n  fluvial why ks/apps\n  fluvial why deployment web -n shop"),
         )
         .subcommand(build_command())
         .subcommand(

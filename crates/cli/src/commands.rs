@@ -13,6 +13,7 @@ pub(crate) mod suspend;
 pub(crate) mod tree;
 pub(crate) mod up;
 pub(crate) mod wait;
+pub(crate) mod why;
 
 use crate::environment::Failure;
 use crate::nouns::Noun;

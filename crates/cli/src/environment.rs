@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fluvial_kustomize::RemoteResolver;
-use fluvial_ports::{BoxFuture, Clock, Cluster, Sources};
+use fluvial_ports::{Artifact, BoxFuture, Clock, Cluster, Sources};
+use fluvial_tree::Tree;
 
 /// Where a command runs.
 pub struct Environment {
@@ -164,6 +165,9 @@ pub trait Outside: Send + Sync {
 
     /// Fetches what kustomizations name by address.
     fn remotes(&self) -> Result<Arc<dyn RemoteResolver + Send + Sync>, String>;
+
+    /// The content of an artifact that a source has published.
+    fn artifact<'a>(&'a self, artifact: &'a Artifact) -> BoxFuture<'a, Result<Tree, String>>;
 
     /// Columns and rows of the terminal that is printed to; nothing if it is none.
     fn terminal(&self) -> Option<(u16, u16)>;

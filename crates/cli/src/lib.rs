@@ -8,6 +8,7 @@ mod disk;
 mod environment;
 mod nouns;
 mod output;
+mod reference;
 mod render;
 mod screen;
 mod state;
@@ -20,13 +21,16 @@ use clap::ArgMatches;
 use clap::error::ErrorKind;
 use clap_complete::Shell;
 
-use commands::{build, envsubst, events, export, get, kustomize, reconcile, serve, stats, suspend, tree, up};
+use commands::{
+    build, envsubst, events, export, get, kustomize, reconcile, serve, stats, suspend, tree, up, why,
+};
 pub use environment::{
     Connection, ControllerOptions, Controllers, Environment, LocalRepository, LogOptions, Outside, Rewrite,
     Server, ServerOptions, SourceOptions, Stop,
 };
 use environment::{Failure, Global, Outcome, Session};
 use nouns::{NOUNS, Noun};
+pub use reference::reference;
 
 /// Runs one command line (without the program's name); gives the exit code.
 pub async fn run(arguments: &[String], env: &mut Environment) -> u8 {
@@ -127,6 +131,7 @@ async fn dispatch(matches: &ArgMatches, root: &mut clap::Command, mut session: S
         ["build", "dir"] => build::whole(session, &command::options(inner)).await,
         ["kustomize", "build"] => kustomize::build(session, &command::options(inner)).await,
         ["envsubst"] => envsubst::run(session, command::options(inner)),
+        ["why"] => why::run(session, &command::options(inner)).await,
         ["up"] => up::run(session, &command::options(inner)).await,
         ["serve"] => serve::serve(session, &command::options(inner)).await,
         ["apiserver"] => serve::api_server(session, &command::options(inner)).await,

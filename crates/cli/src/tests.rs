@@ -203,6 +203,13 @@ impl Outside for Memory {
         Ok(Arc::new(fluvial_kustomize::NoRemote))
     }
 
+    fn artifact<'a>(
+        &'a self,
+        artifact: &'a fluvial_ports::Artifact,
+    ) -> BoxFuture<'a, Result<fluvial_tree::Tree, String>> {
+        Box::pin(async { Err(format!("{} is not in these cases", artifact.url)) })
+    }
+
     fn terminal(&self) -> Option<(u16, u16)> {
         None
     }

@@ -38,7 +38,7 @@ pub fn suites() -> Vec<Suite> {
             }),*]
         };
     }
-    groups!(
+    let mut suites = groups!(
         "build-kustomization",
         "envsubst",
         "export",
@@ -49,7 +49,13 @@ pub fn suites() -> Vec<Suite> {
         "suspend",
         "tree",
         "upstream"
-    )
+    );
+    suites.push(Suite {
+        name: "api/definitions",
+        needs: "corpus/api/crds/flux",
+        run: definitions,
+    });
+    suites
 }
 
 /// Commands of groups that stand only in part.
@@ -507,4 +513,54 @@ fn answered(kind: &str, asked: &Value, generation: &Value, ready: bool) -> Value
         _ => {}
     }
     value
+}
+
+/// Our definitions against those that Flux publishes, descriptions aside.
+fn definitions(shared: &Path) -> Vec<Case> {
+    let folder = shared.join("corpus/api/crds/flux");
+    let entries = std::fs::read_dir(&folder).map(|entries| entries.flatten().collect::<Vec<_>>());
+    let mut wanted: BTreeMap<String, Value> = BTreeMap::new();
+    for entry in entries.unwrap_or_default() {
+        let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+        for document in documents(&text).unwrap_or_default() {
+            wanted.insert(
+                document["metadata"]["name"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned(),
+                document,
+            );
+        }
+    }
+    let mut cases = vec![];
+    for ours in fluvial_api::definitions() {
+        let name = ours["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let theirs = wanted.remove(&name).unwrap_or_default();
+        let show = |definition: &Value| {
+            let mut spec = definition["spec"].clone();
+            undescribed(&mut spec);
+            fluvial_yaml::json_to_yaml(&spec)
+        };
+        cases.push(Case::compare(name, &show(&theirs), &show(&ours)));
+    }
+    cases.extend(
+        wanted
+            .into_keys()
+            .map(|name| failed(&name, "we have no such definition".to_owned())),
+    );
+    cases
+}
+
+/// Takes descriptions out of a schema; a field that is called so stays.
+fn undescribed(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            if fields.get("description").is_some_and(Value::is_string) {
+                fields.remove("description");
+            }
+            fields.values_mut().for_each(undescribed);
+        }
+        Value::Array(items) => items.iter_mut().for_each(undescribed),
+        _ => {}
+    }
 }

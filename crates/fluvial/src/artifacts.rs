@@ -36,36 +36,42 @@ impl Stored {
     pub(crate) fn router(&self) -> axum::Router {
         artifact::serve(self.store.clone())
     }
+}
 
-    async fn download(&self, artifact: &Artifact) -> Result<Vec<u8>, ArtifactError> {
-        let fail = |error: reqwest::Error| ArtifactError {
-            reason: "ArtifactFailed".to_owned(),
-            missing: error.status().is_some_and(|status| status.as_u16() == 404),
-            message: format!("{} cannot be downloaded: {error}", artifact.url),
-        };
-        let client = reqwest::Client::builder()
-            .timeout(DOWNLOAD)
-            .build()
-            .map_err(fail)?;
-        let response = client.get(&artifact.url).send().await.map_err(fail)?;
-        let mut response = response.error_for_status().map_err(fail)?;
-        let most = Limits::default().total;
-        let mut data = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(fail)? {
-            data.extend_from_slice(&chunk);
-            if data.len() as u64 > most {
-                return Err(broken(artifact, "it is larger than any artifact may be"));
-            }
+/// Downloads an artifact, checks it, and reads it.
+pub(crate) async fn fetch(artifact: &Artifact) -> Result<Tree, ArtifactError> {
+    let data = download(artifact).await?;
+    aside(move || artifact::unpack(data.as_slice(), Limits::default())).await
+}
+
+async fn download(artifact: &Artifact) -> Result<Vec<u8>, ArtifactError> {
+    let fail = |error: reqwest::Error| ArtifactError {
+        reason: "ArtifactFailed".to_owned(),
+        missing: error.status().is_some_and(|status| status.as_u16() == 404),
+        message: format!("{} cannot be downloaded: {error}", artifact.url),
+    };
+    let client = reqwest::Client::builder()
+        .timeout(DOWNLOAD)
+        .build()
+        .map_err(fail)?;
+    let response = client.get(&artifact.url).send().await.map_err(fail)?;
+    let mut response = response.error_for_status().map_err(fail)?;
+    let most = Limits::default().total;
+    let mut data = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(fail)? {
+        data.extend_from_slice(&chunk);
+        if data.len() as u64 > most {
+            return Err(broken(artifact, "it is larger than any artifact may be"));
         }
-        let digest = format!("sha256:{}", hex(&Sha256::digest(&data)));
-        if digest == artifact.digest {
-            Ok(data)
-        } else {
-            Err(broken(
-                artifact,
-                &format!("its digest is {digest}, not {}", artifact.digest),
-            ))
-        }
+    }
+    let digest = format!("sha256:{}", hex(&Sha256::digest(&data)));
+    if digest == artifact.digest {
+        Ok(data)
+    } else {
+        Err(broken(
+            artifact,
+            &format!("its digest is {digest}, not {}", artifact.digest),
+        ))
     }
 }
 
@@ -166,7 +172,7 @@ impl Artifacts for Stored {
                     message: format!("{} is not in the store", artifact.path),
                 });
             } else {
-                self.download(artifact).await?
+                download(artifact).await?
             };
             aside(move || artifact::unpack(data.as_slice(), Limits::default())).await
         })

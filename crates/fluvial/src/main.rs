@@ -18,7 +18,8 @@ use fluvial_cli::{
 };
 use fluvial_cluster::{Client, Credentials};
 use fluvial_kustomize::RemoteResolver;
-use fluvial_ports::{BoxFuture, Clock, Cluster, Sources};
+use fluvial_ports::{Artifact, BoxFuture, Clock, Cluster, Sources};
+use fluvial_tree::Tree;
 use jiff::Timestamp;
 use tracing_subscriber::EnvFilter;
 
@@ -95,6 +96,10 @@ impl Outside for Adapters {
     fn remotes(&self) -> Result<Arc<dyn RemoteResolver + Send + Sync>, String> {
         let git = self.sources.git(None, &self.folders)?;
         Ok(Arc::new(remotes::Remotes::new(git)))
+    }
+
+    fn artifact<'a>(&'a self, artifact: &'a Artifact) -> BoxFuture<'a, Result<Tree, String>> {
+        Box::pin(async { artifacts::fetch(artifact).await.map_err(|error| error.message) })
     }
 
     fn terminal(&self) -> Option<(u16, u16)> {

@@ -83,6 +83,13 @@ impl Outside for World {
         Ok(Arc::new(fluvial_kustomize::NoRemote))
     }
 
+    fn artifact<'a>(
+        &'a self,
+        artifact: &'a fluvial_ports::Artifact,
+    ) -> BoxFuture<'a, Result<fluvial_tree::Tree, String>> {
+        Box::pin(async { Err(format!("{} is not in these cases", artifact.url)) })
+    }
+
     fn terminal(&self) -> Option<(u16, u16)> {
         None
     }

@@ -1,0 +1,7 @@
+//! The program as people use it: a repository, a commit, a look at what runs.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod fleet;
+mod kill;
+mod story;
