@@ -80,7 +80,6 @@ fn checked_json(value: &Value, depth: usize) -> Result<Json, String> {
 fn pretty(value: &Value) -> String {
     let options = EmitOptions {
         sequences: SequenceIndent::Wide,
-        ..EmitOptions::default()
     };
     let mut text = fluvial_yaml::emit(&node(value, 0), &options);
     if text.ends_with('\n') {

@@ -142,12 +142,12 @@ fn authority(scope: &mut Scope<'_, '_>, values: &[Value], key_at: Option<usize>)
         key_id: None,
     };
     let cert = write(ambient(scope)?, &draft, &key, &issuer)?;
-    finished(cert, &key)
+    finished(&cert, &key)
 }
 
-fn finished(cert: Vec<u8>, key: &Key) -> FunctionResult {
+fn finished(cert: &[u8], key: &Key) -> FunctionResult {
     Ok(Value::Object(Rc::new(Certificate {
-        cert: der::to_pem("CERTIFICATE", &cert),
+        cert: der::to_pem("CERTIFICATE", cert),
         key: key.to_pem()?,
     })))
 }
@@ -167,7 +167,7 @@ fn issue(scope: &mut Scope<'_, '_>, values: &[Value], signed: bool, key_at: Opti
             key_id: None,
         };
         let cert = write(ambient(scope)?, &draft, &key, &issuer)?;
-        return finished(cert, &key);
+        return finished(&cert, &key);
     }
     let authority = match values.get(4) {
         Some(Value::Object(object)) => object.as_any().downcast_ref::<Certificate>(),
@@ -185,7 +185,7 @@ fn issue(scope: &mut Scope<'_, '_>, values: &[Value], signed: bool, key_at: Opti
         key_id,
     };
     let cert = write(ambient(scope)?, &draft, &key, &issuer)?;
-    finished(cert, &key)
+    finished(&cert, &key)
 }
 
 fn custom(values: &[Value]) -> FunctionResult {
