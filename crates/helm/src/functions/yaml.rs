@@ -90,7 +90,10 @@ fn pretty(value: &Value) -> String {
 
 /// A string; what YAML 1.1 would read as something else is quoted.
 fn scalar(text: &str) -> Node {
-    if fluvial_yaml::is_yaml_1_1_non_string(text) {
+    let old_bool = ["y", "n", "yes", "no", "on", "off"]
+        .iter()
+        .any(|word| word.eq_ignore_ascii_case(text));
+    if old_bool || fluvial_yaml::is_yaml_1_1_non_string(text) {
         Node::string(text)
     } else {
         Node::text(text)
