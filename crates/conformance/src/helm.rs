@@ -94,7 +94,6 @@ fn tree<'f>(files: impl IntoIterator<Item = (&'f str, &'f [u8])>) -> Result<Tree
 }
 
 /// A tree from a folder of the corpus.
-#[expect(clippy::disallowed_methods, reason = "the corpus is read from its folder")]
 fn folder(root: &Path) -> Result<Tree, String> {
     let mut builder = TreeBuilder::default();
     for entry in walkdir::WalkDir::new(root).sort_by_file_name() {

@@ -1,10 +1,12 @@
 //! kustomize: whole builds of the corpus, and its small functions.
 
+mod charts;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use fluvial_kustomize::{
-    BuildRequest, FileError, LoadRestrictor, NoCharts, Options, RemoteResolver, Reorder, RepoSpec,
+    BuildRequest, FileError, LoadRestrictor, Options, RemoteResolver, Reorder, RepoSpec,
 };
 use fluvial_tree::{File, Tree, TreeBuilder, TreePath};
 use serde_json::{Value, json};
@@ -20,6 +22,11 @@ pub fn suites() -> Vec<Suite> {
             name: "kustomize/builds",
             needs: "corpus/kustomize",
             run: builds,
+        },
+        Suite {
+            name: "kustomize/helm",
+            needs: "corpus/kustomize/helm",
+            run: helm,
         },
         Suite {
             name: "kustomize/legacy",
@@ -207,10 +214,10 @@ fn repositories(archive: &Archive) -> Repositories {
     Repositories(all)
 }
 
-fn build_cases(shared: &Path) -> Vec<BuildCase> {
+fn build_cases(shared: &Path, groups: &[&str]) -> Vec<BuildCase> {
     let root = shared.join("corpus/kustomize");
     let mut cases = Vec::new();
-    for group in GROUPS {
+    for group in groups {
         let walk = walkdir::WalkDir::new(root.join(group)).sort_by_file_name();
         for entry in walk.into_iter().flatten() {
             if entry
@@ -258,6 +265,9 @@ impl BuildCase {
             remote: is_set("plugins", "git"),
             managed_by_label: is_set("enable-managedby-label", "true"),
             root_path: Some("/".to_owned()),
+            helm: is_set("plugins", "helm"),
+            helm_kube_version: archive.value("helm-kube-version").unwrap_or_default().to_owned(),
+            helm_api_versions: archive.values("helm-api-version").map(str::to_owned).collect(),
             ..Options::cli()
         };
         let path = TreePath::parse(archive.value("dir").unwrap_or(".")).map_err(|error| error.to_string())?;
@@ -266,7 +276,7 @@ impl BuildCase {
             path: &path,
             options: &options,
             remote: &self.repositories,
-            charts: &NoCharts,
+            charts: &charts::LocalCharts,
         })
         .map_err(|error| error.to_string())
     }
@@ -294,7 +304,15 @@ fn compare(name: &str, want: Option<String>, got: Result<String, String>, error:
 }
 
 fn builds(shared: &Path) -> Vec<Case> {
-    build_cases(shared)
+    build_groups(shared, &GROUPS)
+}
+
+fn helm(shared: &Path) -> Vec<Case> {
+    build_groups(shared, &["helm"])
+}
+
+fn build_groups(shared: &Path, groups: &[&str]) -> Vec<Case> {
+    build_cases(shared, groups)
         .iter()
         .map(|case| {
             let ok = case.archive.value("outcome") == Some("ok");
@@ -306,7 +324,7 @@ fn builds(shared: &Path) -> Vec<Case> {
 }
 
 fn legacy(shared: &Path) -> Vec<Case> {
-    build_cases(shared)
+    build_cases(shared, &GROUPS)
         .iter()
         .filter_map(|case| {
             let want = case.archive.text("expected.legacy.yaml")?;
@@ -321,7 +339,7 @@ fn legacy(shared: &Path) -> Vec<Case> {
 }
 
 fn warnings(shared: &Path) -> Vec<Case> {
-    build_cases(shared)
+    build_cases(shared, &GROUPS)
         .iter()
         .filter(|case| case.archive.value("outcome") == Some("ok"))
         .map(|case| {

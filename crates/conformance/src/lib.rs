@@ -10,11 +10,15 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub mod api;
+pub mod cli;
 pub mod delivery;
+pub mod fleets;
 pub mod helm;
 pub mod kustomize;
+pub mod kyaml;
 pub mod merge;
 pub mod object;
+pub mod schema;
 pub mod source;
 pub mod template;
 pub mod txtar;
@@ -77,11 +81,15 @@ pub struct Suite {
 pub fn suites() -> Vec<Suite> {
     let mut suites = Vec::new();
     suites.extend(api::suites());
+    suites.extend(cli::suites());
     suites.extend(delivery::suites());
+    suites.extend(fleets::suites());
     suites.extend(helm::suites());
     suites.extend(kustomize::suites());
+    suites.extend(kyaml::suites());
     suites.extend(merge::suites());
     suites.extend(object::suites());
+    suites.extend(schema::suites());
     suites.extend(source::suites());
     suites.extend(template::suites());
     suites.extend(yaml::suites());

@@ -7,19 +7,20 @@ use fluvial_tree::{Tree, TreePath};
 
 use crate::config::{self, TransformerConfig};
 use crate::error::{Error, Result, Within};
+use crate::facts::SchemaSet;
 use crate::kustomization::Kustomization;
 use crate::kustomization::read::{Reader, Text};
 use crate::loader::{LoadFailure, Loader};
 use crate::plugins;
 use crate::provenance::Trace;
+use crate::remote::RepoSpec;
 use crate::resmap::ResMap;
 use crate::resource::Resource;
-use crate::schema::Schema;
 use crate::session::Session;
+use crate::transformers;
 use crate::transformers::hash::HashTransformer;
 use crate::transformers::name_reference::NameReferenceTransformer;
 use crate::transformers::vars::{self, Variables};
-use crate::transformers::{self, Transformer as _};
 
 /// Resources with the rules that later steps need.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +35,8 @@ pub(crate) struct Target<'s, 'a> {
     session: &'s Session<'a>,
     loader: Rc<Loader>,
     pub(crate) kustomization: Kustomization,
+    /// The namespace of its charts: its own, or that of the nearest one above.
+    chart_namespace: String,
     /// What is recorded of it, if anything is to be.
     trace: Option<Trace>,
 }
@@ -48,6 +51,7 @@ impl<'s, 'a> Target<'s, 'a> {
         Ok(Target {
             session,
             loader,
+            chart_namespace: kustomization.namespace.text.clone(),
             kustomization,
             trace,
         })
@@ -57,9 +61,10 @@ impl<'s, 'a> Target<'s, 'a> {
     pub(crate) fn build(&self) -> Result<ResMap> {
         let session = self.session;
         let mut all = self.accumulate(Accumulator::default())?;
-        HashTransformer.transform(&mut all.map, session)?;
+        transformers::run_one("HashTransformer", &HashTransformer, &mut all.map, session)?;
         let config = Arc::clone(&all.config);
-        NameReferenceTransformer { config: &config }.transform(&mut all.map, session)?;
+        let references = NameReferenceTransformer { config: &config };
+        transformers::run_one("NameReferenceTransformer", &references, &mut all.map, session)?;
         if !all.variables.is_empty() {
             let variables = all.variables.into_list();
             vars::resolve(&mut all.map, &variables, &config.var_reference, session)?;
@@ -141,16 +146,14 @@ impl<'s, 'a> Target<'s, 'a> {
             Err(LoadFailure::Http(error)) => return Err(error),
             Err(LoadFailure::Other(error)) => error,
         };
-        // A file that cannot be read as resources is the mistake, not that it is no folder.
-        if not_a_file.location().is_some() {
-            return Err(not_a_file.within(format!("accumulating resources from '{}'", path.text)));
+        let step = || format!("accumulating resources from '{}'", path.text);
+        // If it can be nothing else, what is wrong with the file is the mistake.
+        let elsewhere = RepoSpec::parse(&path.text).is_ok();
+        if not_a_file.location().is_some()
+            || (!elsewhere && self.loader.folder(self.session, &path.text).is_none())
+        {
+            return Err(not_a_file.within(step()));
         }
-        let step = || {
-            format!(
-                "accumulation err='accumulating resources from '{}': {not_a_file}'",
-                path.text
-            )
-        };
         let loader = self.loader.enter(self.session, &path.text).within(step)?;
         let target = self.child(loader, &path.text).within(step)?;
         if target.kustomization.component {
@@ -172,9 +175,9 @@ impl<'s, 'a> Target<'s, 'a> {
             let file = self.session.add_file(&loaded.name);
             let mut resources = crate::parse::resources(self.session, loaded.text()?, file)?;
             if let Some(trace) = &self.trace {
-                let trace = Rc::new(trace.append(&path.text));
+                let trace = Arc::new(trace.append(&path.text));
                 for resource in &mut resources {
-                    resource.trace = Some(Rc::clone(&trace));
+                    resource.trace = Some(Arc::clone(&trace));
                 }
             }
             Ok(resources)
@@ -190,9 +193,13 @@ impl<'s, 'a> Target<'s, 'a> {
             .build_metadata
             .clone_from(&self.kustomization.build_metadata);
         choose_schema(self.session, &loader, &kustomization)?;
+        let own = [&kustomization.namespace.text, &self.chart_namespace]
+            .into_iter()
+            .find(|namespace| !namespace.is_empty());
         Ok(Target {
             session: self.session,
             loader,
+            chart_namespace: own.cloned().unwrap_or_default(),
             kustomization,
             trace: self.trace.as_ref().map(|trace| trace.append(path)),
         })
@@ -216,9 +223,9 @@ impl<'s, 'a> Target<'s, 'a> {
     }
 
     /// What is recorded of a generator or transformer that one of the fields configures.
-    fn trace_of(&self, kind: &str) -> Option<Rc<Trace>> {
+    fn trace_of(&self, kind: &str) -> Option<Arc<Trace>> {
         let trace = self.trace.as_ref()?;
-        Some(Rc::new(trace.built_in(&self.kustomization.file_name, kind)))
+        Some(Arc::new(trace.built_in(&self.kustomization.file_name, kind)))
     }
 
     fn generate(&self, all: &mut Accumulator) -> Result<()> {
@@ -230,13 +237,18 @@ impl<'s, 'a> Target<'s, 'a> {
         ] {
             for generator in generators {
                 let resource = generator.generate(self.session, &self.loader, global)?;
-                self.absorb(all, vec![resource], self.trace_of(kind))?;
+                self.absorb(all, vec![resource], self.trace_of(kind).as_ref())
+                    .map_err(|error| self.session.at(error, generator.pos))?;
             }
         }
         for chart in &kustomization.helm_charts {
-            let resources =
-                chart.generate(self.session, &self.loader, kustomization.helm_globals.as_ref())?;
-            self.absorb(all, resources, self.trace_of("HelmChartInflationGenerator"))?;
+            let globals = kustomization.helm_globals.as_ref();
+            let resources = chart.generate(self.session, &self.loader, globals, &self.chart_namespace)?;
+            self.absorb(
+                all,
+                resources,
+                self.trace_of("HelmChartInflationGenerator").as_ref(),
+            )?;
         }
         if !kustomization.generators.is_empty() {
             let configs = self
@@ -245,7 +257,8 @@ impl<'s, 'a> Target<'s, 'a> {
             for config in &configs {
                 let resources = plugins::generate(config, self.session, &self.loader)
                     .map_err(|error| self.session.about(error, &config.node))?;
-                self.absorb(all, resources, Trace::configured(config))?;
+                self.absorb(all, resources, Trace::configured(config).as_ref())
+                    .map_err(|error| self.session.about(error, &config.node))?;
             }
         }
         Ok(())
@@ -255,11 +268,11 @@ impl<'s, 'a> Target<'s, 'a> {
         &self,
         all: &mut Accumulator,
         mut resources: Vec<Resource>,
-        trace: Option<Rc<Trace>>,
+        trace: Option<&Arc<Trace>>,
     ) -> Result<()> {
         for resource in &mut resources {
             if resource.trace.is_none() {
-                resource.trace.clone_from(&trace);
+                resource.trace = trace.map(Arc::clone);
             }
         }
         all.map
@@ -289,6 +302,7 @@ impl<'s, 'a> Target<'s, 'a> {
             let transformers = plugins::transformers(config, self.session, &self.loader)
                 .map_err(|error| self.session.about(error, &config.node))?;
             steps.extend(transformers.into_iter().map(|transformer| transformers::Step {
+                name: "a configured transformer",
                 transformer,
                 trace: Trace::configured(config),
             }));
@@ -309,7 +323,7 @@ impl<'s, 'a> Target<'s, 'a> {
                         resource.trace = self
                             .trace
                             .as_ref()
-                            .map(|trace| Rc::new(trace.append(&self.kustomization.file_name)));
+                            .map(|trace| Arc::new(trace.append(&self.kustomization.file_name)));
                         all.map.append(resource)?;
                     }
                 }
@@ -377,14 +391,22 @@ fn choose_schema(session: &Session<'_>, loader: &Loader, kustomization: &Kustomi
             "builtin version and custom schema provided, cannot use both",
         )),
         (None, Some(version)) if version.trim_start_matches('v') == "1.21.2" => {
-            session.choose_schema(None, true);
+            session.choose_schema(None);
             Ok(())
         }
         (None, Some(_)) => Err(Error::new("the specified OpenAPI version is not built in")),
         (Some(loaded), None) => {
-            let schema = Schema::parse(loaded.text()?, session.options.keep_built_in_schema)
-                .map_err(|error| error.at(&loaded.name, 0))?;
-            session.choose_schema(Some(schema), true);
+            // Where resources were loaded before, the built-in schema is in use already and stays.
+            let read = if session.options.keep_built_in_schema || session.has_resources() {
+                SchemaSet::with_openapi
+            } else {
+                SchemaSet::from_openapi
+            };
+            let schemas = fluvial_yaml::yaml_to_json(loaded.text()?, false)
+                .map_err(|error| error.to_string())
+                .and_then(|document| read(&document))
+                .map_err(|error| Error::new(error).at(&loaded.name, 0))?;
+            session.choose_schema(Some(schemas));
             Ok(())
         }
     }

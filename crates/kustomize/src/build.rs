@@ -1,13 +1,13 @@
 //! A build: from a folder of a tree to ordered objects.
 
-use std::fmt::Write as _;
-
 use fluvial_tree::{Tree, TreePath};
+use fluvial_yaml::Mode;
 
 use crate::accumulate::Target;
 use crate::error::{Error, Result};
 use crate::fieldspec::FieldSpec;
 use crate::id::Gvk;
+use crate::kustomization::read::Text;
 use crate::options::{Options, Reorder};
 use crate::provenance::Trace;
 use crate::remote::{ChartRenderer, RemoteResolver};
@@ -67,9 +67,9 @@ impl Build {
             if index > 0 {
                 out.push_str("---\n");
             }
-            let value = resource.to_json().map_err(|error| {
-                let file = self.file(resource.origin.file).unwrap_or_default();
-                error.at(file, resource.origin.line)
+            let value = resource.node.to_json(Mode::Kyaml).map_err(|error| {
+                let file = self.file(error.pos.file).unwrap_or_default();
+                Error::new(error.message).at(file, error.pos.line)
             })?;
             out.push_str(&fluvial_yaml::json_to_yaml(&value));
         }
@@ -117,7 +117,10 @@ fn sort(map: &mut ResMap, target: &Target<'_, '_>, session: &Session<'_>) -> Res
 fn add_managed_by_label(map: &mut ResMap, session: &Session<'_>) -> Result<()> {
     let label = (
         "app.kubernetes.io/managed-by".to_owned(),
-        KUSTOMIZE_VERSION.to_owned(),
+        Text {
+            text: KUSTOMIZE_VERSION.to_owned(),
+            pos: fluvial_yaml::Pos::NONE,
+        },
     );
     EntriesTransformer {
         entries: [label].into(),
@@ -181,38 +184,6 @@ fn all_strings(resource: &Resource) -> bool {
         .is_none_or(|entries| entries.iter().all(|entry| crate::nodes::is_string(&entry.value)))
 }
 
-/// Where each field of an object was set: lines of `path: file:line`.
-#[must_use]
-pub fn explain(build: &Build, resource: &Resource) -> String {
-    let mut out = String::new();
-    walk(build, &resource.node, &mut String::new(), &mut out);
-    out
-}
-
-fn walk(build: &Build, node: &fluvial_yaml::Node, path: &mut String, out: &mut String) {
-    let length = path.len();
-    if let Some(entries) = node.entries() {
-        for entry in entries {
-            if !path.is_empty() {
-                path.push('.');
-            }
-            path.push_str(entry.key.as_text().unwrap_or_default());
-            walk(build, &entry.value, path, out);
-            path.truncate(length);
-        }
-    } else if let Some(items) = node.items() {
-        for (index, item) in items.iter().enumerate() {
-            // Writing to a string cannot fail.
-            let _ = write!(path, "[{index}]");
-            walk(build, item, path, out);
-            path.truncate(length);
-        }
-    } else {
-        let place = build.file(node.pos.file).unwrap_or("(made by the build)");
-        let _ = writeln!(out, "{path}: {place}:{}", node.pos.line);
-    }
-}
-
 /// A convenience for callers that only want text.
 ///
 /// # Errors
@@ -226,8 +197,13 @@ pub fn build_to_yaml(request: &BuildRequest<'_>) -> Result<String, Error> {
 /// # Errors
 /// If it is malformed or holds something without identity.
 pub fn load(text: &str) -> Result<Vec<Resource>> {
+    load_named(text, "input")
+}
+
+/// Reads a file of resources by itself, its name given for errors.
+pub(crate) fn load_named(text: &str, name: &str) -> Result<Vec<Resource>> {
     let options = Options::default();
     let session = Session::new(&options, &crate::NoRemote, &crate::NoCharts);
-    let file = session.add_file("input");
+    let file = session.add_file(name);
     crate::parse::resources(&session, text, file)
 }

@@ -20,6 +20,8 @@ pub struct SchemaSet {
     kinds: Vec<(u32, u32)>,
     /// Lines of definitions, sorted: `definition type field=type …`.
     definitions: Vec<(u32, u32)>,
+    /// Where definitions are looked for that this set lacks.
+    base: Option<Arc<SchemaSet>>,
 }
 
 /// A type within a schema.
@@ -110,6 +112,7 @@ impl SchemaSet {
             text,
             kinds,
             definitions,
+            base: None,
         }
     }
 
@@ -152,11 +155,19 @@ impl SchemaSet {
     #[must_use]
     pub fn schema_for(self: &Arc<Self>, api_version: &str, kind: &str) -> Option<SchemaRef> {
         let (definition, _) = self.kind_line(api_version, kind)?;
-        Some(SchemaRef {
-            set: Arc::clone(self),
-            at: self.definition(definition)?,
-            definition: true,
-        })
+        self.root(definition)
+    }
+
+    /// The type that a definition describes.
+    fn root(self: &Arc<Self>, name: &str) -> Option<SchemaRef> {
+        if let Some(at) = self.definition(name) {
+            return Some(SchemaRef {
+                set: Arc::clone(self),
+                at,
+                definition: true,
+            });
+        }
+        self.base.as_ref()?.root(name)
     }
 
     /// Where objects of a kind live, if the set says it.
@@ -206,12 +217,7 @@ impl SchemaRef {
         let Some(name) = TypeText::read(self.text()).shape.strip_prefix('@') else {
             return Some(self);
         };
-        let at = self.set.definition(name)?;
-        Some(SchemaRef {
-            set: self.set,
-            at,
-            definition: true,
-        })
+        self.set.root(name)
     }
 
     /// The type of a field, or of a map's values.

@@ -2,6 +2,7 @@
 
 use fluvial_yaml::Node;
 
+use crate::budget::MAX_NESTING;
 use crate::error::{Error, Result, Within};
 use crate::id::Gvk;
 use crate::nodes::{self, Kind};
@@ -48,6 +49,20 @@ impl FieldSpec {
         self.gvk.is_selected_by(&other.gvk) && self.path == other.path
     }
 
+    /// Those of a list that are for an object's kind.
+    pub(crate) fn of_kind<'f>(fields: &'f [FieldSpec], object: &Node) -> Vec<&'f FieldSpec> {
+        let kind = nodes::text_at(object, &["kind"]);
+        let (group, version) = crate::id::split_api_version(nodes::text_at(object, &["apiVersion"]));
+        let fits = |wanted: &str, found: &str| wanted.is_empty() || wanted == found;
+        fields
+            .iter()
+            .filter(|field| {
+                let gvk = &field.gvk;
+                fits(&gvk.kind, kind) && fits(&gvk.group, group) && fits(&gvk.version, version)
+            })
+            .collect()
+    }
+
     /// Calls `set` on every node that the path leads to, if the object is of the kind.
     pub(crate) fn apply(
         &self,
@@ -55,23 +70,26 @@ impl FieldSpec {
         create: Option<Create>,
         set: &mut dyn FnMut(&mut Node) -> Result<()>,
     ) -> Result<()> {
-        if !self.gvk_matches(object) {
+        if Self::of_kind(std::slice::from_ref(self), object).is_empty() {
             return Ok(());
+        }
+        self.write(object, create, set)
+    }
+
+    /// The same for an object whose kind is known to fit.
+    pub(crate) fn write(
+        &self,
+        object: &mut Node,
+        create: Option<Create>,
+        set: &mut dyn FnMut(&mut Node) -> Result<()>,
+    ) -> Result<()> {
+        if self.parts.len() > MAX_NESTING {
+            return Err(Error::new(format!(
+                "a field path may not have more than {MAX_NESTING} parts"
+            )));
         }
         self.walk(object, &self.parts, create, set)
             .within(|| format!("at path '{}'", self.path))
-    }
-
-    fn gvk_matches(&self, object: &Node) -> bool {
-        let gvk = &self.gvk;
-        if !gvk.kind.is_empty() && gvk.kind != nodes::text_at(object, &["kind"]) {
-            return false;
-        }
-        if gvk.group.is_empty() && gvk.version.is_empty() {
-            return true;
-        }
-        let (group, version) = crate::id::split_api_version(nodes::text_at(object, &["apiVersion"]));
-        (gvk.group.is_empty() || gvk.group == group) && (gvk.version.is_empty() || gvk.version == version)
     }
 
     fn walk(

@@ -77,7 +77,7 @@ pub(crate) struct MapGenerator {
     secret_type: String,
     sources: Sources,
     options: GeneratorOptions,
-    pos: Pos,
+    pub(crate) pos: Pos,
 }
 
 impl MapGenerator {
@@ -171,8 +171,6 @@ impl MapGenerator {
             };
             nodes::put(&mut node, "type", string(secret_type).to_node());
         }
-        let pairs = self.sources.load(session, loader, self.what())?;
-        fill(&mut node, self.kind, &pairs)?;
         for (field, map) in [("labels", &options.labels), ("annotations", &options.annotations)] {
             for (key, value) in map {
                 let metadata = nodes::field_or_create(&mut node, "metadata", Kind::Mapping)?;
@@ -184,10 +182,13 @@ impl MapGenerator {
             let immutable = NewScalar {
                 text: "true",
                 tag: Some("!!bool"),
+                pos: self.pos,
             };
             nodes::put(&mut node, "immutable", immutable.to_node());
         }
         place(&mut node, self.pos);
+        let pairs = self.sources.load(session, loader, self.what())?;
+        fill(&mut node, self.kind, &pairs)?;
         session.count_resources(1)?;
         let mut resource = Resource::new(node, session);
         resource.behavior = self.behavior;
@@ -218,14 +219,16 @@ pub(crate) fn place(node: &mut Node, pos: Pos) {
 
 /// Writes the values, in the order of their keys.
 fn fill(node: &mut Node, kind: MapKind, pairs: &KeyValues) -> Result<()> {
-    for (key, value) in pairs {
+    for (key, (value, pos)) in pairs {
         let (field, text) = match (kind, std::str::from_utf8(value)) {
             (MapKind::ConfigMap, Ok(text)) => ("data", text.to_owned()),
             (MapKind::ConfigMap, Err(_)) => ("binaryData", encode(value)),
             (MapKind::Secret, _) => ("data", encode(value)),
         };
         let map = nodes::field_or_create(node, field, Kind::Mapping)?;
-        nodes::put(map, key, text_node(&text));
+        let mut value = text_node(&text);
+        value.pos = *pos;
+        nodes::put(map, key, value);
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod read;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use fluvial_yaml::Mode;
@@ -80,12 +81,12 @@ pub(crate) struct Kustomization {
     pub(crate) file_name: String,
     pub(crate) component: bool,
     pub(crate) openapi: BTreeMap<String, String>,
-    pub(crate) name_prefix: String,
-    pub(crate) name_suffix: String,
-    pub(crate) namespace: String,
-    pub(crate) common_labels: BTreeMap<String, String>,
+    pub(crate) name_prefix: Text,
+    pub(crate) name_suffix: Text,
+    pub(crate) namespace: Text,
+    pub(crate) common_labels: BTreeMap<String, Text>,
     pub(crate) labels: Vec<Label>,
-    pub(crate) common_annotations: BTreeMap<String, String>,
+    pub(crate) common_annotations: BTreeMap<String, Text>,
     pub(crate) patches_strategic_merge: Vec<Text>,
     pub(crate) patches_json6902: Vec<Patch>,
     pub(crate) patches: Vec<Patch>,
@@ -119,12 +120,20 @@ impl Kustomization {
         let node = node
             .filter(|node| !is_nil_or_empty(node))
             .ok_or_else(|| Error::new(format!("{name} is empty")).at(&loaded.name, 0))?;
-        let reader = Reader::new(&node, &loaded.name, Mode::Json)?;
+        let unknown = RefCell::default();
+        let mut reader = Reader::new(&node, &loaded.name, Mode::Json)?;
+        if session.options.lenient_root && loader.is_first() {
+            reader = reader.forgiving(&unknown);
+        }
         reader
             .only(&FIELDS)
             .map_err(|error| error.within("invalid Kustomization"))?;
         let mut kustomization = Self::read(&reader)?;
         name.clone_into(&mut kustomization.file_name);
+        refuse_empty(&reader, name)?;
+        for error in unknown.take() {
+            session.warn(format!("{error}: the field has no effect"), Some(&loaded.name));
+        }
         warn_of_old_fields(session, &reader);
         Ok(kustomization)
     }
@@ -134,12 +143,12 @@ impl Kustomization {
         let mut kustomization = Kustomization {
             component,
             openapi: reader.string_map("openapi")?,
-            name_prefix: reader.string("namePrefix")?,
-            name_suffix: reader.string("nameSuffix")?,
-            namespace: reader.string("namespace")?,
-            common_labels: reader.string_map("commonLabels")?,
+            name_prefix: reader.located("namePrefix")?,
+            name_suffix: reader.located("nameSuffix")?,
+            namespace: reader.located("namespace")?,
+            common_labels: reader.located_map("commonLabels")?,
             labels: reader.list("labels", |label| Label::read(&label))?,
-            common_annotations: reader.string_map("commonAnnotations")?,
+            common_annotations: reader.located_map("commonAnnotations")?,
             patches_strategic_merge: reader.texts("patchesStrategicMerge")?,
             patches_json6902: reader.list("patchesJson6902", |patch| Patch::read(&patch))?,
             patches: reader.list("patches", |patch| Patch::read(&patch))?,
@@ -237,6 +246,18 @@ fn find_file(session: &Session<'_>, loader: &Loader) -> Result<(&'static str, Lo
             loader.root_name()
         ))
     })
+}
+
+/// Fails if nothing is said but what kind of file it is.
+fn refuse_empty(reader: &Reader<'_>, name: &str) -> Result<()> {
+    let says_something = |field: &str| {
+        !matches!(field, "apiVersion" | "kind")
+            && reader.get(field).is_some_and(|value| value.as_text() != Some(""))
+    };
+    if FIELDS.into_iter().any(says_something) {
+        return Ok(());
+    }
+    Err(reader.error(format!("{name} is empty; list what to build under 'resources'")))
 }
 
 /// Whether it is a component; fails if it is neither that nor a kustomization.

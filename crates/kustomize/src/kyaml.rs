@@ -1,14 +1,17 @@
 //! Operations on node trees as kyaml has them: merging, formatting, comments, order.
 
 pub mod comments;
-
+pub mod format;
 pub mod merge2;
 pub mod merge3;
+pub mod stream;
 pub(crate) mod walk;
 
 use fluvial_yaml::{
-    Entry, Mode, Node, NodeData, ScalarStyle, ScalarType, Style, is_yaml_1_1_non_string, scalar_type,
+    Entry, Mode, Node, NodeData, ScalarStyle, ScalarType, is_yaml_1_1_non_string, scalar_type,
 };
+
+use walk::PlaceStyle;
 
 /// Why an operation failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,34 +75,37 @@ pub(crate) fn quote_for_yaml_1_1(node: &mut Node) {
 }
 
 /// Gives a node the style of the one that it takes the place of.
-pub(crate) fn take_style(node: &mut Node, from: &Node) {
-    let flow = match &from.data {
-        NodeData::Mapping { style, .. } | NodeData::Sequence { style, .. } => *style == Style::Flow,
-        _ => false,
-    };
-    let scalar = match &from.data {
-        NodeData::Scalar { style, .. } => *style,
-        _ => ScalarStyle::Plain,
-    };
+pub(crate) fn take_style(node: &mut Node, place: PlaceStyle) {
     // A string in quotes stays a string without them.
     if let NodeData::Scalar { style, .. } = &node.data
-        && *style != scalar
+        && *style != place.scalar
         && node.tag().is_none()
         && *style != ScalarStyle::Plain
     {
         node.set_tag(Some("!!str".into()));
     }
     match &mut node.data {
-        NodeData::Scalar { style, .. } => *style = scalar,
-        NodeData::Mapping { style, .. } | NodeData::Sequence { style, .. } => {
-            *style = if flow { Style::Flow } else { Style::Block };
-        }
+        NodeData::Scalar { style, .. } => *style = place.scalar,
+        NodeData::Mapping { style, .. } | NodeData::Sequence { style, .. } => *style = place.collection,
         NodeData::Alias(_) => {}
     }
 }
 
+/// The error of a node that is not of the kind that another one of the place has.
+pub(crate) fn wrong_kind(expected: &Node, found: &Node) -> Error {
+    Error {
+        pos: found.pos,
+        message: format!(
+            "wrong node kind: expected {} but got {}: node contents:\n{}",
+            kind_name(expected),
+            kind_name(found),
+            fluvial_yaml::emit(found, &fluvial_yaml::EmitOptions::default())
+        ),
+    }
+}
+
 /// The kind's name as kyaml's errors have it.
-pub(crate) fn kind_name(node: &Node) -> &'static str {
+fn kind_name(node: &Node) -> &'static str {
     match node.data {
         NodeData::Scalar { .. } => "ScalarNode",
         NodeData::Mapping { .. } => "MappingNode",

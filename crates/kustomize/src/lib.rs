@@ -8,11 +8,15 @@
 //! outlives a build, so builds run side by side.
 
 mod accumulate;
+mod budget;
 mod build;
 mod config;
 mod error;
+mod explain;
 pub mod facts;
 mod fieldspec;
+mod filter;
+pub mod flux;
 mod generators;
 mod id;
 mod kustomization;
@@ -26,12 +30,13 @@ mod provenance;
 mod remote;
 mod resmap;
 mod resource;
-mod schema;
 mod session;
 mod transformers;
 
-pub use build::{Build, BuildRequest, KUSTOMIZE_VERSION, build, build_to_yaml, explain, load};
+pub use build::{Build, BuildRequest, KUSTOMIZE_VERSION, build, build_to_yaml, load};
 pub use error::{Error, Location, Result};
+pub use explain::{Change, Setting, explain, history};
+pub use filter::filter;
 pub use generators::key_values::env_file;
 pub use id::{Gvk, ResId};
 pub use kustomization::FILE_NAMES;

@@ -79,6 +79,11 @@ impl Loader {
         self.name_of(&self.root)
     }
 
+    /// Whether this is the folder to build itself.
+    pub(crate) fn is_first(&self) -> bool {
+        self.parent.is_none()
+    }
+
     /// The tree.
     pub(crate) fn tree(&self) -> &Tree {
         &self.tree

@@ -1,7 +1,7 @@
 //! Reading and writing fields of node trees the way kustomize's node library does: which value a
 //! path leads to, what is made when it is missing, which style and tag a written scalar gets.
 
-use fluvial_yaml::{Entry, Mode, Node, NodeData, ScalarStyle, Style};
+use fluvial_yaml::{Entry, FileId, Mode, Node, NodeData, Pos, ScalarStyle, Style};
 
 use crate::error::{Error, Result};
 
@@ -134,6 +134,8 @@ pub(crate) fn is_string(node: &Node) -> bool {
 pub(crate) struct NewScalar<'a> {
     pub(crate) text: &'a str,
     pub(crate) tag: Option<&'static str>,
+    /// Where it comes from, if that is known.
+    pub(crate) pos: Pos,
 }
 
 /// A string scalar.
@@ -141,15 +143,32 @@ pub(crate) fn string(text: &str) -> NewScalar<'_> {
     NewScalar {
         text,
         tag: Some("!!str"),
+        pos: Pos::NONE,
     }
 }
 
 /// A scalar whose type follows from its text.
 pub(crate) fn untagged(text: &str) -> NewScalar<'_> {
-    NewScalar { text, tag: None }
+    NewScalar {
+        text,
+        tag: None,
+        pos: Pos::NONE,
+    }
 }
 
 impl NewScalar<'_> {
+    /// Says where it comes from.
+    pub(crate) fn at(mut self, pos: Pos) -> Self {
+        self.pos = pos;
+        self
+    }
+
+    fn place(&self, node: &mut Node) {
+        if self.pos.file != FileId::NONE {
+            node.pos = self.pos;
+        }
+    }
+
     /// A node of its own, quoted where YAML 1.1 would read a string as something else.
     pub(crate) fn to_node(&self) -> Node {
         let style = if self.tag == Some("!!str") && reads_as_non_string(self.text) {
@@ -162,6 +181,7 @@ impl NewScalar<'_> {
             style,
         });
         node.set_tag(self.tag.map(Into::into));
+        self.place(&mut node);
         node
     }
 
@@ -176,6 +196,7 @@ impl NewScalar<'_> {
             style: kept,
         };
         node.set_tag(self.tag.map(Into::into));
+        self.place(node);
     }
 }
 

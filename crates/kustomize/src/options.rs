@@ -39,6 +39,12 @@ pub struct Options {
     pub managed_by_label: bool,
     /// Whether an own schema adds to the built-in one (Flux) or takes its place (kustomize).
     pub keep_built_in_schema: bool,
+    /// Whether unknown fields in the kustomization to build are warnings (Flux, which rewrites that
+    /// file) instead of errors.
+    pub lenient_root: bool,
+    /// Whether every object remembers what changed its fields, for [`crate::history`]; that takes
+    /// time and memory.
+    pub record_changes: bool,
     /// The absolute path that the tree's root stands for, if absolute paths are to be understood.
     pub root_path: Option<String>,
 }
@@ -51,6 +57,7 @@ impl Options {
             load_restrictor: LoadRestrictor::None,
             reorder: Reorder::None,
             keep_built_in_schema: true,
+            lenient_root: true,
             ..Options::default()
         }
     }

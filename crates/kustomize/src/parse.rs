@@ -11,17 +11,18 @@ use crate::session::Session;
 
 /// Reads the documents of a file, anchors expanded.
 pub(crate) fn documents(session: &Session<'_>, text: &str, file: FileId) -> Result<Vec<Node>> {
+    session.budget.read(text.len())?;
     let options = ReadOptions {
         file,
         limits: Limits::default(),
     };
     let mut nodes = fluvial_yaml::parse_documents(text, &options).map_err(|error| {
         let line = error.pos.line;
-        Error::new(format!("MalformedYAMLError: {error}")).at(session.file_name(file), line)
+        Error::new(format!("MalformedYAMLError: {}", error.message)).at(session.file_name(file), line)
     })?;
     for node in &mut nodes {
         node.deanchor()
-            .map_err(|error| Error::new(error.to_string()).at(session.file_name(file), error.pos.line))?;
+            .map_err(|error| Error::new(error.message).at(session.file_name(file), error.pos.line))?;
     }
     Ok(nodes)
 }

@@ -11,7 +11,7 @@ use crate::fieldspec::FieldSpec;
 use crate::generators::helm::{HelmChart, HelmGlobals};
 use crate::generators::{MapGenerator, MapKind, iam_policy};
 use crate::kustomization::ReplacementEntry;
-use crate::kustomization::read::Reader;
+use crate::kustomization::read::{Reader, Text};
 use crate::loader::Loader;
 use crate::resource::Resource;
 use crate::session::Session;
@@ -79,7 +79,7 @@ pub(crate) fn generate(config: &Resource, session: &Session<'_>, loader: &Loader
                 };
                 (HelmChart::read_fields(&reader)?, globals)
             };
-            chart.generate(session, loader, Some(&globals))
+            chart.generate(session, loader, Some(&globals), "")
         }
         "IAMPolicyGenerator" => {
             let mut node = iam_policy::generate(&reader)?;
@@ -105,13 +105,13 @@ pub(crate) fn transformers(
     let affix = |end, field: &str| -> Result<Box<dyn Transformer>> {
         Ok(Box::new(AffixTransformer {
             end,
-            affix: reader.string(field)?,
+            affix: reader.located(field)?,
             fields: fields(&reader)?,
         }))
     };
     let entries = |field: &str| -> Result<Box<dyn Transformer>> {
         Ok(Box::new(EntriesTransformer {
-            entries: reader.string_map(field)?,
+            entries: reader.located_map(field)?,
             fields: fields(&reader)?,
         }))
     };
@@ -124,7 +124,9 @@ pub(crate) fn transformers(
         "LabelTransformer" => entries("labels")?,
         "AnnotationsTransformer" => entries("annotations")?,
         "NamespaceTransformer" => Box::new(NamespaceTransformer {
-            namespace: metadata(&reader, "namespace")?,
+            namespace: reader
+                .object("metadata")?
+                .map_or(Ok(Text::default()), |metadata| metadata.located("namespace"))?,
             fields: fields(&reader)?,
             unset_only: reader.boolean("unsetOnly")?,
             subjects: Subjects::parse(&reader.string("setRoleBindingSubjects")?)?,

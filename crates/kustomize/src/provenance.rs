@@ -1,6 +1,6 @@
 //! What `buildMetadata` records of an object's way through a build.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use fluvial_yaml::{EmitOptions, Node};
 
@@ -83,9 +83,9 @@ impl Trace {
     }
 
     /// A generator or transformer that an object configures.
-    pub(crate) fn configured(resource: &Resource) -> Option<Rc<Trace>> {
+    pub(crate) fn configured(resource: &Resource) -> Option<Arc<Trace>> {
         let own = resource.trace.as_ref()?;
-        Some(Rc::new(Trace {
+        Some(Arc::new(Trace {
             path: String::new(),
             repository: own.repository.clone(),
             reference: own.reference.clone(),
@@ -125,7 +125,7 @@ impl Trace {
     }
 
     /// The annotation's text for several.
-    pub(crate) fn list_to_text(list: &[Rc<Trace>]) -> String {
+    pub(crate) fn list_to_text(list: &[Arc<Trace>]) -> String {
         let items = list.iter().map(|trace| trace.to_node()).collect();
         fluvial_yaml::emit(&Node::sequence(items), &EmitOptions::default())
     }

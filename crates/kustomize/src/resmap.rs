@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::error::{Error, Result};
 use crate::id::{IdKey, ResId};
@@ -14,6 +14,18 @@ pub(crate) struct ResMap {
     list: Vec<Resource>,
     /// Identities of all, while nothing has changed them.
     ids: OnceCell<FxHashSet<IdKey>>,
+    /// Who has or had an identity, while nothing has changed them.
+    holders: OnceCell<FxHashMap<IdKey, Holder>>,
+    /// Who has or had a name, in order, while nothing has changed them.
+    names: OnceCell<FxHashMap<String, Vec<usize>>>,
+}
+
+/// Who has or had an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holder {
+    None,
+    One(usize),
+    Many,
 }
 
 impl ResMap {
@@ -27,8 +39,51 @@ impl ResMap {
 
     /// All resources, to change them.
     pub(crate) fn resources_mut(&mut self) -> &mut Vec<Resource> {
-        self.ids.take();
+        self.forget();
         &mut self.list
+    }
+
+    fn forget(&mut self) {
+        self.ids.take();
+        self.holders.take();
+        self.names.take();
+    }
+
+    /// Changes one resource. Who has which identity is only looked for again if it changed that.
+    pub(crate) fn change<T>(&mut self, index: usize, change: impl FnOnce(&mut Resource) -> T) -> T {
+        if self.ids.get().is_none() && self.holders.get().is_none() && self.names.get().is_none() {
+            return change(&mut self.list[index]);
+        }
+        let before = keys(&self.list[index]);
+        let result = change(&mut self.list[index]);
+        if keys(&self.list[index]) != before {
+            self.forget();
+        }
+        result
+    }
+
+    /// The resources that have or had a name, in order.
+    pub(crate) fn named(&self, name: &str) -> Vec<usize> {
+        let names = self.names.get_or_init(|| {
+            let mut names = FxHashMap::default();
+            for (index, resource) in self.list.iter().enumerate() {
+                note_names(&mut names, index, resource);
+            }
+            names
+        });
+        names.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Who has or had an identity; what was deleted does not count.
+    fn holder(&self, id: &ResId) -> Holder {
+        let holders = self.holders.get_or_init(|| {
+            let mut holders = FxHashMap::default();
+            for (index, resource) in self.list.iter().enumerate() {
+                note(&mut holders, index, resource);
+            }
+            holders
+        });
+        holders.get(&id.key()).copied().unwrap_or(Holder::None)
     }
 
     /// Adds a resource.
@@ -43,6 +98,12 @@ impl ResMap {
                 "may not add resource with an already registered id: {id}"
             )));
         }
+        if let Some(holders) = self.holders.get_mut() {
+            note(holders, self.list.len(), &resource);
+        }
+        if let Some(names) = self.names.get_mut() {
+            note_names(names, self.list.len(), &resource);
+        }
         self.list.push(resource);
         Ok(())
     }
@@ -51,7 +112,7 @@ impl ResMap {
     pub(crate) fn append_all(&mut self, other: ResMap) -> Result<()> {
         if self.list.is_empty() {
             *self = other;
-            self.ids.take();
+            self.forget();
             return self.check_unique();
         }
         other.list.into_iter().try_for_each(|one| self.append(one))
@@ -79,26 +140,24 @@ impl ResMap {
 
     fn absorb_one(&mut self, mut resource: Resource) -> Result<()> {
         let id = resource.id();
-        let mut matching = (0..self.list.len()).filter(|index| self.list[*index].had_id(&id));
-        let (first, second) = (matching.next(), matching.next());
-        match (first, second, resource.behavior) {
-            (None, _, Behavior::Create) => self.append(resource),
-            (None, ..) => Err(Error::new(format!(
+        match (self.holder(&id), resource.behavior) {
+            (Holder::None, Behavior::Create) => self.append(resource),
+            (Holder::None, _) => Err(Error::new(format!(
                 "id {id} does not exist; cannot merge or replace"
             ))),
-            (Some(_), Some(_), _) => Err(Error::new(format!(
+            (Holder::Many, _) => Err(Error::new(format!(
                 "found multiple objects that could accept merge of {id}"
             ))),
-            (Some(_), None, Behavior::Create) => Err(Error::new(format!(
+            (Holder::One(_), Behavior::Create) => Err(Error::new(format!(
                 "id {id} exists; behavior must be merge or replace"
             ))),
-            (Some(index), None, behavior) => {
+            (Holder::One(index), behavior) => {
                 let old = &self.list[index];
                 crate::generators::merge_metadata(&mut resource, old)?;
                 if behavior == Behavior::Merge {
                     crate::generators::merge_data(&mut resource, old)?;
                 }
-                self.resources_mut()[index] = resource;
+                self.change(index, |old| *old = resource);
                 Ok(())
             }
         }
@@ -106,14 +165,12 @@ impl ResMap {
 
     /// The one resource that has or had this identity.
     pub(crate) fn unique_by_any_id(&self, id: &ResId) -> Result<usize> {
-        let mut matching = (0..self.list.len())
-            .filter(|index| !self.list[*index].is_empty() && self.list[*index].had_id(id));
-        match (matching.next(), matching.next()) {
-            (Some(index), None) => Ok(index),
-            (None, _) => Err(Error::new(format!(
+        match self.holder(id) {
+            Holder::One(index) => Ok(index),
+            Holder::None => Err(Error::new(format!(
                 "no matches for Id {id}; failed to find unique target for patch {id}"
             ))),
-            (Some(_), Some(_)) => Err(Error::new(format!(
+            Holder::Many => Err(Error::new(format!(
                 "multiple matches for Id {id}; failed to find unique target for patch {id}"
             ))),
         }
@@ -123,6 +180,40 @@ impl ResMap {
     pub(crate) fn drop_empty(&mut self) {
         if self.list.iter().any(Resource::is_empty) {
             self.resources_mut().retain(|resource| !resource.is_empty());
+        }
+    }
+}
+
+/// The identities that a resource has or had; none once it is deleted.
+fn keys(resource: &Resource) -> Vec<IdKey> {
+    if resource.is_empty() {
+        return Vec::new();
+    }
+    let mut keys: Vec<IdKey> = Vec::new();
+    for key in resource.all_ids().iter().map(ResId::key) {
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    keys
+}
+
+fn note(holders: &mut FxHashMap<IdKey, Holder>, index: usize, resource: &Resource) {
+    for key in keys(resource) {
+        let holder = holders.entry(key).or_insert(Holder::None);
+        *holder = match *holder {
+            Holder::None => Holder::One(index),
+            Holder::One(known) if known == index => Holder::One(index),
+            _ => Holder::Many,
+        };
+    }
+}
+
+fn note_names(names: &mut FxHashMap<String, Vec<usize>>, index: usize, resource: &Resource) {
+    for id in resource.all_ids() {
+        let holders = names.entry(id.name).or_default();
+        if holders.last() != Some(&index) {
+            holders.push(index);
         }
     }
 }

@@ -1,14 +1,15 @@
 //! One object of a build with what the build knows about it: where it came from, the names it had,
 //! how it was generated.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use fluvial_yaml::{FileId, Mode, Node};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::id::{Gvk, ResId, effective_namespace, split_api_version};
-use crate::nodes::{self, Kind, metadata_map, string, text_at, untagged};
+use crate::explain::Change;
+use crate::id::{Gvk, ResId, effective_namespace};
+use crate::nodes::{self, Kind, metadata_map, string, text_at};
 use crate::provenance::Trace;
 use crate::session::Session;
 
@@ -65,10 +66,14 @@ pub struct Resource {
     pub(crate) allow_kind_change: bool,
     pub(crate) variables: Vec<String>,
     pub(crate) cluster_scoped: bool,
+    /// Whether a chart made it, which then sees to its namespace.
+    pub(crate) from_chart: bool,
     /// What is recorded of its origin.
-    pub(crate) trace: Option<Rc<Trace>>,
+    pub(crate) trace: Option<Arc<Trace>>,
+    /// What changed its fields, if that is recorded.
+    pub(crate) changes: Vec<Change>,
     /// What is recorded of the transformers that ran over it.
-    pub(crate) transformations: Vec<Rc<Trace>>,
+    pub(crate) transformations: Vec<Arc<Trace>>,
 }
 
 impl Resource {
@@ -92,7 +97,9 @@ impl Resource {
             allow_kind_change: false,
             variables: Vec::new(),
             cluster_scoped,
+            from_chart: false,
             trace: None,
+            changes: Vec::new(),
             transformations: Vec::new(),
         }
     }
@@ -189,19 +196,6 @@ impl Resource {
         ids
     }
 
-    /// Whether it has or had this identity.
-    pub(crate) fn had_id(&self, id: &ResId) -> bool {
-        let (group, version) = split_api_version(self.api_version());
-        if group != id.gvk.group || version != id.gvk.version {
-            return false;
-        }
-        let namespace = id.effective_namespace();
-        (self.name() == id.name && self.kind() == id.gvk.kind && self.effective_namespace() == namespace)
-            || self.history.iter().any(|previous| {
-                previous.name == id.name && previous.kind == id.gvk.kind && previous.namespace == namespace
-            })
-    }
-
     /// Remembers the current identity before it changes.
     pub(crate) fn remember_id(&mut self) {
         let (kind, name) = (self.kind().to_owned(), self.name().to_owned());
@@ -228,10 +222,6 @@ impl Resource {
             return Ok(());
         }
         nodes::set_field(metadata, "namespace", &string(namespace))
-    }
-
-    pub(crate) fn set_kind(&mut self, kind: &str) -> Result<()> {
-        nodes::set_field(&mut self.node, "kind", &untagged(kind))
     }
 
     /// Looks again whether its kind has namespaces, after the kind may have changed.

@@ -3,14 +3,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fluvial_tree::{Digest, TreePath};
 use fluvial_yaml::{FileId, Node, Pos};
 
+use crate::budget::Budget;
 use crate::error::{Error, Result};
+use crate::facts::{SchemaSet, Scope};
 use crate::options::Options;
 use crate::remote::{ChartRenderer, RemoteResolver};
-use crate::schema::Schema;
 
 /// The most resources that one build may hold.
 const MAX_RESOURCES: usize = 200_000;
@@ -33,7 +35,7 @@ pub struct Warning {
 pub struct Reads {
     /// Files with their digests; no digest: it was looked for and not there.
     pub files: BTreeMap<TreePath, Option<Digest>>,
-    /// Whether something outside of the tree was read, so that nothing can be said.
+    /// Whether something outside of the tree, or a chart, was read, so that nothing can be said.
     pub remote: bool,
 }
 
@@ -53,11 +55,12 @@ pub(crate) struct Session<'a> {
     pub(crate) options: &'a Options,
     pub(crate) remote: &'a dyn RemoteResolver,
     pub(crate) charts: &'a dyn ChartRenderer,
-    schema: RefCell<Option<Schema>>,
+    schemas: RefCell<Option<Arc<SchemaSet>>>,
     schema_chosen: Cell<bool>,
     files: RefCell<Vec<String>>,
     warnings: RefCell<Vec<Warning>>,
     reads: RefCell<Reads>,
+    pub(crate) budget: Budget,
     resources: Cell<usize>,
     kustomizations: Cell<usize>,
 }
@@ -72,11 +75,12 @@ impl<'a> Session<'a> {
             options,
             remote,
             charts,
-            schema: RefCell::new(None),
+            schemas: RefCell::new(None),
             schema_chosen: Cell::new(false),
             files: RefCell::default(),
             warnings: RefCell::default(),
             reads: RefCell::default(),
+            budget: Budget::default(),
             resources: Cell::new(0),
             kustomizations: Cell::new(0),
         }
@@ -136,6 +140,11 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Whether resources were loaded already.
+    pub(crate) fn has_resources(&self) -> bool {
+        self.resources.get() > 0
+    }
+
     /// Counts kustomizations as they are entered.
     pub(crate) fn count_kustomization(&self) -> Result<()> {
         let total = self.kustomizations.get() + 1;
@@ -148,13 +157,11 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Takes a kustomization's own schema, unless an outer one has chosen already.
-    pub(crate) fn choose_schema(&self, schema: Option<Schema>, chosen: bool) {
-        if !self.schema_chosen.get() {
-            if schema.is_some() {
-                self.schema.replace(schema);
-            }
-            self.schema_chosen.set(chosen);
+    /// Takes a kustomization's own schema, or its word that the built-in one is meant; what an
+    /// outer kustomization chose stays.
+    pub(crate) fn choose_schema(&self, schemas: Option<Arc<SchemaSet>>) {
+        if !self.schema_chosen.replace(true) {
+            self.schemas.replace(schemas);
         }
     }
 
@@ -163,17 +170,19 @@ impl<'a> Session<'a> {
         self.schema_chosen.get()
     }
 
-    /// Whether objects of this kind have no namespace.
+    /// Whether objects of this kind have no namespace. What is built in holds beside any schema.
     pub(crate) fn is_cluster_scoped(&self, api_version: &str, kind: &str) -> bool {
-        match &*self.schema.borrow() {
-            None => crate::schema::built_in_is_cluster_scoped(api_version, kind),
-            Some(schema) => schema.is_cluster_scoped(api_version, kind),
-        }
+        crate::facts::is_cluster_scoped(api_version, kind)
+            || self
+                .schemas
+                .borrow()
+                .as_ref()
+                .is_some_and(|schemas| schemas.scope(api_version, kind) == Some(Scope::Cluster))
     }
 
-    /// Gives the schema of a kind to a function.
-    pub(crate) fn with_schema<T>(&self, use_it: impl FnOnce(Option<&Schema>) -> T) -> T {
-        use_it(self.schema.borrow().as_ref())
+    /// The schemas that merges follow; none: the built-in ones.
+    pub(crate) fn schemas(&self) -> Option<Arc<SchemaSet>> {
+        self.schemas.borrow().clone()
     }
 
     pub(crate) fn finish(self) -> (Vec<String>, Vec<Warning>, Reads) {

@@ -17,9 +17,13 @@ pub(crate) mod value_add;
 pub(crate) mod vars;
 
 use std::rc::Rc;
+use std::sync::Arc;
+
+use fluvial_yaml::Node;
 
 use crate::config::TransformerConfig;
 use crate::error::{Result, Within};
+use crate::explain;
 use crate::kustomization::read::Text;
 use crate::kustomization::{Kustomization, ReplacementEntry};
 use crate::loader::Loader;
@@ -42,20 +46,40 @@ pub(crate) trait Transformer {
 
 /// A transformer with what is recorded of it in annotations.
 pub(crate) struct Step {
+    /// Its kind.
+    pub(crate) name: &'static str,
     pub(crate) transformer: Box<dyn Transformer>,
-    pub(crate) trace: Option<Rc<Trace>>,
+    pub(crate) trace: Option<Arc<Trace>>,
+}
+
+/// Runs a transformer, and records what it changes if that is wanted.
+pub(crate) fn run_one(
+    name: &'static str,
+    transformer: &dyn Transformer,
+    map: &mut ResMap,
+    session: &Session<'_>,
+) -> Result<()> {
+    if !session.options.record_changes {
+        return transformer.transform(map, session);
+    }
+    let before: Vec<Node> = map.resources().iter().map(|one| one.node.clone()).collect();
+    transformer.transform(map, session)?;
+    for (resource, before) in map.resources_mut().iter_mut().zip(before) {
+        explain::record(resource, &before, name);
+    }
+    Ok(())
 }
 
 /// Runs transformers in order.
 pub(crate) fn run(steps: &[Step], map: &mut ResMap, session: &Session<'_>) -> Result<()> {
     for step in steps {
-        step.transformer.transform(map, session)?;
+        run_one(step.name, &*step.transformer, map, session)?;
         if let Some(trace) = &step.trace {
             for resource in map.resources_mut() {
                 if resource.trace.is_none() {
-                    resource.trace = Some(Rc::clone(trace));
+                    resource.trace = Some(Arc::clone(trace));
                 } else {
-                    resource.transformations.push(Rc::clone(trace));
+                    resource.transformations.push(Arc::clone(trace));
                 }
             }
         }
@@ -68,12 +92,13 @@ pub(crate) fn run(steps: &[Step], map: &mut ResMap, session: &Session<'_>) -> Re
 struct Steps<'a> {
     list: Vec<Step>,
     /// Makes what is recorded of a transformer of this kind.
-    trace: &'a dyn Fn(&str) -> Option<Rc<Trace>>,
+    trace: &'a dyn Fn(&str) -> Option<Arc<Trace>>,
 }
 
 impl Steps<'_> {
-    fn push(&mut self, kind: &str, transformer: impl Transformer + 'static) {
+    fn push(&mut self, kind: &'static str, transformer: impl Transformer + 'static) {
         self.list.push(Step {
+            name: kind,
             transformer: Box::new(transformer),
             trace: (self.trace)(kind),
         });
@@ -86,7 +111,7 @@ pub(crate) fn of_kustomization(
     config: &TransformerConfig,
     session: &Session<'_>,
     loader: &Rc<Loader>,
-    trace: &dyn Fn(&str) -> Option<Rc<Trace>>,
+    trace: &dyn Fn(&str) -> Option<Arc<Trace>>,
 ) -> Result<Vec<Step>> {
     let mut steps = Steps {
         list: Vec::new(),
@@ -152,7 +177,7 @@ pub(crate) fn replacements_of(
 }
 
 fn names(steps: &mut Steps<'_>, kustomization: &Kustomization, config: &TransformerConfig) {
-    if !kustomization.namespace.is_empty() {
+    if !kustomization.namespace.text.is_empty() {
         steps.push(
             "NamespaceTransformer",
             NamespaceTransformer {
@@ -177,7 +202,7 @@ fn names(steps: &mut Steps<'_>, kustomization: &Kustomization, config: &Transfor
             &config.name_suffix,
         ),
     ] {
-        if !affix.is_empty() {
+        if !affix.text.is_empty() {
             steps.push(
                 kind,
                 AffixTransformer {

@@ -5,7 +5,7 @@ use std::ptr;
 use rustc_hash::FxHashMap;
 
 use crate::error::{Error, Limits};
-use crate::json::alias_targets;
+use crate::json::{BYTES_PER_NODE, alias_targets, check_depth};
 use crate::node::{Entry, Node, NodeData};
 use crate::parse::is_merge_key;
 
@@ -23,6 +23,7 @@ impl Node {
             targets: alias_targets(self),
             open: Vec::new(),
             budget: Limits::default().expanded_nodes,
+            depth: 0,
         };
         let expanded = expander.node(self)?;
         *self = expanded;
@@ -48,16 +49,26 @@ struct Expander<'n> {
     targets: FxHashMap<*const Node, &'n Node>,
     open: Vec<*const Node>,
     budget: usize,
+    depth: usize,
 }
 
 impl<'n> Expander<'n> {
     fn node(&mut self, node: &'n Node) -> Result<Node, Error> {
+        self.depth += 1;
+        check_depth(self.depth, node)?;
         if !self.open.is_empty() {
+            let cost = 1 + node.as_text().map_or(0, |text| text.len() / BYTES_PER_NODE);
             self.budget = self
                 .budget
-                .checked_sub(1)
+                .checked_sub(cost)
                 .ok_or_else(|| Error::new(node.pos, "document contains excessive aliasing"))?;
         }
+        let copy = self.copy(node)?;
+        self.depth -= 1;
+        Ok(copy)
+    }
+
+    fn copy(&mut self, node: &'n Node) -> Result<Node, Error> {
         match &node.data {
             NodeData::Scalar { .. } => {
                 let mut copy = node.clone();
@@ -133,16 +144,22 @@ impl<'n> Expander<'n> {
             }
         }
         // Later sources first, so that earlier ones overwrite them.
-        let count = own.len();
-        for source in merged.into_iter().rev() {
-            for entry in source {
-                let same = |known: &Entry| known.key.as_text() == entry.key.as_text();
-                if own[..count].iter().any(same) {
-                    continue;
-                }
-                match own[count..].iter().position(same) {
-                    Some(at) => own[count + at].value = entry.value,
-                    None => own.push(entry),
+        if merged.is_empty() {
+            return Ok(own);
+        }
+        let mut places: FxHashMap<Box<str>, Option<usize>> = FxHashMap::default();
+        for entry in &own {
+            places.insert(entry.key.as_text().unwrap_or_default().into(), None);
+        }
+        for entry in merged.into_iter().rev().flatten() {
+            let key = entry.key.as_text().unwrap_or_default();
+            match places.get(key) {
+                // The mapping's own entry.
+                Some(None) => {}
+                Some(Some(at)) => own[*at].value = entry.value,
+                None => {
+                    places.insert(key.into(), Some(own.len()));
+                    own.push(entry);
                 }
             }
         }

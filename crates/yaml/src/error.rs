@@ -38,9 +38,10 @@ impl std::error::Error for Error {}
 pub struct Limits {
     /// Bytes of a text.
     pub bytes: usize,
-    /// Nesting of collections.
+    /// Nesting of collections. Reading and all that walks the nodes recurses this deep: the default
+    /// leaves room on the stack of a thread with 2 MiB, in a build without optimisation too.
     pub depth: usize,
-    /// Nodes that a document may have once its aliases are expanded.
+    /// Nodes that the aliases of a document may make; long texts count for several.
     pub expanded_nodes: usize,
 }
 
@@ -48,8 +49,8 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             bytes: 256 << 20,
-            depth: 500,
-            expanded_nodes: 4_000_000,
+            depth: 200,
+            expanded_nodes: 1_000_000,
         }
     }
 }

@@ -102,6 +102,7 @@ struct Converter<'n> {
     /// Anchored nodes that are being expanded.
     open: Vec<*const Node>,
     budget: usize,
+    depth: usize,
 }
 
 impl<'n> Converter<'n> {
@@ -113,6 +114,7 @@ impl<'n> Converter<'n> {
             targets: None,
             open: Vec::new(),
             budget: Limits::default().expanded_nodes,
+            depth: 0,
         }
     }
 
@@ -122,8 +124,20 @@ impl<'n> Converter<'n> {
     }
 
     fn value(&mut self, node: &'n Node, in_flow: bool, top: bool) -> Result<Value, Error> {
+        // Aliases nest what they stand for. An error ends it all, so it need not come up again.
+        self.depth += 1;
+        check_depth(self.depth, node)?;
+        let value = self.value_at(node, in_flow, top)?;
+        self.depth -= 1;
+        Ok(value)
+    }
+
+    fn value_at(&mut self, node: &'n Node, in_flow: bool, top: bool) -> Result<Value, Error> {
         match &node.data {
-            NodeData::Scalar { .. } => self.scalar(node, in_flow),
+            NodeData::Scalar { text, .. } => {
+                self.spend(text.len() / BYTES_PER_NODE, node)?;
+                self.scalar(node, in_flow)
+            }
             NodeData::Alias(name) => {
                 let target = self.enter(node, name)?;
                 let value = self.value(target, in_flow, false);
@@ -183,7 +197,8 @@ impl<'n> Converter<'n> {
 
     fn scalar(&self, node: &Node, in_flow: bool) -> Result<Value, Error> {
         let text = node.as_text().unwrap_or_default();
-        if self.mode == Mode::Kyaml && in_flow && text.is_empty() && node.tag().is_none() {
+        let untagged = node.tag().is_none_or(|tag| tag == "!");
+        if self.mode == Mode::Kyaml && in_flow && text.is_empty() && untagged {
             // Written as text, a missing value within brackets becomes ''.
             return Ok(Value::String(String::new()));
         }
@@ -202,6 +217,8 @@ impl<'n> Converter<'n> {
             Scalar::Other(Resolved::Bool(value)) => Value::Bool(value),
             Scalar::Other(Resolved::Number(value)) => json_number(value, node)?,
             Scalar::Other(Resolved::Timestamp) => Value::String(match self.mode {
+                // Written within brackets, a time of day gets quotes: it is a text then.
+                Mode::Kyaml if in_flow && text.contains(':') => text.to_owned(),
                 Mode::Kyaml => number::timestamp(text).unwrap_or_default(),
                 Mode::Json => text.to_owned(),
             }),
@@ -405,6 +422,20 @@ fn refolded(node: &Node, in_flow: bool) -> String {
         Ok(Some(read)) => read.get("v").and_then(Node::as_text).map_or(text, str::to_owned),
         _ => text,
     }
+}
+
+/// How many bytes of a text that an alias repeats count as one more node.
+pub(crate) const BYTES_PER_NODE: usize = 64;
+
+pub(crate) fn check_depth(depth: usize, node: &Node) -> Result<(), Error> {
+    let limit = Limits::default().depth;
+    if depth > limit + 1 {
+        return Err(Error::new(
+            node.pos,
+            format!("exceeded the nesting limit of {limit} while expanding aliases"),
+        ));
+    }
+    Ok(())
 }
 
 fn is_flow(node: &Node) -> bool {

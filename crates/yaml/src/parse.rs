@@ -93,9 +93,18 @@ impl<'a> Parser<'a> {
     }
 
     /// The kind of the next token; brings its comments in.
+    #[inline]
     fn peek(&mut self) -> Result<&Kind<'a>, Error> {
+        self.scanner.peek()?;
+        if !self.scanner.comments.is_empty() {
+            self.bring_comments()?;
+        }
+        Ok(&self.scanner.peek()?.kind)
+    }
+
+    fn bring_comments(&mut self) -> Result<(), Error> {
         let token = self.scanner.peek()?;
-        let (start, block_end) = (token.start.index, token.kind == Kind::BlockEnd);
+        let (start, block_end) = (token.start.index, matches!(token.kind, Kind::BlockEnd));
         while let Some(comment) = self.scanner.comments.front_mut() {
             if start < comment.token.index || block_end && !comment.head.is_empty() {
                 break;
@@ -105,7 +114,7 @@ impl<'a> Parser<'a> {
             append(&mut self.line, std::mem::take(&mut comment.line));
             self.scanner.comments.pop_front();
         }
-        Ok(&self.scanner.peek()?.kind)
+        Ok(())
     }
 
     fn mark(&mut self) -> Result<Mark, Error> {
@@ -144,7 +153,7 @@ impl<'a> Parser<'a> {
 
     fn document(&mut self) -> Result<Option<Node>, Error> {
         if !self.first {
-            while *self.peek()? == Kind::DocumentEnd {
+            while matches!(self.peek()?, Kind::DocumentEnd) {
                 self.take();
             }
         }
@@ -173,7 +182,7 @@ impl<'a> Parser<'a> {
         } else {
             self.node(true, false)?
         };
-        if *self.peek()? == Kind::DocumentEnd {
+        if matches!(self.peek()?, Kind::DocumentEnd) {
             self.take();
         }
         let mut foot = String::new();
@@ -454,7 +463,7 @@ impl<'a> Parser<'a> {
 
     fn indentless_sequence(&mut self, node: &mut Node) -> Result<(), Error> {
         let mut items = Vec::new();
-        while *self.peek()? == Kind::BlockEntry {
+        while matches!(self.peek()?, Kind::BlockEntry) {
             self.sequence_item(&mut items, true)?;
         }
         node.set_items(items);
@@ -509,7 +518,7 @@ impl<'a> Parser<'a> {
     }
 
     fn mapping_value(&mut self) -> Result<Node, Error> {
-        if *self.peek()? != Kind::Value {
+        if !matches!(self.peek()?, Kind::Value) {
             return self.empty_scalar();
         }
         let mark = self.scanner.peek()?.end;
@@ -522,11 +531,11 @@ impl<'a> Parser<'a> {
         self.take();
         let mut items = Vec::new();
         loop {
-            if *self.peek()? == Kind::FlowSequenceEnd {
+            if matches!(self.peek()?, Kind::FlowSequenceEnd) {
                 break;
             }
             if !items.is_empty() {
-                if *self.peek()? != Kind::FlowEntry {
+                if !matches!(self.peek()?, Kind::FlowEntry) {
                     return Err(self.expected("',' or ']'", "flow sequence", start));
                 }
                 self.take();
@@ -559,7 +568,7 @@ impl<'a> Parser<'a> {
         } else {
             self.node(false, false)?
         };
-        let value = if *self.peek()? == Kind::Value {
+        let value = if matches!(self.peek()?, Kind::Value) {
             self.take();
             if matches!(self.peek()?, Kind::FlowEntry | Kind::FlowSequenceEnd) {
                 self.empty_scalar()?
@@ -580,11 +589,11 @@ impl<'a> Parser<'a> {
         self.take();
         let mut entries = Vec::new();
         loop {
-            if *self.peek()? == Kind::FlowMappingEnd {
+            if matches!(self.peek()?, Kind::FlowMappingEnd) {
                 break;
             }
             if !entries.is_empty() {
-                if *self.peek()? != Kind::FlowEntry {
+                if !matches!(self.peek()?, Kind::FlowEntry) {
                     return Err(self.expected("',' or '}'", "flow mapping", start));
                 }
                 self.take();
@@ -619,7 +628,7 @@ impl<'a> Parser<'a> {
     }
 
     fn flow_value(&mut self) -> Result<Node, Error> {
-        if *self.peek()? == Kind::Value {
+        if matches!(self.peek()?, Kind::Value) {
             self.take();
             if !matches!(self.peek()?, Kind::FlowEntry | Kind::FlowMappingEnd) {
                 return self.node(false, false);

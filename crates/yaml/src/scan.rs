@@ -92,6 +92,8 @@ pub(crate) struct Scanner<'a> {
     newlines: u32,
     tokens: VecDeque<Token<'a>>,
     taken: usize,
+    /// The first token is the next one, whatever follows.
+    settled: bool,
     ended: bool,
     indent: i32,
     indents: Vec<i32>,
@@ -130,6 +132,7 @@ impl<'a> Scanner<'a> {
             newlines: 0,
             tokens: VecDeque::with_capacity(16),
             taken: 0,
+            settled: false,
             ended: false,
             indent: -1,
             indents: Vec::new(),
@@ -143,9 +146,10 @@ impl<'a> Scanner<'a> {
 
     /// The next token without taking it. Three tokens are looked at, because a foot comment must
     /// be known when the token before it is taken.
+    #[inline]
     pub(crate) fn peek(&mut self) -> Result<&Token<'a>, Error> {
-        while !self.ended && (self.tokens.len() <= 2 || self.key_may_precede_head()?) {
-            self.fetch()?;
+        if !self.settled {
+            self.settle()?;
         }
         Ok(self
             .tokens
@@ -153,9 +157,19 @@ impl<'a> Scanner<'a> {
             .expect("the stream end is never taken off the queue"))
     }
 
+    /// Reads on until no later `:` can put another token in front of the next one.
+    fn settle(&mut self) -> Result<(), Error> {
+        while !self.ended && (self.tokens.len() <= 2 || self.key_may_precede_head()?) {
+            self.fetch()?;
+        }
+        self.settled = true;
+        Ok(())
+    }
+
     /// Takes the token that [`Scanner::peek`] showed.
     pub(crate) fn take(&mut self) -> Token<'a> {
         self.taken += 1;
+        self.settled = false;
         self.tokens
             .pop_front()
             .expect("only what peek has shown is taken")

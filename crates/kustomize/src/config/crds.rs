@@ -21,7 +21,7 @@ pub(crate) fn load(session: &Session<'_>, loader: &Loader, paths: &[Text]) -> Re
         let read = || {
             let loaded = loader.load(session, &path.text).map_err(Error::from)?;
             let value = fluvial_yaml::yaml_to_json(loaded.text()?, false)
-                .map_err(|error| Error::new(error.to_string()).at(&loaded.name, error.pos.line))?;
+                .map_err(|error| Error::new(error.message).at(&loaded.name, error.pos.line))?;
             definitions(&value)
         };
         let added = read()

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{BUILT_IN, SchemaSet};
+use super::{BUILT_IN, SchemaRef, SchemaSet};
 
 /// How deep inline schemas may nest.
 const DEPTH: usize = 64;
@@ -32,6 +32,25 @@ impl SchemaSet {
         let mut builder = Builder::default();
         builder.document(document)?;
         Ok(builder.build(BUILT_IN))
+    }
+
+    /// The type that a schema of its own describes, which may refer to definitions of this set.
+    /// Nothing if it says nothing.
+    pub(crate) fn inline(self: &Arc<Self>, schema: &Value) -> Option<SchemaRef> {
+        const NAME: &str = "#";
+        if schema.as_object()?.is_empty() {
+            return None;
+        }
+        let mut builder = Builder::default();
+        let text = builder.property("#field", schema, 0).ok()?;
+        builder
+            .definitions
+            .insert(NAME.to_owned(), format!("- field={text}"));
+        let set = SchemaSet {
+            base: Some(Arc::clone(self)),
+            ..builder.text("")
+        };
+        Arc::new(set).root(NAME)?.field("field")
     }
 }
 
@@ -144,7 +163,11 @@ impl Builder {
         Ok(text)
     }
 
-    fn build(mut self, base: &str) -> Arc<SchemaSet> {
+    fn build(self, base: &str) -> Arc<SchemaSet> {
+        Arc::new(self.text(base))
+    }
+
+    fn text(mut self, base: &str) -> SchemaSet {
         let mut in_kinds = true;
         for line in base.lines() {
             if line.is_empty() {
@@ -168,7 +191,7 @@ impl Builder {
         for (name, line) in &self.definitions {
             let _ = writeln!(text, "{name} {line}");
         }
-        Arc::new(SchemaSet::new(Cow::Owned(text)))
+        SchemaSet::new(Cow::Owned(text))
     }
 }
 

@@ -1,10 +1,11 @@
 //! `helmCharts`: charts rendered by the engine that the caller supplies.
 
-use fluvial_yaml::Pos;
-use serde_json::{Map, Value};
+use fluvial_yaml::{Mode, Node, Pos};
+use serde_json::Value;
 
 use crate::error::{Error, Result, Within};
 use crate::kustomization::read::{Reader, Text};
+use crate::kyaml::merge2::{self, MergeOptions};
 use crate::loader::Loader;
 use crate::remote::ChartRequest;
 use crate::resource::Resource;
@@ -35,6 +36,19 @@ enum ValuesMerge {
     Merge,
     /// Only inline values count.
     Replace,
+}
+
+impl ValuesMerge {
+    fn read(reader: &Reader<'_>) -> Result<Self> {
+        match &*reader.string("valuesMerge")? {
+            "" | "override" => Ok(ValuesMerge::Override),
+            "merge" => Ok(ValuesMerge::Merge),
+            "replace" => Ok(ValuesMerge::Replace),
+            other => Err(reader.error(format!(
+                "valuesMerge must be one of override, merge and replace, not '{other}'"
+            ))),
+        }
+    }
 }
 
 /// An entry of `helmCharts`.
@@ -81,16 +95,6 @@ impl HelmChart {
 
     /// Reads the fields, whatever else is there.
     pub(crate) fn read_fields(reader: &Reader<'_>) -> Result<Self> {
-        let values_merge = match &*reader.string("valuesMerge")? {
-            "" | "override" => ValuesMerge::Override,
-            "merge" => ValuesMerge::Merge,
-            "replace" => ValuesMerge::Replace,
-            other => {
-                return Err(reader.error(format!(
-                    "valuesMerge must be one of override, merge and replace, not '{other}'"
-                )));
-            }
-        };
         let request = ChartRequest {
             name: reader.string("name")?,
             repository: reader.string("repo")?,
@@ -115,7 +119,7 @@ impl HelmChart {
             values_file: reader.located("valuesFile")?,
             additional_values_files: reader.texts("additionalValuesFiles")?,
             values_inline: reader.value("valuesInline")?,
-            values_merge,
+            values_merge: ValuesMerge::read(reader)?,
             chart_home: reader.string("chartHome")?,
             pos: reader.pos(),
         })
@@ -128,7 +132,7 @@ impl HelmChart {
             repository: reader.string("chartRepoUrl")?,
             version: reader.string("chartVersion")?,
             release_name: reader.string("releaseName")?,
-            namespace: reader.string("releaseNamespace")?,
+            // `releaseNamespace` has no successor; the reference drops it, too.
             ..ChartRequest::default()
         };
         if request.name.is_empty() {
@@ -138,20 +142,23 @@ impl HelmChart {
         let chart = HelmChart {
             request,
             values_file: reader.located("values")?,
+            values_inline: reader.value("valuesLocal")?,
+            values_merge: ValuesMerge::read(reader)?,
             pos: reader.pos(),
             ..HelmChart::default()
         };
         Ok((chart, HelmGlobals { chart_home }))
     }
 
-    /// Renders the chart.
+    /// Renders the chart, in a namespace unless it names its own.
     pub(crate) fn generate(
         &self,
         session: &Session<'_>,
         loader: &Loader,
         globals: Option<&HelmGlobals>,
+        namespace: &str,
     ) -> Result<Vec<Resource>> {
-        self.render(session, loader, globals)
+        self.render(session, loader, globals, namespace)
             .within(|| format!("rendering chart '{}'", self.request.name))
             .map_err(|error| session.at(error, self.pos))
     }
@@ -161,6 +168,7 @@ impl HelmChart {
         session: &Session<'_>,
         loader: &Loader,
         globals: Option<&HelmGlobals>,
+        namespace: &str,
     ) -> Result<Vec<Resource>> {
         if !session.options.helm {
             return Err(Error::new(
@@ -180,13 +188,14 @@ impl HelmChart {
         } else {
             format!("{home}/{}-{}/{}", request.name, request.version, request.name)
         };
-        request.local = loader
-            .folder(session, &folder)
-            .or_else(|| loader.folder(session, &format!("{home}/{}", request.name)));
+        request.local = loader.folder(session, &folder);
         if request.local.is_none() && request.repository.is_empty() {
             return Err(Error::new(format!(
                 "no repo specified for pull, no chart found at '{folder}'"
             )));
+        }
+        if request.namespace.is_empty() {
+            namespace.clone_into(&mut request.namespace);
         }
         if request.kube_version.is_empty() {
             request
@@ -196,68 +205,83 @@ impl HelmChart {
         request
             .api_versions
             .extend(session.options.helm_api_versions.iter().cloned());
-        request.values = self.values(session, loader, &request)?;
+        request.values = self.values(session, loader, &request, &folder)?;
+        // What the engine reads of the chart's folder is not known here.
+        session.read_remote();
         let text = session
             .charts
             .render(loader.tree(), &request)
             .map_err(Error::new)?;
         let file = session.add_file(&format!("chart {}", request.name));
-        crate::parse::resources(session, &text, file)
+        let mut resources = crate::parse::resources(session, &text, file)?;
+        for resource in &mut resources {
+            resource.from_chart = true;
+        }
+        Ok(resources)
     }
 
     /// The values in order, later ones win.
-    fn values(&self, session: &Session<'_>, loader: &Loader, request: &ChartRequest) -> Result<Vec<Value>> {
-        let load = |path: &Text| {
-            let loaded = loader
-                .load(session, &path.text)
-                .map_err(Error::from)
-                .map_err(|error| session.at(error, path.pos))?;
-            fluvial_yaml::yaml_to_json(loaded.text()?, false)
-                .map_err(|error| Error::new(error.to_string()).at(&loaded.name, error.pos.line))
+    fn values(
+        &self,
+        session: &Session<'_>,
+        loader: &Loader,
+        request: &ChartRequest,
+        folder: &str,
+    ) -> Result<Vec<Value>> {
+        // A chart in the tree must have its values where files may be read.
+        let default = Text {
+            text: format!("{folder}/values.yaml"),
+            pos: self.pos,
         };
-        let file = |request: &ChartRequest| {
-            if self.values_file.text.is_empty() {
-                session
-                    .charts
-                    .default_values(loader.tree(), request)
-                    .map_err(Error::new)
-            } else {
-                load(&self.values_file)
+        let file = || match (self.values_file.text.is_empty(), &request.local) {
+            (true, None) => {
+                let values = session.charts.default_values(loader.tree(), request);
+                values.map(|values| Node::from_json(&values)).map_err(Error::new)
             }
+            (true, Some(_)) => load(session, loader, &default),
+            (false, _) => load(session, loader, &self.values_file),
         };
+        let inline = self
+            .values_inline
+            .as_ref()
+            .filter(|values| values.as_object().is_none_or(|values| !values.is_empty()));
         let mut list = Vec::new();
-        match (&self.values_inline, self.values_merge) {
-            (None, _) => {
-                if !self.values_file.text.is_empty() {
-                    list.push(load(&self.values_file)?);
-                }
-            }
-            (Some(inline), ValuesMerge::Replace) => list.push(inline.clone()),
-            (Some(inline), ValuesMerge::Override) => list.push(overlay(file(request)?, inline)),
-            (Some(inline), ValuesMerge::Merge) => list.push(overlay(inline.clone(), &file(request)?)),
+        match (inline.map(Node::from_json), self.values_merge) {
+            (None, _) => list.push(to_value(&file()?)?),
+            (Some(inline), ValuesMerge::Replace) => list.push(to_value(&inline)?),
+            (Some(inline), ValuesMerge::Override) => list.push(overlay(file()?, &inline)?),
+            (Some(inline), ValuesMerge::Merge) => list.push(overlay(inline, &file()?)?),
         }
         for path in &self.additional_values_files {
-            list.push(load(path)?);
+            list.push(to_value(&load(session, loader, path)?)?);
         }
         Ok(list)
     }
 }
 
-/// Lays values over others, mapping by mapping.
-fn overlay(below: Value, above: &Value) -> Value {
-    match (below, above) {
-        (Value::Object(mut map), Value::Object(above)) => {
-            for (key, value) in above {
-                let merged = match map.remove(key) {
-                    Some(known) => overlay(known, value),
-                    None => value.clone(),
-                };
-                map.insert(key.clone(), merged);
-            }
-            Value::Object(map)
-        }
-        (Value::Null, Value::Null) => Value::Object(Map::new()),
-        (below, Value::Null) => below,
-        (_, above) => above.clone(),
-    }
+fn load(session: &Session<'_>, loader: &Loader, path: &Text) -> Result<Node> {
+    let loaded = loader
+        .load(session, &path.text)
+        .map_err(Error::from)
+        .map_err(|error| session.at(error, path.pos))?;
+    let file = session.add_file(&loaded.name);
+    let documents = crate::parse::documents(session, loaded.text()?, file)?;
+    let first = documents.into_iter().next();
+    Ok(first.unwrap_or_else(|| Node::mapping(Vec::new())))
+}
+
+fn to_value(values: &Node) -> Result<Value> {
+    values
+        .to_json(Mode::Json)
+        .map_err(|error| Error::new(error.to_string()))
+}
+
+/// Lays values over others as a strategic merge does: mapping by mapping, null removes.
+fn overlay(below: Node, above: &Node) -> Result<Value> {
+    let merged = merge2::merge(above, Some(below), None, &MergeOptions::default())
+        .map_err(|error| Error::new(error.message))?;
+    merged.map_or_else(
+        || Ok(Value::Object(serde_json::Map::new())),
+        |values| to_value(&values),
+    )
 }

@@ -1,6 +1,6 @@
 //! `IAMPolicyGenerator`: a service account that stands for one of the cloud.
 
-use fluvial_yaml::Node;
+use fluvial_yaml::{Entry, Node};
 
 use crate::error::Result;
 use crate::kustomization::read::Reader;
@@ -30,7 +30,15 @@ pub(crate) fn generate(reader: &Reader<'_>) -> Result<Node> {
     );
     let namespace = part("kubernetesService", "namespace")?;
     if let Some(metadata) = node.get_mut("metadata") {
-        nodes::put(metadata, "annotations", annotations);
+        if let Some(entries) = metadata.entries_mut() {
+            entries.insert(
+                0,
+                Entry {
+                    key: Node::plain("annotations"),
+                    value: annotations,
+                },
+            );
+        }
         if !namespace.is_empty() {
             nodes::put(metadata, "namespace", string(&namespace).to_node());
         }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use fluvial_yaml::Pos;
+
 use crate::error::{Error, Result, Within};
 use crate::kustomization::read::{Reader, Text};
 use crate::loader::Loader;
@@ -10,8 +12,8 @@ use crate::session::Session;
 /// The most bytes that one generator may read.
 const MAX_BYTES: usize = 64 << 20;
 
-/// Values by key.
-pub(crate) type KeyValues = BTreeMap<String, Vec<u8>>;
+/// Values by key, with where they are written.
+pub(crate) type KeyValues = BTreeMap<String, (Vec<u8>, Pos)>;
 
 /// Where the values come from.
 #[derive(Clone, Debug, Default)]
@@ -42,33 +44,50 @@ impl Sources {
         for source in &self.envs {
             let read = || {
                 let loaded = loader.load(session, &source.text).map_err(Error::from)?;
-                env_file(loaded.file.data()).map_err(|error| error.at(&loaded.name, 0))
+                let file = session.add_file(&loaded.name);
+                let lines = env_lines(loaded.file.data()).map_err(|error| error.at(&loaded.name, 0))?;
+                let at = move |line: u32| Pos {
+                    file,
+                    line,
+                    column: 1,
+                };
+                Ok(lines
+                    .into_iter()
+                    .map(move |(line, key, value)| (key, value, at(line))))
             };
-            pairs.extend(read().within(|| step("env", source))?);
+            let read = read().within(|| step("env", source));
+            pairs.extend(read.map_err(|error: Error| session.at(error, source.pos))?);
         }
         for source in &self.literals {
-            pairs.push(literal(&source.text).within(|| step("literal", source))?);
+            let read = literal(&source.text).within(|| step("literal", source));
+            let (key, value) = read.map_err(|error| session.at(error, source.pos))?;
+            pairs.push((key, value, source.pos));
         }
         for source in &self.files {
             let read = || {
                 let (key, path) = file_source(&source.text)?;
                 let loaded = loader.load(session, &path).map_err(Error::from)?;
-                Ok((key, loaded.file.data().to_vec()))
+                let file = session.add_file(&loaded.name);
+                let pos = Pos {
+                    file,
+                    line: 1,
+                    column: 1,
+                };
+                Ok((key, loaded.file.data().to_vec(), pos))
             };
-            pairs.push(
-                read()
-                    .within(|| step("file", source))
-                    .map_err(|error| session.at(error, source.pos))?,
-            );
+            let read = read().within(|| step("file", source));
+            pairs.push(read.map_err(|error| session.at(error, source.pos))?);
         }
-        if pairs.iter().map(|(_, value)| value.len()).sum::<usize>() > MAX_BYTES {
+        let bytes = pairs.iter().map(|(_, value, _)| value.len()).sum::<usize>();
+        session.budget.read(bytes)?;
+        if bytes > MAX_BYTES {
             return Err(Error::new(format!(
                 "the {what} holds more than {MAX_BYTES} bytes"
             )));
         }
         let mut map = KeyValues::new();
-        for (key, value) in pairs {
-            if map.insert(key.clone(), value).is_some() {
+        for (key, value, pos) in pairs {
+            if map.insert(key.clone(), (value, pos)).is_some() {
                 return Err(Error::new(format!("{what} illegally repeats the key `{key}`")));
             }
         }
@@ -81,19 +100,25 @@ impl Sources {
 /// # Errors
 /// If a line is no UTF-8 text.
 pub fn env_file(data: &[u8]) -> Result<Vec<(String, Vec<u8>)>> {
+    let lines = env_lines(data)?;
+    Ok(lines.into_iter().map(|(_, key, value)| (key, value)).collect())
+}
+
+/// The same with the numbers of the lines.
+fn env_lines(data: &[u8]) -> Result<Vec<(u32, String, Vec<u8>)>> {
     let mut pairs = Vec::new();
     let data = data.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(data);
-    for (number, line) in data.split(|byte| *byte == b'\n').enumerate() {
+    for (number, line) in (1..).zip(data.split(|byte| *byte == b'\n')) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let text = std::str::from_utf8(line)
-            .map_err(|_| Error::new(format!("line {} has invalid utf8 bytes", number + 1)))?
+            .map_err(|_| Error::new(format!("line {number} has invalid utf8 bytes")))?
             .trim_start();
         if text.is_empty() || text.starts_with('#') {
             continue;
         }
         // Without `=`, the reference asks the environment of the process; a build has none.
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
-        pairs.push((key.to_owned(), value.as_bytes().to_vec()));
+        pairs.push((number, key.to_owned(), value.as_bytes().to_vec()));
     }
     Ok(pairs)
 }

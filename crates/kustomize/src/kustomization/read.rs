@@ -1,6 +1,7 @@
 //! Reading configuration: names match without case, scalars are YAML 1.1 as `sigs.k8s.io/yaml`
 //! reads them, a wrong type is an error with its line.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use fluvial_yaml::{Mode, Node, NodeData, Pos};
@@ -25,6 +26,8 @@ pub(crate) struct Reader<'a> {
     file: &'a str,
     mode: Mode,
     lenient: bool,
+    /// Where unknown fields are noted instead of refused.
+    unknown: Option<&'a RefCell<Vec<Error>>>,
 }
 
 impl<'a> Reader<'a> {
@@ -36,12 +39,14 @@ impl<'a> Reader<'a> {
                 file,
                 mode,
                 lenient: false,
+                unknown: None,
             }),
             _ if is_null(node) => Ok(Reader {
                 node: None,
                 file,
                 mode,
                 lenient: false,
+                unknown: None,
             }),
             _ => Err(Error::new("a mapping is needed here").at(file, node.pos.line)),
         }
@@ -53,10 +58,17 @@ impl<'a> Reader<'a> {
         self
     }
 
+    /// Notes unknown fields instead of refusing them.
+    pub(crate) fn forgiving(mut self, unknown: &'a RefCell<Vec<Error>>) -> Self {
+        self.unknown = Some(unknown);
+        self
+    }
+
     /// A reader of a part of this mapping.
     fn part(&self, node: &'a Node) -> Result<Reader<'a>> {
         let mut reader = Reader::new(node, self.file, self.mode)?;
         reader.lenient = self.lenient;
+        reader.unknown = self.unknown;
         Ok(reader)
     }
 
@@ -108,7 +120,11 @@ impl<'a> Reader<'a> {
     pub(crate) fn only(&self, known: &[&str]) -> Result<()> {
         for (key, value) in self.entries() {
             if !known.iter().any(|name| key.eq_ignore_ascii_case(name)) {
-                return Err(Error::new(format!("unknown field \"{key}\"")).at(self.file, value.pos.line));
+                let error = Error::new(format!("unknown field \"{key}\"")).at(self.file, value.pos.line);
+                match self.unknown {
+                    Some(unknown) => unknown.borrow_mut().push(error),
+                    None => return Err(error),
+                }
             }
         }
         Ok(())
@@ -248,6 +264,21 @@ impl<'a> Reader<'a> {
             map.insert(key, self.text(name, &entry.value)?);
         }
         Ok(map)
+    }
+
+    /// The same with the values' places.
+    pub(crate) fn located_map(&self, name: &str) -> Result<BTreeMap<String, Text>> {
+        let mut places = BTreeMap::new();
+        for entry in self.get(name).and_then(Node::entries).unwrap_or_default() {
+            if let Some(key) = entry.key.as_text() {
+                places.insert(key, entry.value.pos);
+            }
+        }
+        let located = |(key, text): (String, String)| {
+            let pos = places.get(key.as_str()).copied().unwrap_or(Pos::NONE);
+            (key, Text { text, pos })
+        };
+        Ok(self.string_map(name)?.into_iter().map(located).collect())
     }
 
     /// A mapping of strings to booleans.

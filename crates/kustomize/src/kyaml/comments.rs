@@ -14,12 +14,12 @@ pub fn copy_comments(from: &Node, to: &mut Node) {
         let (own_head, own_foot) = own.unwrap_or_default();
         to.set_document_comments(or(own_head, head), or(own_foot, foot));
     }
-    let schema = from
-        .get("apiVersion")
-        .and_then(Node::as_text)
-        .zip(from.get("kind").and_then(Node::as_text))
-        .and_then(|(version, kind)| schema_for(version, kind));
-    copy(from, to, schema.as_ref());
+    copy(from, to, object_schema(from).as_ref());
+}
+
+fn object_schema(node: &Node) -> Option<SchemaRef> {
+    let text = |key| node.get(key).and_then(Node::as_text);
+    schema_for(text("apiVersion")?, text("kind")?)
 }
 
 fn or(own: String, other: String) -> String {
@@ -61,7 +61,7 @@ fn copy_items(items: &[Node], to: &mut Node, schema: Option<&SchemaRef>) {
     };
     for (item, target) in items.iter().zip(targets.iter_mut()) {
         if item.as_text().unwrap_or_default() == target.as_text().unwrap_or_default() {
-            copy_own(item, target);
+            copy(item, target, object_schema(item).as_ref());
         }
     }
     let Some(schema) = schema.filter(|schema| schema.merges_items()) else {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use fluvial_yaml::{Entry, Node};
+use fluvial_yaml::{Comments, Entry, Node, NodeData, Style};
 
 use super::walk::{Choice, Sources, Visitor, Walker};
 use super::{Error, is_missing, is_null};
@@ -46,7 +46,7 @@ pub fn merge(
         depth: 0,
     };
     let merged = walker.walk(schema, dest, [Some(patch), None])?;
-    Ok(merged)
+    Ok(merged.into_node())
 }
 
 /// Applies a strategic merge patch to a resource as kustomize does: kind, name and namespace of
@@ -116,7 +116,36 @@ fn restore(node: &mut Node, key: &str, value: Option<Node>) {
 
 struct Merge;
 
+type CommentField = fn(&mut Comments) -> &mut String;
+
 impl Visitor for Merge {
+    fn prepare(&self, dest: &mut Node, origin: &Node) {
+        if let Some(comments) = origin.comments() {
+            for (own, new) in [
+                (|own: &mut Comments| &mut own.head) as CommentField,
+                |own| &mut own.line,
+                |own| &mut own.foot,
+            ]
+            .into_iter()
+            .zip([&comments.head, &comments.line, &comments.foot])
+            {
+                if !new.is_empty() {
+                    own(dest.comments_mut()).clone_from(new);
+                }
+            }
+        }
+        // An empty collection is in flow style because it is empty.
+        let origin_style = match origin.data {
+            NodeData::Mapping { style, .. } | NodeData::Sequence { style, .. } => style,
+            _ => Style::Block,
+        };
+        match &mut dest.data {
+            NodeData::Mapping { entries, style } if entries.is_empty() => *style = origin_style,
+            NodeData::Sequence { items, style } if items.is_empty() => *style = origin_style,
+            _ => {}
+        }
+    }
+
     fn map(&self, nodes: &Sources<'_, '_>) -> Result<Choice, Error> {
         let origin = nodes.origin();
         if is_missing(nodes.dest) {

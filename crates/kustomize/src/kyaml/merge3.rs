@@ -20,7 +20,8 @@ pub fn merge(dest: Node, original: &Node, updated: &Node, infer: bool) -> Result
         schemas: &schemas,
         depth: 0,
     };
-    walker.walk(None, Some(dest), [Some(original), Some(updated)])
+    let merged = walker.walk(None, Some(dest), [Some(original), Some(updated)])?;
+    Ok(merged.into_node())
 }
 
 struct Merge;

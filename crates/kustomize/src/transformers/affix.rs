@@ -1,7 +1,9 @@
 //! `namePrefix` and `nameSuffix`.
 
+use crate::budget::check_name;
 use crate::error::Result;
 use crate::fieldspec::{Create, FieldSpec};
+use crate::kustomization::read::Text;
 use crate::nodes::{self, Kind, text_of, untagged};
 use crate::resmap::ResMap;
 use crate::resource::Resource;
@@ -21,15 +23,16 @@ pub(crate) enum End {
 #[derive(Clone, Debug)]
 pub(crate) struct AffixTransformer {
     pub(crate) end: End,
-    pub(crate) affix: String,
+    pub(crate) affix: Text,
     pub(crate) fields: Vec<FieldSpec>,
 }
 
 impl Transformer for AffixTransformer {
     fn transform(&self, map: &mut ResMap, _session: &Session<'_>) -> Result<()> {
-        if self.affix.is_empty() {
+        if self.affix.text.is_empty() {
             return Ok(());
         }
+        check_name(&self.affix.text, "prefix or suffix")?;
         for resource in map.resources_mut() {
             if !keeps_its_name(resource) {
                 self.rename(resource)?;
@@ -61,7 +64,7 @@ impl AffixTransformer {
                     End::Prefix => &mut resource.prefixes,
                     End::Suffix => &mut resource.suffixes,
                 };
-                list.push(self.affix.clone());
+                list.push(self.affix.text.clone());
                 resource.remember_id();
             }
             self.apply(&mut resource.node, field)?;
@@ -77,10 +80,10 @@ impl AffixTransformer {
         };
         field.apply(object, Some(create), &mut |node| {
             let name = match self.end {
-                End::Prefix => format!("{}{}", self.affix, text_of(node)),
-                End::Suffix => format!("{}{}", text_of(node), self.affix),
+                End::Prefix => format!("{}{}", self.affix.text, text_of(node)),
+                End::Suffix => format!("{}{}", text_of(node), self.affix.text),
             };
-            nodes::write_scalar(node, &untagged(&name))
+            nodes::write_scalar(node, &untagged(&name).at(self.affix.pos))
         })
     }
 }

@@ -1,8 +1,9 @@
 //! `images`: changes names, tags and digests of container images.
 
-use fluvial_yaml::{Node, NodeData};
+use fluvial_yaml::{Node, NodeData, Pos};
 use regex::{Regex, RegexBuilder};
 
+use crate::budget::check_name;
 use crate::error::Result;
 use crate::fieldspec::FieldSpec;
 use crate::kustomization::read::Reader;
@@ -24,6 +25,8 @@ pub struct Image {
     pub new_tag: String,
     /// The digest that replaces tag and digest.
     pub digest: String,
+    /// Where it is set.
+    pub pos: Pos,
 }
 
 impl Image {
@@ -39,6 +42,10 @@ impl Image {
             tag_suffix: reader.string("tagSuffix")?,
             new_tag: reader.string("newTag")?,
             digest: reader.string("digest")?,
+            pos: ["newTag", "digest", "newName"]
+                .into_iter()
+                .find_map(|field| reader.get(field))
+                .map_or_else(|| reader.pos(), |value| value.pos),
         })
     }
 
@@ -99,18 +106,62 @@ impl<'a> ImageParts<'a> {
 }
 
 /// Matches an image reference whatever its tag and digest.
-fn matcher(name: &str) -> std::result::Result<Regex, regex::Error> {
-    RegexBuilder::new(&format!(
-        "^{name}(:[a-zA-Z0-9_.{{}}-]*)?(@sha256:[a-zA-Z0-9_.{{}}-]*)?$"
-    ))
-    .size_limit(1 << 20)
-    .build()
+#[derive(Clone, Debug)]
+enum Matcher {
+    /// A name that is no more than it says, but for dots, which stand for any character.
+    Name(String),
+    Regex(Regex),
+    /// No regular expression: it matches nothing.
+    Nothing,
+}
+
+impl Matcher {
+    fn new(name: &str) -> Self {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'/' | b'.');
+        if name.bytes().all(plain) {
+            return Matcher::Name(name.to_owned());
+        }
+        RegexBuilder::new(&format!(
+            "^{name}(:[a-zA-Z0-9_.{{}}-]*)?(@sha256:[a-zA-Z0-9_.{{}}-]*)?$"
+        ))
+        .size_limit(1 << 20)
+        .build()
+        .map_or(Matcher::Nothing, Matcher::Regex)
+    }
+
+    fn matches(&self, image: &str) -> bool {
+        match self {
+            Matcher::Nothing => false,
+            Matcher::Regex(regex) => regex.is_match(image),
+            Matcher::Name(name) => Self::matches_name(image, name),
+        }
+    }
+
+    fn matches_name(image: &str, name: &str) -> bool {
+        let mut rest = image.chars();
+        for wanted in name.chars() {
+            match rest.next() {
+                Some(found) if found == wanted || (wanted == '.' && found != '\n') => {}
+                _ => return false,
+            }
+        }
+        let rest = rest.as_str();
+        let is_word = |text: &str| {
+            text.bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'{' | b'}' | b'-'))
+        };
+        let (tag, digest) = rest
+            .split_once('@')
+            .map_or((rest, None), |(tag, digest)| (tag, Some(digest)));
+        let tag_fits = tag.is_empty() || tag.strip_prefix(':').is_some_and(is_word);
+        tag_fits && digest.is_none_or(|digest| digest.strip_prefix("sha256:").is_some_and(is_word))
+    }
 }
 
 /// Whether an image reference has this name; the name is a regular expression.
 #[must_use]
 pub fn image_matches(image: &str, name: &str) -> bool {
-    matcher(name).is_ok_and(|matcher| matcher.is_match(image))
+    Matcher::new(name).matches(image)
 }
 
 /// The transformer.
@@ -118,13 +169,12 @@ pub fn image_matches(image: &str, name: &str) -> bool {
 pub(crate) struct ImageTransformer {
     image: Image,
     fields: Vec<FieldSpec>,
-    /// None: the name is no regular expression, so it matches nothing.
-    matcher: Option<Regex>,
+    matcher: Matcher,
 }
 
 impl ImageTransformer {
     pub(crate) fn new(image: Image, fields: Vec<FieldSpec>) -> Self {
-        let matcher = matcher(&image.name).ok();
+        let matcher = Matcher::new(&image.name);
         ImageTransformer {
             image,
             fields,
@@ -135,15 +185,11 @@ impl ImageTransformer {
     fn update(&self, node: &mut Node) -> Result<()> {
         nodes::expect_kind(node, Kind::Scalar)?;
         let image = node.as_text().unwrap_or_default();
-        if !self
-            .matcher
-            .as_ref()
-            .is_some_and(|matcher| matcher.is_match(image))
-        {
+        if !self.matcher.matches(image) {
             return Ok(());
         }
         let image = self.image.rewrite(image);
-        nodes::write_scalar(node, &untagged(&image))
+        nodes::write_scalar(node, &untagged(&image).at(self.image.pos))
     }
 
     /// Rewrites the fields of the list.
@@ -151,9 +197,9 @@ impl ImageTransformer {
         if text_at(object, &["kind"]) == "CustomResourceDefinition" {
             return Ok(());
         }
-        self.fields
-            .iter()
-            .try_for_each(|field| field.apply(object, None, &mut |node| self.update(node)))
+        FieldSpec::of_kind(&self.fields, object)
+            .into_iter()
+            .try_for_each(|field| field.write(object, None, &mut |node| self.update(node)))
     }
 
     /// Rewrites the images of everything that looks like a list of containers.
@@ -191,6 +237,10 @@ impl ImageTransformer {
 
 impl Transformer for ImageTransformer {
     fn transform(&self, map: &mut ResMap, _session: &Session<'_>) -> Result<()> {
+        let image = &self.image;
+        for part in [&image.new_name, &image.new_tag, &image.tag_suffix, &image.digest] {
+            check_name(part, "part of an image's name")?;
+        }
         for resource in map.resources_mut() {
             if resource.kind() != "CustomResourceDefinition" {
                 self.apply_to_containers(&mut resource.node)?;
@@ -220,5 +270,8 @@ mod tests {
         assert!(image_matches("nginx:1.2", "nginx"));
         assert!(!image_matches("mynginx:1.2", "nginx"));
         assert!(image_matches("a/nginx", "a/.*"));
+        assert!(image_matches("a-b/nginx:1@sha256:00", "a.b/nginx"));
+        assert!(!image_matches("nginx@sha512:00", "nginx"));
+        assert!(!image_matches("nginx:1:2", "nginx"));
     }
 }

@@ -3,6 +3,7 @@
 
 use fluvial_yaml::{Entry, Mode, Node, NodeData};
 
+use crate::budget::Budget;
 use crate::error::{Error, Result, Within};
 use crate::nodes::{self, text_of};
 
@@ -74,28 +75,39 @@ fn split(pointer: &str) -> Result<Vec<String>> {
 }
 
 /// Applies all operations.
-pub(crate) fn apply(document: &mut Node, operations: &[Operation]) -> Result<()> {
+pub(crate) fn apply(document: &mut Node, operations: &[Operation], budget: &Budget) -> Result<()> {
     for operation in operations {
-        apply_one(document, operation).within(|| format!("JSON patch at '{}'", operation.text))?;
+        apply_one(document, operation, budget).within(|| format!("JSON patch at '{}'", operation.text))?;
     }
     Ok(())
 }
 
-fn apply_one(document: &mut Node, operation: &Operation) -> Result<()> {
+fn apply_one(document: &mut Node, operation: &Operation, budget: &Budget) -> Result<()> {
     let path = &operation.path;
     match &operation.kind {
-        OperationKind::Add(value) => add(document, path, value.clone()),
-        OperationKind::Replace(value) => replace(document, path, value.clone()),
+        OperationKind::Add(value) => {
+            budget.place(value, path.len())?;
+            add(document, path, value.clone())
+        }
+        OperationKind::Replace(value) => {
+            budget.place(value, path.len())?;
+            replace(document, path, value.clone())
+        }
         OperationKind::Remove => remove(document, path).map(drop),
         OperationKind::Move(from) => {
             let value = remove(document, from)?;
+            budget.place(&value, path.len())?;
             add(document, path, value)
         }
         OperationKind::Copy(from) => {
             // A missing field is copied as null.
-            let value = find(document, from)
-                .cloned()
-                .unwrap_or_else(|_| Node::plain("null"));
+            let value = match find(document, from) {
+                Ok(value) => {
+                    budget.place(value, path.len())?;
+                    value.clone()
+                }
+                Err(_) => Node::plain("null"),
+            };
             parent(document, from)?;
             add(document, path, value)
         }

@@ -6,7 +6,7 @@ use crate::config::TransformerConfig;
 use crate::error::Result;
 use crate::fieldspec::{Create, FieldSpec, merge_all, merge_one};
 use crate::id::Gvk;
-use crate::kustomization::read::Reader;
+use crate::kustomization::read::{Reader, Text};
 use crate::nodes::{self, Kind, string};
 use crate::resmap::ResMap;
 use crate::session::Session;
@@ -15,7 +15,7 @@ use crate::transformers::Transformer;
 /// An entry of `labels`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Label {
-    pub(crate) pairs: BTreeMap<String, String>,
+    pub(crate) pairs: BTreeMap<String, Text>,
     pub(crate) include_selectors: bool,
     pub(crate) include_templates: bool,
     pub(crate) fields: Vec<FieldSpec>,
@@ -25,7 +25,7 @@ impl Label {
     pub(crate) fn read(reader: &Reader<'_>) -> Result<Self> {
         reader.only(&["pairs", "includeSelectors", "includeTemplates", "fields"])?;
         Ok(Label {
-            pairs: reader.string_map("pairs")?,
+            pairs: reader.located_map("pairs")?,
             include_selectors: reader.boolean("includeSelectors")?,
             include_templates: reader.boolean("includeTemplates")?,
             fields: reader.list("fields", |field| {
@@ -57,15 +57,21 @@ impl Label {
 /// Sets entries of mappings of strings: labels, and annotations too.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EntriesTransformer {
-    pub(crate) entries: BTreeMap<String, String>,
+    pub(crate) entries: BTreeMap<String, Text>,
     pub(crate) fields: Vec<FieldSpec>,
 }
 
 impl Transformer for EntriesTransformer {
-    fn transform(&self, map: &mut ResMap, _session: &Session<'_>) -> Result<()> {
+    fn transform(&self, map: &mut ResMap, session: &Session<'_>) -> Result<()> {
         if self.entries.is_empty() {
             return Ok(());
         }
+        let bytes: usize = self
+            .entries
+            .iter()
+            .map(|(key, value)| key.len() + value.text.len())
+            .sum();
+        session.budget.add(bytes.saturating_mul(map.resources().len()))?;
         map.resources_mut()
             .iter_mut()
             .try_for_each(|resource| self.apply(&mut resource.node))
@@ -79,11 +85,11 @@ impl EntriesTransformer {
             kind: Kind::Mapping,
             tag: Some("!!map"),
         };
-        for field in &self.fields {
-            field.apply(object, Some(create), &mut |node| {
-                self.entries
-                    .iter()
-                    .try_for_each(|(key, value)| nodes::set_field(node, key, &string(value)))
+        for field in FieldSpec::of_kind(&self.fields, object) {
+            field.write(object, Some(create), &mut |node| {
+                self.entries.iter().try_for_each(|(key, value)| {
+                    nodes::set_field(node, key, &string(&value.text).at(value.pos))
+                })
             })?;
         }
         Ok(())

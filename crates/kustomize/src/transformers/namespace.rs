@@ -3,8 +3,10 @@
 use fluvial_yaml::Node;
 use rustc_hash::FxHashMap;
 
+use crate::budget::check_name;
 use crate::error::{Error, Result, Within};
 use crate::fieldspec::{Create, FieldSpec};
+use crate::kustomization::read::Text;
 use crate::nodes::{self, Kind, NewScalar, is_null, string, text_at};
 use crate::resmap::ResMap;
 use crate::session::Session;
@@ -38,23 +40,24 @@ impl Subjects {
 /// The transformer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NamespaceTransformer {
-    pub(crate) namespace: String,
+    pub(crate) namespace: Text,
     pub(crate) fields: Vec<FieldSpec>,
     pub(crate) unset_only: bool,
     pub(crate) subjects: Subjects,
 }
 
 impl Transformer for NamespaceTransformer {
-    fn transform(&self, map: &mut ResMap, _session: &Session<'_>) -> Result<()> {
-        if self.namespace.is_empty() {
+    fn transform(&self, map: &mut ResMap, session: &Session<'_>) -> Result<()> {
+        if self.namespace.text.is_empty() {
             return Ok(());
         }
+        check_name(&self.namespace.text, "namespace")?;
         let mut holders: FxHashMap<_, usize> = FxHashMap::default();
         for resource in map.resources() {
             *holders.entry(resource.id().key()).or_default() += 1;
         }
         for resource in map.resources_mut() {
-            if resource.is_empty() {
+            if resource.is_empty() || resource.from_chart {
                 continue;
             }
             let before = resource.id().key();
@@ -68,9 +71,8 @@ impl Transformer for NamespaceTransformer {
             let count = holders.entry(after.clone()).or_default();
             *count += 1;
             if *count > 1 {
-                return Err(Error::new(format!(
-                    "namespace transformation produces ID conflict: {after}"
-                )));
+                let error = Error::new(format!("namespace transformation produces ID conflict: {after}"));
+                return Err(session.at(error, self.namespace.pos));
             }
         }
         Ok(())
@@ -83,7 +85,7 @@ impl NamespaceTransformer {
         if !cluster_scoped {
             let metadata = nodes::field_or_create(object, "metadata", Kind::Mapping)?;
             let field = nodes::field_or_create(metadata, "namespace", Kind::Scalar)?;
-            self.set(field, &string(&self.namespace))?;
+            self.set(field, &self.value())?;
         }
         let kind = text_at(object, &["kind"]);
         let binding = matches!(kind, "RoleBinding" | "ClusterRoleBinding");
@@ -91,7 +93,7 @@ impl NamespaceTransformer {
             self.move_subjects(object)?;
         }
         let core = text_at(object, &["apiVersion"]) == "v1";
-        for field in &self.fields {
+        for field in FieldSpec::of_kind(&self.fields, object) {
             let handled = field.path == "metadata/namespace"
                 || (!core && field.path == "metadata/name")
                 || (binding
@@ -104,13 +106,17 @@ impl NamespaceTransformer {
                 kind: Kind::Scalar,
                 tag: Some("!!str"),
             };
-            field.apply(object, Some(create), &mut |node| {
+            field.write(object, Some(create), &mut |node| {
                 nodes::expect_kind(node, Kind::Scalar)
                     .within(|| "namespace field specs must target scalar nodes".to_owned())?;
-                self.set(node, &string(&self.namespace))
+                self.set(node, &self.value())
             })?;
         }
         Ok(())
+    }
+
+    fn value(&self) -> NewScalar<'_> {
+        string(&self.namespace.text).at(self.namespace.pos)
     }
 
     fn set(&self, node: &mut Node, value: &NewScalar<'_>) -> Result<()> {
@@ -135,7 +141,7 @@ impl NamespaceTransformer {
             nodes::expect_kind(subject, Kind::Mapping)?;
             if subject.get(field).map_or("", nodes::text_of) == wanted {
                 let namespace = nodes::field_or_create(subject, "namespace", Kind::Scalar)?;
-                self.set(namespace, &string(&self.namespace))?;
+                self.set(namespace, &self.value())?;
             }
         }
         Ok(())

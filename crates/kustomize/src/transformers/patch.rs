@@ -7,6 +7,7 @@ use fluvial_yaml::{FileId, Mode, Node, Pos};
 
 use crate::error::{Error, Result, Within};
 use crate::kustomization::read::{Reader, Text};
+use crate::kyaml::merge2::apply_patch;
 use crate::loader::Loader;
 use crate::resmap::ResMap;
 use crate::resource::Resource;
@@ -226,9 +227,9 @@ impl PatchTransformer {
             (Change::Json(_), None) => Err(Error::new("must specify a target for JSON patch")),
             (Change::Json(operations), Some(target)) => {
                 let matcher = Matcher::new(target)?;
-                for resource in map.resources_mut() {
-                    if matcher.selects(resource) {
-                        apply_json(resource, operations, session)?;
+                for index in matcher.candidates(map) {
+                    if matcher.selects(&map.resources()[index]) {
+                        map.change(index, |resource| apply_json(resource, operations, session))?;
                     }
                 }
                 Ok(())
@@ -253,7 +254,8 @@ fn apply_json(resource: &mut Resource, operations: &[Operation], session: &Sessi
     if crate::nodes::is_null(annotations) {
         crate::nodes::revive(annotations, crate::nodes::Kind::Mapping, None);
     }
-    json_patch::apply(&mut resource.node, operations).within(|| format!("patching {}", resource.id()))?;
+    json_patch::apply(&mut resource.node, operations, &session.budget)
+        .within(|| format!("patching {}", resource.id()))?;
     resource.refresh_scope(session);
     Ok(())
 }
@@ -270,7 +272,7 @@ fn merge_by_id(map: &mut ResMap, session: &Session<'_>, patches: &[Resource]) ->
                 &patch.node,
             )
         })?;
-        merge(&mut map.resources_mut()[index], patch, session)?;
+        map.change(index, |resource| merge(resource, patch, session))?;
     }
     Ok(())
 }
@@ -283,19 +285,16 @@ fn merge_selected(
     target: &Selector,
 ) -> Result<()> {
     let matcher = Matcher::new(target)?;
-    for resource in map.resources_mut() {
+    for index in matcher.candidates(map) {
+        let resource = &map.resources()[index];
         if !matcher.selects(resource) {
             continue;
         }
         // The patch counts as one of the object's own group and version.
         let mut patch = patch.clone();
-        let api_version = resource.api_version().to_owned();
-        crate::nodes::set_field(
-            &mut patch.node,
-            "apiVersion",
-            &crate::nodes::untagged(&api_version),
-        )?;
-        merge(resource, &patch, session)?;
+        let api_version = crate::nodes::untagged(resource.api_version());
+        crate::nodes::set_field(&mut patch.node, "apiVersion", &api_version)?;
+        map.change(index, |resource| merge(resource, &patch, session))?;
     }
     map.drop_empty();
     Ok(())
@@ -304,30 +303,24 @@ fn merge_selected(
 /// Merges a patch into an object, which keeps its name, namespace and kind unless the patch may
 /// change them.
 pub(crate) fn merge(resource: &mut Resource, patch: &Resource, session: &Session<'_>) -> Result<()> {
-    let name = resource.name().to_owned();
-    let namespace = resource.namespace().to_owned();
-    let kind = resource.kind().to_owned();
     if patch.allow_name_change || patch.allow_kind_change {
         resource.remember_id();
     }
     let node = std::mem::replace(&mut resource.node, Node::plain("null"));
-    let merged = crate::schema::strategic_merge(session, &patch.node, node)
-        .map_err(|error| session.about(error, &patch.node))?;
-    let Some(merged) = merged else {
-        return Ok(());
-    };
-    resource.node = merged;
-    if resource.is_empty() {
-        return Ok(());
+    session.budget.place(&patch.node, 0)?;
+    let schemas = session.schemas();
+    let merged = apply_patch(
+        &patch.node,
+        node,
+        patch.allow_name_change,
+        patch.allow_kind_change,
+        schemas.as_ref(),
+    )
+    .map_err(|error| session.at(Error::new(error.message), error.pos))?;
+    if let Some(merged) = merged {
+        resource.node = merged;
+        resource.refresh_scope(session);
     }
-    if !patch.allow_kind_change {
-        resource.set_kind(&kind)?;
-    }
-    if !patch.allow_name_change {
-        resource.set_name(&name)?;
-    }
-    resource.set_namespace(&namespace)?;
-    resource.refresh_scope(session);
     Ok(())
 }
 

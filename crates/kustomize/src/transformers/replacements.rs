@@ -1,8 +1,9 @@
 //! `replacements`: copies a field of one object to fields of others.
 
-use fluvial_yaml::{FileId, Limits, Mode, Node, NodeData, ReadOptions};
+use fluvial_yaml::{FileId, Limits, Mode, Node, NodeData, Pos, ReadOptions};
 use serde_json::Value;
 
+use crate::budget::Budget;
 use crate::error::{Error, Result, Within};
 use crate::id::ResId;
 use crate::kustomization::read::{Reader, Text};
@@ -15,15 +16,13 @@ use crate::transformers::Transformer;
 use crate::transformers::path_matcher::{lookup, split_path_with_brackets, visit};
 use crate::transformers::selector::{Matcher, Selector};
 
-/// The longest value that a replacement may write.
-const MAX_VALUE: usize = 16 << 20;
-
 /// An entry of `replacements`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Replacement {
     source: Option<Source>,
     source_value: Option<String>,
     targets: Option<Vec<Target>>,
+    pos: Pos,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -68,7 +67,24 @@ impl Replacement {
                 .has("targets")
                 .then(|| reader.list("targets", |target| Target::read(&target)))
                 .transpose()?,
+            pos: reader.pos(),
         })
+    }
+
+    fn run(&self, map: &mut ResMap, session: &Session<'_>) -> Result<()> {
+        let targets = match (&self.source, &self.source_value, &self.targets) {
+            (None, None, _) | (_, _, None) => {
+                return Err(Error::new(
+                    "replacements must specify a source and at least one target",
+                ));
+            }
+            (.., Some(targets)) => targets,
+        };
+        let value = source_value(map.resources(), self, session)?;
+        for target in targets {
+            apply(map.resources_mut(), &value, target, &session.budget)?;
+        }
+        Ok(())
     }
 
     /// Reads a file with one replacement or a sequence of them.
@@ -129,22 +145,9 @@ pub(crate) struct ReplacementTransformer {
 impl Transformer for ReplacementTransformer {
     fn transform(&self, map: &mut ResMap, session: &Session<'_>) -> Result<()> {
         for replacement in &self.replacements {
-            let targets = match (
-                &replacement.source,
-                &replacement.source_value,
-                &replacement.targets,
-            ) {
-                (None, None, _) | (_, _, None) => {
-                    return Err(Error::new(
-                        "replacements must specify a source and at least one target",
-                    ));
-                }
-                (.., Some(targets)) => targets,
-            };
-            let value = source_value(map.resources(), replacement, session)?;
-            for target in targets {
-                apply(map.resources_mut(), &value, target)?;
-            }
+            replacement
+                .run(map, session)
+                .map_err(|error| session.at(error, replacement.pos))?;
         }
         Ok(())
     }
@@ -246,7 +249,7 @@ fn fix_tag(node: &mut Node) {
     }
 }
 
-fn apply(resources: &mut [Resource], value: &Node, target: &Target) -> Result<()> {
+fn apply(resources: &mut [Resource], value: &Node, target: &Target, budget: &Budget) -> Result<()> {
     let select = target
         .select
         .as_ref()
@@ -272,14 +275,14 @@ fn apply(resources: &mut [Resource], value: &Node, target: &Target) -> Result<()
             .iter()
             .any(|(selector, matcher)| !selector.has_no_id() && ids.iter().any(|id| matcher.matches_id(id)));
         if !by_id && ids.iter().any(|id| matcher.matches_id(id)) {
-            write(resource, value, target)
+            write(resource, value, target, budget)
                 .map_err(|error| error.within(format!("replacement in {}", resource.id())))?;
         }
     }
     Ok(())
 }
 
-fn write(resource: &mut Resource, value: &Node, target: &Target) -> Result<()> {
+fn write(resource: &mut Resource, value: &Node, target: &Target, budget: &Budget) -> Result<()> {
     let create = target
         .options
         .as_ref()
@@ -293,6 +296,7 @@ fn write(resource: &mut Resource, value: &Node, target: &Target) -> Result<()> {
     };
     for path in paths {
         let parts = split_path_with_brackets(path, ".");
+        budget.place(value, parts.len())?;
         if write_inside_text(&mut resource.node, value, &parts, create).is_ok() {
             continue;
         }
@@ -305,7 +309,7 @@ fn write(resource: &mut Resource, value: &Node, target: &Target) -> Result<()> {
             format!("unable to {verb} field \"{path}\" in replacement target")
         };
         let found = visit(&mut resource.node, &parts, create, &mut |node, made| {
-            set_field(node, value, target.options.as_ref(), made)
+            set_field(node, value, target.options.as_ref(), made, budget)
         })
         .within(problem)?;
         if found == 0 {
@@ -315,7 +319,13 @@ fn write(resource: &mut Resource, value: &Node, target: &Target) -> Result<()> {
     Ok(())
 }
 
-fn set_field(node: &mut Node, value: &Node, options: Option<&FieldOptions>, made: bool) -> Result<()> {
+fn set_field(
+    node: &mut Node,
+    value: &Node,
+    options: Option<&FieldOptions>,
+    made: bool,
+    budget: &Budget,
+) -> Result<()> {
     let scalar = Kind::of(node) == Kind::Scalar;
     let mut text = raw_text(value).to_owned();
     if let Some(options) = options.filter(|options| !options.delimiter.is_empty()) {
@@ -332,9 +342,7 @@ fn set_field(node: &mut Node, value: &Node, options: Option<&FieldOptions>, made
         }
         text = parts.join(&options.delimiter);
     }
-    if text.len() > MAX_VALUE {
-        return Err(Error::new("the replaced value becomes too long"));
-    }
+    budget.add(text.len())?;
     if scalar {
         // Only the text is copied: the type stays what it was.
         if !made {

@@ -1,5 +1,7 @@
 //! `replicas`: sets the number of replicas of a workload by its name.
 
+use fluvial_yaml::Pos;
+
 use crate::error::{Error, Result};
 use crate::fieldspec::{Create, FieldSpec};
 use crate::kustomization::read::Reader;
@@ -13,6 +15,7 @@ use crate::transformers::Transformer;
 pub(crate) struct Replica {
     pub(crate) name: String,
     pub(crate) count: i64,
+    pub(crate) pos: Pos,
 }
 
 impl Replica {
@@ -21,6 +24,7 @@ impl Replica {
         Ok(Replica {
             name: reader.string("name")?,
             count: reader.integer("count")?,
+            pos: reader.get("count").map_or(Pos::NONE, |count| count.pos),
         })
     }
 }
@@ -33,7 +37,7 @@ pub(crate) struct ReplicaTransformer {
 }
 
 impl Transformer for ReplicaTransformer {
-    fn transform(&self, map: &mut ResMap, _session: &Session<'_>) -> Result<()> {
+    fn transform(&self, map: &mut ResMap, session: &Session<'_>) -> Result<()> {
         let mut found = false;
         for resource in map.resources_mut() {
             let had_name = resource.name() == self.replica.name
@@ -56,11 +60,12 @@ impl Transformer for ReplicaTransformer {
             return Ok(());
         }
         let kinds: Vec<String> = self.fields.iter().map(|field| field.gvk.to_string()).collect();
-        Err(Error::new(format!(
+        let error = Error::new(format!(
             "resource with name {} does not match a config with the following GVK [{}]",
             self.replica.name,
             kinds.join(" ")
-        )))
+        ));
+        Err(session.at(error, self.replica.pos))
     }
 }
 
@@ -78,6 +83,7 @@ impl ReplicaTransformer {
                 &NewScalar {
                     text: &count,
                     tag: Some("!!int"),
+                    pos: self.replica.pos,
                 },
             )
         })

@@ -5,6 +5,7 @@ use regex::{Regex, RegexBuilder};
 use crate::error::{Error, Result};
 use crate::id::{Gvk, ResId};
 use crate::kustomization::read::Reader;
+use crate::resmap::ResMap;
 use crate::resource::Resource;
 
 /// The largest compiled regular expression, in bytes.
@@ -78,6 +79,14 @@ impl Matcher {
             labels: Requirements::parse(&selector.label_selector)?,
             annotations: Requirements::parse(&selector.annotation_selector)?,
         })
+    }
+
+    /// The objects of a build that may be a patch's targets: those of the name, if it is a word.
+    pub(crate) fn candidates(&self, map: &ResMap) -> Vec<usize> {
+        match &self.name {
+            Pattern::Word(name) => map.named(name),
+            _ => (0..map.resources().len()).collect(),
+        }
     }
 
     fn matches_gvk(&self, group: &str, version: &str, kind: &str) -> bool {

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::budget::Budget;
 use crate::error::{Error, Result, Within};
 use crate::fieldspec::FieldSpec;
 use crate::id::{Gvk, ResId};
@@ -129,7 +130,10 @@ pub(crate) fn resolve(
     for variable in variables {
         values.push((variable.name.clone(), value_of(map, variable)?, false));
     }
-    let transformer = VariableTransformer { fields };
+    let transformer = VariableTransformer {
+        fields,
+        budget: &session.budget,
+    };
     for resource in map.resources_mut() {
         transformer
             .apply(&mut resource.node, &mut values)
@@ -188,6 +192,7 @@ fn split_indexes(path: Vec<String>) -> Vec<String> {
 
 struct VariableTransformer<'a> {
     fields: &'a [FieldSpec],
+    budget: &'a Budget,
 }
 
 /// Name, value, whether it was used.
@@ -195,21 +200,21 @@ type Values = [(String, Value, bool)];
 
 impl VariableTransformer<'_> {
     fn apply(&self, object: &mut Node, values: &mut Values) -> Result<()> {
-        for field in self.fields {
+        for field in FieldSpec::of_kind(self.fields, object) {
             field
-                .apply(object, None, &mut |node| replace(node, values))
+                .write(object, None, &mut |node| replace(node, values, self.budget))
                 .within(|| format!("considering field '{}'", field.path))?;
         }
         Ok(())
     }
 }
 
-fn replace(node: &mut Node, values: &mut Values) -> Result<()> {
+fn replace(node: &mut Node, values: &mut Values, budget: &Budget) -> Result<()> {
     if is_null(node) {
         return Ok(());
     }
     match Kind::of(node) {
-        Kind::Scalar => replace_scalar(node, values).map(drop),
+        Kind::Scalar => replace_scalar(node, values, budget).map(drop),
         Kind::Mapping => {
             for entry in node.entries_mut().into_iter().flatten() {
                 if !is_string(&entry.key) {
@@ -218,13 +223,13 @@ fn replace(node: &mut Node, values: &mut Values) -> Result<()> {
                         entry.key.as_text().unwrap_or_default()
                     )));
                 }
-                replace_scalar(&mut entry.value, values)?;
+                replace_scalar(&mut entry.value, values, budget)?;
             }
             Ok(())
         }
         Kind::Sequence => {
             for item in nodes::elements_mut(node)? {
-                if !replace_scalar(item, values)? {
+                if !replace_scalar(item, values, budget)? {
                     return Err(Error::new("invalid value type: expected a string"));
                 }
             }
@@ -235,11 +240,24 @@ fn replace(node: &mut Node, values: &mut Values) -> Result<()> {
 }
 
 /// Replaces the variables in a string; says whether it was one.
-fn replace_scalar(node: &mut Node, values: &mut Values) -> Result<bool> {
+fn replace_scalar(node: &mut Node, values: &mut Values, budget: &Budget) -> Result<bool> {
     if Kind::of(node) != Kind::Scalar || !is_string(node) {
         return Ok(false);
     }
-    let value = expand(node.as_text().unwrap_or_default(), values);
+    let text = node.as_text().unwrap_or_default();
+    if !text.contains('$') {
+        return Ok(true);
+    }
+    // Each mark stands for a value, which may be long.
+    let longest = values
+        .iter()
+        .map(|(_, value, _)| value.as_str().map_or(32, str::len));
+    let marks = text.matches("$(").count();
+    budget.add(
+        text.len()
+            .saturating_add(marks.saturating_mul(longest.max().unwrap_or(0))),
+    )?;
+    let value = expand(text, values);
     let (text, tag) = match value {
         Value::String(text) => (text, "!!str"),
         Value::Bool(value) => (value.to_string(), "!!bool"),
@@ -254,6 +272,7 @@ fn replace_scalar(node: &mut Node, values: &mut Values) -> Result<bool> {
     let mut new = NewScalar {
         text: &text,
         tag: Some(tag),
+        pos: node.pos,
     }
     .to_node();
     new.pos = node.pos;

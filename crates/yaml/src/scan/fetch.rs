@@ -35,7 +35,13 @@ impl<'a> Scanner<'a> {
         }
         self.fetch_content()?;
         // What follows a lone '-' is a head comment of the item.
-        if !matches!(self.tokens.back(), Some(last) if last.kind == Kind::BlockEntry) {
+        if !matches!(
+            self.tokens.back(),
+            Some(Token {
+                kind: Kind::BlockEntry,
+                ..
+            })
+        ) {
             self.scan_line_comment(comment_mark);
         }
         Ok(())
