@@ -36,6 +36,7 @@ pub fn suites() -> Vec<Suite> {
             vectors::coalesce,
         ),
         suite("helm/ignore", "corpus/vectors/helmignore.jsonl", vectors::ignore),
+        suite("helm/repo", "corpus/vectors/chartrepo.jsonl", vectors::repo),
         suite("fleets/helmreleases", "fleets", fleets::releases),
     ]
 }

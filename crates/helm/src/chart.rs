@@ -163,6 +163,17 @@ impl Chart {
         &self.metadata.name
     }
 
+    /// Whether it can be a release: library charts cannot, nor those whose dependencies are missing.
+    ///
+    /// # Errors
+    /// Says why not, as Helm does.
+    pub fn check_installable(&self) -> Result<(), Error> {
+        if self.metadata.is_library() {
+            return Err(Error::load("library charts are not installable"));
+        }
+        self.check_dependencies()
+    }
+
     /// The dependencies that `Chart.yaml` names and `charts/` lacks.
     ///
     /// # Errors

@@ -43,7 +43,8 @@ static FUNCTIONS: LazyLock<Arc<Functions>> = LazyLock::new(|| Arc::new(functions
 /// The text of every template of the release by its full name.
 pub(crate) fn run(root: &Member, top: &Top, mode: Mode) -> Result<BTreeMap<String, String>, Error> {
     let mut sources = Vec::new();
-    gather(root, None, None, top, &root.chart, &mut sources)?;
+    let mut unlink = Unlink(vec![top.values.clone()]);
+    gather(root, None, None, top, &root.chart, &mut sources, &mut unlink)?;
     let mut templates: BTreeMap<String, Template> = BTreeMap::new();
     // Charts of the same name overwrite each other's templates, the later one wins.
     for source in sources {
@@ -95,6 +96,19 @@ pub(crate) fn run(root: &Member, top: &Top, mode: Mode) -> Result<BTreeMap<Strin
     Ok(rendered)
 }
 
+/// Empties the tables of a run when it ends: templates tie them into each other, and nobody would
+/// free such a knot.
+struct Unlink(Vec<Map>);
+
+impl Drop for Unlink {
+    fn drop(&mut self) {
+        for map in &self.0 {
+            let entries = std::mem::take(&mut *map.borrow_mut());
+            drop(entries);
+        }
+    }
+}
+
 struct Source {
     name: String,
     text: Arc<[u8]>,
@@ -133,6 +147,7 @@ fn gather(
     top: &Top,
     cache: &Arc<Chart>,
     sources: &mut Vec<Source>,
+    unlink: &mut Unlink,
 ) -> Result<Map, Error> {
     let path = full_path(parent_path, &member.name);
     let values = match parent_values {
@@ -144,6 +159,7 @@ fn gather(
     };
     let subcharts = Map::default();
     let data = Map::default();
+    unlink.0.push(data.clone());
     let chart = chart_value(
         &member.chart.metadata,
         &member.name,
@@ -157,7 +173,7 @@ fn gather(
     put(&data, "Values", Table::value(values.clone()));
     put(&data, "Subcharts", subcharts.clone().into());
     for child in &member.children {
-        let inner = gather(child, Some(&path), Some(&values), top, cache, sources)?;
+        let inner = gather(child, Some(&path), Some(&values), top, cache, sources, unlink)?;
         put(&subcharts, &child.name, inner.into());
     }
     let base: Rc<str> = format!("{path}/templates").into();

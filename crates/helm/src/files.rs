@@ -21,7 +21,7 @@ pub(crate) struct Files {
 
 impl Files {
     pub(crate) fn of(chart: &Chart) -> Value {
-        Files::object(
+        Files::value(
             chart
                 .files
                 .iter()
@@ -30,7 +30,7 @@ impl Files {
         )
     }
 
-    fn object(files: BTreeMap<Arc<str>, ChartFile>) -> Value {
+    fn value(files: BTreeMap<Arc<str>, ChartFile>) -> Value {
         Value::Object(Rc::new(Files {
             files,
             map: OnceCell::new(),
@@ -50,7 +50,7 @@ impl Files {
             Some(pattern) => pattern.is_match(name),
             None => true,
         });
-        Files::object(
+        Files::value(
             chosen
                 .map(|(name, file)| (Arc::clone(name), file.clone()))
                 .collect(),

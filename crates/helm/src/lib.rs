@@ -12,10 +12,12 @@ mod error;
 mod files;
 mod functions;
 mod ignore;
+mod inflate;
 mod manifest;
 mod metadata;
 mod objects;
 mod render;
+mod repo;
 mod schema;
 mod schema_report;
 mod strvals;
@@ -27,9 +29,11 @@ pub use chart::{Chart, ChartFile, LoadLimits};
 pub use error::{Error, Stage};
 pub use functions::{Lookup, NoCluster};
 pub use ignore::{Glob, Rules};
+pub use inflate::{Inflation, default_values, inflate};
 pub use manifest::{Hook, Manifest};
 pub use metadata::{Dependency, ImportValues, Maintainer, Metadata};
 pub use render::{
     Crd, Options, Output, Release, RenderFailure, RenderRequest, Rendered, check_name, render, render_files,
 };
+pub use repo::{ChartVersion, Index};
 pub use values::Values;

@@ -197,7 +197,13 @@ impl Metadata {
         if self.name.is_empty() {
             return Err("chart.metadata.name is required".to_owned());
         }
-        if self.name.contains('/') || self.name == "." {
+        if matches!(self.name.as_str(), "." | "..") {
+            return Err(format!(
+                "chart.metadata.name {} is not allowed",
+                quote(&self.name)
+            ));
+        }
+        if self.name.contains('/') {
             return Err(format!("chart.metadata.name {} is invalid", quote(&self.name)));
         }
         if self.version.is_empty() {
@@ -453,7 +459,7 @@ impl Reader<'_> {
         }
     }
 
-    fn texts(&self, name: &str, target: &mut Vec<String>) -> Result<(), String> {
+    pub(crate) fn texts(&self, name: &str, target: &mut Vec<String>) -> Result<(), String> {
         let Some(items) = self.list(name, "[]string")? else {
             return Ok(());
         };

@@ -336,3 +336,6 @@ fn source_of(document: &str) -> Option<&str> {
     let line = document.split("# Source: ").nth(1)?.lines().next()?;
     line.split_once('/').map(|(_, name)| name)
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,7 +54,27 @@ impl Report<'_> {
                 indent = self.skipped(path, parent, &mut tokens, indent);
             }
         }
-        let hidden = matches!(error.kind, ErrorKind::Reference { .. }) && error.causes.len() == 1;
+        let place = Place {
+            base: match &error.kind {
+                ErrorKind::Reference { url, .. } => url,
+                _ => error.schema_url,
+            },
+            tokens: tokens.clone(),
+            step: match &error.kind {
+                ErrorKind::AllOf => "allOf",
+                ErrorKind::AnyOf => "anyOf",
+                ErrorKind::OneOf(_) => "oneOf",
+                ErrorKind::Contains | ErrorKind::MinContains { .. } => "contains",
+                _ => "",
+            },
+        };
+        let merged = if matches!(error.kind, ErrorKind::Reference { .. } | ErrorKind::Schema { .. }) {
+            self.merged(error, &place)
+        } else {
+            None
+        };
+        let one_cause = error.causes.len() == 1 || merged.is_some();
+        let hidden = matches!(error.kind, ErrorKind::Reference { .. }) && one_cause;
         if !hidden {
             match &error.kind {
                 ErrorKind::Schema { url } => {
@@ -68,93 +88,151 @@ impl Report<'_> {
             }
             indent += 1;
         }
-        let place = Place {
-            base: match &error.kind {
-                ErrorKind::Reference { url, .. } => url,
-                _ => error.schema_url,
-            },
-            tokens,
-            step: match &error.kind {
-                ErrorKind::AllOf => "allOf",
-                ErrorKind::AnyOf => "anyOf",
-                ErrorKind::OneOf(_) => "oneOf",
-                ErrorKind::Contains | ErrorKind::MinContains { .. } => "contains",
-                _ => "",
-            },
-        };
-        for cause in &error.causes {
-            self.node(cause, Some(&place), indent);
+        match merged {
+            Some((path, mut tokens)) => {
+                indent = self.skipped(&path, &place, &mut tokens, indent);
+                self.at(indent, &tokens, "validation failed");
+                let base = format!("{}{path}", place.base);
+                let place = Place {
+                    base: &base,
+                    tokens,
+                    step: "",
+                };
+                for cause in &error.causes {
+                    self.node(cause, Some(&place), indent + 1);
+                }
+            }
+            None => {
+                for cause in &error.causes {
+                    self.node(cause, Some(&place), indent);
+                }
+            }
         }
+    }
+
+    /// Several causes behind one left-out step: the place of the group that they formed there.
+    fn merged(&self, error: &ValidationError<'_, '_>, place: &Place<'_>) -> Option<(String, Vec<String>)> {
+        let (first, others) = error.causes.split_first()?;
+        if others.is_empty() {
+            return None;
+        }
+        let walks: Vec<Vec<Step>> = error
+            .causes
+            .iter()
+            .map(|cause| Some(self.steps(cause.schema_url.strip_prefix(place.base)?, place.base)))
+            .collect::<Option<_>>()?;
+        let tokens = &first.instance_location.tokens;
+        let (mut path, mut depth, mut grouped, mut known) = (String::new(), place.tokens.len(), None, false);
+        for (index, step) in walks.first()?.iter().enumerate() {
+            let same_step = walks
+                .iter()
+                .all(|walk| walk.get(index).is_some_and(|other| other.path == step.path));
+            let next = depth + usize::from(step.consumes);
+            let same_place = others.iter().all(|cause| {
+                let other = &cause.instance_location.tokens;
+                other.len() >= next
+                    && tokens.len() >= next
+                    && (0..next).all(|at| token(&other[at]) == token(&tokens[at]))
+            });
+            if !same_step || !same_place {
+                break;
+            }
+            known |= step.left_out.is_some();
+            path.push_str(&step.path);
+            depth = next;
+            grouped = Some((path.clone(), depth));
+        }
+        let (path, depth) = grouped.filter(|_| known)?;
+        let mut shown: Vec<String> = tokens.iter().take(depth).map(token).collect();
+        for (token, known) in shown.iter_mut().zip(&place.tokens) {
+            token.clone_from(known);
+        }
+        Some((path, shown))
+    }
+
+    /// The keywords of a place in the schema, seen from another.
+    fn steps(&self, path: &str, base: &str) -> Vec<Step> {
+        let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let mut schema = pointer_of(base).and_then(|pointer| self.schema.pointer(&pointer));
+        let mut steps = Vec::new();
+        let mut index = 0;
+        while let Some(segment) = segments.get(index) {
+            let numbered = segments
+                .get(index + 1)
+                .is_some_and(|next| next.parse::<usize>().is_ok());
+            let length_of = |key: &str| {
+                let list = schema.and_then(|schema| schema.get(key)).and_then(Json::as_array);
+                list.map(Vec::len)
+            };
+            let (taken, consumes, left_out, shift) = match *segment {
+                "properties" | "patternProperties" | "prefixItems" => (2, true, None, 0),
+                "additionalProperties" | "unevaluatedProperties" | "unevaluatedItems" => (1, true, None, 0),
+                "contains" => (1, true, Some("contains"), 0),
+                "items" if numbered && length_of("items").is_some() => (2, true, None, 0),
+                "items" => (1, true, None, length_of("prefixItems").unwrap_or(0)),
+                "additionalItems" => (1, true, None, length_of("items").unwrap_or(0)),
+                "allOf" => (2, false, Some("allOf"), 0),
+                "anyOf" => (2, false, Some("anyOf"), 0),
+                "oneOf" => (2, false, Some("oneOf"), 0),
+                "dependentSchemas" | "dependencies" | "$defs" | "definitions" => (2, false, None, 0),
+                _ => (1, false, None, 0),
+            };
+            let end = (index + taken).min(segments.len());
+            let mut path = String::new();
+            for segment in &segments[index..end] {
+                path.push('/');
+                path.push_str(segment);
+                schema = schema.and_then(|schema| schema.pointer(&format!("/{}", decode(segment))));
+            }
+            steps.push(Step {
+                path,
+                consumes,
+                left_out,
+                shift,
+            });
+            index = end;
+        }
+        steps
     }
 
     /// Prints the steps between a node and the one above it; mends indexes behind a list's fixed part.
     fn skipped(&mut self, path: &str, parent: &Place<'_>, tokens: &mut [String], mut indent: usize) -> usize {
-        let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         let mut depth = parent.tokens.len();
-        let mut schema = pointer_of(parent.base).and_then(|pointer| self.schema.pointer(&pointer));
-        let mut index = 0;
-        while let Some(segment) = segments.get(index) {
-            let mut taken = 1;
-            match *segment {
-                "properties" | "patternProperties" | "prefixItems" => {
-                    taken = 2;
-                    depth += 1;
-                }
-                "additionalProperties" | "unevaluatedProperties" | "unevaluatedItems" => depth += 1,
-                "contains" => {
-                    if index > 0 || parent.step != "contains" {
-                        self.at(
-                            indent,
-                            &tokens[..depth.min(tokens.len())],
-                            "no items match contains schema",
-                        );
-                        indent += 1;
-                    }
-                    depth += 1;
-                }
-                "items" | "additionalItems" => {
-                    let listed = segments
-                        .get(index + 1)
-                        .is_some_and(|next| next.parse::<usize>().is_ok());
-                    let list = schema
-                        .and_then(|schema| schema.get("items"))
-                        .is_some_and(Json::is_array);
-                    if *segment == "items" && listed && list {
-                        taken = 2;
-                    } else if let Some(token) = tokens.get_mut(depth)
-                        && let Ok(number) = token.parse::<usize>()
-                    {
-                        let fixed = if *segment == "items" {
-                            "prefixItems"
-                        } else {
-                            "items"
-                        };
-                        let before = schema
-                            .and_then(|schema| schema.get(fixed))
-                            .and_then(Json::as_array);
-                        *token = (number + before.map_or(0, Vec::len)).to_string();
-                    }
-                    depth += 1;
-                }
-                step @ ("allOf" | "anyOf" | "oneOf") => {
-                    taken = 2;
-                    if index > 0 || parent.step != step {
-                        let none = if step == "oneOf" { ", none matched" } else { "" };
-                        let what = format!("'{step}' failed{none}");
-                        self.at(indent, &tokens[..depth.min(tokens.len())], &what);
-                        indent += 1;
-                    }
-                }
-                "dependentSchemas" | "dependencies" | "$defs" | "definitions" => taken = 2,
-                _ => {}
+        for (index, step) in self.steps(path, parent.base).into_iter().enumerate() {
+            if let Some(name) = step.left_out
+                && (index > 0 || parent.step != name)
+            {
+                let what = match name {
+                    "contains" => "no items match contains schema".to_owned(),
+                    "oneOf" => "'oneOf' failed, none matched".to_owned(),
+                    name => format!("'{name}' failed"),
+                };
+                self.at(indent, &tokens[..depth.min(tokens.len())], &what);
+                indent += 1;
             }
-            for segment in segments.iter().skip(index).take(taken) {
-                schema = schema.and_then(|schema| schema.pointer(&format!("/{}", decode(segment))));
+            if step.consumes {
+                if step.shift > 0
+                    && let Some(token) = tokens.get_mut(depth)
+                    && let Ok(number) = token.parse::<usize>()
+                {
+                    *token = (number + step.shift).to_string();
+                }
+                depth += 1;
             }
-            index += taken;
         }
         indent
     }
+}
+
+/// One keyword on the way to a place in the schema.
+struct Step {
+    path: String,
+    /// Whether it leads into the value.
+    consumes: bool,
+    /// The keyword whose node the validator leaves out if it has a single cause.
+    left_out: Option<&'static str>,
+    /// Items before those that it counts.
+    shift: usize,
 }
 
 fn pointer_of(url: &str) -> Option<String> {

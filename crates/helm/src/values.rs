@@ -326,10 +326,10 @@ impl Coalesce<'_> {
             let here = target.get(&key);
             match (here, value) {
                 (None, value) => self.fill(target, &key, value),
-                (Some(here), value) if here.is_nil() && !self.merge && !value.is_nil() => {
+                (Some(here), value) if here.is_nil() && (self.merge || value.is_nil()) => {}
+                (Some(here), _) if here.is_nil() => {
                     target.borrow_mut().remove(&*key);
                 }
-                (Some(here), _) if here.is_nil() => {}
                 (Some(Value::Map(here)), Value::Map(value)) => {
                     self.tables(&here, &value, &join(prefix, &key))
                 }

@@ -5,6 +5,7 @@
 
 mod cast;
 mod clock;
+mod crypto;
 mod dates;
 mod dicts;
 mod durations;
@@ -73,6 +74,7 @@ pub fn register(functions: &mut Functions) {
     random::register(functions);
     dates::register(functions);
     durations::register(functions);
+    crypto::register(functions);
 }
 
 /// The text argument at an index; the executor has checked its type.

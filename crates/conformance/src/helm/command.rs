@@ -134,10 +134,7 @@ impl Command {
         let values = self.read_values(read)?;
         self.values.replace(values.clone());
         let chart = chart?;
-        if chart.metadata.is_library() {
-            return Err("library charts are not installable".to_owned());
-        }
-        chart.check_dependencies().map_err(|error| error.to_string())?;
+        chart.check_installable().map_err(|error| error.to_string())?;
         let release = Release {
             name: self.name.clone(),
             namespace: self.namespace.clone(),

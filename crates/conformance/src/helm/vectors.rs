@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use fluvial_helm::{Capabilities, Chart, KubeVersion, Options, Release, Rules, Values, render_files};
+use fluvial_helm::{Capabilities, Chart, Index, KubeVersion, Options, Release, Rules, Values, render_files};
 use fluvial_tree::TreePath;
 use serde::Deserialize;
 use serde_json::Value;
@@ -236,4 +236,37 @@ fn release() -> Release {
         revision: 1,
         is_upgrade: false,
     }
+}
+
+/// `index.yaml`: loading, order, choice of a version.
+pub(super) fn repo(shared: &Path) -> Vec<Case> {
+    let rows = json_lines(&shared.join("corpus/vectors/chartrepo.jsonl"));
+    rows.iter().filter_map(one_choice).collect()
+}
+
+fn one_choice(row: &Value) -> Option<Case> {
+    let name = row["name"].as_str()?;
+    let (chart, version) = (row["chart"].as_str()?, row["version"].as_str()?);
+    let got = Index::parse(row["index"].as_str()?).and_then(|index| {
+        let chosen = index.get(chart, version)?;
+        let versions = index.versions(chart).iter();
+        let order: Vec<&str> = versions.map(|known| known.metadata.version.as_str()).collect();
+        Ok(serde_json::json!({
+            "version": chosen.metadata.version,
+            "digest": chosen.digest,
+            "urls": if chosen.urls.is_empty() { Value::Null } else { chosen.urls.clone().into() },
+            "order": order,
+        }))
+    });
+    let outcome = match (row["error"].as_str(), got) {
+        (None, Ok(got)) if got == row["want"] => Ok(()),
+        (None, Ok(got)) => Err(format!("want {}, got {got}", row["want"])),
+        (None, Err(error)) => Err(format!("fails: {error}")),
+        (Some(want), Err(got)) => return Some(Case::compare(name, want, &got.to_string())),
+        (Some(want), Ok(_)) => Err(format!("must fail: {want}")),
+    };
+    Some(Case {
+        name: name.to_owned(),
+        outcome,
+    })
 }

@@ -9,6 +9,9 @@ use super::text_at;
 pub(super) fn register(functions: &mut Functions) {
     let any = || Params::fixed(&[Type::Any]);
     functions.pure("toToml", any(), |v| {
+        if v[0].is_nil() {
+            return Ok(encode(&v[0])?.into());
+        }
         Ok(encode(&v[0]).unwrap_or_else(|error| error).into())
     });
     functions.pure("mustToToml", any(), |v| Ok(encode(&v[0])?.into()));
@@ -16,6 +19,9 @@ pub(super) fn register(functions: &mut Functions) {
 }
 
 fn encode(value: &Value) -> Result<String, String> {
+    if value.is_nil() {
+        return Err("reflect: call of reflect.Value.Type on zero Value".to_owned());
+    }
     let mut writer = Writer { out: String::new() };
     match as_map(value) {
         Some(map) => writer.table(&[], &map)?,
@@ -199,14 +205,35 @@ fn decode(text: &str) -> FunctionResult {
     let table: Result<toml::Table, _> = text.parse();
     Ok(match table {
         Ok(table) => from_toml(&toml::Value::Table(table)),
-        Err(error) => {
-            let line = error.span().map_or(1, |span| {
-                text[..span.start.min(text.len())].matches('\n').count() + 1
-            });
-            let message = format!("toml: line {line}: {}", error.message());
-            Map::new([("Error".into(), message.into())].into()).into()
-        }
+        Err(error) => Map::new([("Error".into(), problem(text, &error).into())].into()).into(),
     })
+}
+
+/// The reference's words for the commonest failures; for others the parser's own.
+fn problem(text: &str, error: &toml::de::Error) -> String {
+    let span = error.span().unwrap_or(0..0);
+    let start = span.start.min(text.len());
+    let line = text[..start].matches('\n').count() + 1;
+    let here = text.lines().nth(line - 1).unwrap_or_default();
+    let at_end = text.get(start..).is_none_or(|rest| rest.trim().is_empty());
+    let message = error.message();
+    if message.contains("duplicate key") {
+        let key = text.get(span).unwrap_or_default().trim();
+        return format!("toml: line {line} (last key \"{key}\"): Key '{key}' has already been defined.");
+    }
+    if at_end || here.trim_end().len() + text[..start].rfind('\n').map_or(0, |at| at + 1) <= start {
+        return match here.split_once('=') {
+            Some((key, _)) => {
+                let key = key.trim();
+                format!("toml: line {line} (last key \"{key}\"): unexpected EOF; expected value")
+            }
+            None => format!("toml: line {line}: unexpected EOF; expected key separator '='"),
+        };
+    }
+    if message.contains("expected `=`") && !here.contains('=') {
+        return format!("toml: line {line}: unexpected EOF; expected key separator '='");
+    }
+    format!("toml: line {line}: {message}")
 }
 
 fn from_toml(value: &toml::Value) -> Value {

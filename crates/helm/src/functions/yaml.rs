@@ -22,7 +22,7 @@ pub(super) fn register(functions: &mut Functions) {
         Ok(decoded_map(yaml_to_json(text_at(v, 0))))
     });
     functions.pure("fromYamlArray", text(), |v| {
-        Ok(decoded_list(yaml_to_json(text_at(v, 0)), true))
+        Ok(decoded_list(yaml_to_json(text_at(v, 0))))
     });
     functions.pure("toJson", any(), |v| {
         Ok(encode_json(&v[0], true, None).unwrap_or_default().into())
@@ -88,6 +88,18 @@ fn pretty(value: &Value) -> String {
     text
 }
 
+/// A string; what YAML 1.1 would read as something else is quoted.
+fn scalar(text: &str) -> Node {
+    let old_bool = ["y", "n", "yes", "no", "on", "off"]
+        .iter()
+        .any(|word| word.eq_ignore_ascii_case(text));
+    if old_bool || fluvial_yaml::is_yaml_1_1_non_string(text) {
+        Node::string(text)
+    } else {
+        Node::text(text)
+    }
+}
+
 fn node(value: &Value, depth: usize) -> Node {
     if depth > 1000 {
         return Node::plain("null");
@@ -98,13 +110,13 @@ fn node(value: &Value, depth: usize) -> Node {
         Value::Int(value, _) => Node::plain(value.to_string()),
         Value::Uint(value, _) => Node::plain(value.to_string()),
         Value::Float(value) => Node::plain(number::format_float(*value, 'g', None)),
-        Value::Str(text) => Node::text(text),
+        Value::Str(text) => scalar(text),
         Value::List(list) => Node::sequence(list.items().iter().map(|item| node(item, depth + 1)).collect()),
         Value::Map(map) => Node::mapping(
             map.borrow()
                 .iter()
                 .map(|(key, value)| Entry {
-                    key: Node::text(key),
+                    key: scalar(key),
                     value: node(value, depth + 1),
                 })
                 .collect(),
@@ -130,7 +142,7 @@ fn error_map(error: String) -> Value {
     Map::new([("Error".into(), error.into())].into()).into()
 }
 
-fn decoded_list(read: Result<Json, String>, _yaml: bool) -> Value {
+fn decoded_list(read: Result<Json, String>) -> Value {
     let error = match read {
         Ok(Json::Null) => return List::any(Vec::new()).into(),
         Ok(json @ Json::Array(_)) => return Value::from_json(&json),

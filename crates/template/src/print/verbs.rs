@@ -43,6 +43,8 @@ impl<'a> Printer<'a> {
             (Value::Nil | Value::NilInterface, 'T' | 'v') => self.pad("<nil>"),
             (Value::Nil | Value::NilInterface, _) => self.bad_verb(value, verb),
             (_, 'T') => self.text(&value.type_name(), 's'),
+            // Only errors can be wrapped, and none of these is one.
+            (_, 'w') => self.bad_verb(value, verb),
             _ => self.value(value, verb),
         }
     }
@@ -167,6 +169,10 @@ impl<'a> Printer<'a> {
                     return self.value(&Value::from(text), verb);
                 }
                 if let Some(number) = underlying_number(value) {
+                    let is_int = matches!(number, Value::Int(..));
+                    if is_int && !"vdboOxXcqU".contains(verb) && !self.erroring {
+                        return self.bad_verb(value, verb);
+                    }
                     return self.value(&number, verb);
                 }
                 self.structure(&object.underlying(), verb);

@@ -60,14 +60,15 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 /// Go's decoder skips line breaks and names the byte at which it gave up.
 fn decode_base64(encoded: &str) -> Result<String, String> {
+    decode_base64_bytes(encoded).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The decoded bytes, or Go's failure.
+pub(super) fn decode_base64_bytes(encoded: &str) -> Result<Vec<u8>, String> {
     let clean: String = encoded.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
-    match STANDARD.decode(&clean) {
-        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(_) => Err(format!(
-            "illegal base64 data at input byte {}",
-            base64_error(encoded)
-        )),
-    }
+    STANDARD
+        .decode(&clean)
+        .map_err(|_| format!("illegal base64 data at input byte {}", base64_error(encoded)))
 }
 
 /// The offset that Go's decoder reports.

@@ -543,9 +543,9 @@ fn read_zone<'t>(value: &'t str, found: &mut Found) -> Result<&'t str, Bad> {
     if !(3..=5).contains(&length) || length == 4 && !value[..4].ends_with('T') && !value.starts_with("WITA") {
         return Err(Bad::Text);
     }
-    if let Some(offset) = value.strip_prefix("GMT") {
+    if let Some(rest) = value.strip_prefix("GMT") {
         length = 3;
-        if let Some(hours) = offset.strip_prefix(['+', '-']) {
+        if let Some(hours) = rest.strip_prefix(['+', '-']) {
             length = 4 + leading_digits(hours, 2);
         }
     }

@@ -1,0 +1,206 @@
+use std::sync::Arc;
+
+use fluvial_template::Limits;
+use fluvial_template::sprig::Ambient;
+use fluvial_tree::{File, TreeBuilder, TreePath};
+use serde_json::json;
+
+use super::*;
+
+struct Still;
+
+impl Ambient for Still {
+    fn now(&mut self) -> i128 {
+        1_700_000_000_000_000_000
+    }
+
+    fn random(&mut self, buffer: &mut [u8]) {
+        buffer.fill(7);
+    }
+}
+
+struct Recorded;
+
+impl Lookup for Recorded {
+    fn lookup(&self, _: &str, kind: &str, _: &str, name: &str) -> Result<Json, String> {
+        Ok(json!({"kind": kind, "metadata": {"name": name}}))
+    }
+}
+
+/// A chart from `//- name` marked files.
+fn chart(text: &str) -> Result<Arc<Chart>, Error> {
+    let mut builder = TreeBuilder::default();
+    for part in text.split("//- ").skip(1) {
+        let (name, content) = part.split_once('\n').unwrap();
+        builder.file(name, File::new(content.as_bytes(), false)).unwrap();
+    }
+    Chart::load(&builder.build(), &TreePath::root())
+}
+
+fn render_with(files: &str, values: &str, limits: Limits) -> Result<Rendered, String> {
+    let chart = chart(files).map_err(|error| error.to_string())?;
+    let values = Values::from_yaml(values).map_err(|error| error.to_string())?;
+    let release = Release {
+        name: "demo".to_owned(),
+        namespace: "apps".to_owned(),
+        revision: 1,
+        is_upgrade: false,
+    };
+    let request = RenderRequest {
+        chart: &chart,
+        values: &values,
+        release: &release,
+        capabilities: &Capabilities::default(),
+        lookup: Arc::new(Recorded),
+        ambient: Box::new(Still),
+        options: Options {
+            limits,
+            ..Options::default()
+        },
+    };
+    render(request).map_err(|failure| failure.to_string())
+}
+
+fn check(files: &str, values: &str, want: &str) {
+    let rendered = render_with(files, values, Limits::default()).unwrap();
+    assert_eq!(rendered.template(&Output::default()).unwrap(), want);
+}
+
+fn check_error(files: &str, values: &str, want: &str) {
+    let error = render_with(files, values, Limits::default()).unwrap_err();
+    assert_eq!(error, want);
+}
+
+const CHART: &str = "//- Chart.yaml\napiVersion: v2\nname: web\nversion: 0.1.0\n";
+
+#[test]
+fn values_and_release_reach_the_templates() {
+    let files = format!(
+        "{CHART}//- values.yaml\na: {{b: 1, c: 2}}\n//- templates/x.yaml\nn: {{{{ .Release.Name }}}}\nb: {{{{ \
+         .Values.a.b }}}}\nc: {{{{ .Values.a.c }}}}\n"
+    );
+    check(
+        &files,
+        "a: {b: 1000000}",
+        "---\n# Source: web/templates/x.yaml\nn: demo\nb: 1e+06\nc: 2\n",
+    );
+}
+
+#[test]
+fn dependencies_take_conditions_aliases_and_globals() {
+    let files = format!(
+        "{CHART}dependencies:\n- {{name: db, version: 1.x, alias: main}}\n- {{name: db, version: 1.x, condition: \
+         db.enabled}}\n//- charts/db/Chart.yaml\napiVersion: v2\nname: db\nversion: 1.2.0\n//- \
+         charts/db/templates/s.yaml\nname: {{{{ .Chart.Name }}}}\ng: {{{{ .Values.global.g }}}}\n"
+    );
+    check(
+        &files,
+        "global: {g: 5}\ndb: {enabled: false}",
+        "---\n# Source: web/charts/main/templates/s.yaml\nname: main\ng: 5\n",
+    );
+}
+
+#[test]
+fn manifests_come_in_install_order_and_hooks_after_them() {
+    let files = format!(
+        "{CHART}//- templates/a.yaml\nkind: Service\n---\nkind: Namespace\n---\nkind: Job\nmetadata:\n  annotations: \
+         {{helm.sh/hook: \"post-install,test\"}}\n"
+    );
+    let rendered = render_with(&files, "", Limits::default()).unwrap();
+    let kinds: Vec<&str> = rendered
+        .manifests
+        .iter()
+        .map(|manifest| manifest.kind.as_str())
+        .collect();
+    assert_eq!(kinds, ["Namespace", "Service"]);
+    assert_eq!(rendered.hooks[0].events, ["post-install", "test"]);
+    assert!(rendered.hooks[0].is_test());
+}
+
+#[test]
+fn a_failure_names_the_template_and_the_place() {
+    let files = format!("{CHART}//- templates/a.yaml\na: {{{{ .Values.x.y.z }}}}\n");
+    check_error(
+        &files,
+        "",
+        "web/templates/a.yaml:1:13\n  executing \"web/templates/a.yaml\" at <.Values.x.y.z>:\n    nil pointer evaluating \
+         interface {}.y",
+    );
+    let files = format!("{CHART}//- templates/a.yaml\na: {{{{ required \"say who\" .Values.who }}}}\n");
+    check_error(
+        &files,
+        "",
+        "execution error at (web/templates/a.yaml:1:6): say who",
+    );
+}
+
+#[test]
+fn the_schema_is_checked_before_anything_runs() {
+    let files = format!(
+        "{CHART}//- values.schema.json\n{{\"properties\": {{\"a\": {{\"type\": \"integer\"}}}}}}\n//- \
+         templates/a.yaml\n{{{{ fail \"no\" }}}}\n"
+    );
+    check_error(
+        &files,
+        "a: x",
+        "values don't meet the specifications of the schema(s) in the following chart(s):\nweb:\n- at '/a': got string, \
+         want integer\n",
+    );
+}
+
+#[test]
+fn what_runs_too_long_or_too_deep_ends_with_an_error() {
+    let files = format!(
+        "{CHART}//- templates/_h.tpl\n{{{{ define \"r\" }}}}{{{{ include \"r\" . }}}}{{{{ end }}}}\n//- \
+         templates/a.yaml\n{{{{ include \"r\" . }}}}\n"
+    );
+    let error = render_with(&files, "", Limits::default()).unwrap_err();
+    assert!(
+        error.contains("rendering template has a nested reference name: r"),
+        "{error}"
+    );
+    let files = format!("{CHART}//- templates/a.yaml\n{{{{ range until 100000 }}}}x{{{{ end }}}}\n");
+    let limits = Limits {
+        output: 1000,
+        ..Limits::default()
+    };
+    let error = render_with(&files, "", limits).unwrap_err();
+    assert!(error.contains("the output is larger than allowed"), "{error}");
+    let limits = Limits {
+        steps: 1000,
+        ..Limits::default()
+    };
+    let error = render_with(&files, "", limits).unwrap_err();
+    assert!(error.contains("the template runs longer than allowed"), "{error}");
+}
+
+#[test]
+fn lookup_asks_its_port() {
+    let files = format!(
+        "{CHART}//- templates/a.yaml\na: {{{{ (lookup \"v1\" \"Secret\" \"n\" \"s\").metadata.name }}}}\n"
+    );
+    check(&files, "", "---\n# Source: web/templates/a.yaml\na: s\n");
+}
+
+#[test]
+fn library_charts_cannot_be_installed_and_missing_dependencies_are_named() {
+    let library = chart("//- Chart.yaml\napiVersion: v2\nname: l\nversion: 1.0.0\ntype: library\n").unwrap();
+    assert_eq!(
+        library.check_installable().unwrap_err().to_string(),
+        "library charts are not installable"
+    );
+    let lacking = chart(&format!("{CHART}dependencies: [{{name: db, version: 1.0.0}}]\n")).unwrap();
+    let error = lacking.check_installable().unwrap_err().to_string();
+    assert!(error.ends_with("missing in charts/ directory: db"), "{error}");
+}
+
+#[test]
+fn two_renders_share_a_chart_and_nothing_else() {
+    let files = format!(
+        "{CHART}//- values.yaml\nl: {{a: 1}}\n//- templates/a.yaml\n{{{{ $_ := set .Values.l \"b\" .Release \
+         }}}}n: {{{{ len .Values.l }}}}\n"
+    );
+    for _ in 0..2 {
+        check(&files, "", "---\n# Source: web/templates/a.yaml\nn: 2\n");
+    }
+}

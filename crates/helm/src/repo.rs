@@ -1,0 +1,162 @@
+//! `index.yaml` of a chart repository: which versions there are, and which one a constraint means.
+
+use std::collections::BTreeMap;
+
+use fluvial_object::semver::{Constraint, Version};
+use serde_json::Value as Json;
+
+use crate::error::Error;
+use crate::metadata::{Metadata, Reader};
+use crate::values::yaml_to_json;
+
+/// One version of a chart in a repository.
+#[derive(Clone, Debug, Default)]
+pub struct ChartVersion {
+    /// What its `Chart.yaml` says.
+    pub metadata: Metadata,
+    /// Where its archive is; relative to the repository unless absolute.
+    pub urls: Vec<String>,
+    /// The archive's digest.
+    pub digest: String,
+    /// When it was added.
+    pub created: String,
+}
+
+/// A repository's index; versions of a chart come newest first.
+#[derive(Clone, Debug, Default)]
+pub struct Index {
+    entries: BTreeMap<String, Vec<ChartVersion>>,
+}
+
+impl Index {
+    /// Reads an index, YAML or JSON. Entries that are no charts are left out.
+    ///
+    /// # Errors
+    /// If it is empty, no YAML, or says no API version.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        Self::read(text).map_err(|error| Error::load(format!("error loading index.yaml: {error}")))
+    }
+
+    fn read(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("empty index.yaml file".to_owned());
+        }
+        let json = match serde_json::from_str(text) {
+            Ok(json) => json,
+            Err(_) => yaml_to_json(text)?,
+        };
+        let mut index = Index::default();
+        let mut api_version = String::new();
+        if let Json::Object(fields) = &json {
+            let reader = Reader {
+                fields,
+                kind: "IndexFile",
+            };
+            reader.text("apiVersion", &mut api_version)?;
+            if let Some(Json::Object(entries)) = reader.get("entries") {
+                for (name, versions) in entries {
+                    index.entries.insert(name.clone(), versions_of(versions));
+                }
+            }
+        }
+        if api_version.is_empty() {
+            return Err("no API version specified".to_owned());
+        }
+        Ok(index)
+    }
+
+    /// The names of all charts.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// All versions of a chart, newest first.
+    #[must_use]
+    pub fn versions(&self, name: &str) -> &[ChartVersion] {
+        self.entries.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The version that a text means: that very one, else the newest that fits it as a constraint.
+    /// Nothing stands for the newest that is no pre-release.
+    ///
+    /// # Errors
+    /// If there is no such chart or version, or the text is no constraint.
+    pub fn get(&self, name: &str, version: &str) -> Result<&ChartVersion, Error> {
+        let versions = self
+            .entries
+            .get(name)
+            .ok_or_else(|| Error::load("no chart name found"))?;
+        if versions.is_empty() {
+            return Err(Error::load("no chart version found"));
+        }
+        let constraint = Constraint::parse(if version.is_empty() { "*" } else { version })
+            .map_err(|error| Error::load(error.to_string()))?;
+        if let Some(exact) = versions.iter().find(|known| known.metadata.version == version) {
+            return Ok(exact);
+        }
+        let fits = |known: &&ChartVersion| {
+            Version::parse(&known.metadata.version).is_ok_and(|version| constraint.matches(&version))
+        };
+        versions
+            .iter()
+            .find(fits)
+            .ok_or_else(|| Error::load(format!("no chart version found for {name}-{version}")))
+    }
+}
+
+fn versions_of(json: &Json) -> Vec<ChartVersion> {
+    let mut versions: Vec<ChartVersion> = json.as_array().into_iter().flatten().filter_map(one).collect();
+    let parsed = |known: &ChartVersion| Version::parse(&known.metadata.version).ok();
+    // What is no version counts as the oldest.
+    versions.sort_by(|a, b| match (parsed(b), parsed(a)) {
+        (Some(b), Some(a)) => b.cmp(&a),
+        (b, a) => b.is_some().cmp(&a.is_some()),
+    });
+    versions
+}
+
+fn one(json: &Json) -> Option<ChartVersion> {
+    let fields = json.as_object()?;
+    let mut version = ChartVersion::default();
+    version.metadata.merge(json).ok()?;
+    if version.metadata.api_version.is_empty() {
+        "v1".clone_into(&mut version.metadata.api_version);
+    }
+    if let Err(error) = version.metadata.validate()
+        && !error
+            .to_string()
+            .contains("more than one dependency with name or alias")
+    {
+        return None;
+    }
+    let reader = Reader {
+        fields,
+        kind: "ChartVersion",
+    };
+    reader.text("digest", &mut version.digest).ok()?;
+    reader.text("created", &mut version.created).ok()?;
+    reader.texts("urls", &mut version.urls).ok()?;
+    Some(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Index;
+
+    #[test]
+    fn the_newest_release_is_chosen_unless_a_constraint_says_otherwise() {
+        let index = Index::parse(
+            "apiVersion: v1\nentries:\n  a:\n  - {name: a, version: 1.2.0}\n  - {name: a, version: 2.0.0-rc.1}\n  - \
+             {name: a, version: 1.10.0}\n",
+        )
+        .unwrap();
+        let version = |constraint| index.get("a", constraint).unwrap().metadata.version.clone();
+        assert_eq!(version(""), "1.10.0");
+        assert_eq!(version("~1.2"), "1.2.0");
+        assert_eq!(version("2.0.0-rc.1"), "2.0.0-rc.1");
+        assert_eq!(
+            index.get("a", "^3").unwrap_err().to_string(),
+            "no chart version found for a-^3"
+        );
+    }
+}
