@@ -1,8 +1,9 @@
-//! Repository chores: `cargo xtask tidy | conformance | codegen`.
+//! Repository chores: `cargo xtask tidy | conformance | codegen | peers | bench`.
 
 mod codegen;
 mod codegen_kustomize;
 mod codegen_schema;
+mod peers;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -11,7 +12,9 @@ use std::process::{Command, ExitCode};
 const HELP: &str = "\
 cargo xtask tidy                          check layers, sizes, module docs, lint tables and the code map
 cargo xtask conformance [SUITE…] [FLAGS]  run the recorded corpora (--failures, --case TEXT, --update-counts)
-cargo xtask codegen [NAME] [--check]      write generated files again, or check that they are current";
+cargo xtask codegen [NAME] [--check]      write generated files again, or check that they are current
+cargo xtask peers [NAME…]                 build the released programs pinned under conformance/peers (needs Go)
+cargo xtask bench NAME [FLAGS]            figures as JSON, beside the peer of that name where there is one";
 
 /// The checkout's root folder.
 fn root() -> PathBuf {
@@ -32,6 +35,8 @@ fn main() -> ExitCode {
         Some(("tidy", _)) => tidy::check(&root()).map(|figures| println!("{figures}")),
         Some(("conformance", rest)) => conformance(rest),
         Some(("codegen", rest)) => codegen::run(&root(), rest),
+        Some(("peers", rest)) => peers::build(&root(), rest),
+        Some(("bench", rest)) => peers::bench(&root(), rest),
         _ => Err(vec![HELP.to_owned()]),
     };
     match result {

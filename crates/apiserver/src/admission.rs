@@ -19,6 +19,10 @@ pub fn before_create(api: &Api, request: &Request, object: &mut Value) -> Outcom
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Pod") => service_account(api, request, object),
         ("", "PersistentVolumeClaim") => storage_class(api, object),
+        ("", "PersistentVolume") => {
+            protect(object, "kubernetes.io/pv-protection");
+            Ok(())
+        }
         ("networking.k8s.io", "Ingress") => ingress_class(api, object),
         _ => Ok(()),
     }
@@ -213,16 +217,18 @@ fn storage_class(api: &Api, object: &mut Value) -> Outcome<()> {
             object["spec"]["storageClassName"] = name.into();
         }
     }
-    let finalizers = &object["metadata"]["finalizers"];
-    if finalizers
-        .as_array()
-        .is_none_or(|list| !list.iter().any(|item| item == "kubernetes.io/pvc-protection"))
-    {
-        let mut list = finalizers.as_array().cloned().unwrap_or_default();
-        list.push("kubernetes.io/pvc-protection".into());
+    protect(object, "kubernetes.io/pvc-protection");
+    Ok(())
+}
+
+/// Adds a finalizer that keeps an object while it is used.
+fn protect(object: &mut Value, finalizer: &str) {
+    let finalizers = object["metadata"]["finalizers"].as_array();
+    if finalizers.is_none_or(|list| !list.iter().any(|item| item == finalizer)) {
+        let mut list = finalizers.cloned().unwrap_or_default();
+        list.push(finalizer.into());
         object["metadata"]["finalizers"] = list.into();
     }
-    Ok(())
 }
 
 fn ingress_class(api: &Api, object: &mut Value) -> Outcome<()> {

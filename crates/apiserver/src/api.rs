@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::auth::tokens::{Signer, StaticTokens};
 use crate::crd;
 use crate::kinds::Kinds;
-use crate::registry::services::Allocator;
+use crate::registry::services::{Allocator, Range};
 use crate::store::Store;
 
 /// Where the time comes from.
@@ -70,6 +70,8 @@ pub struct Parts {
     pub authority: String,
     /// What runs beside it.
     pub features: Features,
+    /// Addresses of services.
+    pub range: Range,
 }
 
 impl Api {
@@ -88,7 +90,7 @@ impl Api {
             tokens: RwLock::new(parts.tokens),
             signer: parts.signer,
             authority: parts.authority,
-            services: Allocator::default(),
+            services: Allocator::new(parts.range),
             features: parts.features,
         };
         api.services.load(&api.store);

@@ -18,9 +18,14 @@ use crate::simulator::Simulator;
 use crate::store::{Collection, Expect, Notice, Refused};
 use crate::verbs::delete;
 
+/// Changes taken in before the simulator looks at what they marked.
+const BATCH: usize = 128;
+
 /// Follows the store until the server is gone.
 pub fn start(api: Arc<Api>, mut notices: UnboundedReceiver<Notice>, mut simulator: Option<Simulator>) {
     let enabled = api.features.controllers;
+    // What was written so far is seen by looking.
+    while notices.try_recv().is_ok() {}
     let mut garbage = garbage::Collector::default();
     if enabled {
         garbage.load(&api);
@@ -31,32 +36,42 @@ pub fn start(api: Arc<Api>, mut notices: UnboundedReceiver<Notice>, mut simulato
     tokio::spawn(async move {
         loop {
             let due = simulator.as_ref().and_then(Simulator::due);
-            let notice = match due {
-                Some(due) => match tokio::time::timeout_at(due, notices.recv()).await {
-                    Ok(notice) => Some(notice),
-                    Err(_) => None,
-                },
+            let first = match due {
+                Some(due) => tokio::time::timeout_at(due, notices.recv()).await.ok(),
                 None => Some(notices.recv().await),
             };
             let Some(api) = weak.upgrade() else { return };
-            match notice {
+            let mut next = match first {
                 Some(None) => return,
-                Some(Some(notice)) => {
-                    if enabled {
-                        react(&api, &mut garbage, &notice);
-                    }
-                    if let Some(simulator) = &mut simulator {
-                        simulator.react(&api, &notice);
-                    }
+                Some(notice) => notice,
+                None => None,
+            };
+            let mut taken = 0;
+            let mut roles = false;
+            while let Some(notice) = next {
+                if enabled {
+                    react(&api, &mut garbage, &notice);
+                    roles |= &*notice.collection == access::COLLECTION;
                 }
-                None => {}
+                if let Some(simulator) = &mut simulator {
+                    simulator.react(&api, &notice);
+                }
+                taken += 1;
+                next = if taken < BATCH {
+                    notices.try_recv().ok()
+                } else {
+                    None
+                };
+            }
+            if roles {
+                access::aggregate(&api);
             }
             if let Some(simulator) = &mut simulator {
-                simulator.run_due(&api);
+                simulator.run(&api);
             }
             drop(api);
             // Requests come first.
-            tokio::task::consume_budget().await;
+            tokio::task::yield_now().await;
         }
     });
 }
@@ -64,10 +79,8 @@ pub fn start(api: Arc<Api>, mut notices: UnboundedReceiver<Notice>, mut simulato
 fn react(api: &Api, garbage: &mut garbage::Collector, notice: &Notice) {
     garbage.react(api, notice);
     namespaces::react(api, notice);
-    match &*notice.collection {
-        "clusterroles.rbac.authorization.k8s.io" => access::aggregate(api),
-        crd::COLLECTION => definition(api, notice),
-        _ => {}
+    if &*notice.collection == crd::COLLECTION {
+        definition(api, notice);
     }
 }
 

@@ -140,11 +140,11 @@ fn take_annotation(object: &mut Value, name: &str) -> Option<Value> {
 
 fn autoscaler_to_v2(object: &mut Value) {
     let mut metrics = vec![];
-    if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
-        if let Some(percent) = spec.remove("targetCPUUtilizationPercentage") {
-            metrics.push(json!({"type": "Resource", "resource": {"name": "cpu",
-                "target": {"type": "Utilization", "averageUtilization": percent}}}));
-        }
+    if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut)
+        && let Some(percent) = spec.remove("targetCPUUtilizationPercentage")
+    {
+        metrics.push(json!({"type": "Resource", "resource": {"name": "cpu",
+            "target": {"type": "Utilization", "averageUtilization": percent}}}));
     }
     if let Some(Value::Array(others)) = take_annotation(object, METRICS) {
         metrics.extend(others);

@@ -6,6 +6,7 @@ pub mod discovery;
 pub mod health;
 pub mod negotiate;
 pub mod openapi;
+pub mod protobuf;
 pub mod response;
 pub mod route;
 pub mod shape;
@@ -142,7 +143,9 @@ impl Call {
             return answer;
         }
         if let Some(answer) = health::answer(&self.api, path, &self.query) {
-            self.get_only()?;
+            if path == "/version" {
+                self.get_only()?;
+            }
             return Ok(answer);
         }
         Err(Failure::no_page())
@@ -151,7 +154,7 @@ impl Call {
     /// The verb of a request to a resource, as authorisation knows it.
     fn verb(&self, target: &Target) -> &'static str {
         match self.parts.method {
-            Method::GET | Method::HEAD => {
+            Method::GET => {
                 let watched = target.watch || self.query.flag("watch");
                 match (target.name.is_empty(), watched) {
                     (_, true) if target.watch || target.name.is_empty() => "watch",
@@ -169,13 +172,29 @@ impl Call {
     }
 
     fn authorize(&self, user: &User, target: &Target, verb: &str) -> Outcome<()> {
+        // Who lists or watches one name asks for that name.
+        let selected = if target.name.is_empty() && matches!(verb, "list" | "watch" | "deletecollection") {
+            self.query
+                .text("fieldSelector")
+                .split(',')
+                .find_map(|term| term.strip_prefix("metadata.name="))
+                .map(|name| name.trim_start_matches('='))
+                .unwrap_or("")
+        } else {
+            ""
+        };
+        let name = if selected.is_empty() {
+            &target.name
+        } else {
+            selected
+        };
         let wanted = Attributes {
             verb,
             group: &target.group,
             resource: &target.resource,
             subresource: &target.subresource,
             namespace: &target.namespace,
-            name: &target.name,
+            name,
             path: "",
         };
         if rbac::authorize(&self.api.store, user, &wanted).allowed {
@@ -184,7 +203,7 @@ impl Call {
         Err(Failure::forbidden(
             &target.group,
             &target.resource,
-            &target.name,
+            name,
             &wanted.refusal(user),
         ))
     }
@@ -216,7 +235,11 @@ impl Call {
         let misplaced = (!kind.namespaced && !target.namespace.is_empty() && kind.plural != "namespaces")
             || (kind.namespaced && target.namespace.is_empty() && !target.name.is_empty());
         if misplaced {
-            return Err(Failure::no_resource());
+            return Err(if kind.custom.is_some() {
+                Failure::no_page()
+            } else {
+                Failure::no_resource()
+            });
         }
         let mut accept = self.accept.clone();
         if verb == "watch" && accept.is_err() {
@@ -235,13 +258,21 @@ impl Call {
             }
             Err(_) => return Err(Failure::bad_request("unexpected EOF")),
         };
+        let mut content_type = header(&self.parts.headers, "content-type").map(str::to_owned);
+        let body = match unpacked(&self.api, &kind, content_type.as_deref(), &body)? {
+            Some(json) => {
+                content_type = Some("application/json".to_owned());
+                json
+            }
+            None => body,
+        };
         let mut request = Request {
             user,
             kind,
             target,
             query: std::mem::take(&mut self.query),
             accept,
-            content_type: header(&self.parts.headers, "content-type").map(str::to_owned),
+            content_type,
             user_agent: header(&self.parts.headers, "user-agent").unwrap_or("").to_owned(),
             body,
             dry_run: false,
@@ -260,6 +291,23 @@ impl Call {
             self.api.store.settled().await.map_err(Failure::internal)?;
         }
         result
+    }
+}
+
+/// The JSON of a protobuf body for a built-in kind; None if the body is none.
+fn unpacked(
+    api: &Api,
+    kind: &crate::kinds::Kind,
+    content_type: Option<&str>,
+    body: &Bytes,
+) -> Outcome<Option<Bytes>> {
+    let given = negotiate::media_type(content_type) == "application/vnd.kubernetes.protobuf";
+    if !given || kind.custom.is_some() || !body.starts_with(protobuf::MAGIC) {
+        return Ok(None);
+    }
+    match protobuf::to_json(&api.schemas, body) {
+        Ok(value) => Ok(Some(value.to_string().into())),
+        Err(why) => Err(verbs::decode::unrecognized(&kind.kind, &why, body)),
     }
 }
 

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use crate::api::{Api, Clock, Features, Parts};
 use crate::auth::tokens::{Signer, StaticTokens};
 use crate::http::Body;
+use crate::registry::services::Range;
 use crate::serve::certificates::{Authority, CertificateError};
 use crate::store::Store;
 use crate::store::journal::JournalError;
@@ -27,6 +28,8 @@ pub struct Config {
     pub tokens: StaticTokens,
     /// What runs beside the API.
     pub features: Features,
+    /// Addresses of services.
+    pub range: Range,
 }
 
 impl Default for Config {
@@ -39,6 +42,7 @@ impl Default for Config {
                 controllers: true,
                 workloads: true,
             },
+            range: Range::default(),
         }
     }
 }
@@ -89,12 +93,10 @@ impl ApiServer {
             signer: Signer::new(authority.token_key()),
             authority: authority.certificate().to_owned(),
             features: config.features,
+            range: config.range,
         }));
-        controllers::bootstrap::run(&api);
-        let simulator = config
-            .features
-            .workloads
-            .then(|| simulator::Simulator::new(api.clone()));
+        controllers::bootstrap::run(&api, config.range);
+        let simulator = config.features.workloads.then(|| simulator::Simulator::new(&api));
         controllers::start(api.clone(), notices, simulator);
         Ok(ApiServer {
             api,

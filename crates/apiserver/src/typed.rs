@@ -3,96 +3,81 @@
 //! Unknown fields and nulls fall away, values of a wrong type are refused, and optional fields with
 //! zero values are left out unless the field is a pointer, which tells zero from absent.
 
+use std::sync::OnceLock;
+
 use fluvial_schema::{Base, Type};
 use serde_json::Value;
 
-/// Optional numbers, truth values and texts that keep their zero value.
-const KEEPS_ZERO: &[&str] = &[
-    "activeDeadlineSeconds",
-    "allocateLoadBalancerNodePorts",
-    "allowPrivilegeEscalation",
-    "allowVolumeExpansion",
-    "attachRequired",
-    "automountServiceAccountToken",
-    "averageUtilization",
-    "backoffLimit",
-    "backoffLimitPerIndex",
-    "blockOwnerDeletion",
-    "collisionCount",
-    "completions",
-    "controller",
-    "defaultMode",
-    "deletionGracePeriodSeconds",
-    "enableServiceLinks",
-    "exclusive",
-    "exitCode",
-    "expirationSeconds",
-    "failedJobsHistoryLimit",
-    "fsGroup",
-    "fsGroupChangePolicy",
-    "gracePeriodSeconds",
-    "hostUsers",
-    "immutable",
-    "ingressClassName",
-    "leaseDurationSeconds",
-    "leaseTransitions",
-    "limit",
-    "managedBy",
-    "manualSelector",
-    "maxFailedIndexes",
-    "minDomains",
-    "minReplicas",
-    "mode",
-    "optional",
-    "orphanDependents",
-    "parallelism",
-    "partition",
-    "percentage",
-    "podInfoOnMount",
-    "priority",
-    "privileged",
-    "progressDeadlineSeconds",
-    "readOnlyRootFilesystem",
-    "replicas",
-    "requiresRepublish",
-    "revisionHistoryLimit",
-    "runAsGroup",
-    "runAsNonRoot",
-    "runAsUser",
-    "seLinuxMount",
-    "setHostnameAsFQDN",
-    "shareProcessNamespace",
-    "stabilizationWindowSeconds",
-    "startingDeadlineSeconds",
-    "storageCapacity",
-    "storageClassName",
-    "successfulJobsHistoryLimit",
-    "suspend",
-    "terminating",
-    "terminationGracePeriodSeconds",
-    "tolerationSeconds",
-    "ttlSecondsAfterFinished",
-    "volumeAttributesClassName",
-    "serving",
-    "ready",
-];
+/// Definitions with those of their fields that are pointers to numbers, truth values or texts: they
+/// tell zero from absent.
+const POINTERS: &str = include_str!("../data/pointers.txt");
 
-/// Fields of these definitions that are no pointers although their name is one elsewhere.
+type Pointers = rustc_hash::FxHashMap<String, Vec<&'static str>>;
+
+fn pointers() -> &'static Pointers {
+    static POINTERS_BY_NAME: OnceLock<Pointers> = OnceLock::new();
+    POINTERS_BY_NAME.get_or_init(|| {
+        let lines = POINTERS.lines().filter_map(|line| line.split_once(' '));
+        lines
+            .map(|(name, fields)| (definition(name), fields.split(' ').collect()))
+            .collect()
+    })
+}
+
+/// The schema's name of a definition in the tables of facts.
+fn definition(short: &str) -> String {
+    if let Some(name) = short.strip_prefix("meta.") {
+        return format!("io.k8s.apimachinery.pkg.apis.meta.v1.{name}");
+    }
+    match short.strip_prefix("crd.") {
+        Some(name) => format!("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.{name}"),
+        None => format!("io.k8s.api.{short}"),
+    }
+}
+
+/// Whether a field keeps its zero value.
 fn keeps_zero(owner: &str, field: &str) -> bool {
-    if field == "replicas" || field == "ready" || field == "terminating" {
-        let owner = owner.rsplit('.').next().unwrap_or("");
-        return match field {
-            "replicas" => !owner.ends_with("Status") && owner != "ScaleSpec",
-            "terminating" => owner == "JobStatus" || owner == "EndpointConditions",
-            _ => owner == "JobStatus" || owner == "EndpointConditions",
-        };
+    pointers()
+        .get(owner)
+        .is_some_and(|fields| fields.contains(&field))
+}
+
+/// An object of a type before anything is set: parts that are no pointers are there, and empty.
+#[must_use]
+pub fn empty(of: Type<'_>) -> Value {
+    let of = of.resolve();
+    let mut map = serde_json::Map::new();
+    for (name, field) in of.fields() {
+        let required = || of.required().iter().any(|own| **own == *name);
+        match field.default_value() {
+            Some(Value::Object(default)) if default.is_empty() => {
+                map.insert(name.to_owned(), empty(field));
+            }
+            Some(default) => {
+                map.insert(name.to_owned(), default.clone());
+            }
+            None if required() && always_shown(of.name().unwrap_or(""), name) => {
+                map.insert(name.to_owned(), Value::Array(vec![]));
+            }
+            None => {}
+        }
     }
-    if owner.ends_with(".JSONSchemaProps") {
-        return field.starts_with("min")
-            || field.starts_with("max")
-            || field.starts_with("x-kubernetes-preserve");
-    }
-    KEEPS_ZERO.contains(&field)
+    Value::Object(map)
+}
+
+/// Lists that are shown even if they are absent.
+fn always_shown(owner: &str, field: &str) -> bool {
+    matches!(
+        (owner.rsplit('.').next().unwrap_or(""), field),
+        ("PodSpec", "containers")
+            | ("LimitRangeSpec", "limits")
+            | ("EndpointSlice", "endpoints" | "ports")
+            | ("Role" | "ClusterRole", "rules")
+            | ("CSINodeSpec", "drivers")
+            | ("CustomResourceDefinitionSpec", "versions")
+            | ("TokenRequestSpec", "audiences")
+            | ("CertificateSigningRequestSpec", "request")
+    )
 }
 
 /// What decoding found.
@@ -201,13 +186,16 @@ impl Walk {
                     self.mismatch(&copy, of);
                 }
             }
+            (Base::String, Value::String(text)) if is_quantity(of) => {
+                *text = canonical(text);
+            }
             (Base::String, Value::String(_))
             | (Base::Number, Value::Number(_))
             | (Base::Boolean, Value::Bool(_))
             | (Base::Any, _) => {}
             // Quantities may be written as numbers.
             (Base::String, Value::Number(number)) if is_quantity(of) => {
-                *value = Value::String(number.to_string());
+                *value = Value::String(canonical(&number.to_string()));
             }
             (_, Value::Null) => {}
             _ => {
@@ -257,6 +245,19 @@ fn is_quantity(of: Type<'_>) -> bool {
     of.name().is_some_and(|name| name.ends_with(".Quantity"))
 }
 
+/// A quantity as it is shown; what is none is complained of by those who need it.
+fn canonical(text: &str) -> String {
+    use fluvial_object::quantity::Quantity;
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.to_owned();
+    }
+    match (Quantity::parse(text.trim()), Quantity::parse("0")) {
+        // A sum is not shown as it was written.
+        (Ok(quantity), Ok(nothing)) => quantity.add(&nothing).to_string(),
+        _ => text.to_owned(),
+    }
+}
+
 fn is_open(of: Type<'_>) -> bool {
     of.name().is_some_and(|name| {
         name.ends_with(".FieldsV1")
@@ -269,14 +270,16 @@ fn is_open(of: Type<'_>) -> bool {
 }
 
 fn is_zero(value: &Value, of: Type<'_>) -> bool {
+    // A default that is false or empty is a value like any other.
+    if is_open(of.resolve()) {
+        return value.is_null();
+    }
     match value {
         Value::Bool(flag) => !flag,
         Value::Number(number) => !of.int_or_string() && number.as_f64() == Some(0.0),
         Value::String(text) => text.is_empty(),
         Value::Array(items) => items.is_empty(),
-        Value::Object(map) => {
-            map.is_empty() && !of.has_fields() && !is_open(of.resolve()) && of.additional().is_some()
-        }
+        Value::Object(map) => map.is_empty() && !of.has_fields() && of.additional().is_some(),
         Value::Null => true,
     }
 }

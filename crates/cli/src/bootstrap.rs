@@ -9,6 +9,8 @@ use fluvial_ports::{FetchRequest, Reference};
 use fluvial_tree::{Entry, Tree, TreePath};
 use serde_json::{Value, json};
 
+use crate::environment::{LocalRepository, Rewrite};
+
 /// Name of the objects and of their namespace.
 const FLUX_SYSTEM: &str = "flux-system";
 
@@ -20,10 +22,28 @@ pub(crate) struct Repository {
     /// Which revision.
     pub reference: Reference,
     /// Where it is, if it is on this machine.
-    pub local: Option<String>,
+    pub local: Option<LocalRepository>,
 }
 
 impl Repository {
+    /// The folder of this machine that stands for a URL of it.
+    pub(crate) fn rewrite(&self, url: &str) -> Option<Rewrite> {
+        let local = self.local.as_ref()?;
+        Some(Rewrite {
+            url: url.to_owned(),
+            path: local.path.clone(),
+            folder: local.folder.clone(),
+        })
+    }
+
+    /// The place, for people.
+    pub(crate) fn place(&self) -> String {
+        match &self.local {
+            Some(local) => local.path.join(&local.folder).display().to_string(),
+            None => self.url.clone(),
+        }
+    }
+
     /// What to fetch in order to look at it.
     pub(crate) fn request(&self, timeout: std::time::Duration) -> FetchRequest {
         FetchRequest {
@@ -43,7 +63,7 @@ pub(crate) struct Plan {
     /// What follows the repository.
     pub objects: Vec<Value>,
     /// Rewrites of URLs that this takes.
-    pub rewrites: Vec<(String, String)>,
+    pub rewrites: Vec<Rewrite>,
     /// What the user should know.
     pub remarks: Vec<String>,
 }
@@ -114,9 +134,7 @@ pub(crate) fn plan(repository: &Repository, tree: &Tree, path: &TreePath) -> Pla
     plan.base.push(json!({
         "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": FLUX_SYSTEM},
     }));
-    if let Some(local) = &repository.local {
-        plan.rewrites.push((repository.url.clone(), local.clone()));
-    }
+    plan.rewrites.extend(repository.rewrite(&repository.url));
     match own(tree, path) {
         Some((source, kustomization)) => take_own(repository, source, kustomization, &mut plan),
         None => {
@@ -197,11 +215,8 @@ fn is_yaml(path: &str) -> bool {
 }
 
 fn take_own(repository: &Repository, source: Value, kustomization: Value, plan: &mut Plan) {
-    if let (Some(local), Some(url)) = (
-        &repository.local,
-        source.pointer("/spec/url").and_then(Value::as_str),
-    ) {
-        plan.rewrites.push((url.to_owned(), local.clone()));
+    if let Some(url) = source.pointer("/spec/url").and_then(Value::as_str) {
+        plan.rewrites.extend(repository.rewrite(url));
     }
     let branch = source.pointer("/spec/ref/branch").and_then(Value::as_str);
     if let (Some(theirs), Some(ours)) = (branch, &repository.reference.branch)

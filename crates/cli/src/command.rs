@@ -3,7 +3,9 @@
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use clap_complete::Shell;
 
-use crate::commands::{events, get, reconcile, serve, stats, suspend, tree, up};
+use crate::commands::{
+    build, envsubst, events, export, get, kustomize, reconcile, serve, stats, suspend, tree, up,
+};
 use crate::nouns::{NOUNS, Noun, Verb};
 
 /// What follows the list of options of the whole.
@@ -40,6 +42,22 @@ pub(crate) fn root(version: &'static str) -> Command {
                 .about("Run the API server alone")
                 .after_help("Examples:\n  fluvial apiserver --listen 127.0.0.1:6443 --data ./cluster"),
         )
+        .subcommand(build_command())
+        .subcommand(
+            Command::new("kustomize").about("What kustomize does").subcommand(
+                kustomize::Options::augment_args(Command::new("build"))
+                    .about("Build a kustomization, with kustomize's flags and output")
+                    .after_help(
+                        "Examples:\n  fluvial kustomize build overlays/prod\n  \
+                         fluvial kustomize build overlays/prod --explain Deployment/web:spec.replicas",
+                    ),
+            ),
+        )
+        .subcommand(
+            envsubst::Options::augment_args(Command::new("envsubst"))
+                .about("Substitute variables of the environment in standard input")
+                .after_help("Examples:\n  fluvial envsubst --strict < manifest.yaml"),
+        )
         .subcommand(get_command())
         .subcommand(by_kind(
             reconcile::Options::augment_args(Command::new("reconcile")).about("Reconcile an object now, and wait for it"),
@@ -55,6 +73,11 @@ pub(crate) fn root(version: &'static str) -> Command {
             suspend::Options::augment_args(Command::new("resume")).about("Wake objects, and wait for them"),
             Some(Verb::Suspend),
             "  fluvial resume ks apps\n  fluvial resume source git --all",
+        ))
+        .subcommand(by_kind(
+            export::Options::augment_args(Command::new("export")).about("Print objects as manifests"),
+            None,
+            "  fluvial export ks --all > kustomizations.yaml\n  fluvial export source git flux-system --with-credentials",
         ))
         .subcommand(tree_command())
         .subcommand(
@@ -73,7 +96,21 @@ pub(crate) fn root(version: &'static str) -> Command {
                 .arg(Arg::new("shell").required(true).value_parser(value_parser!(Shell)))
                 .after_help("Examples:\n  fluvial completion bash > /etc/bash_completion.d/fluvial"),
         )
-        .subcommand(Command::new("version").about("Print the version of this binary"))
+        .subcommand(
+            Command::new("version")
+                .about("Print the version of this binary")
+                .arg(
+                    Arg::new("output")
+                        .short('o')
+                        .long("output")
+                        .value_name("FORMAT")
+                        .value_parser(clap::builder::EnumValueParser::<crate::output::Format>::new())
+                        .help("Print a value instead of a line"),
+                )
+                .arg(Arg::new("client").long("client").action(clap::ArgAction::SetTrue).help(
+                    "Only of this binary, which is always so",
+                )),
+        )
 }
 
 /// Options that all commands take.
@@ -97,6 +134,25 @@ fn global() -> [Arg; 5] {
         option("as", "USER", "User to act as"),
         option("timeout", "DURATION", "How long to wait").default_value("5m0s"),
     ]
+}
+
+fn build_command() -> Command {
+    Command::new("build")
+        .about("Show what would be applied")
+        .subcommand(
+            build::Options::augment_args(Command::new("kustomization"))
+                .visible_alias("ks")
+                .about("Build one Kustomization from a folder")
+                .after_help(
+                    "Examples:\n  fluvial build kustomization apps --path ./apps\n  \
+                     fluvial build ks apps --path ./apps --kustomization-file apps.yaml --dry-run",
+                ),
+        )
+        .subcommand(
+            build::Whole::augment_args(Command::new("dir"))
+                .about("Build all Kustomizations of a cluster's folder, without a cluster")
+                .after_help("Examples:\n  fluvial build dir ./fleet --path clusters/demo --only apps"),
+        )
 }
 
 fn get_command() -> Command {

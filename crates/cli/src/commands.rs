@@ -1,7 +1,11 @@
 //! The commands, one file each.
 
+pub(crate) mod build;
+pub(crate) mod envsubst;
 pub(crate) mod events;
+pub(crate) mod export;
 pub(crate) mod get;
+pub(crate) mod kustomize;
 pub(crate) mod reconcile;
 pub(crate) mod serve;
 pub(crate) mod stats;

@@ -2,12 +2,13 @@
 //! [`Outside`]. Tests put fakes in their place.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fluvial_kustomize::RemoteResolver;
 use fluvial_ports::{BoxFuture, Clock, Cluster, Sources};
 
 /// Where a command runs.
@@ -18,6 +19,10 @@ pub struct Environment {
     pub err: Box<dyn Write + Send + Sync>,
     /// Environment variables.
     pub variables: BTreeMap<String, String>,
+    /// The working folder, absolute: paths on the command line start from it.
+    pub folder: PathBuf,
+    /// Standard input.
+    pub input: Box<dyn Read + Send + Sync>,
     /// Version of the binary.
     pub version: &'static str,
     /// The clock.
@@ -72,10 +77,30 @@ pub struct SourceOptions {
     pub data: Option<PathBuf>,
     /// File with rewrites of URLs.
     pub mirrors: Option<PathBuf>,
-    /// More rewrites, which win: URL and what stands for it.
-    pub rewrites: Vec<(String, String)>,
+    /// More rewrites, which win.
+    pub rewrites: Vec<Rewrite>,
     /// Of local repositories, take the files of the work tree, committed or not.
     pub dirty: bool,
+}
+
+/// What of the process is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogOptions {
+    /// `error`, `info`, …, or a list of `module=level`.
+    pub level: String,
+    /// One JSON object a line.
+    pub json: bool,
+}
+
+/// A folder of this machine that stands for a URL.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rewrite {
+    /// The URL, as objects spell it.
+    pub url: String,
+    /// The repository that stands for it.
+    pub path: PathBuf,
+    /// The folder in it that is taken for the whole; empty for the root.
+    pub folder: String,
 }
 
 /// How controllers are to run.
@@ -85,6 +110,8 @@ pub struct ControllerOptions {
     pub data: Option<PathBuf>,
     /// Where artifacts, metrics and health are served; a free port of the loopback address if absent.
     pub listen: Option<SocketAddr>,
+    /// Host and port under which others reach what is served; where it listens if absent.
+    pub advertise: Option<String>,
     /// Only the process that holds the lease acts.
     pub lease: Option<String>,
 }
@@ -104,12 +131,17 @@ pub struct Controllers {
 pub struct LocalRepository {
     /// Its folder, absolute.
     pub path: PathBuf,
+    /// The folder in it that was asked for; empty for the root.
+    pub folder: String,
     /// The branch that is checked out, if one is.
     pub branch: Option<String>,
 }
 
 /// The adapters.
 pub trait Outside: Send + Sync {
+    /// Lets the parts of this process tell what they do, on standard error. The first call counts.
+    fn log(&self, options: &LogOptions) -> Result<(), String>;
+
     /// Connects to a cluster.
     fn connect<'a>(&'a self, connection: &'a Connection) -> BoxFuture<'a, Result<Arc<dyn Cluster>, String>>;
 
@@ -129,6 +161,9 @@ pub trait Outside: Send + Sync {
 
     /// The repository at a path of this machine.
     fn repository(&self, path: &std::path::Path) -> Result<LocalRepository, String>;
+
+    /// Fetches what kustomizations name by address.
+    fn remotes(&self) -> Result<Arc<dyn RemoteResolver + Send + Sync>, String>;
 
     /// Columns and rows of the terminal that is printed to; nothing if it is none.
     fn terminal(&self) -> Option<(u16, u16)>;

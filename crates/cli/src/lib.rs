@@ -4,9 +4,11 @@ mod age;
 mod bootstrap;
 mod command;
 mod commands;
+mod disk;
 mod environment;
 mod nouns;
 mod output;
+mod render;
 mod screen;
 mod state;
 mod table;
@@ -18,10 +20,10 @@ use clap::ArgMatches;
 use clap::error::ErrorKind;
 use clap_complete::Shell;
 
-use commands::{events, get, reconcile, serve, stats, suspend, tree, up};
+use commands::{build, envsubst, events, export, get, kustomize, reconcile, serve, stats, suspend, tree, up};
 pub use environment::{
-    Connection, ControllerOptions, Controllers, Environment, LocalRepository, Outside, Server, ServerOptions,
-    SourceOptions, Stop,
+    Connection, ControllerOptions, Controllers, Environment, LocalRepository, LogOptions, Outside, Rewrite,
+    Server, ServerOptions, SourceOptions, Stop,
 };
 use environment::{Failure, Global, Outcome, Session};
 use nouns::{NOUNS, Noun};
@@ -121,12 +123,22 @@ async fn dispatch(matches: &ArgMatches, root: &mut clap::Command, mut session: S
             )
             .await
         }
+        ["build", "kustomization"] => build::kustomization(session, &command::options(inner)).await,
+        ["build", "dir"] => build::whole(session, &command::options(inner)).await,
+        ["kustomize", "build"] => kustomize::build(session, &command::options(inner)).await,
+        ["envsubst"] => envsubst::run(session, command::options(inner)),
         ["up"] => up::run(session, &command::options(inner)).await,
         ["serve"] => serve::serve(session, &command::options(inner)).await,
         ["apiserver"] => serve::api_server(session, &command::options(inner)).await,
         ["stats"] => stats::run(session, &command::options(inner)).await,
         ["events"] => events::run(session, &command::options(inner)).await,
-        ["version"] => session.print(&format!("fluvial: v{}\n", session.env.version)),
+        ["version"] => match inner.get_one::<output::Format>("output") {
+            Some(format) => {
+                let value = serde_json::json!({"fluvial": format!("v{}", session.env.version)});
+                output::write_value(session, &value, *format)
+            }
+            None => session.print(&format!("fluvial: v{}\n", session.env.version)),
+        },
         ["completion"] => {
             let shell = *inner.get_one::<Shell>("shell").expect("clap demands a shell");
             let mut script = vec![];
@@ -138,6 +150,7 @@ async fn dispatch(matches: &ArgMatches, root: &mut clap::Command, mut session: S
                 "get" => get::run(session, &[noun], false, name, &command::options(inner)).await,
                 "suspend" => suspend::suspend(session, noun, &names, &command::options(inner)).await,
                 "resume" => suspend::resume(session, noun, &names, &command::options(inner)).await,
+                "export" => export::run(session, noun, name, &command::options(inner)).await,
                 "reconcile" => reconcile::run(session, noun, name, &command::options(inner)).await,
                 _ => {
                     let name =

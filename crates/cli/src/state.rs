@@ -74,6 +74,15 @@ pub(crate) fn is_suspended(object: &Value) -> bool {
     field(object, &["spec", "suspend"]) == Some(&Value::Bool(true))
 }
 
+/// The chart version of a release: the newest that was released, or else the one that was tried.
+#[must_use]
+pub(crate) fn release_revision(object: &Value) -> &str {
+    field(object, &["status", "history"])
+        .and_then(|history| text(history.get(0)?, &["chartVersion"]))
+        .or_else(|| text(object, &["status", "lastAttemptedRevision"]))
+        .unwrap_or_default()
+}
+
 /// What kstatus makes of a custom resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {

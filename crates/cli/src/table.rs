@@ -19,6 +19,9 @@ pub(crate) fn render(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut text = String::new();
     if !header.is_empty() {
         line(&mut text, &head, &widths);
+        // The last title ends with a space in place of the tab.
+        text.truncate(text.len() - 2);
+        text.push_str(" \n");
     }
     for row in rows {
         line(&mut text, row, &widths);
@@ -52,7 +55,7 @@ mod tests {
         ];
         assert_eq!(
             render(&["Name", "Message"], &rows),
-            "NAME  \tMESSAGE\t\na     \tfirst  \t\n      \tsecond \t\nlonger\t       \t\n"
+            "NAME  \tMESSAGE \na     \tfirst  \t\n      \tsecond \t\nlonger\t       \t\n"
         );
         assert_eq!(render(&[], &rows[..1]), "a\tfirst \t\n \tsecond\t\n");
     }

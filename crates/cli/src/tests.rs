@@ -13,8 +13,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
-    Connection, ControllerOptions, Controllers, Environment, LocalRepository, Outside, Server, ServerOptions,
-    SourceOptions, run, state,
+    Connection, ControllerOptions, Controllers, Environment, LocalRepository, LogOptions, Outside, Server,
+    ServerOptions, SourceOptions, run, state,
 };
 
 const REVISION: &str = "main@sha1:5394cb7f48332b2de7c17dd8b8384bbc84b7e738";
@@ -168,6 +168,10 @@ impl Outside for Memory {
         async { Ok(cluster) }.boxed()
     }
 
+    fn log(&self, _: &LogOptions) -> Result<(), String> {
+        Ok(())
+    }
+
     fn api_server<'a>(&'a self, _: &'a ServerOptions) -> BoxFuture<'a, Result<Server, String>> {
         let server = Server {
             cluster: Arc::new(self.clone()),
@@ -193,6 +197,10 @@ impl Outside for Memory {
 
     fn repository(&self, path: &std::path::Path) -> Result<LocalRepository, String> {
         Err(format!("no repository at {}", path.display()))
+    }
+
+    fn remotes(&self) -> Result<Arc<dyn fluvial_kustomize::RemoteResolver + Send + Sync>, String> {
+        Ok(Arc::new(fluvial_kustomize::NoRemote))
     }
 
     fn terminal(&self) -> Option<(u16, u16)> {
@@ -243,6 +251,8 @@ async fn fluvial(memory: &Memory, line: &str) -> (u8, String, String) {
         out: Box::new(out.clone()),
         err: Box::new(err.clone()),
         variables: BTreeMap::new(),
+        folder: std::path::PathBuf::from("/"),
+        input: Box::new(std::io::empty()),
         version: "0.1.0",
         clock: Arc::new(Still),
         outside: Arc::new(memory.clone()),
@@ -290,7 +300,7 @@ async fn get_prints_tables_with_short_digests() {
     assert_eq!(code, 0);
     assert_eq!(
         out,
-        "NAME  \tSOURCE                         \tREVISION          \tSUSPENDED\tREADY\tMESSAGE                             \t\n\
+        "NAME  \tSOURCE                         \tREVISION          \tSUSPENDED\tREADY\tMESSAGE                              \n\
          paused\tGitRepository/flux-system/fleet\tmain@sha1:5394cb7f\tTrue     \tTrue \tApplied revision: main@sha1:5394cb7f\t\n"
     );
 }
@@ -301,7 +311,7 @@ async fn get_all_shows_a_block_for_each_kind_that_has_objects() {
     assert_eq!(code, 0);
     assert_eq!(
         out,
-        "NAMESPACE\tNAME          \tREADY\tMESSAGE          \t\nother    \tprovider/slack\tTrue \tProvider is Ready\t\n\n"
+        "NAMESPACE\tNAME          \tREADY\tMESSAGE           \nother    \tprovider/slack\tTrue \tProvider is Ready\t\n\n"
     );
 }
 

@@ -56,8 +56,9 @@ struct Names {
 
 #[derive(Deserialize, Clone, Default)]
 pub(crate) struct DefinitionStatus {
+    /// `null` in a definition that was just created.
     #[serde(default)]
-    conditions: Vec<Condition>,
+    conditions: Option<Vec<Condition>>,
 }
 
 #[derive(Deserialize, Clone)]
@@ -78,6 +79,7 @@ impl Definition {
             .status
             .conditions
             .iter()
+            .flatten()
             .any(|c| c.r#type == "Established" && c.status == "True");
         KindChange {
             group: self.spec.group.clone(),

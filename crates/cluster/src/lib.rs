@@ -10,6 +10,8 @@ mod watch;
 
 pub use client::Client;
 pub use connect::{ConnectError, Credentials};
+/// The body of the requests that a service given to [`Client::from_service`] gets.
+pub use kube::client::Body;
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use fluvial_delivery::health::custom::Custom;
 use fluvial_delivery::substitute::Substitution;
 use fluvial_delivery::{envsubst, health};
 use serde_json::{Map, Value, json};
@@ -20,6 +21,11 @@ pub(crate) fn suites() -> Vec<Suite> {
             substitutions,
         ),
         suite("delivery/kstatus", "corpus/vectors/kstatus.jsonl", statuses),
+        suite(
+            "delivery/healthcel",
+            "corpus/vectors/healthcel.jsonl",
+            health_expressions,
+        ),
     ]
 }
 
@@ -101,6 +107,30 @@ fn statuses(shared: &Path) -> Vec<Case> {
             }
         }
         Case::compare("", &want.to_string(), &got.to_string()).outcome
+    })
+}
+
+fn health_expressions(shared: &Path) -> Vec<Case> {
+    vectors(shared, "healthcel.jsonl", |vector| {
+        let expressions = &vector.value["expressions"];
+        let text = |name: &str| expressions[name].as_str();
+        let custom = Custom::parse(
+            text("current").unwrap_or_default(),
+            text("inProgress"),
+            text("failed"),
+        );
+        let custom = match (custom, vector.value["compileError"].as_str()) {
+            (Err(error), Some(want)) => return Case::compare("", want, &error.to_string()).outcome,
+            (Err(error), None) => return Err(error.to_string()),
+            (Ok(_), Some(want)) => return Err(format!("want error {want:?}")),
+            (Ok(custom), None) => custom,
+        };
+        let got = custom
+            .status(&vector.value["object"])
+            .map(|status| status.as_str().to_owned())
+            .unwrap_or_else(|error| error.to_string());
+        let want = vector.value.get("error").unwrap_or(&vector.value["status"]);
+        Case::compare("", want.as_str().unwrap_or_default(), &got).outcome
     })
 }
 

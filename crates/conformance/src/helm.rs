@@ -3,6 +3,7 @@
 mod cases;
 mod command;
 mod compare;
+mod fleets;
 mod vectors;
 
 use std::path::Path;
@@ -28,6 +29,14 @@ pub fn suites() -> Vec<Suite> {
         suite("helm/charts", "corpus/helm/small", cases::small),
         suite("helm/units", "corpus/helm/unit", cases::units),
         suite("helm/set", "corpus/helm/strvals.jsonl", cases::strvals),
+        suite("helm/strvals", "corpus/vectors/strvals.jsonl", vectors::set),
+        suite(
+            "helm/coalesce",
+            "corpus/vectors/coalesce.jsonl",
+            vectors::coalesce,
+        ),
+        suite("helm/ignore", "corpus/vectors/helmignore.jsonl", vectors::ignore),
+        suite("fleets/helmreleases", "fleets", fleets::releases),
     ]
 }
 
@@ -84,7 +93,6 @@ fn tree<'f>(files: impl IntoIterator<Item = (&'f str, &'f [u8])>) -> Result<Tree
 }
 
 /// A tree from a folder of the corpus.
-#[expect(clippy::disallowed_methods, reason = "the corpus is read from its folder")]
 fn folder(root: &Path) -> Result<Tree, String> {
     let mut builder = TreeBuilder::default();
     for entry in walkdir::WalkDir::new(root).sort_by_file_name() {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub mod api;
+pub mod cli;
 pub mod delivery;
 pub mod errors;
 pub mod fleets;
@@ -18,6 +19,7 @@ pub mod kustomize;
 pub mod kyaml;
 pub mod merge;
 pub mod object;
+pub mod schema;
 pub mod source;
 pub mod template;
 pub mod txtar;
@@ -80,6 +82,7 @@ pub struct Suite {
 pub fn suites() -> Vec<Suite> {
     let mut suites = Vec::new();
     suites.extend(api::suites());
+    suites.extend(cli::suites());
     suites.extend(delivery::suites());
     suites.extend(errors::suites());
     suites.extend(fleets::suites());
@@ -88,6 +91,7 @@ pub fn suites() -> Vec<Suite> {
     suites.extend(kyaml::suites());
     suites.extend(merge::suites());
     suites.extend(object::suites());
+    suites.extend(schema::suites());
     suites.extend(source::suites());
     suites.extend(template::suites());
     suites.extend(yaml::suites());

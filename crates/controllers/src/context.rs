@@ -63,7 +63,7 @@ impl Default for Settings {
             no_cross_namespace_refs: false,
             no_remote_bases: false,
             default_service_account: None,
-            config_selector: Some("reconcile.fluxcd.io/watch=Enabled".to_owned()),
+            config_selector: None,
             additive_ready_expr: false,
             strict_substitution: true,
             stage_kinds: Vec::new(),

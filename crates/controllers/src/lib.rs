@@ -7,6 +7,7 @@ pub mod context;
 pub mod feed;
 pub mod git_repository;
 pub mod key;
+pub mod kustomization;
 pub mod lease;
 pub mod links;
 pub mod metrics;

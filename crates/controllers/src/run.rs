@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fluvial_api::{GitRepository, Resource as Kind};
+use fluvial_api::{GitRepository, Kustomization, Resource as Kind};
 use fluvial_ports::{Artifacts, Clock, Cluster, Events, Select, Sources};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -11,6 +11,7 @@ use crate::Key;
 use crate::context::{Context, Settings};
 use crate::feed::Feed;
 use crate::git_repository::GitRepositories;
+use crate::kustomization::Kustomizations;
 use crate::lease::{self, Lease};
 use crate::metrics::Metrics;
 use crate::probe::{Phase, Probe};
@@ -61,6 +62,8 @@ pub struct Handle {
     pub probe: Arc<Probe>,
     /// GitRepositories as they are now.
     pub git_repositories: Arc<Feed<GitRepository>>,
+    /// Kustomizations as they are now.
+    pub kustomizations: Arc<Feed<Kustomization>>,
     stop: watch::Sender<bool>,
     task: JoinHandle<Ended>,
 }
@@ -86,6 +89,7 @@ struct Machine {
     metrics: Arc<Metrics>,
     probe: Arc<Probe>,
     git_repositories: Arc<Feed<GitRepository>>,
+    kustomizations: Arc<Feed<Kustomization>>,
 }
 
 /// Starts the controllers.
@@ -97,11 +101,13 @@ pub fn run(config: Config, ports: Ports) -> Handle {
         metrics: Arc::default(),
         probe: Arc::default(),
         git_repositories: Arc::default(),
+        kustomizations: Arc::default(),
     };
     Handle {
         metrics: Arc::clone(&machine.metrics),
         probe: Arc::clone(&machine.probe),
         git_repositories: Arc::clone(&machine.git_repositories),
+        kustomizations: Arc::clone(&machine.kustomizations),
         stop,
         task: tokio::spawn(machine.run(stopped)),
     }
@@ -160,27 +166,12 @@ impl Machine {
             settings,
         });
         let mut watches = JoinSet::new();
-        let git_queue = Queue::default();
-        let git = Arc::new(GitRepositories::new(
-            Arc::clone(&context),
-            Arc::clone(&self.git_repositories),
-            git_queue.clone(),
-        ));
-        watches.spawn(follow(Arc::clone(&self.git_repositories), &context));
         let mut runners = JoinSet::new();
-        runners.spawn(when_complete(
-            self.git_repositories.clone(),
-            runner::run(
-                git,
-                git_queue.clone(),
-                context.settings.concurrent_sources,
-                context.settings.grace,
-                Arc::clone(&self.metrics),
-            ),
-        ));
+        let queues = self.start(&context, &mut watches, &mut runners);
         tokio::pin!(until);
         let complete = async {
             self.git_repositories.complete().await;
+            self.kustomizations.complete().await;
         };
         let running = tokio::select! {
             () = complete => true,
@@ -191,10 +182,61 @@ impl Machine {
             until.await;
         }
         self.probe.set(Phase::Stopping);
-        shut(&[git_queue], runners).await;
+        shut(&queues, runners).await;
         watches.shutdown().await;
         drop(context);
         let _ = tokio::time::timeout(self.config.settings.grace, writing).await;
+    }
+
+    /// Starts the watches and the reconcilers.
+    fn start(
+        &self,
+        context: &Arc<Context>,
+        watches: &mut JoinSet<()>,
+        runners: &mut JoinSet<()>,
+    ) -> Vec<Queue<Key>> {
+        let settings = &context.settings;
+        let git_queue = Queue::default();
+        let git = Arc::new(GitRepositories::new(
+            Arc::clone(context),
+            Arc::clone(&self.git_repositories),
+            git_queue.clone(),
+        ));
+        let queue = Queue::default();
+        let kustomizations = Arc::new(Kustomizations::new(
+            Arc::clone(context),
+            Arc::clone(&self.kustomizations),
+            Arc::clone(&self.git_repositories),
+            queue.clone(),
+        ));
+        watches.spawn(follow(Arc::clone(&self.git_repositories), context));
+        watches.spawn(follow(Arc::clone(&self.kustomizations), context));
+        for watch in kustomizations.watches() {
+            watches.spawn(watch);
+        }
+        runners.spawn(when_complete(
+            self.git_repositories.clone(),
+            runner::run(
+                git,
+                git_queue.clone(),
+                settings.concurrent_sources,
+                settings.grace,
+                Arc::clone(&self.metrics),
+            ),
+        ));
+        let sources = Arc::clone(&self.git_repositories);
+        let running = runner::run(
+            kustomizations,
+            queue.clone(),
+            settings.concurrent_kustomizations,
+            settings.grace,
+            Arc::clone(&self.metrics),
+        );
+        runners.spawn(when_complete(self.kustomizations.clone(), async move {
+            sources.complete().await;
+            running.await;
+        }));
+        vec![git_queue, queue]
     }
 }
 

@@ -9,6 +9,7 @@ use fluvial_object::ObjectExt;
 use jiff::Timestamp;
 use serde_json::Value;
 
+pub mod custom;
 mod generic;
 mod pods;
 mod workloads;

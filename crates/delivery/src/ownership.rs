@@ -167,7 +167,8 @@ mod tests {
 
     const US: &str = "kustomize-controller";
 
-    fn entry(manager: &str, operation: &str, fields: Value) -> Value {
+    fn entry(manager: &str, operation: &str, fields: impl Into<Value>) -> Value {
+        let fields: Value = fields.into();
         json!({"manager": manager, "operation": operation, "apiVersion": "v1", "time": "t", "fieldsType": "FieldsV1", "fieldsV1": fields})
     }
 

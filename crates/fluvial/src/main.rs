@@ -1,20 +1,26 @@
 //! GitOps in one binary: names the adapters and hands them to the commands.
 
+mod artifacts;
+mod controllers;
 mod folders;
+mod remotes;
 mod server;
 mod sources;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use fluvial_cli::{
-    Connection, ControllerOptions, Controllers, Environment, LocalRepository, Outside, Server, ServerOptions,
-    SourceOptions,
+    Connection, ControllerOptions, Controllers, Environment, LocalRepository, LogOptions, Outside, Server,
+    ServerOptions, SourceOptions,
 };
 use fluvial_cluster::{Client, Credentials};
+use fluvial_kustomize::RemoteResolver;
 use fluvial_ports::{BoxFuture, Clock, Cluster, Sources};
 use jiff::Timestamp;
+use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -22,11 +28,29 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// The adapters of this process.
 #[derive(Default)]
 struct Adapters {
+    /// What this process calls itself among others.
+    host: String,
     folders: folders::Folders,
     sources: sources::Shared,
 }
 
 impl Outside for Adapters {
+    fn log(&self, options: &LogOptions) -> Result<(), String> {
+        let filter = EnvFilter::try_new(&options.level)
+            .map_err(|error| format!("log level {:?}: {error}", options.level))?;
+        let logs = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(false);
+        // Only the first call sets it.
+        let _ = if options.json {
+            logs.json().flatten_event(true).try_init()
+        } else {
+            logs.try_init()
+        };
+        Ok(())
+    }
+
     fn connect<'a>(&'a self, connection: &'a Connection) -> BoxFuture<'a, Result<Arc<dyn Cluster>, String>> {
         Box::pin(async move {
             let credentials = Credentials {
@@ -52,15 +76,25 @@ impl Outside for Adapters {
 
     fn controllers<'a>(
         &'a self,
-        _: Arc<dyn Cluster>,
-        _: Arc<dyn Sources>,
-        _: &'a ControllerOptions,
+        cluster: Arc<dyn Cluster>,
+        sources: Arc<dyn Sources>,
+        options: &'a ControllerOptions,
     ) -> BoxFuture<'a, Result<Controllers, String>> {
-        Box::pin(async { Err("this build has no controllers yet".to_owned()) })
+        let ports = controllers::Ports {
+            cluster,
+            sources,
+            clock: Arc::new(SystemClock),
+        };
+        Box::pin(controllers::start(ports, &self.host, options, &self.folders))
     }
 
     fn repository(&self, path: &Path) -> Result<LocalRepository, String> {
         sources::repository(path)
+    }
+
+    fn remotes(&self) -> Result<Arc<dyn RemoteResolver + Send + Sync>, String> {
+        let git = self.sources.git(None, &self.folders)?;
+        Ok(Arc::new(remotes::Remotes::new(git)))
     }
 
     fn terminal(&self) -> Option<(u16, u16)> {
@@ -102,16 +136,24 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(_) => return ExitCode::FAILURE,
     };
+    // A variable that is not text cannot be one of ours.
+    let variables: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let host = variables.get("HOSTNAME").map_or("fluvial", String::as_str);
+    let adapters = Adapters {
+        host: format!("{host}_{}", std::process::id()),
+        ..Adapters::default()
+    };
     let mut environment = Environment {
         out: Box::new(std::io::stdout()),
         err: Box::new(std::io::stderr()),
-        // A variable that is not text cannot be one of ours.
-        variables: std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect(),
+        variables,
+        folder: std::env::current_dir().unwrap_or_default(),
+        input: Box::new(std::io::stdin()),
         version: env!("CARGO_PKG_VERSION"),
         clock: Arc::new(SystemClock),
-        outside: Arc::new(Adapters::default()),
+        outside: Arc::new(adapters),
     };
     let arguments: Vec<String> = std::env::args_os()
         .skip(1)

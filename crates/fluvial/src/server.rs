@@ -34,6 +34,7 @@ pub(crate) async fn start(options: &ServerOptions, folders: &Folders) -> Result<
             controllers: true,
             workloads: true,
         },
+        ..Config::default()
     })
     .map_err(|error| format!("the API server cannot start: {error}"))?;
     let wanted = options
@@ -88,7 +89,7 @@ fn inside(server: &ApiServer) -> Arc<dyn Cluster> {
 }
 
 /// Whoever listens on all addresses is reached at the loopback one.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
     let mut address = address;
     if address.ip().is_unspecified() {
         address.set_ip(match address {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fluvial_cli::{LocalRepository, SourceOptions};
+use fluvial_cli::{LocalRepository, Rewrite, SourceOptions};
 use fluvial_ports::{
     BoxFuture, BoxStream, CommitFacts, FetchRequest, Fetched, Revision, SourceError, SourceErrorClass,
     Sources,
@@ -12,7 +12,7 @@ use fluvial_source::Class;
 use fluvial_source::git::{self, Credentials, GitReference, GitRequest, GitSource, Location};
 use fluvial_source::limits::Limits;
 use fluvial_source::mirrors::Mirrors;
-use fluvial_tree::Tree;
+use fluvial_tree::{Tree, TreePath};
 use futures::StreamExt;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -26,6 +26,16 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// The cache of repositories, in a folder of the first caller's choice.
+    pub(crate) fn git(&self, data: Option<&Path>, folders: &folders::Folders) -> Result<GitSource, String> {
+        let mut git = self.git.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(git) = &*git {
+            return Ok(git.clone());
+        }
+        let cache = folders.of(data, "sources")?;
+        Ok(git.insert(GitSource::new(cache, Limits::default())).clone())
+    }
+
     /// A way with these options. The first call chooses the cache's folder.
     pub(crate) fn with(
         &self,
@@ -36,14 +46,7 @@ impl Shared {
             Some(path) => read_mirrors(path)?,
             None => Mirrors::default(),
         };
-        let mut git = self.git.lock().unwrap_or_else(PoisonError::into_inner);
-        let git = match &*git {
-            Some(git) => git.clone(),
-            None => {
-                let cache = folders.of(options.data.as_deref(), "sources")?;
-                git.insert(GitSource::new(cache, Limits::default())).clone()
-            }
-        };
+        let git = self.git(options.data.as_deref(), folders)?;
         Ok(Arc::new(Git {
             git,
             mirrors,
@@ -87,36 +90,53 @@ pub(crate) fn repository(path: &Path) -> Result<LocalRepository, String> {
         })?;
     Ok(LocalRepository {
         path: root.to_owned(),
+        folder: absolute
+            .strip_prefix(root)
+            .map(|folder| folder.to_string_lossy().into_owned())
+            .unwrap_or_default(),
         branch: git::head_branch(root),
     })
+}
+
+/// Where a URL leads after the rewrites.
+struct Place {
+    /// URL or path.
+    url: String,
+    /// The folder there that is taken for the whole; empty for the root.
+    folder: String,
+    /// The place for people, if it is another than the URL says.
+    told: Option<String>,
 }
 
 struct Git {
     git: GitSource,
     mirrors: Mirrors,
-    rewrites: Vec<(String, String)>,
+    rewrites: Vec<Rewrite>,
     dirty: bool,
 }
 
 impl Git {
-    /// Where to go, and what to say of it if that is somewhere else.
-    fn rewritten(&self, url: &str) -> (String, Option<String>) {
-        if let Some((_, to)) = self.rewrites.iter().find(|(from, _)| from == url) {
-            return (
-                to.clone(),
-                Some(format!(
-                    "'{}' is taken from '{}'",
-                    git::redact(url),
-                    git::redact(to)
-                )),
-            );
+    /// Where to go for a URL.
+    fn place(&self, url: &str) -> Place {
+        if let Some(rewrite) = self.rewrites.iter().find(|rewrite| rewrite.url == url) {
+            let path = rewrite.path.join(&rewrite.folder);
+            return Place {
+                url: rewrite.path.to_string_lossy().into_owned(),
+                folder: rewrite.folder.clone(),
+                told: Some(path.display().to_string()),
+            };
         }
         match self.mirrors.rewrite(url) {
-            Some(rewritten) => {
-                let told = rewritten.describe(url);
-                (rewritten.url, Some(told))
-            }
-            None => (url.to_owned(), None),
+            Some(rewritten) => Place {
+                told: Some(git::redact(&rewritten.url)),
+                url: rewritten.url,
+                folder: String::new(),
+            },
+            None => Place {
+                url: url.to_owned(),
+                folder: String::new(),
+                told: None,
+            },
         }
     }
 
@@ -163,6 +183,23 @@ fn local(url: &str) -> Option<PathBuf> {
     }
 }
 
+/// A folder of a revision, taken for the whole.
+fn folder_of(tree: &Tree, folder: &str, revision: &str) -> Result<Tree, SourceError> {
+    if folder.is_empty() {
+        return Ok(tree.clone());
+    }
+    let missing = |why: String| SourceError {
+        class: SourceErrorClass::Retry,
+        reason: "GitOperationFailed".to_owned(),
+        message: format!("{why} in {revision}; commit it, or use --dirty"),
+    };
+    let path = TreePath::parse(folder).map_err(|error| missing(format!("folder '{folder}': {error}")))?;
+    if !tree.is_folder(&path) {
+        return Err(missing(format!("there is no folder '{folder}'")));
+    }
+    Ok(tree.subtree(&path))
+}
+
 fn error(error: fluvial_source::SourceError) -> SourceError {
     SourceError {
         class: match error.class {
@@ -178,20 +215,20 @@ fn error(error: fluvial_source::SourceError) -> SourceError {
 impl Sources for Git {
     fn fetch(&self, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, SourceError>> {
         Box::pin(async move {
-            let (url, rewritten) = self.rewritten(&request.url);
-            let request = self.request(request, url)?;
+            let place = self.place(&request.url);
+            let request = self.request(request, place.url)?;
             match self.git.fetch(&request).await.map_err(error)? {
                 git::Fetched::Unchanged => Ok(Fetched::Unchanged),
                 git::Fetched::Changed(revision) => Ok(Fetched::Changed(Box::new(Revision {
+                    tree: folder_of(&revision.tree, &place.folder, &revision.revision)?,
                     revision: revision.revision,
-                    tree: revision.tree,
                     commit: CommitFacts {
                         id: revision.commit.id,
                         subject: revision.commit.subject,
                         author: revision.commit.author,
                         time: Timestamp::from_second(revision.commit.time).ok(),
                     },
-                    rewritten,
+                    rewritten: place.told,
                     verified: None,
                 }))),
             }
@@ -203,7 +240,7 @@ impl Sources for Git {
     }
 
     fn changes(&self, url: &str) -> Option<BoxStream<'static, ()>> {
-        let path = local(&self.rewritten(url).0)?;
+        let path = local(&self.place(url).url)?;
         // What cannot be watched is still looked at in its interval, and the fetch says what is wrong.
         let watch = fluvial_source::watch::local(&path, self.dirty).ok()?;
         let changes = futures::stream::unfold(watch, |mut watch| async move {

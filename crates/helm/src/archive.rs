@@ -43,7 +43,11 @@ pub(crate) fn unpack(data: &[u8], limits: LoadLimits) -> Result<Vec<ChartFile>, 
             return Err(Error::load("the chart has more files than allowed"));
         }
         let mut content = Vec::new();
-        entry.by_ref().take(limits.file + 1).read_to_end(&mut content).map_err(bad)?;
+        entry
+            .by_ref()
+            .take(limits.file + 1)
+            .read_to_end(&mut content)
+            .map_err(bad)?;
         let content = match content.strip_prefix(b"\xef\xbb\xbf") {
             Some(rest) => rest.into(),
             None => content.into(),
@@ -66,7 +70,9 @@ fn inner_name(path: &str) -> Result<String, Error> {
         if path == "Chart.yaml" {
             return Err(Error::load("chart yaml not in base directory"));
         }
-        return Err(Error::load("chart illegally contains content outside the base directory"));
+        return Err(Error::load(
+            "chart illegally contains content outside the base directory",
+        ));
     };
     let mut parts: Vec<&str> = Vec::new();
     for part in inner.split('/') {

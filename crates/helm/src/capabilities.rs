@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 
-use fluvial_object::semver::Version;
 use fluvial_template::{List, Object, Params, Type, Underlying, Value};
 
 /// The Helm release whose rendering this is.
@@ -34,17 +33,39 @@ impl KubeVersion {
     /// # Errors
     /// If it is no version.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let read = read_cluster_version(text)?;
-        let version = if text.starts_with('v') {
-            text.to_owned()
-        } else {
-            format!("v{text}")
-        };
+        let bad = || format!("could not parse {} as version", fluvial_template::quote(text));
+        let trimmed = text.trim_start();
+        let numbers = trimmed.strip_prefix('v').unwrap_or(trimmed);
+        let end = numbers
+            .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+            .unwrap_or(numbers.len());
+        let parts: Vec<&str> = numbers[..end]
+            .split('.')
+            .take_while(|part| !part.is_empty())
+            .collect();
+        if parts.is_empty() {
+            return Err(bad());
+        }
+        if parts.len() < 2 {
+            return Err(format!(
+                "illegal version string {}",
+                fluvial_template::quote(text)
+            ));
+        }
+        let parts: Vec<u64> = parts
+            .iter()
+            .map(|part| part.parse().map_err(|_| bad()))
+            .collect::<Result<_, _>>()?;
+        let normalized: Vec<String> = parts.iter().map(u64::to_string).collect();
         Ok(KubeVersion {
-            version,
-            normalized: format!("v{}.{}.{}", read.0, read.1, read.2),
-            major: read.0.to_string(),
-            minor: read.1.to_string(),
+            version: if text.starts_with('v') {
+                text.to_owned()
+            } else {
+                format!("v{text}")
+            },
+            normalized: format!("v{}", normalized.join(".")),
+            major: parts[0].to_string(),
+            minor: parts[1].to_string(),
         })
     }
 
@@ -53,12 +74,6 @@ impl KubeVersion {
     pub fn normalized(&self) -> &str {
         &self.normalized
     }
-}
-
-fn read_cluster_version(text: &str) -> Result<(u64, u64, u64), String> {
-    let bad = || format!("could not parse {} as version", fluvial_template::quote(text));
-    let version = Version::parse(text).map_err(|_| bad())?;
-    Ok((version.major(), version.minor(), version.patch()))
 }
 
 /// The cluster and Helm, as `.Capabilities`.
@@ -146,6 +161,14 @@ impl Object for CapabilitiesObject {
         }
     }
 
+    fn json_fields(&self) -> Option<Vec<(&'static str, Value)>> {
+        Some(vec![
+            ("KubeVersion", self.kube.clone()),
+            ("APIVersions", self.apis.clone()),
+            ("HelmVersion", self.helm.clone()),
+        ])
+    }
+
     fn to_json(&self) -> serde_json::Value {
         serde_json::json!({
             "KubeVersion": self.kube.to_json(),
@@ -205,6 +228,14 @@ impl Object for KubeVersionObject {
                 ("Minor", self.0.minor.as_str().into()),
             ],
         }
+    }
+
+    fn json_fields(&self) -> Option<Vec<(&'static str, Value)>> {
+        Some(vec![
+            ("Version", self.0.version.as_str().into()),
+            ("Major", self.0.major.as_str().into()),
+            ("Minor", self.0.minor.as_str().into()),
+        ])
     }
 
     fn to_json(&self) -> serde_json::Value {
@@ -276,8 +307,18 @@ impl Object for BuildInfo {
     fn underlying(&self) -> Underlying {
         Underlying::Struct {
             pointer: false,
-            fields: self.fields().into_iter().map(|(name, _, value)| (name, value)).collect(),
+            fields: self
+                .fields()
+                .into_iter()
+                .map(|(name, _, value)| (name, value))
+                .collect(),
         }
+    }
+
+    fn json_fields(&self) -> Option<Vec<(&'static str, Value)>> {
+        let fields = self.fields().into_iter();
+        let shown = fields.filter(|(_, _, value)| value.truth());
+        Some(shown.map(|(_, name, value)| (name, value)).collect())
     }
 
     fn to_json(&self) -> serde_json::Value {

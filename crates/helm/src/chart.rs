@@ -11,6 +11,7 @@ use crate::archive;
 use crate::error::Error;
 use crate::ignore::Rules;
 use crate::metadata::{Dependency, Metadata};
+use crate::schema::Validator;
 use crate::values::read_values;
 
 /// Bounds of what is loaded.
@@ -75,6 +76,8 @@ pub struct Chart {
     pub dependencies: Vec<Arc<Chart>>,
     /// Templates that have been parsed, by their full name.
     pub(crate) parsed: Parses,
+    /// The schema, compiled.
+    pub(crate) validator: Validator,
 }
 
 /// Parsed templates of a chart, kept from render to render.
@@ -89,7 +92,11 @@ impl std::fmt::Debug for Parses {
 
 impl Parses {
     pub(crate) fn get(&self, name: &str) -> Option<Parsed> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned()
     }
 
     pub(crate) fn put(&self, name: &str, parsed: Parsed) {
@@ -117,6 +124,16 @@ impl Chart {
         if let Ok(file) = tree.file(path) {
             return Chart::from_archive(file.data(), limits);
         }
+        if !path.join("Chart.yaml").is_ok_and(|file| tree.file(&file).is_ok()) {
+            let file = if path.is_root() {
+                "Chart.yaml".to_owned()
+            } else {
+                format!("{path}/Chart.yaml")
+            };
+            return Err(Error::load(format!(
+                "unable to detect chart at {file}: open {file}: no such file or directory"
+            )));
+        }
         let ignored = path.join(".helmignore").ok();
         let rules = match ignored.and_then(|path| tree.file(&path).ok()) {
             Some(file) => Rules::parse(&String::from_utf8_lossy(file.data())).map_err(Error::load)?,
@@ -125,7 +142,11 @@ impl Chart {
         let mut files = Vec::new();
         let mut sum = 0;
         collect(tree, path, path, &rules, limits, &mut sum, &mut files, 0)?;
-        from_files(files, limits, 0)
+        let chart = from_files(files, limits, 0)?;
+        if !matches!(chart.metadata.api_version.as_str(), "v1" | "v2" | "v3") {
+            return Err(Error::load("unsupported chart version"));
+        }
+        Ok(chart)
     }
 
     /// Reads a packed chart.
@@ -159,8 +180,8 @@ impl Chart {
             return Ok(());
         }
         Err(Error::load(format!(
-            "an error occurred while checking for chart dependencies. You may need to run `helm dependency \
-             build` to fetch missing dependencies: found in Chart.yaml, but missing in charts/ directory: {}",
+            "an error occurred while checking for chart dependencies. You may need to run 'helm dependency \
+             build' to fetch missing dependencies: found in Chart.yaml, but missing in charts/ directory: {}",
             missing.join(", ")
         )))
     }
@@ -207,9 +228,7 @@ fn collect(
             collect(tree, root, &path, rules, limits, sum, out, depth + 1)?;
             continue;
         }
-        let file = tree
-            .file(&path)
-            .map_err(|error| Error::load(error.to_string()))?;
+        let file = tree.file(&path).map_err(|error| Error::load(error.to_string()))?;
         let size = file.data().len() as u64;
         *sum += size;
         if size > limits.file {
@@ -279,7 +298,8 @@ fn from_files(files: Vec<ChartFile>, limits: LoadLimits, depth: usize) -> Result
             continue;
         }
         let loaded = nested(&metadata.name, &folder, files, limits, depth)?;
-        let wrap = |error: Error| error.context(format!("error unpacking subchart {folder} in {}", metadata.name));
+        let wrap =
+            |error: Error| error.context(format!("error unpacking subchart {folder} in {}", metadata.name));
         dependencies.push(loaded.map_err(wrap)?);
     }
     Ok(Arc::new(Chart {
@@ -292,6 +312,7 @@ fn from_files(files: Vec<ChartFile>, limits: LoadLimits, depth: usize) -> Result
         files: parts.files,
         dependencies,
         parsed: Parses::default(),
+        validator: Validator::default(),
     }))
 }
 
@@ -334,7 +355,8 @@ fn sort_in(parts: &mut Parts, file: ChartFile) -> Result<(), Error> {
             }
         }
         "values.yaml" => {
-            parts.values = read_values(&file.text()).map_err(|error| error.context("cannot load values.yaml"))?;
+            parts.values =
+                read_values(&file.text()).map_err(|error| error.context("cannot load values.yaml"))?;
             parts.values_text = Some(file);
         }
         "values.schema.json" => parts.schema = Some(file.data),
@@ -363,7 +385,10 @@ fn sort_in(parts: &mut Parts, file: ChartFile) -> Result<(), Error> {
 }
 
 fn is_v1(parts: &Parts) -> bool {
-    parts.metadata.as_ref().is_some_and(|metadata| metadata.api_version == "v1")
+    parts
+        .metadata
+        .as_ref()
+        .is_some_and(|metadata| metadata.api_version == "v1")
 }
 
 fn merge_metadata(metadata: &mut Metadata, file: &ChartFile, name: &str) -> Result<(), Error> {

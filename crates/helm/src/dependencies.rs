@@ -104,7 +104,9 @@ fn enable(
         .map(|dependency| dependency.name.clone())
         .collect();
     member.children.retain(|child| !off.contains(&child.name));
-    member.declared.retain(|dependency| !off.contains(&dependency.name));
+    member
+        .declared
+        .retain(|dependency| !off.contains(&dependency.name));
     for child in &mut member.children {
         let path = format!("{path}{}.", child.name);
         enable(child, &values, &path, warnings)?;
@@ -117,7 +119,11 @@ fn apply_aliases(member: &mut Member) {
     let fits = |chart: &Chart, dependency: &Dependency| {
         chart.name() == dependency.name && compatible(&dependency.version, &chart.metadata.version)
     };
-    let charts: Vec<Arc<Chart>> = member.children.iter().map(|child| Arc::clone(&child.chart)).collect();
+    let charts: Vec<Arc<Chart>> = member
+        .children
+        .iter()
+        .map(|child| Arc::clone(&child.chart))
+        .collect();
     let declared = &mut member.declared;
     let mut children: Vec<Member> = charts
         .iter()
@@ -158,12 +164,7 @@ fn by_tags(declared: &mut [Dependency], values: &Map, warnings: &RefCell<Vec<Str
     }
 }
 
-fn by_conditions(
-    declared: &mut [Dependency],
-    values: &Map,
-    path: &str,
-    warnings: &RefCell<Vec<String>>,
-) {
+fn by_conditions(declared: &mut [Dependency], values: &Map, path: &str, warnings: &RefCell<Vec<String>>) {
     for dependency in declared {
         for condition in dependency.condition.trim().split(',') {
             if condition.is_empty() {

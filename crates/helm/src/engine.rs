@@ -53,7 +53,11 @@ pub(crate) fn run(root: &Member, top: &Top, mode: Mode) -> Result<BTreeMap<Strin
     // Deeper files first, later names first: what stands higher up overrides definitions below.
     order.sort_by_key(|name| std::cmp::Reverse((name.matches('/').count(), name.as_str())));
     let mut set = Set::new(Arc::clone(&FUNCTIONS));
-    set.set_missing_key(if mode.strict { MissingKey::Error } else { MissingKey::Zero });
+    set.set_missing_key(if mode.strict {
+        MissingKey::Error
+    } else {
+        MissingKey::Zero
+    });
     for name in &order {
         set.add_parsed(&templates[*name].parsed);
     }
@@ -78,7 +82,7 @@ pub(crate) fn run(root: &Member, top: &Top, mode: Mode) -> Result<BTreeMap<Strin
             ..mode.limits
         };
         let out = set
-            .execute(name, &Value::Map(template.data.clone()), limits, &mut host)
+            .execute(name, &Table::value(template.data.clone()), limits, &mut host)
             .map_err(|error| Error::new(Stage::Template, reformat(name, &error)))?;
         left = left.saturating_sub(out.len());
         let out = if out.contains("<no value>") {

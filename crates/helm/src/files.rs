@@ -21,10 +21,16 @@ pub(crate) struct Files {
 
 impl Files {
     pub(crate) fn of(chart: &Chart) -> Value {
-        Files::new(chart.files.iter().map(|file| (Arc::clone(&file.name), file.clone())).collect())
+        Files::object(
+            chart
+                .files
+                .iter()
+                .map(|file| (Arc::clone(&file.name), file.clone()))
+                .collect(),
+        )
     }
 
-    fn new(files: BTreeMap<Arc<str>, ChartFile>) -> Value {
+    fn object(files: BTreeMap<Arc<str>, ChartFile>) -> Value {
         Value::Object(Rc::new(Files {
             files,
             map: OnceCell::new(),
@@ -32,7 +38,10 @@ impl Files {
     }
 
     fn text(&self, name: &str) -> String {
-        self.files.get(name).map(|file| file.text().into_owned()).unwrap_or_default()
+        self.files
+            .get(name)
+            .map(|file| file.text().into_owned())
+            .unwrap_or_default()
     }
 
     fn glob(&self, pattern: &str) -> Value {
@@ -41,7 +50,11 @@ impl Files {
             Some(pattern) => pattern.is_match(name),
             None => true,
         });
-        Files::new(chosen.map(|(name, file)| (Arc::clone(name), file.clone())).collect())
+        Files::object(
+            chosen
+                .map(|(name, file)| (Arc::clone(name), file.clone()))
+                .collect(),
+        )
     }
 
     /// The files under their last names, as a manifest's `data`.

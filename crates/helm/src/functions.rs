@@ -9,7 +9,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use fluvial_template::sprig::{self, Host};
-use fluvial_template::{Function, FunctionError, FunctionResult, Functions, Map, Params, Parsed, Scope, Set, Type, Value, quote};
+use fluvial_template::{
+    Function, FunctionError, FunctionResult, Functions, Map, Params, Parsed, Scope, Set, Type, Value, quote,
+};
 
 pub(crate) use yaml::to_yaml;
 
@@ -90,10 +92,7 @@ pub(crate) fn all() -> Functions {
     functions.insert("tpl", Function::new(text_any(), tpl));
     functions.insert("required", Function::new(text_any(), required));
     functions.insert("fail", Function::new(Params::fixed(&[Type::Str]), fail));
-    functions.insert(
-        "lookup",
-        Function::new(Params::fixed(&[Type::Str; 4]), lookup),
-    );
+    functions.insert("lookup", Function::new(Params::fixed(&[Type::Str; 4]), lookup));
     // Names are resolved only where a caller allows it; nobody does here.
     functions.pure("getHostByName", Params::fixed(&[Type::Str]), |_| Ok("".into()));
     functions

@@ -73,7 +73,12 @@ fn class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, expression: &mut 
         ranges += 1;
         if low <= high {
             // Writing into a String cannot fail.
-            let _ = write!(expression, "\\x{{{:x}}}-\\x{{{:x}}}", u32::from(low), u32::from(high));
+            let _ = write!(
+                expression,
+                "\\x{{{:x}}}-\\x{{{:x}}}",
+                u32::from(low),
+                u32::from(high)
+            );
         }
     }
     expression.push_str("&&[^/]]");

@@ -17,8 +17,10 @@ mod metadata;
 mod objects;
 mod render;
 mod schema;
+mod schema_report;
 mod strvals;
 mod values;
+mod yaml_error;
 
 pub use capabilities::{Capabilities, DEFAULT_KUBE_VERSION, HELM_VERSION, KubeVersion};
 pub use chart::{Chart, ChartFile, LoadLimits};
@@ -28,6 +30,6 @@ pub use ignore::{Glob, Rules};
 pub use manifest::{Hook, Manifest};
 pub use metadata::{Dependency, ImportValues, Maintainer, Metadata};
 pub use render::{
-    Crd, Output, Release, RenderFailure, RenderRequest, Rendered, check_name, render, render_files, Options,
+    Crd, Options, Output, Release, RenderFailure, RenderRequest, Rendered, check_name, render, render_files,
 };
 pub use values::Values;

@@ -119,7 +119,10 @@ fn rank(kind: &str) -> (usize, &str) {
 /// The documents of a text. They are told apart by a pattern, not by YAML's rules.
 pub(crate) fn split(text: &str) -> Vec<&str> {
     static SEPARATOR: LazyLock<Regex> = LazyLock::new(|| {
-        #[expect(clippy::expect_used, reason = "the pattern is a constant that a test compiles")]
+        #[expect(
+            clippy::expect_used,
+            reason = "the pattern is a constant that a test compiles"
+        )]
         Regex::new(r"(?m)^---\s*").expect("the pattern is valid")
     });
     let text = text.trim_start();
@@ -179,7 +182,11 @@ fn read_events(text: &str) -> Option<Vec<String>> {
     text.split(',')
         .map(|event| {
             let event = event.trim().to_lowercase();
-            let event = if event == "test-success" { "test".to_owned() } else { event };
+            let event = if event == "test-success" {
+                "test".to_owned()
+            } else {
+                event
+            };
             EVENTS.contains(&event.as_str()).then_some(event)
         })
         .collect()
@@ -201,7 +208,9 @@ impl Head {
         let Some(text) = self.annotation(name) else {
             return Vec::new();
         };
-        text.split(',').map(|policy| policy.trim().to_lowercase()).collect()
+        text.split(',')
+            .map(|policy| policy.trim().to_lowercase())
+            .collect()
     }
 }
 
@@ -261,6 +270,10 @@ fn read_metadata(fields: &serde_json::Map<String, Json>, head: &mut Head) -> Res
             }
             Ok(())
         }
-        Some(other) => Err(mismatch(other, "SimpleHead.metadata.annotations", "map[string]string")),
+        Some(other) => Err(mismatch(
+            other,
+            "SimpleHead.metadata.annotations",
+            "map[string]string",
+        )),
     }
 }

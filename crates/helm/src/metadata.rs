@@ -133,8 +133,8 @@ impl Metadata {
             Some(Json::Object(entries)) => {
                 let annotations = self.annotations.get_or_insert_default();
                 for (key, value) in entries {
-                    let text = text_of(value)
-                        .ok_or_else(|| mismatch(value, "Metadata.annotations", "string"))?;
+                    let text =
+                        text_of(value).ok_or_else(|| mismatch(value, "Metadata.annotations", "string"))?;
                     annotations.insert(key.clone(), text);
                 }
             }
@@ -187,7 +187,10 @@ impl Metadata {
         ] {
             *text = sanitize(text);
         }
-        self.sources.iter_mut().chain(&mut self.keywords).for_each(|text| *text = sanitize(text));
+        self.sources
+            .iter_mut()
+            .chain(&mut self.keywords)
+            .for_each(|text| *text = sanitize(text));
         if self.api_version.is_empty() {
             return Err("chart.metadata.apiVersion is required".to_owned());
         }
@@ -201,7 +204,10 @@ impl Metadata {
             return Err("chart.metadata.version is required".to_owned());
         }
         if Version::parse(&self.version).is_err() {
-            return Err(format!("chart.metadata.version {} is invalid", quote(&self.version)));
+            return Err(format!(
+                "chart.metadata.version {} is invalid",
+                quote(&self.version)
+            ));
         }
         if !matches!(self.kind.as_str(), "" | "application" | "library") {
             return Err("chart.metadata.type must be application or library".to_owned());
@@ -215,11 +221,16 @@ impl Metadata {
             let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
             if !alias.is_empty() && !alias.chars().all(plain) {
                 let name = quote(&dependency.name);
-                return Err(format!("dependency {name} has disallowed characters in the alias"));
+                return Err(format!(
+                    "dependency {name} has disallowed characters in the alias"
+                ));
             }
             let key = if alias.is_empty() { &dependency.name } else { alias };
             if !names.insert(key) {
-                return Err(format!("more than one dependency with name or alias {}", quote(key)));
+                return Err(format!(
+                    "more than one dependency with name or alias {}",
+                    quote(key)
+                ));
             }
         }
         Ok(())
@@ -269,12 +280,19 @@ pub(crate) fn chart_value(metadata: &Metadata, name: &str, dependencies: &[Depen
         ("Type", text(&metadata.kind)),
         ("IsRoot", root.into()),
     ];
-    Map::new(entries.into_iter().map(|(key, value)| (Rc::from(key), value)).collect())
+    Map::new(
+        entries
+            .into_iter()
+            .map(|(key, value)| (Rc::from(key), value))
+            .collect(),
+    )
 }
 
 fn dependency_value(dependency: &Dependency) -> Value {
     let imports = dependency.import_values.iter().map(|import| match import {
-        ImportValues::Export(name) => strings([("child", format!("exports.{name}").as_str()), ("parent", ".")]),
+        ImportValues::Export(name) => {
+            strings([("child", format!("exports.{name}").as_str()), ("parent", ".")])
+        }
         ImportValues::Table { child, parent } => {
             strings([("child", child.as_str()), ("parent", parent.as_str())])
         }
@@ -293,11 +311,23 @@ fn dependency_value(dependency: &Dependency) -> Value {
 }
 
 fn table<const N: usize>(entries: [(&str, Value); N]) -> Value {
-    Map::new(entries.into_iter().map(|(key, value)| (Rc::from(key), value)).collect()).into()
+    Map::new(
+        entries
+            .into_iter()
+            .map(|(key, value)| (Rc::from(key), value))
+            .collect(),
+    )
+    .into()
 }
 
 fn strings<'a>(entries: impl IntoIterator<Item = (&'a str, &'a str)>) -> Value {
-    Map::strings(entries.into_iter().map(|(key, value)| (Rc::from(key), value.into())).collect()).into()
+    Map::strings(
+        entries
+            .into_iter()
+            .map(|(key, value)| (Rc::from(key), value.into()))
+            .collect(),
+    )
+    .into()
 }
 
 fn texts(items: &[String]) -> Value {
@@ -349,7 +379,9 @@ fn dependency(fields: &Fields) -> Result<Dependency, String> {
     ] {
         *text = sanitize(text);
     }
-    let imports = reader.list("import-values", "[]interface {}")?.unwrap_or_default();
+    let imports = reader
+        .list("import-values", "[]interface {}")?
+        .unwrap_or_default();
     dependency.import_values = imports.iter().map(import_value).collect();
     Ok(dependency)
 }
@@ -381,7 +413,10 @@ pub(crate) struct Reader<'f> {
 impl Reader<'_> {
     pub(crate) fn get(&self, name: &str) -> Option<&Json> {
         self.fields.get(name).or_else(|| {
-            let mut same = self.fields.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+            let mut same = self
+                .fields
+                .iter()
+                .filter(|(key, _)| key.eq_ignore_ascii_case(name));
             same.next_back().map(|(_, value)| value)
         })
     }
@@ -462,5 +497,7 @@ pub(crate) fn mismatch(found: &Json, field: &str, wanted: &str) -> String {
     } else {
         format!("Go struct field {field}")
     };
-    format!("error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {kind} into {place} of type {wanted}")
+    format!(
+        "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {kind} into {place} of type {wanted}"
+    )
 }

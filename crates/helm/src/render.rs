@@ -91,6 +91,8 @@ pub struct Rendered {
     pub warnings: Vec<String>,
     /// What the templates got as `.Values`.
     pub values: Json,
+    /// The charts that took part, by full path, the release's own first.
+    pub charts: Vec<String>,
 }
 
 /// A failed rendering, with what there is to show of it.
@@ -172,9 +174,7 @@ fn execute(request: RenderRequest<'_>, root: &Member, top: &Top) -> Result<BTree
     if !wanted.is_empty() && !compatible(wanted, cluster) {
         return Err(Error::new(
             Stage::Version,
-            format!(
-                "chart requires kubeVersion: {wanted} which is incompatible with Kubernetes {cluster}"
-            ),
+            format!("chart requires kubeVersion: {wanted} which is incompatible with Kubernetes {cluster}"),
         ));
     }
     let mode = Mode {
@@ -207,8 +207,8 @@ fn render_with(request: RenderRequest<'_>, warnings: &RefCell<Vec<String>>) -> R
         false
     });
     let (manifests, hooks) = manifest::sort(&files)?;
-    let mut crds = Vec::new();
-    gather_crds(&root, None, &mut crds);
+    let (mut crds, mut charts) = (Vec::new(), Vec::new());
+    gather_crds(&root, None, &mut crds, &mut charts);
     Ok(Rendered {
         manifests,
         hooks,
@@ -216,14 +216,18 @@ fn render_with(request: RenderRequest<'_>, warnings: &RefCell<Vec<String>>) -> R
         notes,
         warnings: Vec::new(),
         values,
+        charts,
     })
 }
 
-fn gather_crds(member: &Member, parent: Option<&str>, out: &mut Vec<Crd>) {
+fn gather_crds(member: &Member, parent: Option<&str>, out: &mut Vec<Crd>, charts: &mut Vec<String>) {
     let path = full_path(parent, &member.name);
+    charts.push(path.to_string());
     let is_manifest = |name: &str| {
         let (_, extension) = name.rsplit_once('.').unwrap_or_default();
-        ["yaml", "yml", "json"].iter().any(|known| extension.eq_ignore_ascii_case(known))
+        ["yaml", "yml", "json"]
+            .iter()
+            .any(|known| extension.eq_ignore_ascii_case(known))
     };
     let files = member.chart.files.iter();
     out.extend(
@@ -235,7 +239,7 @@ fn gather_crds(member: &Member, parent: Option<&str>, out: &mut Vec<Crd>) {
             }),
     );
     for child in &member.children {
-        gather_crds(child, Some(&path), out);
+        gather_crds(child, Some(&path), out, charts);
     }
 }
 

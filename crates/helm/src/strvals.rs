@@ -1,7 +1,7 @@
 //! The language of `--set` and its siblings: paths, lists and values in one line.
 
-use fluvial_template::{quote, quote_char};
 use fluvial_template::sprig::go_json_error;
+use fluvial_template::{quote, quote_char};
 use serde_json::Value as Json;
 
 use crate::error::Error;
@@ -48,7 +48,11 @@ impl Values {
     ///
     /// # Errors
     /// As [`Values::set`], or what `read` reports.
-    pub fn set_file(&mut self, text: &str, read: &dyn Fn(&str) -> Result<String, String>) -> Result<(), Error> {
+    pub fn set_file(
+        &mut self,
+        text: &str,
+        read: &dyn Fn(&str) -> Result<String, String>,
+    ) -> Result<(), Error> {
         self.parse(text, Kind::File(read), "--set-file")
     }
 
@@ -67,7 +71,8 @@ impl Values {
     pub fn set_json(&mut self, text: &str) -> Result<(), Error> {
         if text.trim().starts_with('{') {
             let read: Result<Json, _> = serde_json::from_str(text.trim());
-            let read = read.map_err(|_| Error::values(format!("failed parsing --set-json data JSON: {text}")))?;
+            let read =
+                read.map_err(|_| Error::values(format!("failed parsing --set-json data JSON: {text}")))?;
             self.merge(Values::from_json(&read)?);
             return Ok(());
         }
@@ -295,7 +300,11 @@ impl Parser<'_, '_> {
         }
         let digits = text.strip_prefix(['+', '-']).unwrap_or(&text);
         let whole = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        let problem = if whole { "value out of range" } else { "invalid syntax" };
+        let problem = if whole {
+            "value out of range"
+        } else {
+            "invalid syntax"
+        };
         text.parse().map_err(|_| {
             Stop::Error(format!(
                 "error parsing index: strconv.Atoi: parsing {}: {problem}",
@@ -428,7 +437,10 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_named() {
-        assert_eq!(set("a").unwrap_err(), "failed parsing --set data: key \"a\" has no value");
+        assert_eq!(
+            set("a").unwrap_err(),
+            "failed parsing --set data: key \"a\" has no value"
+        );
         assert_eq!(
             set("a=1,a.b=2").unwrap_err(),
             "failed parsing --set data: unable to parse key: interface conversion: interface {} is int64, not \

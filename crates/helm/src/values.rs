@@ -10,6 +10,7 @@ use fluvial_template::{Map, Value};
 use serde_json::Value as Json;
 
 use crate::error::Error;
+use crate::yaml_error::go_yaml_error;
 
 /// The key whose table every chart of a release sees.
 pub(crate) const GLOBAL: &str = "global";
@@ -89,13 +90,8 @@ fn merge_json(into: &mut serde_json::Map<String, Json>, other: serde_json::Map<S
 
 /// YAML as `sigs.k8s.io/yaml` reads it, with that library's words for failures.
 pub(crate) fn yaml_to_json(text: &str) -> Result<Json, String> {
-    fluvial_yaml::yaml_to_json(text, false).map_err(|error| {
-        let place = match error.pos.line {
-            0 => String::new(),
-            line => format!("line {line}: "),
-        };
-        format!("error converting YAML to JSON: yaml: {place}{}", error.message)
-    })
+    fluvial_yaml::yaml_to_json(text, false)
+        .map_err(|error| format!("error converting YAML to JSON: {}", go_yaml_error(text, &error)))
 }
 
 /// A values file: several documents are merged.
@@ -110,7 +106,9 @@ pub(crate) fn read_values(text: &str) -> Result<Json, Error> {
             Json::Object(fields) => merge_json(&mut values, fields),
             other => {
                 let problem = crate::metadata::mismatch(&other, "", "map[string]interface {}");
-                return Err(Error::values(format!("cannot unmarshal yaml document: {problem}")));
+                return Err(Error::values(format!(
+                    "cannot unmarshal yaml document: {problem}"
+                )));
             }
         }
     }
@@ -125,7 +123,10 @@ pub(crate) fn floats(json: Json) -> Json {
             .and_then(serde_json::Number::from_f64)
             .map_or(Json::Number(number), Json::Number),
         Json::Array(items) => items.into_iter().map(floats).collect(),
-        Json::Object(fields) => fields.into_iter().map(|(key, value)| (key, floats(value))).collect(),
+        Json::Object(fields) => fields
+            .into_iter()
+            .map(|(key, value)| (key, floats(value)))
+            .collect(),
         other => other,
     }
 }
@@ -134,7 +135,12 @@ pub(crate) fn floats(json: Json) -> Json {
 pub(crate) fn deep_copy(value: &Value) -> Value {
     match value {
         Value::Map(map) => copy_map(map).into(),
-        Value::List(list) if list.items().iter().any(|item| matches!(item, Value::Map(_) | Value::List(_))) => {
+        Value::List(list)
+            if list
+                .items()
+                .iter()
+                .any(|item| matches!(item, Value::Map(_) | Value::List(_))) =>
+        {
             let items = list.items().iter().map(deep_copy).collect();
             fluvial_template::List::of(list.element, items).into()
         }
@@ -217,7 +223,11 @@ impl Coalesce<'_> {
         let Some(source) = self.global_table(parent, "source") else {
             return;
         };
-        let entries: Vec<_> = source.borrow().iter().map(|(k, v)| (Rc::clone(k), v.clone())).collect();
+        let entries: Vec<_> = source
+            .borrow()
+            .iter()
+            .map(|(k, v)| (Rc::clone(k), v.clone()))
+            .collect();
         for (key, value) in entries {
             let here = target.get(&key);
             match (&value, &here) {
@@ -263,10 +273,14 @@ impl Coalesce<'_> {
     fn own<N: Node>(self, chart: &N, values: &Map, prefix: &str) {
         let prefix = join(prefix, chart.name());
         let own = chart.values();
-        let entries: Vec<_> = own.borrow().iter().map(|(k, v)| (Rc::clone(k), v.clone())).collect();
+        let entries: Vec<_> = own
+            .borrow()
+            .iter()
+            .map(|(k, v)| (Rc::clone(k), v.clone()))
+            .collect();
         for (key, default) in entries {
             match values.get(&key) {
-                None => put(values, &key, if self.merge { default } else { without_nulls(default) }),
+                None => self.fill(values, &key, default),
                 Some(value) if value.is_nil() => {
                     if !self.merge {
                         values.borrow_mut().remove(&*key);
@@ -289,29 +303,36 @@ impl Coalesce<'_> {
         }
     }
 
+    /// Takes over what is missing; only merging keeps nulls.
+    fn fill(self, target: &Map, key: &str, value: Value) {
+        if self.merge {
+            put(target, key, value);
+        } else if !value.is_nil() {
+            put(target, key, without_nulls(value));
+        }
+    }
+
     /// Merges a table below another, which is authoritative.
     pub(crate) fn tables(self, target: &Map, source: &Map, prefix: &str) {
         if target.same(source) {
             return;
         }
-        let nulls: Vec<Rc<str>> = target
+        let entries: Vec<_> = source
             .borrow()
             .iter()
-            .filter(|(_, value)| value.is_nil())
-            .map(|(key, _)| Rc::clone(key))
+            .map(|(k, v)| (Rc::clone(k), v.clone()))
             .collect();
-        let mut entries: std::collections::BTreeMap<_, _> = source.borrow().clone();
-        for key in nulls {
-            entries.insert(key, Value::NilInterface);
-        }
         for (key, value) in entries {
             let here = target.get(&key);
             match (here, value) {
-                (None, value) => put(target, &key, if self.merge { value } else { without_nulls(value) }),
-                (Some(here), _) if here.is_nil() && !self.merge => {
+                (None, value) => self.fill(target, &key, value),
+                (Some(here), value) if here.is_nil() && !self.merge && !value.is_nil() => {
                     target.borrow_mut().remove(&*key);
                 }
-                (Some(Value::Map(here)), Value::Map(value)) => self.tables(&here, &value, &join(prefix, &key)),
+                (Some(here), _) if here.is_nil() => {}
+                (Some(Value::Map(here)), Value::Map(value)) => {
+                    self.tables(&here, &value, &join(prefix, &key))
+                }
                 (Some(_), Value::Map(value)) => self.warn(format!(
                     "warning: cannot overwrite table with non table for {} ({})",
                     join(prefix, &key),

@@ -10,6 +10,7 @@ use self::shape::Shape;
 use self::update::{Operation, Stop};
 
 mod check;
+mod covers;
 mod csa;
 mod entries;
 mod path;
@@ -107,6 +108,43 @@ fn shape(types: Option<&TypeRef>) -> Shape<'_> {
     types.map_or(Shape::Deduced, |types| Shape::Typed(types.view()))
 }
 
+/// Whether an apply would leave the live object as it is: nothing to merge, nothing to own. `false`
+/// also where only [`apply`] can tell.
+#[must_use]
+pub fn unchanged(request: &ApplyRequest<'_>) -> bool {
+    let (Some(live), applied) = (request.live, request.applied) else {
+        return false;
+    };
+    let plain = request.manager != "kubectl"
+        && applied.get("apiVersion").and_then(Value::as_str) == Some(request.api_version)
+        && applied.pointer("/metadata/managedFields").is_none();
+    let list = live.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let (true, Some(list)) = (plain, list) else {
+        return false;
+    };
+    let is = |entry: &Value, key: &str, wanted: &str| {
+        entry.get(key).and_then(Value::as_str).unwrap_or_default() == wanted
+    };
+    let mut own = list.iter().filter(|entry| {
+        is(entry, "operation", "Apply")
+            && is(entry, "manager", request.manager)
+            && is(entry, "subresource", request.subresource)
+    });
+    let (Some(own), None) = (own.next(), own.next()) else {
+        return false;
+    };
+    if !is(own, "apiVersion", request.api_version) || is(own, "time", "") {
+        return false;
+    }
+    let shape = shape(request.types);
+    let owned = covers::Owned {
+        ignored: &update::from_names(request.reset_fields),
+        stripped: update::stripped(),
+    };
+    let fields = own.get("fieldsV1").unwrap_or(&Value::Null);
+    owned.same(shape, applied, fields) && covers::covers(shape, live, applied)
+}
+
 /// Applies; the result has its managed fields and equals the live object if nothing changes.
 ///
 /// # Errors
@@ -131,6 +169,11 @@ pub fn apply(request: &ApplyRequest<'_>) -> Result<Value, ApplyError> {
             "metadata.managedFields must be nil".to_owned(),
         ));
     }
+    if let Some(live) = request.live
+        && unchanged(request)
+    {
+        return Ok(live.clone());
+    }
     let operation = Operation {
         shape: shape(request.types),
         ignored: update::from_names(request.reset_fields),
@@ -148,9 +191,7 @@ pub fn apply(request: &ApplyRequest<'_>) -> Result<Value, ApplyError> {
     };
     let mut entries = Entries::decode(live)
         .map_err(|error| ApplyError::Typed(format!("failed to decode managed fields: {error}")))?;
-    let mut bare = live.clone();
-    entries::drop_from(&mut bare);
-    if let Some(error) = check::check(operation.shape, &bare, true) {
+    if let Some(error) = check::check(operation.shape, live, true) {
         return Err(typed(error, "live", live));
     }
     if let Some(error) = check::check(operation.shape, applied, false) {
@@ -162,17 +203,19 @@ pub fn apply(request: &ApplyRequest<'_>) -> Result<Value, ApplyError> {
             ignored: update::from_names(request.reset_fields),
             ..operation
         }
-        .update(&skeleton(&bare), &bare, entries, "before-first-apply");
+        .update(&skeleton(live), live, entries, "before-first-apply");
     }
-    let result = operation.apply(&bare, applied, &entries, request.manager, request.force);
-    let result = match result {
-        Err(Stop::Conflicts(found)) if request.manager == "kubectl" => {
-            match csa::migrate(operation.shape, &bare, request.api_version, found) {
-                Ok(()) => operation.apply(&bare, applied, &entries, request.manager, true),
+    // Only kubectl may have to try again.
+    let again = (request.manager == "kubectl").then(|| entries.clone());
+    let result = operation.apply(live, applied, entries, request.manager, request.force);
+    let result = match (result, again) {
+        (Err(Stop::Conflicts(found)), Some(entries)) => {
+            match csa::migrate(operation.shape, live, request.api_version, found) {
+                Ok(()) => operation.apply(live, applied, entries, request.manager, true),
                 Err(left) => Err(Stop::Conflicts(left)),
             }
         }
-        other => other,
+        (other, _) => other,
     };
     let (mut out, entries) = result.map_err(|Stop::Conflicts(found)| update::conflict_error(&found))?;
     if request.manager == "kubectl" {
@@ -248,5 +291,90 @@ fn entries_for_update(live: &Value, new: &Value, subresource: bool) -> Entries {
     match Entries::decode(new) {
         Ok(entries) if !entries.by_manager.is_empty() => entries,
         _ => own(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fluvial_schema::SchemaSet;
+    use serde_json::json;
+
+    use super::*;
+
+    const TIME: &str = "2026-01-01T00:00:00Z";
+
+    fn request<'a>(
+        types: Option<&'a TypeRef>,
+        live: Option<&'a Value>,
+        applied: &'a Value,
+        manager: &'a str,
+    ) -> ApplyRequest<'a> {
+        ApplyRequest {
+            types,
+            live,
+            applied,
+            manager,
+            subresource: "",
+            api_version: "v1",
+            time: TIME,
+            force: false,
+            reset_fields: &[&["status"]],
+        }
+    }
+
+    fn service(ports: &Value) -> Value {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "labels": {"a": "b"}},
+            "spec": {"selector": {"app": "web"}, "ports": ports}})
+    }
+
+    #[test]
+    fn an_apply_that_changes_nothing_is_seen_at_once() {
+        let types = SchemaSet::builtin().kind("", "v1", "Service");
+        let port = |number: u16| json!({"port": number, "protocol": "TCP", "name": format!("p{number}")});
+        let wanted = service(&json!([port(80), port(443)]));
+        let live = apply(&request(types.as_ref(), None, &wanted, "m")).expect("created");
+        let is_unchanged = |live: &Value, wanted: &Value, manager: &str| {
+            unchanged(&request(types.as_ref(), Some(live), wanted, manager))
+        };
+        assert!(is_unchanged(&live, &wanted, "m"));
+        let mut more = live.clone();
+        more["spec"]["clusterIP"] = "10.0.0.1".into();
+        more["status"] = json!({"loadBalancer": {}});
+        assert!(
+            is_unchanged(&more, &wanted, "m"),
+            "defaults and status are others'"
+        );
+        assert!(
+            !is_unchanged(&live, &wanted, "other"),
+            "another manager comes to own it"
+        );
+        for changed in [
+            service(&json!([port(80)])),
+            service(&json!([port(443), port(80)])),
+            service(&json!([port(80), port(443), port(8080)])),
+            service(&json!([port(80), {"port": 443, "protocol": "TCP", "name": "other"}])),
+        ] {
+            assert!(!is_unchanged(&live, &changed, "m"), "{changed}");
+        }
+        let mut fewer = wanted;
+        fewer["metadata"] = json!({"name": "web"});
+        assert!(!is_unchanged(&live, &fewer, "m"), "a label is given up");
+    }
+
+    #[test]
+    fn others_fields_are_conflicts_unless_forced() {
+        let object = |value: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"k": value}});
+        let types = SchemaSet::builtin().kind("", "v1", "ConfigMap");
+        let live = apply(&request(types.as_ref(), None, &object("1"), "one")).expect("created");
+        let wanted = object("2");
+        let other = request(types.as_ref(), Some(&live), &wanted, "two");
+        assert_eq!(
+            apply(&other).expect_err("one owns it").to_string(),
+            "Apply failed with 1 conflict: conflict with \"one\": .data.k"
+        );
+        let forced = apply(&ApplyRequest { force: true, ..other }).expect("forced");
+        assert_eq!(forced["data"]["k"], "2");
+        let owners = forced["metadata"]["managedFields"].as_array().map(Vec::len);
+        assert_eq!(owners, Some(1), "one owns nothing any more");
     }
 }

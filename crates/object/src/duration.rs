@@ -39,10 +39,11 @@ pub fn parse_go(text: &str) -> Result<i64, DurationError> {
     while !rest.is_empty() {
         let (amount, after) = term(text, rest)?;
         rest = after;
-        total = total
-            .checked_add(amount)
-            .filter(|total| *total <= 1 << 63)
-            .ok_or_else(invalid)?;
+        // The sum of two halves of the whole range is 0, as in Go.
+        total = total.wrapping_add(amount);
+        if total > 1 << 63 {
+            return Err(invalid());
+        }
     }
     if negative {
         return Ok((total as i64).wrapping_neg());

@@ -49,6 +49,10 @@ impl FieldSelector {
                     "invalid selector: '{text}'; can't understand '{part}'"
                 )));
             };
+            // A term about nothing says nothing.
+            if field.is_empty() && value.is_empty() {
+                continue;
+            }
             terms.push(Term {
                 field: field.to_owned(),
                 equal,

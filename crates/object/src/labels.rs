@@ -1,6 +1,5 @@
 //! Label selectors, as text (`app=web,tier notin (db)`) and as `metav1.LabelSelector` values.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use serde_json::Value;
@@ -53,7 +52,8 @@ pub enum Operator {
 pub struct Requirement {
     key: String,
     operator: Operator,
-    values: BTreeSet<String>,
+    /// Sorted.
+    values: Vec<String>,
 }
 
 impl Requirement {
@@ -63,12 +63,13 @@ impl Requirement {
         operator: Operator,
         values: impl IntoIterator<Item = String>,
     ) -> Result<Self, SelectorError> {
-        let values: Vec<String> = values.into_iter().collect();
+        let mut values: Vec<String> = values.into_iter().collect();
         validate::requirement(key, operator, &values, "[]")?;
+        values.sort_unstable();
         Ok(Requirement {
             key: key.to_owned(),
             operator,
-            values: values.into_iter().collect(),
+            values,
         })
     }
 
@@ -92,7 +93,7 @@ impl Requirement {
     /// Whether a label's value (`None`: no such label) fulfils it.
     #[must_use]
     pub fn matches(&self, value: Option<&str>) -> bool {
-        let listed = value.is_some_and(|value| self.values.contains(value));
+        let listed = value.is_some_and(|value| self.values.iter().any(|own| own == value));
         match self.operator {
             Operator::In | Operator::Equals | Operator::DoubleEquals => listed,
             Operator::NotIn | Operator::NotEquals => !listed,

@@ -1,6 +1,6 @@
 //! Schemas of custom resources.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
@@ -9,13 +9,21 @@ use crate::table::{Index, Table};
 use crate::types::{Type, TypeRef};
 use crate::unknown;
 
+mod definition;
+mod field_path;
 mod format;
 mod lists;
 mod pattern;
 mod prune;
 mod read;
+mod rules;
 mod structural;
 mod validate;
+
+pub(crate) use format::check as check_format;
+pub(crate) use format::go_duration;
+pub(crate) use pattern::{Pattern, compile as compile_pattern};
+pub(crate) use rules::Rule;
 
 /// Reads a schema as it is.
 pub(crate) fn read_any(table: &mut Table, schema: &Value) -> Index {
@@ -26,6 +34,8 @@ pub(crate) fn read_any(table: &mut Table, schema: &Value) -> Index {
 #[derive(Clone, Debug)]
 pub struct CrdSchema {
     root: TypeRef,
+    /// Compiled when they are first needed.
+    rules: Arc<OnceLock<rules::Rules>>,
 }
 
 impl CrdSchema {
@@ -41,6 +51,9 @@ impl CrdSchema {
         let crd = CrdSchema::read(schema);
         let mut errors = Vec::new();
         crd.check_defaults(crd.root.view(), "openAPIV3Schema", &mut errors);
+        if errors.is_empty() {
+            errors = definition::check(&crd.root, crd.rules());
+        }
         if errors.is_empty() { Ok(crd) } else { Err(errors) }
     }
 
@@ -54,7 +67,12 @@ impl CrdSchema {
                 table: Arc::new(table),
                 index: root,
             },
+            rules: Arc::default(),
         }
+    }
+
+    fn rules(&self) -> &rules::Rules {
+        self.rules.get_or_init(|| rules::Rules::compile(&self.root))
     }
 
     fn check_defaults(&self, schema: Type<'_>, path: &str, errors: &mut Vec<FieldError>) {
@@ -69,7 +87,7 @@ impl CrdSchema {
                 ));
             }
             unknown::fill_defaults(schema, &mut value);
-            for mut error in validate::validate(schema, &value, "") {
+            for mut error in validate::validate(schema, &value, None) {
                 let below = if error.path.is_empty() {
                     String::new()
                 } else {
@@ -114,11 +132,29 @@ impl CrdSchema {
 
     /// Checks an object (and its rules); `old` is the object before an update.
     #[must_use]
-    pub fn validate(&self, value: &Value, _old: Option<&Value>) -> Vec<FieldError> {
+    pub fn validate(&self, value: &Value, old: Option<&Value>) -> Vec<FieldError> {
         let schema = self.root.view();
-        let mut errors = validate::validate(schema, value, "");
+        let mut errors = validate::validate(schema, value, old);
         errors.extend(lists::embedded(schema, value));
         errors.extend(lists::duplicates(schema, value));
+        let rules = self.rules();
+        if rules.is_empty() {
+            return errors;
+        }
+        let blocks = |kind: ErrorKind| {
+            use ErrorKind::{NotSupported, Required, TooLong, TooMany, TypeInvalid};
+            matches!(kind, NotSupported | Required | TooLong | TooMany | TypeInvalid)
+        };
+        if errors.iter().any(|error| blocks(error.kind)) {
+            errors.push(FieldError::new(
+                ErrorKind::Invalid,
+                "",
+                "null".into(),
+                "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation",
+            ));
+        } else {
+            errors.extend(rules.validate(schema, value, old));
+        }
         errors
     }
 }

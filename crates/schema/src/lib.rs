@@ -3,6 +3,7 @@
 //! A [`SchemaSet`] holds the built-in kinds; a [`CrdSchema`] is one custom resource's. Both lead to
 //! a [`TypeRef`]: a cheap handle on one node of an immutable [`Table`], from which one walks on.
 
+pub mod cel;
 mod crd;
 mod error;
 mod kinds;

@@ -122,7 +122,7 @@ pub(crate) struct Checks {
     pub(crate) multiple_of: Option<serde_json::Number>,
     pub(crate) max_length: Option<u64>,
     pub(crate) min_length: Option<u64>,
-    pub(crate) pattern: Option<regex::Regex>,
+    pub(crate) pattern: Option<crate::crd::Pattern>,
     pub(crate) max_items: Option<u64>,
     pub(crate) min_items: Option<u64>,
     pub(crate) max_properties: Option<u64>,
@@ -131,6 +131,8 @@ pub(crate) struct Checks {
     pub(crate) any_of: Vec<Index>,
     pub(crate) one_of: Vec<Index>,
     pub(crate) not: Option<Index>,
+    /// Rules in the expression language.
+    pub(crate) rules: Vec<crate::crd::Rule>,
 }
 
 /// What few nodes have.

@@ -60,6 +60,18 @@ impl TypeRef {
         self.view().field(name).map(|field| self.at(field))
     }
 
+    /// The declared field of this name.
+    #[must_use]
+    pub fn own_field(&self, name: &str) -> Option<TypeRef> {
+        self.view().own_field(name).map(|field| self.at(field))
+    }
+
+    /// Whether nothing at all is said about the value.
+    pub(crate) fn is_free(&self) -> bool {
+        let view = self.view();
+        view.base() == Base::Any && !view.int_or_string()
+    }
+
     /// What list items are.
     #[must_use]
     pub fn items(&self) -> Option<TypeRef> {

@@ -66,7 +66,19 @@ pub(crate) fn register(functions: &mut Functions) {
 fn joined(values: &[Value]) -> String {
     match values {
         [Value::Str(text)] => text.to_string(),
-        values => print::sprint(values),
+        values => {
+            let shown: Vec<Value> = values
+                .iter()
+                .map(|value| {
+                    if value.is_nil() {
+                        "<no value>".into()
+                    } else {
+                        value.clone()
+                    }
+                })
+                .collect();
+            print::sprint(&shown)
+        }
     }
 }
 

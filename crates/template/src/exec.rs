@@ -162,19 +162,9 @@ impl Functions {
     /// # Errors
     /// If it does not parse, or calls what is no function here.
     pub fn parse(&self, name: &str, text: &str) -> Result<Parsed, ParseError> {
-        let mut trees = parse(name, text, &|function| self.get(function).is_some())?;
-        for tree in &mut trees {
-            tree.blank = is_blank(&tree.root);
-        }
+        let trees = parse(name, text, &|function| self.get(function).is_some())?;
         Ok(Parsed(trees.into_iter().map(Arc::new).collect()))
     }
-}
-
-/// Whether a template holds nothing but space.
-fn is_blank(nodes: &[Node]) -> bool {
-    nodes
-        .iter()
-        .all(|node| matches!(node, Node::Text(text) if text.trim().is_empty()))
 }
 
 #[derive(Debug)]

@@ -436,6 +436,20 @@ impl Lexer<'_> {
     }
 
     fn number(&mut self) -> Step {
+        let mut good = self.scan_number();
+        // A sign right behind a number could only begin the second half of a complex one.
+        if good && self.peek().is_some_and(|c| matches!(c, '+' | '-')) {
+            good = self.scan_number() && self.input[self.start..self.pos].ends_with('i');
+        }
+        if !good {
+            let text = crate::quote::quote(&self.input[self.start..self.pos]);
+            return self.error(format!("bad number syntax: {text}"));
+        }
+        self.emit(Kind::Number);
+        Ok(())
+    }
+
+    fn scan_number(&mut self) -> bool {
         self.accept("+-");
         let mut digits = "0123456789_";
         if self.accept("0") {
@@ -459,11 +473,9 @@ impl Lexer<'_> {
         self.accept("i");
         if self.peek().is_some_and(is_alphanumeric) {
             self.next();
-            let text = crate::quote::quote(&self.input[self.start..self.pos]);
-            return self.error(format!("bad number syntax: {text}"));
+            return false;
         }
-        self.emit(Kind::Number);
-        Ok(())
+        true
     }
 }
 

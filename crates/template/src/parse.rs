@@ -55,14 +55,15 @@ pub(crate) fn parse(name: &str, text: &str, has_function: &dyn Fn(&str) -> bool)
         trees: Vec::new(),
     };
     let root = parser.file()?;
-    let mut trees = parser.trees;
-    trees.push(Tree {
-        blank: false,
-        name: name.into(),
-        file,
-        root,
-    });
-    Ok(trees)
+    parser.add(name.into(), root)?;
+    Ok(parser.trees)
+}
+
+/// Whether a template holds nothing but space.
+fn is_blank(nodes: &[Node]) -> bool {
+    nodes
+        .iter()
+        .all(|node| matches!(node, Node::Text(text) if text.trim().is_empty()))
 }
 
 struct Parser<'a> {
@@ -111,6 +112,26 @@ impl Parser<'_> {
     fn peek_word(&mut self) -> Item {
         self.skip_space();
         self.peek()
+    }
+
+    /// Adds a template; of two with one name in a text, one must be blank.
+    fn add(&mut self, name: Arc<str>, root: Vec<Node>) -> Result<()> {
+        let tree = Tree {
+            blank: is_blank(&root),
+            name,
+            file: Arc::clone(&self.file),
+            root,
+        };
+        match self.trees.iter_mut().find(|known| known.name == tree.name) {
+            None => self.trees.push(tree),
+            Some(known) if known.blank => *known = tree,
+            Some(_) if tree.blank => {}
+            Some(_) => {
+                let name = crate::quote::quote(&tree.name);
+                return self.error(format!("template: multiple definition of template {name}"));
+            }
+        }
+        Ok(())
     }
 
     fn error<T>(&self, message: impl Into<String>) -> Result<T> {
@@ -184,13 +205,7 @@ impl Parser<'_> {
             End::End => {}
             End::Else => return self.error(format!("unexpected {{{{else}}}} in {context}")),
         }
-        self.trees.push(Tree {
-            blank: false,
-            name,
-            file: Arc::clone(&self.file),
-            root,
-        });
-        Ok(())
+        self.add(name, root)
     }
 
     fn list(&mut self) -> Result<(Vec<Node>, End)> {
@@ -347,12 +362,7 @@ impl Parser<'_> {
         if !matches!(end, End::End) {
             return self.error(format!("unexpected {{{{else}}}} in {context}"));
         }
-        self.trees.push(Tree {
-            blank: false,
-            name: Arc::clone(&name),
-            file: Arc::clone(&self.file),
-            root,
-        });
+        self.add(Arc::clone(&name), root)?;
         Ok(Node::Template {
             pos: word.pos,
             name,
@@ -602,10 +612,14 @@ fn number(item: &Item) -> std::result::Result<Number, String> {
         character: false,
     };
     if item.kind == Kind::CharConstant {
-        let value = unquote(text).filter(|value| value.chars().count() == 1);
-        let Some(c) = value.and_then(|value| value.chars().next()) else {
-            return Err(format!("malformed character constant: {text}"));
+        let value = unquote(text).unwrap_or_default();
+        let mut chars = value.chars();
+        let (Some(c), rest) = (chars.next(), chars.next()) else {
+            return Err("invalid syntax".to_owned());
         };
+        if rest.is_some() {
+            return Err(format!("malformed character constant: {text}"));
+        }
         number.int = Some(i64::from(u32::from(c)));
         number.uint = Some(u64::from(u32::from(c)));
         number.float = Some(f64::from(u32::from(c)));

@@ -44,6 +44,8 @@ pub fn sprintln(values: &[Value]) -> String {
 pub(crate) struct Flags {
     pub(crate) minus: bool,
     pub(crate) plus: bool,
+    /// `%+v`: fields with their names.
+    pub(crate) names: bool,
     pub(crate) sharp: bool,
     pub(crate) space: bool,
     pub(crate) zero: bool,

@@ -4,13 +4,17 @@
 //! deterministic.
 
 mod cast;
+mod clock;
+mod dates;
 mod dicts;
+mod durations;
 mod encoding;
 mod flow;
 mod json;
 mod lists;
 mod math;
 mod paths;
+mod patterns;
 mod random;
 mod regexes;
 mod strings;
@@ -24,6 +28,7 @@ use crate::value::Value;
 pub use cast::{to_float, to_int, to_text};
 pub use encoding::encode_json;
 pub use json::go_json_error;
+pub use patterns::go_regex_error;
 
 /// What impure functions take from outside. A host that offers it wraps itself in [`Host`].
 pub trait Ambient {
@@ -66,6 +71,8 @@ pub fn register(functions: &mut Functions) {
     regexes::register(functions);
     urls::register(functions);
     random::register(functions);
+    dates::register(functions);
+    durations::register(functions);
 }
 
 /// The text argument at an index; the executor has checked its type.

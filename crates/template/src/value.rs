@@ -122,7 +122,9 @@ impl List {
     /// A `[]uint8`.
     #[must_use]
     pub fn bytes(bytes: &[u8]) -> Self {
-        let items = bytes.iter().map(|byte| Value::Uint(u64::from(*byte), UintType::Uint8));
+        let items = bytes
+            .iter()
+            .map(|byte| Value::Uint(u64::from(*byte), UintType::Uint8));
         List::of(Element::Byte, items.collect())
     }
 
@@ -293,6 +295,11 @@ pub trait Object {
     /// What it is as JSON, for the functions that encode.
     fn to_json(&self) -> serde_json::Value {
         serde_json::Value::Null
+    }
+
+    /// Its fields as JSON in the order of its type, if that is not the order of the names.
+    fn json_fields(&self) -> Option<Vec<(&'static str, Value)>> {
+        None
     }
 
     /// For functions that want the concrete type back.

@@ -6,9 +6,12 @@ use serde_json::Value;
 use super::mutate;
 use crate::api::Api;
 
+/// Where cluster roles are.
+pub const COLLECTION: &str = "clusterroles.rbac.authorization.k8s.io";
+
 /// Fills in the rules of aggregated cluster roles.
 pub fn aggregate(api: &Api) {
-    let collection = api.store.collection("clusterroles.rbac.authorization.k8s.io");
+    let collection = api.store.collection(COLLECTION);
     let Ok(snapshot) = collection.snapshot(&api.store, "", None, None) else {
         return;
     };

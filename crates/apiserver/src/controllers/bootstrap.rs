@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::api::{Api, meta, new_uid};
+use crate::registry::services::Range;
 use crate::store::Expect;
 
 /// Objects by collection, as a real server makes them at its first start.
 const OBJECTS: &str = include_str!("../../data/bootstrap.json");
 
 /// Makes what is missing.
-pub fn run(api: &Api) {
+pub fn run(api: &Api, range: Range) {
     if api.store.collection("namespaces").get("kube-system").is_some() {
         return;
     }
@@ -22,6 +23,9 @@ pub fn run(api: &Api) {
     for (collection, objects) in all {
         let collection = api.store.collection(&collection);
         for mut object in objects {
+            if object["spec"]["cidrs"].is_array() {
+                object["spec"]["cidrs"] = serde_json::json!([range.to_string()]);
+            }
             let (namespace, name) = (
                 meta(&object, "namespace").to_owned(),
                 meta(&object, "name").to_owned(),

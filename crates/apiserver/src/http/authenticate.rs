@@ -120,6 +120,33 @@ fn account(api: &Api, claims: &Value) -> Option<User> {
     Some(user.authenticated())
 }
 
+/// A user as Go prints one.
+fn go_user(user: &User) -> String {
+    let quoted = |list: &[String]| -> String {
+        let all: Vec<String> = list.iter().map(|text| format!("{text:?}")).collect();
+        format!("[]string{{{}}}", all.join(", "))
+    };
+    let groups = if user.groups.is_empty() {
+        "[]string(nil)".to_owned()
+    } else {
+        quoted(&user.groups)
+    };
+    let extra = if user.extra.is_empty() {
+        "map[string][]string(nil)".to_owned()
+    } else {
+        let pairs: Vec<String> = user
+            .extra
+            .iter()
+            .map(|(key, values)| format!("{key:?}:{}", quoted(values)))
+            .collect();
+        format!("map[string][]string{{{}}}", pairs.join(", "))
+    };
+    format!(
+        "&user.DefaultInfo{{Name:\"\", UID:{:?}, Groups:{groups}, Extra:{extra}}}",
+        user.uid
+    )
+}
+
 fn impersonated(api: &Api, parts: &Parts, user: User) -> Outcome<User> {
     let one = |name: &str| header(&parts.headers, name).unwrap_or("").to_owned();
     let name = one("impersonate-user");
@@ -151,9 +178,10 @@ fn impersonated(api: &Api, parts: &Parts, user: User) -> Outcome<User> {
         return Ok(user);
     }
     if other.name.is_empty() {
-        let text = "Internal Server Error: \"/\": requested ".to_owned()
-            + "impersonating other attributes without impersonating a user";
-        return Err(Failure::unclassified(text));
+        return Err(Failure::bad_request(format!(
+            "requested {} without impersonating a user name",
+            go_user(&other)
+        )));
     }
     let account = other
         .name

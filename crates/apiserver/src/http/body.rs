@@ -108,7 +108,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
 pub fn json(bytes: &[u8]) -> Result<Decoded, String> {
     let text = String::from_utf8_lossy(bytes);
     match read_json(&text) {
-        Err(error) if error.to_string().contains("surrogate") => {
+        Err(error) if error.to_string().contains("surrogate") || error.to_string().contains("hex escape") => {
             read_json(&replace_surrogates(&text)).map_err(|error| syntax_error(&text, &error))
         }
         other => other.map_err(|error| syntax_error(&text, &error)),
@@ -207,10 +207,10 @@ pub fn read(bytes: &[u8], format: BodyFormat) -> Result<Decoded, String> {
 pub fn yaml(bytes: &[u8]) -> Result<Decoded, String> {
     let text = String::from_utf8_lossy(bytes);
     let first = text.trim_start();
-    if first.starts_with('{') {
-        if let Ok(decoded) = read_json(&text) {
-            return Ok(decoded);
-        }
+    if first.starts_with('{')
+        && let Ok(decoded) = read_json(&text)
+    {
+        return Ok(decoded);
     }
     match fluvial_yaml::yaml_to_json(&text, false) {
         Ok(value) => Ok(Decoded {

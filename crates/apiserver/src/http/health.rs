@@ -10,7 +10,10 @@ use crate::api::Api;
 const CHECKS: &[&str] = &[
     "ping",
     "log",
+    "loopback-serving-certificate",
     "etcd",
+    "etcd-readiness",
+    "informer-sync",
     "poststarthook/start-apiserver-admission-initializer",
     "poststarthook/generic-apiserver-start-informers",
     "poststarthook/priority-and-fairness-config-consumer",
@@ -20,8 +23,11 @@ const CHECKS: &[&str] = &[
     "poststarthook/start-apiextensions-controllers",
     "poststarthook/crd-informer-synced",
     "poststarthook/start-system-namespaces-controller",
+    "poststarthook/peer-endpoint-reconciler-controller",
     "poststarthook/start-cluster-authentication-info-controller",
     "poststarthook/start-kube-apiserver-identity-lease-controller",
+    "poststarthook/start-kube-apiserver-identity-lease-garbage-collector",
+    "poststarthook/storage-readiness",
     "poststarthook/start-legacy-token-tracking-controller",
     "poststarthook/start-service-ip-repair-controllers",
     "poststarthook/rbac/bootstrap-roles",
@@ -29,7 +35,6 @@ const CHECKS: &[&str] = &[
     "poststarthook/priority-and-fairness-config-producer",
     "poststarthook/bootstrap-controller",
     "poststarthook/start-kubernetes-service-cidr-controller",
-    "poststarthook/aggregator-reload-proxy-client-cert",
     "poststarthook/start-kube-aggregator-informers",
     "poststarthook/apiservice-status-local-available-controller",
     "poststarthook/apiservice-status-remote-available-controller",
@@ -39,7 +44,18 @@ const CHECKS: &[&str] = &[
     "autoregister-completion",
     "poststarthook/apiservice-openapi-controller",
     "poststarthook/apiservice-openapiv3-controller",
+    "shutdown",
 ];
+
+/// Whether a check is one of an endpoint's: some tell only whether the server takes requests, one
+/// only whether it lives.
+fn is_of(check: &str, endpoint: &str) -> bool {
+    match check {
+        "etcd-readiness" | "informer-sync" | "shutdown" => endpoint == "readyz",
+        "loopback-serving-certificate" => endpoint != "readyz",
+        _ => true,
+    }
+}
 
 /// What `/version` says.
 #[must_use]
@@ -65,7 +81,7 @@ pub fn answer(api: &Api, path: &str, query: &Query) -> Option<Answer> {
             let name = &path[1..];
             let excluded: Vec<&str> = query.all("exclude").collect();
             let mut text = String::new();
-            for check in CHECKS {
+            for check in CHECKS.iter().filter(|check| is_of(check, name)) {
                 let shown = if excluded.contains(check) {
                     "excluded: ok"
                 } else {
@@ -82,10 +98,10 @@ pub fn answer(api: &Api, path: &str, query: &Query) -> Option<Answer> {
             "text/plain; version=0.0.4; charset=utf-8",
         )),
         _ => {
-            let check = ["/healthz/", "/livez/", "/readyz/"]
-                .iter()
-                .find_map(|head| path.strip_prefix(head))?;
-            CHECKS.contains(&check).then(|| Answer::bytes(200, "ok", TEXT))
+            let (endpoint, check) = path.trim_start_matches('/').split_once('/')?;
+            let known = matches!(endpoint, "healthz" | "livez" | "readyz");
+            (known && CHECKS.contains(&check) && is_of(check, endpoint))
+                .then(|| Answer::bytes(200, "ok", TEXT))
         }
     }
 }

@@ -235,6 +235,9 @@ pub fn shaped(api: &Api, request: &Request, reply: Reply) -> Outcome<Answer> {
             if let Some(token) = next {
                 meta["continue"] = token.into();
             }
+            if kind.custom.is_some() && plain && meta["continue"].is_null() {
+                meta["continue"] = "".into();
+            }
             if let Some(left) = remaining {
                 meta["remainingItemCount"] = left.into();
             }
@@ -277,7 +280,7 @@ pub fn shaped(api: &Api, request: &Request, reply: Reply) -> Outcome<Answer> {
                     value
                 })
                 .collect();
-            answer(200, Content::Value(shaper.list(meta, values, api)?))
+            answer(200, Content::Value(shaper.list(&meta, values, api)?))
         }
     }
 }

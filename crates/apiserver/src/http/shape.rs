@@ -79,7 +79,7 @@ impl Shaper {
             )),
             Shape::Table(version) => {
                 let meta = json!({"resourceVersion": object["metadata"]["resourceVersion"].clone()});
-                Ok(self.table(version, meta, vec![object], api, true))
+                Ok(self.table(version, &meta, vec![object], api, true))
             }
             _ => Ok(object),
         }
@@ -89,7 +89,7 @@ impl Shaper {
     ///
     /// # Errors
     /// The form is one of single objects.
-    pub fn list(&self, meta: Value, objects: Vec<Value>, api: &Api) -> Outcome<Value> {
+    pub fn list(&self, meta: &Value, objects: Vec<Value>, api: &Api) -> Outcome<Value> {
         match &self.shape {
             Shape::PartialList(version) => {
                 let items: Vec<Value> = objects
@@ -122,7 +122,7 @@ impl Shaper {
         }
     }
 
-    fn table(&self, version: &str, meta: Value, objects: Vec<Value>, api: &Api, columns: bool) -> Value {
+    fn table(&self, version: &str, meta: &Value, objects: Vec<Value>, api: &Api, columns: bool) -> Value {
         let now = (api.clock)();
         let rows: Vec<Value> = objects
             .into_iter()
@@ -152,7 +152,7 @@ impl Shaper {
                 let meta = json!({"resourceVersion": object["metadata"]["resourceVersion"].clone()});
                 let first = !std::mem::replace(&mut self.columns_sent, true);
                 let version = version.clone();
-                self.table(&version, meta, vec![object], api, first)
+                self.table(&version, &meta, vec![object], api, first)
             }
             _ => object,
         }

@@ -9,252 +9,76 @@ mod cells;
 
 const AGE_TEXT: &str = "When the object was made.";
 
-/// A column: name, type, and whether only a wide table shows it.
-type Column = (&'static str, &'static str, bool);
-
 const S: &str = "string";
-const I: &str = "integer";
-const B: &str = "boolean";
-const WORKLOAD: [Column; 3] = [
-    ("Containers", S, true),
-    ("Images", S, true),
-    ("Selector", S, true),
-];
 
-fn workload(columns: &[Column], rest: usize) -> Vec<Column> {
-    let mut all = columns.to_vec();
-    all.extend(&WORKLOAD[..rest]);
-    all
-}
-
-/// The columns of a built-in kind after its name; None if it has no own ones.
-fn columns(kind: &Kind) -> Option<Vec<Column>> {
-    let age: Column = ("Age", S, false);
+/// Columns of a kind after its name. `*` before a name: shown in wide tables only; `#`: an integer;
+/// `?`: a boolean.
+fn columns(kind: &Kind) -> Option<&'static str> {
     Some(match (kind.group.as_str(), kind.kind.as_str()) {
-        ("", "Pod") => vec![
-            ("Ready", S, false),
-            ("Status", S, false),
-            ("Restarts", S, false),
-            age,
-            ("IP", S, true),
-            ("Node", S, true),
-            ("Nominated Node", S, true),
-            ("Readiness Gates", S, true),
-        ],
-        ("", "Service") => vec![
-            ("Type", S, false),
-            ("Cluster-IP", S, false),
-            ("External-IP", S, false),
-            ("Port(s)", S, false),
-            age,
-            ("Selector", S, true),
-        ],
-        ("", "Secret") => vec![("Type", S, false), ("Data", S, false), age],
-        ("", "ConfigMap") => vec![("Data", S, false), age],
-        ("", "Namespace") => vec![("Status", S, false), age],
-        ("", "ServiceAccount") => vec![age],
-        ("", "Endpoints") => vec![("Endpoints", S, false), age],
-        ("", "ResourceQuota") => vec![("Request", S, false), ("Limit", S, false), age],
-        ("", "Node") => vec![
-            ("Status", S, false),
-            ("Roles", S, false),
-            age,
-            ("Version", S, false),
-            ("Internal-IP", S, true),
-            ("External-IP", S, true),
-            ("OS-Image", S, true),
-            ("Kernel-Version", S, true),
-            ("Container-Runtime", S, true),
-        ],
-        ("", "PersistentVolumeClaim") => vec![
-            ("Status", S, false),
-            ("Volume", S, false),
-            ("Capacity", S, false),
-            ("Access Modes", S, false),
-            ("StorageClass", S, false),
-            ("VolumeAttributesClass", S, false),
-            age,
-            ("VolumeMode", S, true),
-        ],
-        ("", "PersistentVolume") => vec![
-            ("Capacity", S, false),
-            ("Access Modes", S, false),
-            ("Reclaim Policy", S, false),
-            ("Status", S, false),
-            ("Claim", S, false),
-            ("StorageClass", S, false),
-            ("VolumeAttributesClass", S, false),
-            ("Reason", S, false),
-            age,
-            ("VolumeMode", S, true),
-        ],
-        ("", "Event") | ("events.k8s.io", "Event") => {
-            return Some(vec![
-                ("Last Seen", S, false),
-                ("Type", S, false),
-                ("Reason", S, false),
-                ("Object", S, false),
-                ("Subobject", S, true),
-                ("Source", S, true),
-                ("Message", S, false),
-                ("First Seen", S, true),
-                ("Count", S, true),
-                ("Name", S, true),
-            ]);
+        ("", "Pod") => "Ready,Status,Restarts,Age,*IP,*Node,*Nominated Node,*Readiness Gates",
+        ("", "Service") => "Type,Cluster-IP,External-IP,Port(s),Age,*Selector",
+        ("", "Secret") => "Type,Data,Age",
+        ("", "ConfigMap") => "Data,Age",
+        ("", "Namespace") => "Status,Age",
+        ("", "ServiceAccount") => "Age",
+        ("", "Endpoints") => "Endpoints,Age",
+        ("", "ResourceQuota") => "Request,Limit,Age",
+        ("", "Node") => {
+            "Status,Roles,Age,Version,*Internal-IP,*External-IP,*OS-Image,*Kernel-Version,*Container-Runtime"
         }
-        ("apps", "Deployment") => workload(
-            &[
-                ("Ready", S, false),
-                ("Up-to-date", S, false),
-                ("Available", S, false),
-                age,
-            ],
-            3,
-        ),
-        ("apps", "ReplicaSet") | ("", "ReplicationController") => workload(
-            &[
-                ("Desired", I, false),
-                ("Current", I, false),
-                ("Ready", I, false),
-                age,
-            ],
-            3,
-        ),
-        ("apps", "StatefulSet") => workload(&[("Ready", S, false), age], 2),
-        ("apps", "DaemonSet") => workload(
-            &[
-                ("Desired", I, false),
-                ("Current", I, false),
-                ("Ready", I, false),
-                ("Up-to-date", I, false),
-                ("Available", I, false),
-                ("Node Selector", S, false),
-                age,
-            ],
-            3,
-        ),
-        ("apps", "ControllerRevision") => vec![("Controller", S, false), ("Revision", S, false), age],
-        ("batch", "Job") => workload(
-            &[
-                ("Status", S, false),
-                ("Completions", S, false),
-                ("Duration", S, false),
-                age,
-            ],
-            3,
-        ),
-        ("batch", "CronJob") => workload(
-            &[
-                ("Schedule", S, false),
-                ("Timezone", S, false),
-                ("Suspend", B, false),
-                ("Active", I, false),
-                ("Last Schedule", S, false),
-                age,
-            ],
-            3,
-        ),
-        ("autoscaling", _) => vec![
-            ("Reference", S, false),
-            ("Targets", S, false),
-            ("MinPods", S, false),
-            ("MaxPods", S, false),
-            ("Replicas", S, false),
-            age,
-        ],
-        ("networking.k8s.io", "Ingress") => {
-            vec![
-                ("Class", S, false),
-                ("Hosts", S, false),
-                ("Address", S, false),
-                ("Ports", S, false),
-                age,
-            ]
+        ("", "PersistentVolumeClaim") => {
+            "Status,Volume,Capacity,Access Modes,StorageClass,VolumeAttributesClass,Age,*VolumeMode"
         }
-        ("networking.k8s.io", "IngressClass") => {
-            vec![("Controller", S, false), ("Parameters", S, false), age]
+        ("", "PersistentVolume") => {
+            "Capacity,Access Modes,Reclaim Policy,Status,Claim,StorageClass,VolumeAttributesClass,Reason,Age,*VolumeMode"
         }
-        ("networking.k8s.io", "NetworkPolicy") => vec![("Pod-Selector", S, false), age],
-        ("policy", "PodDisruptionBudget") => vec![
-            ("Min Available", S, false),
-            ("Max Unavailable", S, false),
-            ("Allowed Disruptions", I, false),
-            age,
-        ],
-        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => vec![
-            ("Role", S, false),
-            age,
-            ("Users", S, true),
-            ("Groups", S, true),
-            ("ServiceAccounts", S, true),
-        ],
-        _ => return more_columns(kind),
-    })
-}
-
-fn more_columns(kind: &Kind) -> Option<Vec<Column>> {
-    let age: Column = ("Age", S, false);
-    Some(match (kind.group.as_str(), kind.kind.as_str()) {
-        ("storage.k8s.io", "StorageClass") => vec![
-            ("Provisioner", S, false),
-            ("ReclaimPolicy", S, false),
-            ("VolumeBindingMode", S, false),
-            ("AllowVolumeExpansion", S, false),
-            age,
-        ],
-        ("storage.k8s.io", "CSIDriver") => vec![
-            ("AttachRequired", B, false),
-            ("PodInfoOnMount", B, false),
-            ("StorageCapacity", B, false),
-            ("TokenRequests", S, false),
-            ("RequiresRepublish", B, false),
-            ("Modes", S, false),
-            age,
-        ],
-        ("scheduling.k8s.io", "PriorityClass") => vec![
-            ("Value", I, false),
-            ("Global-Default", B, false),
-            age,
-            ("PreemptionPolicy", S, false),
-        ],
-        ("certificates.k8s.io", "CertificateSigningRequest") => vec![
-            age,
-            ("SignerName", S, false),
-            ("Requestor", S, false),
-            ("RequestedDuration", S, false),
-            ("Condition", S, false),
-        ],
-        ("node.k8s.io", "RuntimeClass") => vec![("Handler", S, false), age],
-        ("coordination.k8s.io", "Lease") => vec![("Holder", S, false), age],
+        ("" | "events.k8s.io", "Event") => {
+            "Last Seen,Type,Reason,Object,*Subobject,*Source,Message,*First Seen,*Count,*Name"
+        }
+        ("apps", "Deployment") => "Ready,Up-to-date,Available,Age,*Containers,*Images,*Selector",
+        ("apps", "ReplicaSet") | ("", "ReplicationController") => {
+            "#Desired,#Current,#Ready,Age,*Containers,*Images,*Selector"
+        }
+        ("apps", "StatefulSet") => "Ready,Age,*Containers,*Images",
+        ("apps", "DaemonSet") => {
+            "#Desired,#Current,#Ready,#Up-to-date,#Available,Node Selector,Age,*Containers,*Images,*Selector"
+        }
+        ("apps", "ControllerRevision") => "Controller,Revision,Age",
+        ("batch", "Job") => "Status,Completions,Duration,Age,*Containers,*Images,*Selector",
+        ("batch", "CronJob") => {
+            "Schedule,Timezone,?Suspend,#Active,Last Schedule,Age,*Containers,*Images,*Selector"
+        }
+        ("autoscaling", _) => "Reference,Targets,MinPods,MaxPods,Replicas,Age",
+        ("networking.k8s.io", "Ingress") => "Class,Hosts,Address,Ports,Age",
+        ("networking.k8s.io", "IngressClass") => "Controller,Parameters,Age",
+        ("networking.k8s.io", "NetworkPolicy") => "Pod-Selector,Age",
+        ("policy", "PodDisruptionBudget") => "Min Available,Max Unavailable,#Allowed Disruptions,Age",
+        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
+            "Role,Age,*Users,*Groups,*ServiceAccounts"
+        }
+        ("storage.k8s.io", "StorageClass") => {
+            "Provisioner,ReclaimPolicy,VolumeBindingMode,AllowVolumeExpansion,Age"
+        }
+        ("storage.k8s.io", "CSIDriver") => {
+            "?AttachRequired,?PodInfoOnMount,?StorageCapacity,TokenRequests,?RequiresRepublish,Modes,Age"
+        }
+        ("scheduling.k8s.io", "PriorityClass") => "#Value,?Global-Default,Age,PreemptionPolicy",
+        ("certificates.k8s.io", "CertificateSigningRequest") => {
+            "Age,SignerName,Requestor,RequestedDuration,Condition"
+        }
+        ("node.k8s.io", "RuntimeClass") => "Handler,Age",
+        ("coordination.k8s.io", "Lease") => "Holder,Age",
         (
             "admissionregistration.k8s.io",
             "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration",
-        ) => {
-            vec![("Webhooks", I, false), age]
+        ) => "#Webhooks,Age",
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => "#Validations,ParamKind,Age",
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicy") => "#Mutations,ParamKind,Age",
+        ("admissionregistration.k8s.io", _) => "PolicyName,ParamRef,Age",
+        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => {
+            "Type,NominalConcurrencyShares,Queues,HandSize,QueueLengthLimit,Age"
         }
-        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => {
-            vec![("Validations", I, false), ("ParamKind", S, false), age]
-        }
-        ("admissionregistration.k8s.io", "MutatingAdmissionPolicy") => {
-            vec![("Mutations", I, false), ("ParamKind", S, false), age]
-        }
-        ("admissionregistration.k8s.io", _) => vec![("PolicyName", S, false), ("ParamRef", S, false), age],
-        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => vec![
-            ("Type", S, false),
-            ("NominalConcurrencyShares", S, false),
-            ("Queues", S, false),
-            ("HandSize", S, false),
-            ("QueueLengthLimit", S, false),
-            age,
-        ],
-        ("discovery.k8s.io", "EndpointSlice") => {
-            vec![
-                ("AddressType", S, false),
-                ("Ports", S, false),
-                ("Endpoints", S, false),
-                age,
-            ]
-        }
+        ("discovery.k8s.io", "EndpointSlice") => "AddressType,Ports,Endpoints,Age",
         _ => return None,
     })
 }
@@ -299,9 +123,15 @@ pub fn definitions(kind: &Kind) -> Value {
     };
     let event = kind.kind == "Event";
     let mut all = if event { vec![] } else { vec![name] };
-    for (name, base, wide) in columns {
+    for column in columns.split(',') {
+        let name = column.trim_start_matches(['*', '#', '?']);
+        let base = match column.as_bytes().first() {
+            Some(b'#') => "integer",
+            Some(b'?') => "boolean",
+            _ => S,
+        };
         let format = if name == "Name" { "name" } else { "" };
-        all.push(definition(name, base, format, "", wide));
+        all.push(definition(name, base, format, "", column.starts_with('*')));
     }
     all.into()
 }

@@ -26,7 +26,10 @@ pub fn apply(kind: &Kind, object: &mut Value) {
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Secret") => secret(object),
         ("", "Service") => service(object),
-        ("", "Pod") => pod_spec(&mut object["spec"]),
+        ("", "Pod") => {
+            pod_spec(&mut object["spec"]);
+            set(&mut object["spec"], "enableServiceLinks", true);
+        }
         ("", "PodTemplate") => template(&mut object["template"]),
         ("", "Namespace") => namespace(object),
         ("", "PersistentVolumeClaim") => claim(&mut object["spec"]),
@@ -78,6 +81,29 @@ pub fn apply(kind: &Kind, object: &mut Value) {
         }
         ("policy", "PodDisruptionBudget") => {}
         _ => {}
+    }
+}
+
+/// Shows as null what is absent but always shown.
+pub fn nulls(kind: &Kind, object: &mut Value) {
+    let fields: &[&str] = match (kind.group.as_str(), kind.kind.as_str()) {
+        ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => &["/rules"],
+        ("autoscaling", "HorizontalPodAutoscaler") if kind.version == "v2" => &["/status/currentMetrics"],
+        ("", "Event") => &["/eventTime", "/firstTimestamp", "/lastTimestamp"],
+        ("events.k8s.io", "Event") => &[
+            "/eventTime",
+            "/deprecatedFirstTimestamp",
+            "/deprecatedLastTimestamp",
+        ],
+        ("discovery.k8s.io", "EndpointSlice") => &["/endpoints", "/ports"],
+        _ => return,
+    };
+    for path in fields {
+        if let Some((parent, field)) = path.rsplit_once('/')
+            && let Some(map) = object.pointer_mut(parent).and_then(Value::as_object_mut)
+        {
+            map.entry(field).or_insert(Value::Null);
+        }
     }
 }
 
@@ -218,6 +244,8 @@ fn apps(name: &str, object: &mut Value) {
             }
         }
         "DaemonSet" => {
+            daemon_generation(&mut object["metadata"]);
+            let spec = &mut object["spec"];
             set(spec, "revisionHistoryLimit", 10);
             set(spec, "updateStrategy", json!({}));
             set(&mut spec["updateStrategy"], "type", "RollingUpdate");
@@ -228,7 +256,16 @@ fn apps(name: &str, object: &mut Value) {
         }
         _ => return,
     }
-    template(&mut spec["template"]);
+    template(&mut object["spec"]["template"]);
+}
+
+/// The generation of the template is kept in an annotation.
+fn daemon_generation(meta: &mut Value) {
+    const NAME: &str = "deprecated.daemonset.template.generation";
+    if !meta["annotations"].is_object() {
+        meta["annotations"] = json!({});
+    }
+    set(&mut meta["annotations"], NAME, "0");
 }
 
 fn job_spec(spec: &mut Value) {
@@ -301,10 +338,8 @@ fn networking(name: &str, object: &mut Value) {
                 }
             }
         }
-        "IngressClass" => {
-            if object["spec"]["parameters"].is_object() {
-                set(&mut object["spec"]["parameters"], "scope", "Cluster");
-            }
+        "IngressClass" if object["spec"]["parameters"].is_object() => {
+            set(&mut object["spec"]["parameters"], "scope", "Cluster");
         }
         "NetworkPolicy" => {
             let spec = &mut object["spec"];
@@ -397,10 +432,10 @@ fn admission(name: &str, object: &mut Value) {
                 resources(&mut object["spec"]["matchConstraints"]);
             }
         }
-        "ValidatingAdmissionPolicyBinding" | "MutatingAdmissionPolicyBinding" => {
-            if object["spec"]["matchResources"].is_object() {
-                resources(&mut object["spec"]["matchResources"]);
-            }
+        "ValidatingAdmissionPolicyBinding" | "MutatingAdmissionPolicyBinding"
+            if object["spec"]["matchResources"].is_object() =>
+        {
+            resources(&mut object["spec"]["matchResources"]);
         }
         _ => {}
     }
@@ -456,8 +491,20 @@ pub fn pod_spec(spec: &mut Value) {
         if bare {
             volume["emptyDir"] = json!({});
         }
+        if volume["image"].is_object() && volume["image"]["pullPolicy"].is_null() {
+            let image = volume["image"]["reference"].as_str().unwrap_or("");
+            volume["image"]["pullPolicy"] = pull_policy(image).into();
+        }
         volume_source(volume);
     }
+}
+
+/// When an image is pulled if nobody says so.
+fn pull_policy(image: &str) -> &'static str {
+    let last = image.rsplit('/').next().unwrap_or("");
+    let tag = last.split_once(':').map(|(_, tag)| tag);
+    let latest = !image.contains('@') && (tag.is_none() || tag == Some("latest"));
+    if latest { "Always" } else { "IfNotPresent" }
 }
 
 fn container(container: &mut Value, host: bool) {
@@ -466,10 +513,7 @@ fn container(container: &mut Value, host: bool) {
     set(container, "terminationMessagePolicy", "File");
     if container["imagePullPolicy"].is_null() {
         let image = container["image"].as_str().unwrap_or("");
-        let last = image.rsplit('/').next().unwrap_or("");
-        let tag = last.split_once(':').map(|(_, tag)| tag);
-        let latest = !image.contains('@') && (tag.is_none() || tag == Some("latest"));
-        container["imagePullPolicy"] = if latest { "Always" } else { "IfNotPresent" }.into();
+        container["imagePullPolicy"] = pull_policy(image).into();
     }
     for port in items(container, "ports") {
         set(port, "protocol", "TCP");

@@ -66,7 +66,8 @@ fn annotations(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn finalizers(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+fn finalizers(value: &Value, custom: bool, errors: &mut Vec<FieldError>) {
+    let path = "metadata.finalizers";
     for (index, finalizer) in value.as_array().into_iter().flatten().enumerate() {
         let text = finalizer.as_str().unwrap_or("");
         let complaints = names::qualified_name(text);
@@ -77,7 +78,7 @@ fn finalizers(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
                 .map(|complaint| invalid(path, text, complaint)),
         );
         let standard = matches!(text, "kubernetes" | "orphan" | "foregroundDeletion");
-        if !wrong && !text.contains('/') && !standard {
+        if !wrong && !custom && !text.contains('/') && !standard {
             let detail = "name is neither a standard finalizer name nor is it fully qualified";
             errors.push(invalid(format!("{path}[{index}]"), text, detail));
         }
@@ -133,11 +134,9 @@ pub fn validate(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
     let generate = text("generateName");
     if !generate.is_empty() {
         // A prefix may end in a dash: the generated part follows.
-        let prefix = if generate.ends_with('-') {
-            format!("{}a", &generate[..generate.len() - 1])
-        } else {
-            generate.to_owned()
-        };
+        let prefix = generate
+            .strip_suffix('-')
+            .map_or_else(|| generate.to_owned(), |start| format!("{start}a"));
         errors.extend(
             rule(&prefix)
                 .into_iter()
@@ -158,19 +157,27 @@ pub fn validate(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
     if kind.namespaced && text("namespace").is_empty() {
         errors.push(FieldError::plain(ErrorKind::Required, "metadata.namespace", ""));
     }
-    validate_common(meta, errors);
+    validate_common(object, errors);
 }
 
-fn validate_common(meta: &Value, errors: &mut Vec<FieldError>) {
+fn validate_common(object: &Value, errors: &mut Vec<FieldError>) {
+    let meta = &object["metadata"];
     labels(&meta["labels"], "metadata.labels", errors);
     annotations(&meta["annotations"], "metadata.annotations", errors);
     owners(&meta["ownerReferences"], "metadata.ownerReferences", errors);
-    finalizers(&meta["finalizers"], "metadata.finalizers", errors);
+    let (group, _) = object["apiVersion"]
+        .as_str()
+        .unwrap_or("")
+        .rsplit_once('/')
+        .unwrap_or_default();
+    // Only built-in kinds insist on a domain in front of a finalizer's name.
+    let custom = group.contains('.') && !group.ends_with(".k8s.io");
+    finalizers(&meta["finalizers"], custom, errors);
 }
 
 /// Metadata of a changed object.
-pub fn validate_update(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
-    let (new, old) = (&new["metadata"], &old["metadata"]);
+pub fn validate_update(object: &Value, old: &Value, errors: &mut Vec<FieldError>) {
+    let (new, old) = (&object["metadata"], &old["metadata"]);
     if !old["deletionTimestamp"].is_null() {
         let had = old["finalizers"].as_array().map_or(&[][..], Vec::as_slice);
         let added: Vec<&str> = new["finalizers"]
@@ -202,12 +209,14 @@ pub fn validate_update(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
         "deletionGracePeriodSeconds",
     ] {
         if new[field] != old[field] {
-            errors.push(invalid(
-                format!("metadata.{field}"),
-                new[field].clone(),
-                "field is immutable",
-            ));
+            let path = format!("metadata.{field}");
+            let error = invalid(path, new[field].clone(), "field is immutable");
+            // Two of its checks find these.
+            if matches!(field, "uid" | "deletionTimestamp") {
+                errors.push(error.clone());
+            }
+            errors.push(error);
         }
     }
-    validate_common(new, errors);
+    validate_common(object, errors);
 }

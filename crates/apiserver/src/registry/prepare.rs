@@ -74,6 +74,8 @@ pub fn reset_fields(kind: &Kind, subresource: &str) -> Vec<&'static [&'static st
         "status" if kind.custom.is_some() => vec![SPEC, META],
         "status" if kind.is("apps", "Deployment") => vec![SPEC, LABELS],
         "status" => vec![SPEC],
+        "finalize" => vec![SPEC, STATUS],
+        "" if kind.is("certificates.k8s.io", "CertificateSigningRequest") => vec![SPEC, STATUS],
         _ if has_status(kind) => vec![STATUS],
         _ => vec![],
     }
@@ -82,7 +84,7 @@ pub fn reset_fields(kind: &Kind, subresource: &str) -> Vec<&'static [&'static st
 fn initial_status(kind: &Kind) -> Option<Value> {
     Some(match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Namespace") => json!({"phase": "Active"}),
-        ("", "PersistentVolume" | "PersistentVolumeClaim") => json!({"phase": "Pending"}),
+        ("", "PersistentVolumeClaim") => json!({"phase": "Pending"}),
         ("", "Pod") => json!({"phase": "Pending"}),
         _ => return None,
     })
@@ -106,12 +108,16 @@ pub fn create(api: &Api, request: &Request, object: &mut Value) -> Outcome<()> {
             }
         } else {
             object["status"] = json!({});
+            if kind.is("", "PersistentVolume") {
+                object["status"] = json!({"phase": "Pending", "lastPhaseTransitionTime": api.now()});
+            }
             if let Some(status) = initial_status(kind) {
                 object["status"] = status;
             }
             if let Some(types) = kind.types(&api.schemas) {
                 types.default(object);
             }
+            super::defaults::nulls(kind, object);
         }
     }
     match (kind.group.as_str(), kind.kind.as_str()) {
@@ -127,6 +133,7 @@ pub fn create(api: &Api, request: &Request, object: &mut Value) -> Outcome<()> {
             }
         }
         ("", "Pod") => super::workloads::pod_status(object),
+        ("apps", "DaemonSet") => template_generation(object, 1),
         ("batch", "Job") => super::workloads::job_labels(object),
         ("", "Secret") => {}
         ("apiextensions.k8s.io", _) => crate::crd::definition::prepare(api, object, None),
@@ -134,6 +141,11 @@ pub fn create(api: &Api, request: &Request, object: &mut Value) -> Outcome<()> {
         _ => {}
     }
     Ok(())
+}
+
+fn template_generation(object: &mut Value, generation: i64) {
+    object["metadata"]["annotations"]["deprecated.daemonset.template.generation"] =
+        generation.to_string().into();
 }
 
 fn csr_user(request: &Request, object: &mut Value) {
@@ -246,6 +258,14 @@ pub fn update(api: &Api, request: &Request, new: &mut Value, old: &Value) {
         if kind.is("", "Secret") && new["type"] == "Opaque" && old["type"].is_null() {
             copy(new, old, "type");
         }
+    }
+    if kind.is("apps", "DaemonSet") && request.target.subresource.is_empty() {
+        let old_generation = old["metadata"]["annotations"]["deprecated.daemonset.template.generation"]
+            .as_str()
+            .and_then(|text| text.parse::<i64>().ok())
+            .unwrap_or(0);
+        let changed = i64::from(new["spec"]["template"] != old["spec"]["template"]);
+        template_generation(new, old_generation + changed);
     }
     if has_generation(kind) && wishes_changed(kind, new, old) {
         let generation = old_meta["generation"].as_i64().unwrap_or(0) + 1;

@@ -1,6 +1,7 @@
 //! Cluster addresses and node ports of services.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fluvial_schema::{ErrorKind, FieldError};
@@ -10,26 +11,73 @@ use crate::api::meta;
 use crate::status::{Failure, Outcome};
 use crate::store::Store;
 
-/// Addresses 10.0.0.1 to 10.0.0.254.
-const LAST_ADDRESS: u8 = 254;
+/// The addresses that services have: a network and the length of its prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    base: Ipv4Addr,
+    prefix: u8,
+}
+
+impl Default for Range {
+    /// Room for 65,000 services.
+    fn default() -> Self {
+        Range::new(Ipv4Addr::new(10, 0, 0, 0), 16)
+    }
+}
+
+impl std::fmt::Display for Range {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}/{}", self.base, self.prefix)
+    }
+}
+
+impl Range {
+    /// The network of an address; prefixes are held between 8 and 30 bits.
+    #[must_use]
+    pub fn new(base: Ipv4Addr, prefix: u8) -> Self {
+        let prefix = prefix.clamp(8, 30);
+        let mask = u32::MAX << (32 - prefix);
+        Range {
+            base: Ipv4Addr::from(u32::from(base) & mask),
+            prefix,
+        }
+    }
+
+    /// The last address but the one for broadcasts, counted from the network's.
+    fn last(self) -> u32 {
+        (1 << (32 - self.prefix)) - 2
+    }
+
+    /// Addresses left for services that ask for them.
+    fn kept_back(self) -> u32 {
+        ((self.last() + 2) / 16).clamp(16, 256).min(self.last())
+    }
+
+    fn offset(self, text: &str) -> Option<u32> {
+        let offset = u32::from(text.parse::<Ipv4Addr>().ok()?).checked_sub(u32::from(self.base))?;
+        (1..=self.last()).contains(&offset).then_some(offset)
+    }
+
+    fn address(self, offset: u32) -> String {
+        Ipv4Addr::from(u32::from(self.base) + offset).to_string()
+    }
+}
+
 const FIRST_PORT: u16 = 30_000;
 const LAST_PORT: u16 = 32_767;
 
 #[derive(Debug, Default)]
 struct Taken {
-    addresses: BTreeSet<u8>,
+    range: Range,
+    addresses: BTreeSet<u32>,
     ports: BTreeSet<u16>,
-    next: u8,
+    next: u32,
     next_port: u16,
 }
 
 /// What is taken of the ranges.
 #[derive(Debug, Default)]
 pub struct Allocator(Mutex<Taken>);
-
-fn address(text: &str) -> Option<u8> {
-    text.strip_prefix("10.0.0.")?.parse().ok()
-}
 
 fn has_address(object: &Value) -> bool {
     object["spec"]["type"] != "ExternalName" && object["spec"]["clusterIP"] != "None"
@@ -53,6 +101,15 @@ fn ports(object: &Value) -> Vec<u16> {
 }
 
 impl Allocator {
+    /// An allocator of a range with nothing taken.
+    #[must_use]
+    pub fn new(range: Range) -> Self {
+        Allocator(Mutex::new(Taken {
+            range,
+            ..Taken::default()
+        }))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Taken> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -63,9 +120,9 @@ impl Allocator {
             let mut taken = self.lock();
             for stored in snapshot.objects {
                 let object = stored.value();
-                taken
-                    .addresses
-                    .extend(object["spec"]["clusterIP"].as_str().and_then(address));
+                let own = object["spec"]["clusterIP"].as_str();
+                let own = own.and_then(|text| taken.range.offset(text));
+                taken.addresses.extend(own);
                 taken.ports.extend(ports(&object));
             }
         }
@@ -120,7 +177,9 @@ impl Allocator {
     /// Takes back what a service had and no longer has.
     pub fn release(&self, old: &Value, new: Option<&Value>) {
         let mut taken = self.lock();
-        let own = old["spec"]["clusterIP"].as_str().and_then(address);
+        let own = old["spec"]["clusterIP"]
+            .as_str()
+            .and_then(|text| taken.range.offset(text));
         let kept = new.is_some_and(|new| new["spec"]["clusterIP"] == old["spec"]["clusterIP"]);
         if let Some(own) = own.filter(|_| !kept) {
             taken.addresses.remove(&own);
@@ -158,36 +217,28 @@ fn families(object: &mut Value) {
 
 impl Taken {
     fn free_address(&mut self) -> Option<String> {
-        // The first addresses are left for services that ask for them.
-        for _ in 0..LAST_ADDRESS {
-            self.next = if self.next < 16 || self.next >= LAST_ADDRESS {
-                17
+        let (first, last) = (self.range.kept_back() + 1, self.range.last());
+        for _ in first..=last {
+            self.next = if self.next < first || self.next >= last {
+                first
             } else {
                 self.next + 1
             };
             if self.addresses.insert(self.next) {
-                return Some(format!("10.0.0.{}", self.next));
+                return Some(self.range.address(self.next));
             }
         }
-        let free = (2..=LAST_ADDRESS).find(|address| !self.addresses.contains(address))?;
+        let free = (2..=last).find(|address| !self.addresses.contains(address))?;
         self.addresses.insert(free);
-        Some(format!("10.0.0.{free}"))
+        Some(self.range.address(free))
     }
 
     fn take_address(&mut self, asked: &str) -> Result<String, String> {
         let failed = |why: &str| format!("failed to allocate IP {asked}: {why}");
-        match address(asked) {
-            Some(own) if (1..=LAST_ADDRESS).contains(&own) => {
-                if self.addresses.insert(own) {
-                    Ok(asked.to_owned())
-                } else {
-                    Err(failed("provided IP is already allocated"))
-                }
-            }
-            _ => Err(failed(
-                "the provided network does not match the current range: The range of valid IPs is 10.0.0.0/24",
-            )
-            .replace("the provided network does not match the current range: ", "provided IP is not in the valid range. ")),
+        match self.range.offset(asked) {
+            Some(own) if self.addresses.insert(own) => Ok(asked.to_owned()),
+            Some(_) => Err(failed("provided IP is already allocated")),
+            None => Err(failed("the provided network does not match the current range")),
         }
     }
 

@@ -49,10 +49,14 @@ pub fn job_labels(object: &mut Value) {
         ("batch.kubernetes.io/job-name", name),
     ];
     for (label, value) in labels {
-        object["spec"]["template"]["metadata"]["labels"][label] = value.clone();
-        if object["metadata"]["labels"].get(label).is_none() {
-            object["metadata"]["labels"][label] = value;
-        }
+        object["spec"]["template"]["metadata"]["labels"][label] = value;
+    }
+    // A job without labels of its own takes those of its template.
+    if object["metadata"]["labels"]
+        .as_object()
+        .is_none_or(serde_json::Map::is_empty)
+    {
+        object["metadata"]["labels"] = object["spec"]["template"]["metadata"]["labels"].clone();
     }
     object["spec"]["selector"]["matchLabels"]["batch.kubernetes.io/controller-uid"] = uid;
 }

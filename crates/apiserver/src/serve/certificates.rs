@@ -43,7 +43,7 @@ impl std::fmt::Debug for Authority {
 
 fn authority_parameters() -> CertificateParams {
     let mut parameters = CertificateParams::default();
-    parameters.distinguished_name = name("fluvial", &[]);
+    parameters.distinguished_name = name("fluvial", None);
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     parameters.key_usages = vec![
         KeyUsagePurpose::KeyCertSign,
@@ -57,10 +57,10 @@ fn authority_parameters() -> CertificateParams {
     parameters
 }
 
-fn name(common: &str, groups: &[&str]) -> DistinguishedName {
+fn name(common: &str, group: Option<&str>) -> DistinguishedName {
     let mut name = DistinguishedName::new();
-    for group in groups {
-        name.push(DnType::OrganizationName, *group);
+    if let Some(group) = group {
+        name.push(DnType::OrganizationName, group);
     }
     name.push(DnType::CommonName, common);
     name
@@ -123,13 +123,13 @@ impl Authority {
         Ok((certificate.pem(), key))
     }
 
-    /// A client certificate and its key, PEM.
+    /// The certificate and key, PEM, of a client in one group.
     ///
     /// # Errors
     /// None can be made.
-    pub fn client(&self, user: &str, groups: &[&str]) -> Result<(String, String), CertificateError> {
+    pub fn client(&self, user: &str, group: &str) -> Result<(String, String), CertificateError> {
         let mut parameters = CertificateParams::default();
-        parameters.distinguished_name = name(user, groups);
+        parameters.distinguished_name = name(user, Some(group));
         parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let (certificate, key) = self.issue(parameters)?;
         Ok((certificate, key.serialize_pem()))
@@ -156,7 +156,7 @@ impl Authority {
                 .filter_map(|text| text.parse().ok())
                 .map(SanType::IpAddress),
         );
-        parameters.distinguished_name = name("kube-apiserver", &[]);
+        parameters.distinguished_name = name("kube-apiserver", None);
         parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         parameters.not_before = rcgen::date_time_ymd(2024, 1, 1);
         parameters.not_after = rcgen::date_time_ymd(2048, 1, 1);
@@ -187,7 +187,7 @@ impl Authority {
     /// # Errors
     /// No client certificate can be made.
     pub fn kubeconfig(&self, url: &str) -> Result<String, CertificateError> {
-        let (certificate, key) = self.client("fluvial:admin", &["system:masters"])?;
+        let (certificate, key) = self.client("fluvial:admin", "system:masters")?;
         let base64 = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
         Ok(format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: fluvial\nclusters:\n- name: fluvial\n  cluster:\n    server: {url}\n    \
@@ -281,12 +281,9 @@ mod tests {
     #[test]
     fn a_client_certificate_names_its_user() {
         let authority = Authority::load(None).unwrap();
-        let (certificate, _) = authority.client("alice", &["developers", "ops"]).unwrap();
+        let (certificate, _) = authority.client("alice", "ops").unwrap();
         let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
         let user = subject(&certificate).unwrap();
-        assert_eq!(
-            (user.name.as_str(), user.groups),
-            ("alice", vec!["developers".into(), "ops".into()])
-        );
+        assert_eq!((user.name.as_str(), user.groups), ("alice", vec!["ops".into()]));
     }
 }

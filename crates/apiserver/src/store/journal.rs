@@ -295,4 +295,104 @@ mod tests {
         assert!(store.version() >= last);
         assert!(things.events_after(last, 1).is_err());
     }
+
+    const FOLDER: &str = "FLUVIAL_TEST_JOURNAL";
+    const ROUNDS: usize = 8;
+
+    /// The process that is killed: writes as fast as it can and prints what is acknowledged.
+    #[tokio::test]
+    #[ignore = "runs in a process of its own, started by the test below"]
+    async fn writes_until_killed() {
+        use std::io::Write as _;
+        let Ok(folder) = std::env::var(FOLDER) else { return };
+        let (store, _notices) = Store::durable(std::path::Path::new(&folder)).unwrap();
+        let things = store.collection("things");
+        let mut out = std::io::stdout();
+        for count in 0_u64.. {
+            let name = format!("t{}", count % 50);
+            let mut object = json!({"metadata": {"name": name}, "count": count});
+            let expect = things
+                .get(&name)
+                .map_or(Expect::Absent, |found| Expect::Version(found.version));
+            let stored = match things.get(&name).filter(|_| count % 7 == 0) {
+                Some(found) => store.remove(&things, &name, found.version, &mut object),
+                None => store.put(&things, &name, expect, &mut object),
+            };
+            let version = stored.unwrap().version;
+            store.settled().await.unwrap();
+            let there = u8::from(things.get(&name).is_some());
+            writeln!(out, "acknowledged {name} {version} {there}").unwrap();
+            out.flush().unwrap();
+        }
+    }
+
+    #[test]
+    fn what_was_acknowledged_survives_being_killed() {
+        use std::io::BufRead as _;
+        let folder = tempfile::tempdir().unwrap();
+        let mut last = std::collections::BTreeMap::new();
+        let mut highest = 0;
+        for round in 0..ROUNDS {
+            let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+                .args([
+                    "--exact",
+                    "store::journal::tests::writes_until_killed",
+                    "--ignored",
+                    "--nocapture",
+                ])
+                .env(FOLDER, folder.path())
+                .stdout(std::process::Stdio::piped())
+                .stderr(std::process::Stdio::null())
+                .spawn()
+                .unwrap();
+            let lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+            let wanted = 20 + 17 * round;
+            let mut seen = 0;
+            for line in lines.map_while(Result::ok) {
+                // The test harness writes before the first of them on the same line.
+                let Some(at) = line.find("acknowledged ") else {
+                    continue;
+                };
+                let words: Vec<&str> = line[at..].split(' ').collect();
+                // A line cut off by the end was not read as an answer.
+                let [_, name, version, there] = words[..] else {
+                    continue;
+                };
+                let version: u64 = version.parse().unwrap();
+                assert!(version > highest, "version {version} was given twice");
+                highest = version;
+                last.insert(name.to_owned(), (version, there == "1"));
+                seen += 1;
+                if seen == wanted {
+                    child.kill().unwrap();
+                }
+            }
+            child.wait().unwrap();
+            assert!(seen >= wanted);
+            let (store, _notices) = Store::durable(folder.path()).unwrap();
+            let things = store.collection("things");
+            assert!(store.version() >= highest);
+            for (name, (version, there)) in &last {
+                let found = things.get(name).map(|stored| stored.version);
+                // A later write may have reached the disk without its answer reaching anybody.
+                let later = found.is_some_and(|found| found > *version) || found.is_none() && !there;
+                assert!(
+                    later || found == Some(*version).filter(|_| *there) || last_write_was_cut(&last, name),
+                    "{name}: {found:?}, acknowledged {version} {there}"
+                );
+            }
+        }
+    }
+
+    /// Whether the write after the last answer may have been this object's removal.
+    fn last_write_was_cut(last: &std::collections::BTreeMap<String, (u64, bool)>, name: &str) -> bool {
+        let newest = last.values().map(|(version, _)| *version).max().unwrap_or(0);
+        let of_newest = last
+            .iter()
+            .find(|(_, (version, _))| *version == newest)
+            .and_then(|(name, _)| name.trim_start_matches('t').parse::<u64>().ok());
+        let own = name.trim_start_matches('t').parse::<u64>().ok();
+        own.zip(of_newest)
+            .is_some_and(|(own, newest)| own == (newest + 1) % 50)
+    }
 }

@@ -11,6 +11,7 @@ use crate::registry::{self, prepare, validate};
 use crate::request::Request;
 use crate::status::{Failure, Outcome};
 use crate::store::{Expect, Refused};
+use crate::typed;
 
 /// POST to a collection.
 ///
@@ -53,9 +54,18 @@ pub fn own(api: &Api, request: &Request, live: Option<&Value>, updated: Value, m
     let kind = &request.kind;
     let types = kind.types(&api.schemas);
     let fields = prepare::reset_fields(kind, &request.target.subresource);
+    // A new object is compared with an empty one, in which parts that are no pointers are there.
+    let empty = match (&types, live) {
+        (Some(types), None) if kind.custom.is_none() => {
+            let mut empty = typed::empty(types.view());
+            registry::defaults::nulls(kind, &mut empty);
+            Some(empty)
+        }
+        _ => None,
+    };
     fluvial_merge::managed::update(fluvial_merge::managed::UpdateRequest {
         types: types.as_ref(),
-        live,
+        live: live.or(empty.as_ref()),
         updated,
         manager,
         subresource: &request.target.subresource,

@@ -125,7 +125,9 @@ fn expected(request: &Request) -> Kind {
     kind
 }
 
-fn unrecognized(kind: &str, what: &str, bytes: &[u8]) -> Failure {
+/// What is said of a body that is no object.
+#[must_use]
+pub fn unrecognized(kind: &str, what: &str, bytes: &[u8]) -> Failure {
     Failure::bad_request(format!(
         "the object provided is unrecognized (must be of type {kind}): {what} ({})",
         body::excerpt(bytes)
@@ -263,13 +265,7 @@ pub fn typed(api: &Api, kind: &Kind, value: &mut Value, complaints: &mut Complai
             strip_nulls(value);
         }
         types.default(value);
-        if kind.group == "rbac.authorization.k8s.io"
-            && kind.kind.ends_with("Role")
-            && value["rules"].is_null()
-        {
-            // Without rules the list is shown as null.
-            value["rules"] = Value::Null;
-        }
+        defaults::nulls(kind, value);
     }
     Ok(())
 }

@@ -303,7 +303,9 @@ fn doom(api: &Api, request: &Request, options: &Options, object: &mut Value) -> 
     } else if waits || grace == 0 && prepare::graceful(kind) {
         let at = (api.clock)() + jiff::SignedDuration::from_secs(grace);
         meta.insert("deletionTimestamp".into(), rfc3339(at).into());
-        meta.insert("deletionGracePeriodSeconds".into(), grace.into());
+        if !kind.is("", "Namespace") {
+            meta.insert("deletionGracePeriodSeconds".into(), grace.into());
+        }
         if let Some(generation) = meta.get("generation").and_then(Value::as_i64) {
             meta.insert("generation".into(), (generation + 1).into());
         }

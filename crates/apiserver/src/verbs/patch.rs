@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Reply, create, decode, update};
 use crate::api::{Api, meta};
+use crate::auth::{Attributes, rbac};
 use crate::http::{body, negotiate};
 use crate::registry::prepare;
 use crate::request::Request;
@@ -128,7 +129,7 @@ fn retyped(
     Ok(new)
 }
 
-fn apply_failure(request: &Request, error: ApplyError) -> Failure {
+fn apply_failure(request: &Request, namespace: &str, error: ApplyError) -> Failure {
     match error {
         ApplyError::Conflict { message, conflicts } => {
             let causes: Vec<Value> = conflicts
@@ -141,11 +142,9 @@ fn apply_failure(request: &Request, error: ApplyError) -> Failure {
         }
         ApplyError::BadRequest(message) => Failure::bad_request(message),
         ApplyError::Typed(message) => {
-            let kind = &request.kind;
-            let name = format!("({}/{}; ", request.target.namespace, request.target.name);
-            let shown = message.replace("(%s; ", &name);
-            let _kind = kind;
-            Failure::unclassified(shown)
+            // The object as it was sent, which need not name its namespace.
+            let name = format!("({namespace}/{}; ", request.target.name);
+            Failure::unclassified(message.replace("(%s; ", &name))
         }
     }
 }
@@ -182,19 +181,20 @@ fn apply(api: &Api, request: &Request) -> Outcome<Reply> {
         return Err(Failure::bad_request(why));
     }
     check_applied(request, &applied)?;
+    let namespace = meta(&applied, "namespace").to_owned();
     create::place(request, &mut applied)?;
     let live = api.store.collection(&kind.collection).get(&request.key());
     if live.is_none() {
-        return apply_new(api, request, &applied);
+        return apply_new(api, request, &applied, &namespace);
     }
     let result = update::change(api, request, &mut |live| {
-        let new = merged(api, request, Some(live), &applied)?;
+        let new = merged(api, request, Some(live), &applied, &namespace)?;
         update::prepared(api, request, new, live)
     });
     match result {
         // It was deleted meanwhile.
         Err(failure) if failure.code == 404 && request.target.subresource.is_empty() => {
-            apply_new(api, request, &applied)
+            apply_new(api, request, &applied, &namespace)
         }
         other => other,
     }
@@ -215,7 +215,7 @@ fn check_applied(request: &Request, applied: &Value) -> Outcome<()> {
     Ok(())
 }
 
-fn apply_new(api: &Api, request: &Request, applied: &Value) -> Outcome<Reply> {
+fn apply_new(api: &Api, request: &Request, applied: &Value, namespace: &str) -> Outcome<Reply> {
     let kind = &request.kind;
     if !request.target.subresource.is_empty() {
         return Err(request.not_found());
@@ -235,14 +235,33 @@ fn apply_new(api: &Api, request: &Request, applied: &Value) -> Outcome<Reply> {
     if !meta(applied, "resourceVersion").is_empty() {
         return Err(request.changed());
     }
-    let mut object = merged(api, request, None, applied)?;
+    let wanted = Attributes {
+        verb: "create",
+        group: &request.target.group,
+        resource: &request.target.resource,
+        namespace: &request.target.namespace,
+        name: &request.target.name,
+        ..Attributes::default()
+    };
+    if !rbac::authorize(&api.store, &request.user, &wanted).allowed {
+        let why = wanted.refusal(&request.user);
+        let (group, plural) = (&kind.group, &kind.plural);
+        return Err(Failure::forbidden(group, plural, &request.target.name, &why));
+    }
+    let mut object = merged(api, request, None, applied, namespace)?;
     if meta(&object, "name").is_empty() {
         object["metadata"]["name"] = request.target.name.clone().into();
     }
     create::insert(api, request, object)
 }
 
-fn merged(api: &Api, request: &Request, live: Option<&Value>, applied: &Value) -> Outcome<Value> {
+fn merged(
+    api: &Api,
+    request: &Request,
+    live: Option<&Value>,
+    applied: &Value,
+    namespace: &str,
+) -> Outcome<Value> {
     let kind = &request.kind;
     let types = kind.types(&api.schemas);
     let fields = prepare::reset_fields(kind, &request.target.subresource);
@@ -257,7 +276,7 @@ fn merged(api: &Api, request: &Request, live: Option<&Value>, applied: &Value) -
         force: request.query.flag("force"),
         reset_fields: &fields,
     })
-    .map_err(|error| apply_failure(request, error))?;
+    .map_err(|error| apply_failure(request, namespace, error))?;
     let mut complaints = decode::Complaints::default();
     decode::typed(api, kind, &mut new, &mut complaints).map_err(Failure::unclassified)?;
     if meta(&new, "name").is_empty() {

@@ -77,7 +77,7 @@ fn eviction(api: &Api, request: &mut Request) -> Outcome<Reply> {
     Ok(success(201))
 }
 
-fn budget_failure(why: String, retry: Option<i64>) -> Failure {
+fn budget_failure(why: &str, retry: Option<i64>) -> Failure {
     let mut details = json!({"causes": [{"reason": "DisruptionBudget", "message": why}]});
     if let Some(seconds) = retry {
         details["retryAfterSeconds"] = seconds.into();
@@ -114,7 +114,7 @@ fn disruption(api: &Api, request: &Request, pod: &Value) -> Outcome<()> {
     let observed = status["observedGeneration"].as_i64().unwrap_or(0);
     if observed < budget["metadata"]["generation"].as_i64().unwrap_or(0) {
         let why = format!("The disruption budget {name} is still being processed by the server.");
-        return Err(budget_failure(why, Some(10)));
+        return Err(budget_failure(&why, Some(10)));
     }
     let number = |field: &str| status[field].as_i64().unwrap_or(0);
     if number("disruptionsAllowed") <= 0 {
@@ -123,7 +123,7 @@ fn disruption(api: &Api, request: &Request, pod: &Value) -> Outcome<()> {
             number("desiredHealthy"),
             number("currentHealthy")
         );
-        return Err(budget_failure(why, None));
+        return Err(budget_failure(&why, None));
     }
     if request.dry_run {
         return Ok(());
@@ -136,7 +136,7 @@ fn disruption(api: &Api, request: &Request, pod: &Value) -> Outcome<()> {
         .map(drop)
         .map_err(|_| {
             budget_failure(
-                format!("The disruption budget {name} is still being processed by the server."),
+                &format!("The disruption budget {name} is still being processed by the server."),
                 Some(10),
             )
         })

@@ -126,13 +126,19 @@ fn write(
             if version.is_empty() {
                 0.into()
             } else {
-                version.clone().into()
+                version.into()
             },
             "must be specified for an update",
         );
+        // Custom resources are named by their resource here.
+        let named = if kind.custom.is_some() {
+            &kind.plural
+        } else {
+            &kind.kind
+        };
         return Err(Failure::invalid(
             &kind.group,
-            &kind.kind,
+            named,
             &request.target.name,
             &[error],
         ));

@@ -288,12 +288,12 @@ fn row(noun: &Noun, object: &Value, with_kind: bool, options: &Options) -> Vec<S
             if options.show_source {
                 row.push(source(object));
             }
-            let name = if noun.kind == "HelmRelease" {
-                "lastAttemptedRevision"
+            let revision = if noun.kind == "HelmRelease" {
+                shorten_digests(state::release_revision(object))
             } else {
-                "lastAppliedRevision"
+                status(&["lastAppliedRevision"])
             };
-            row.extend([status(&[name]), suspended()]);
+            row.extend([revision, suspended()]);
         }
         "ExternalArtifact" => row.extend([status(&["artifact", "revision"]), external_source(object)]),
         "ImageRepository" => row.extend([status(&["lastScanResult", "scanTime"]), suspended()]),

@@ -3,7 +3,45 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::environment::{ControllerOptions, Failure, Outcome, ServerOptions, Session, SourceOptions};
+use crate::environment::{
+    ControllerOptions, Failure, LogOptions, Outcome, ServerOptions, Session, SourceOptions,
+};
+
+/// Options of commands that stay.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Logs {
+    /// What to tell on standard error: error, warn, info, debug, trace, or off [default: $FLUVIAL_LOG]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// As lines for people, or as JSON
+    #[arg(long, value_name = "FORMAT")]
+    log_encoding: Option<Encoding>,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Encoding {
+    /// One JSON object a line.
+    Json,
+    /// A line for people.
+    Text,
+}
+
+impl Logs {
+    /// Begins to tell; `level` and `json` hold where the options say nothing.
+    pub(crate) fn begin(&self, session: &Session<'_>, level: &str, json: bool) -> Outcome {
+        let variable = session.env.variables.get("FLUVIAL_LOG");
+        let chosen = self.log_level.as_ref().or(variable).map(String::as_str);
+        let level = chosen.unwrap_or(level);
+        let options = LogOptions {
+            level: level.to_owned(),
+            json: self
+                .log_encoding
+                .map_or(json, |encoding| encoding == Encoding::Json),
+        };
+        session.env.outside.log(&options).map_err(Failure::new)
+    }
+}
 
 /// Options of `apiserver`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -20,6 +58,8 @@ pub(crate) struct ApiServer {
     /// Keep the objects in this folder [default: in memory]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    logs: Logs,
 }
 
 /// Options of `serve`.
@@ -28,6 +68,9 @@ pub(crate) struct Serve {
     /// Address and port for artifacts, metrics and health [default: a free port of 127.0.0.1]
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
+    /// Host and port in the URLs of artifacts, such as a Service's [default: where it listens]
+    #[arg(long, value_name = "HOST:PORT")]
+    advertise: Option<String>,
     /// Keep artifacts and fetched repositories in this folder [default: a temporary one]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -37,10 +80,13 @@ pub(crate) struct Serve {
     /// Act without the leader lease; for a cluster with one replica
     #[arg(long)]
     no_leader_election: bool,
+    #[command(flatten)]
+    logs: Logs,
 }
 
 /// Runs the API server until the process is told to end.
 pub(crate) async fn api_server(session: &mut Session<'_>, options: &ApiServer) -> Outcome {
+    options.logs.begin(session, "warn", false)?;
     let server = session
         .env
         .outside
@@ -62,6 +108,7 @@ pub(crate) async fn api_server(session: &mut Session<'_>, options: &ApiServer) -
 
 /// Runs the controllers against a cluster until the process is told to end.
 pub(crate) async fn serve(session: &mut Session<'_>, options: &Serve) -> Outcome {
+    options.logs.begin(session, "info", true)?;
     let cluster = session.cluster().await?;
     let sources = session
         .env
@@ -81,6 +128,7 @@ pub(crate) async fn serve(session: &mut Session<'_>, options: &Serve) -> Outcome
             &ControllerOptions {
                 data: options.data.clone(),
                 listen: options.listen,
+                advertise: options.advertise.clone(),
                 lease: (!options.no_leader_election).then(|| session.global.namespace.clone()),
             },
         )

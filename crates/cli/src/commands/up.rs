@@ -12,6 +12,7 @@ use fluvial_tree::Tree;
 use futures::StreamExt;
 use serde_json::Value;
 
+use super::serve::Logs;
 use crate::bootstrap::{self, Plan, Repository};
 use crate::environment::{
     ControllerOptions, Controllers, Failure, Outcome, Server, ServerOptions, Session, SourceOptions,
@@ -24,7 +25,7 @@ const DEFINITIONS: Duration = Duration::from_secs(20);
 /// Options of `up`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Options {
-    /// Repository: a path or a URL
+    /// Repository: a URL, a folder that is one, or a folder in one, which is then taken for the whole
     #[arg(value_name = "REPO", default_value = ".")]
     repository: String,
     /// Folder of the cluster in the repository [default: the only one below clusters/, else the root]
@@ -51,19 +52,20 @@ pub(crate) struct Options {
     /// Where to write the kubeconfig
     #[arg(long, value_name = "FILE")]
     kubeconfig_out: Option<PathBuf>,
+    #[command(flatten)]
+    logs: Logs,
 }
 
 /// Runs until the process is told to end, or with `--once` until there is an answer.
 pub(crate) async fn run(session: &mut Session<'_>, options: &Options) -> Outcome {
+    // Warnings would tear the picture apart.
+    let level = session.env.outside.terminal().map_or("warn", |_| "off");
+    options.logs.begin(session, level, false)?;
     let repository = find(session, options)?;
     let mut from = SourceOptions {
         data: options.data.clone(),
         mirrors: options.mirrors.clone(),
-        rewrites: repository
-            .local
-            .iter()
-            .map(|local| (repository.url.clone(), local.clone()))
-            .collect(),
+        rewrites: repository.rewrite(&repository.url).into_iter().collect(),
         dirty: options.dirty,
     };
     let sources = session.env.outside.sources(&from).map_err(Failure::new)?;
@@ -76,7 +78,7 @@ pub(crate) async fn run(session: &mut Session<'_>, options: &Options) -> Outcome
     from.rewrites.clone_from(&plan.rewrites);
     let sources = session.env.outside.sources(&from).map_err(Failure::new)?;
     let server = start(session, options).await?;
-    let place = repository.local.as_deref().unwrap_or(&repository.url);
+    let place = repository.place();
     session.action(&format!("following ./{folder} of {place} at {revision}"));
     let result = live(session, options, &server, sources, &plan).await;
     (server.stop)().await;
@@ -102,8 +104,8 @@ fn find(session: &Session<'_>, options: &Options) -> Result<Repository, Failure>
         .outside
         .repository(std::path::Path::new(path))
         .map_err(Failure::new)?;
-    let branch = options.branch.clone().or(local.branch);
-    let path = local.path.to_string_lossy().into_owned();
+    let branch = options.branch.clone().or_else(|| local.branch.clone());
+    let path = local.path.join(&local.folder).to_string_lossy().into_owned();
     let reference = match branch {
         Some(branch) => reference(Some(branch)),
         // A detached HEAD has no name that would move with it.
@@ -117,7 +119,7 @@ fn find(session: &Session<'_>, options: &Options) -> Result<Repository, Failure>
     Ok(Repository {
         url,
         reference,
-        local: Some(path),
+        local: Some(local),
     })
 }
 
@@ -173,6 +175,7 @@ async fn live(
             &ControllerOptions {
                 data: options.data.clone(),
                 listen: None,
+                advertise: None,
                 lease: None,
             },
         )

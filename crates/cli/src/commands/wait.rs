@@ -52,7 +52,7 @@ pub(crate) fn success_message(noun: &Noun, object: &Value) -> String {
     let revision = |path: &[&str]| status(path).unwrap_or_default().to_owned();
     match noun.kind {
         "Kustomization" => format!("applied revision {}", revision(&["lastAppliedRevision"])),
-        "HelmRelease" => format!("applied revision {}", revision(&["lastAttemptedRevision"])),
+        "HelmRelease" => format!("applied revision {}", state::release_revision(object)),
         "GitRepository" | "OCIRepository" | "HelmRepository" | "HelmChart" | "Bucket" => {
             format!("fetched revision {}", revision(&["artifact", "revision"]))
         }

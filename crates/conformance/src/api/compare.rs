@@ -118,15 +118,13 @@ impl Bindings {
             text[..end].to_owned()
         };
         match (want, got) {
-            (Value::String(want_text), Value::String(got_text)) => {
-                if self.fits(want_text, got_text) {
-                    return None;
-                }
+            (Value::String(want_text), Value::String(got_text)) if self.fits(want_text, got_text) => {
+                return None;
             }
-            (Value::String(want_text), Value::Number(number)) if want_text.starts_with('$') => {
-                if self.fits(want_text, &number.to_string()) {
-                    return None;
-                }
+            (Value::String(want_text), Value::Number(number))
+                if want_text.starts_with('$') && self.fits(want_text, &number.to_string()) =>
+            {
+                return None;
             }
             (Value::Array(wants), Value::Array(gots)) => return self.lists(path, wants, gots),
             (Value::Object(wants), Value::Object(gots)) => {

@@ -128,7 +128,7 @@ fn one_archive(root: &Path, file: &Path, charts: &mut Charts) -> Option<Case> {
     }
     let got = command.and_then(|command| command.template(chart(charts, &command.chart), &read));
     let expected = archive.text("@expected");
-    let error = archive.text("@error").unwrap_or_default();
+    let error = archive.text("@error").unwrap_or_default().replace("{cwd}/", "");
     let want = match &expected {
         Some(text) => Ok(text.as_str()),
         None => Err(error.as_str()),

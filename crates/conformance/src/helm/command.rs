@@ -27,7 +27,6 @@ pub(super) struct Command {
     set_literal: Vec<String>,
     is_upgrade: bool,
     skip_schema: bool,
-    skip_crds: bool,
     pub(super) output: Output,
     pub(super) values: RefCell<Values>,
 }
@@ -69,7 +68,8 @@ impl Command {
                         .extend(versions.split(',').map(str::to_owned));
                 }
                 "--include-crds" => command.output.include_crds = true,
-                "--skip-crds" => command.skip_crds = true,
+                // Only an installation minds.
+                "--skip-crds" => {}
                 "--is-upgrade" => command.is_upgrade = true,
                 "--no-hooks" => command.output.no_hooks = true,
                 "--skip-tests" => command.output.skip_tests = true,
@@ -83,12 +83,12 @@ impl Command {
                 _ => return Err(format!("unknown flag: {flag}")),
             }
         }
+        command.chart = plain.pop().unwrap_or_default();
         let mut plain = plain.into_iter();
         command.verb = plain.next().unwrap_or_default();
         if command.name.is_empty() {
-            command.name = plain.next().unwrap_or_default();
+            command.name = plain.next().unwrap_or_else(|| "release-name".to_owned());
         }
-        command.chart = plain.next().unwrap_or_default();
         Ok(command)
     }
 
@@ -128,7 +128,7 @@ impl Command {
         let mut capabilities = Capabilities::default();
         if let Some(version) = &self.kube_version {
             capabilities.kube_version = KubeVersion::parse(version)
-                .map_err(|_| format!("invalid kube version '{version}': invalid semantic version"))?;
+                .map_err(|error| format!("invalid kube version '{version}': {error}"))?;
         }
         capabilities.add_api_versions(self.api_versions.iter().cloned());
         let values = self.read_values(read)?;
@@ -158,10 +158,8 @@ impl Command {
         chart: Result<Arc<Chart>, String>,
         read: &dyn Fn(&str) -> Result<Vec<u8>, String>,
     ) -> Result<String, String> {
-        let mut output = self.output.clone();
-        output.include_crds &= !self.skip_crds;
         let rendered = self.run(chart, read)?;
-        rendered.template(&output).map_err(|error| error.to_string())
+        rendered.template(&self.output).map_err(|error| error.to_string())
     }
 }
 

@@ -1,5 +1,18 @@
 //! Stories of the controllers on an embedded API server: what a person does, and what must come of it.
 
+#![expect(
+    unreachable_pub,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::needless_pass_by_value,
+    clippy::disallowed_methods,
+    reason = "a test tells what went wrong by panicking"
+)]
+
 mod fakes;
+mod kills;
+mod kustomizations;
+mod moves;
 mod sources;
+mod waits;
 mod world;

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use crate::fakes::tree;
-use crate::world::{World, condition, git_repository, repository, url};
+use crate::kustomizations::{config, config_map};
+use crate::world::{World, condition, git_repository, ks, kustomization, message, repository, url};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repository_becomes_an_artifact_and_a_commit_another_one() {
@@ -131,5 +132,52 @@ async fn a_suspended_repository_rests_and_an_include_waits_for_the_other_one() {
         ready["status"]["artifact"]["size"], 3,
         "a.yaml, vendor, vendor/b.yaml"
     );
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_that_vanishes_and_a_store_that_is_lost_take_nothing_away() {
+    let mut world = World::new().await;
+    let first = world.commit(&[("a.yaml", &config("a", "one"))]);
+    world.create(git_repository("fleet")).await;
+    world.create(kustomization("apps", json!({}))).await;
+    world.applied(&ks("apps"), &first).await;
+    world.fakes.repositories.remove(&url("fleet"));
+    world
+        .patch(
+            &repository("fleet"),
+            json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "one"}}}),
+        )
+        .await;
+    world
+        .condition(&repository("fleet"), "Ready", "False", "GitOperationFailed")
+        .await;
+    // What is there stays, and is put right from the revision that is held.
+    world
+        .patch(&config_map("a"), json!({"data": {"key": "changed"}}))
+        .await;
+    world.request(&ks("apps"), "one").await;
+    let a = world.get("v1", "ConfigMap", "default", "a").await.expect("there");
+    assert_eq!(a["data"]["key"], "one");
+
+    // The next life has neither the repository nor the store: it says so, and touches nothing.
+    world.stop().await;
+    world.fakes.shelf.clear();
+    world.start();
+    let waiting = world
+        .condition(&ks("apps"), "Ready", "False", "ArtifactFailed")
+        .await;
+    assert!(message(&waiting).contains("artifact not found"), "{waiting}");
+    assert!(world.get("v1", "ConfigMap", "default", "a").await.is_some());
+    world.commit(&[("a.yaml", &config("a", "two"))]);
+    world
+        .patch(
+            &repository("fleet"),
+            json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "two"}}}),
+        )
+        .await;
+    world
+        .condition(&ks("apps"), "Ready", "True", "ReconciliationSucceeded")
+        .await;
     world.stop().await;
 }

@@ -19,28 +19,31 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct World {
     pub cluster: Arc<dyn Cluster>,
     pub fakes: Fakes,
-    pub server: ApiServer,
+    server: ApiServer,
     handle: Option<Handle>,
+    runtime: Option<tokio::runtime::Runtime>,
 }
 
 /// A client of the server as its administrator.
 fn client(server: &ApiServer) -> Client {
     let service = server
         .service()
-        .map_request(|mut request: http::Request<kube_body::Body>| {
+        .map_request(|mut request: http::Request<fluvial_cluster::Body>| {
             request.extensions_mut().insert(User::admin());
             request
         });
     Client::from_service(service)
 }
 
-mod kube_body {
-    pub type Body = fluvial_cluster::Body;
-}
-
 impl World {
     /// A server with definitions and running controllers.
     pub async fn new() -> Self {
+        if std::env::var_os("RUST_LOG").is_some() {
+            let _ = tracing_subscriber::fmt()
+                .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+                .with_test_writer()
+                .try_init();
+        }
         let server = ApiServer::new(fluvial_apiserver::Config::default()).expect("a server in memory starts");
         let cluster: Arc<dyn Cluster> = Arc::new(client(&server));
         let mut world = Self {
@@ -48,6 +51,7 @@ impl World {
             fakes: Fakes::default(),
             server,
             handle: None,
+            runtime: None,
         };
         for definition in fluvial_api::definitions() {
             world.create(definition).await;
@@ -59,7 +63,7 @@ impl World {
     /// Starts controllers.
     pub fn start(&mut self) {
         let ports = Ports {
-            cluster: Arc::clone(&self.cluster),
+            cluster: Arc::new(client(&self.server)),
             sources: self.fakes.repositories.clone(),
             artifacts: self.fakes.shelf.clone(),
             events: Arc::new(NoEvents),
@@ -74,6 +78,27 @@ impl World {
             handle.stop();
             handle.ended().await;
         }
+    }
+
+    /// Ends the controllers in the middle of whatever they do.
+    pub fn kill(&mut self) {
+        self.handle = None;
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+
+    /// Starts controllers on threads of their own, which can be killed.
+    pub fn start_apart(&mut self) {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime can be started");
+        let entered = runtime.enter();
+        self.start();
+        drop(entered);
+        self.runtime = Some(runtime);
     }
 
     /// The running controllers.
@@ -127,6 +152,15 @@ impl World {
 
     /// Changes an object by a merge patch.
     pub async fn patch(&self, of: &[&str; 4], body: Value) -> Value {
+        self.change(of, None, body).await
+    }
+
+    /// Changes the status of an object by a merge patch.
+    pub async fn patch_status(&self, of: &[&str; 4], body: Value) -> Value {
+        self.change(of, Some("status"), body).await
+    }
+
+    async fn change(&self, of: &[&str; 4], subresource: Option<&str>, body: Value) -> Value {
         let resource = self.kind(of[0], of[1]).await;
         let target = Target {
             resource: &resource,
@@ -135,7 +169,7 @@ impl World {
         };
         let patch = Patch {
             kind: PatchKind::Merge,
-            subresource: None,
+            subresource,
             manager: "test",
             body: &body,
             dry_run: false,
@@ -195,6 +229,62 @@ impl World {
         self.until(of, "gone", |object| object.is_none()).await;
     }
 
+    /// Commits files to the repository `fleet`; gives the revision.
+    pub fn commit(&self, files: &[(&str, &str)]) -> String {
+        self.fakes
+            .repositories
+            .commit(&url("fleet"), crate::fakes::tree(files))
+    }
+
+    /// Asks for a run, and waits until it was done.
+    pub async fn request(&self, of: &[&str; 4], token: &str) -> Value {
+        let annotations = json!({"reconcile.fluxcd.io/requestedAt": token});
+        self.patch(of, json!({"metadata": {"annotations": annotations}}))
+            .await;
+        self.until(of, "at the request", |object| {
+            object.is_some_and(|object| object["status"]["lastHandledReconcileAt"] == token)
+        })
+        .await
+        .expect("it is there")
+    }
+
+    /// How much the controllers have written since they started, events aside.
+    pub fn writes(&self) -> u64 {
+        let metrics = &self.controllers().metrics;
+        ["object", "status", "finalizer"]
+            .iter()
+            .map(|what| metrics.writes(what))
+            .sum()
+    }
+
+    /// Waits until the controllers have nothing to do.
+    pub async fn quiet(&self) {
+        let controllers = self.controllers();
+        controllers.git_repositories.complete().await;
+        controllers.kustomizations.complete().await;
+        let mut last = u64::MAX;
+        loop {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let now = self.writes();
+            if now == last {
+                return;
+            }
+            last = now;
+        }
+    }
+
+    /// Waits until a Kustomization is ready at a revision.
+    pub async fn applied(&self, of: &[&str; 4], revision: &str) -> Value {
+        self.until(of, &format!("ready at {revision}"), |object| {
+            object.is_some_and(|object| {
+                object["status"]["lastAppliedRevision"] == revision
+                    && condition(object, "Ready").is_some_and(|ready| ready["status"] == "True")
+            })
+        })
+        .await
+        .expect("it is there")
+    }
+
     /// Waits for a condition.
     pub async fn condition(&self, of: &[&str; 4], kind: &str, status: &str, reason: &str) -> Value {
         let what = format!("{kind}={status} ({reason})");
@@ -215,6 +305,31 @@ pub fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
         .as_array()?
         .iter()
         .find(|found| found["type"] == kind)
+}
+
+/// What an object's Ready condition says.
+pub fn message(object: &Value) -> &str {
+    condition(object, "Ready")
+        .and_then(|ready| ready["message"].as_str())
+        .unwrap_or_default()
+}
+
+/// A Kustomization of the repository `fleet`, with changes to its spec.
+pub fn kustomization(name: &str, spec: Value) -> Value {
+    let mut object = json!({
+        "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"interval": "1h", "prune": true, "sourceRef": {"kind": "GitRepository", "name": "fleet"}},
+    });
+    for (key, value) in spec.as_object().into_iter().flatten() {
+        object["spec"][key] = value.clone();
+    }
+    object
+}
+
+/// What a Kustomization is called.
+pub fn ks(name: &str) -> [&str; 4] {
+    ["kustomize.toolkit.fluxcd.io/v1", "Kustomization", "default", name]
 }
 
 /// A GitRepository.

@@ -154,6 +154,10 @@ impl Reader<'_> {
     }
 
     fn part_arguments(&mut self) -> Result<(Function, Vec<Part>), EnvsubstError> {
+        // The reference steps back by one byte here.
+        if !self.peek().is_some_and(|c| c.is_ascii()) {
+            return Err(EnvsubstError::BadSubstitution);
+        }
         let mut arguments = vec![self.argument(|c| !matches!(c, ':' | '}'), false)?];
         if self.take("}") {
             return Ok((Function::Slice, arguments));

@@ -31,10 +31,22 @@ fn type_name(value: &Value) -> &'static str {
     }
 }
 
+/// A value as Go prints it.
 fn shown(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".to_owned(),
         Value::String(text) => text.clone(),
+        Value::Array(list) => {
+            let items: Vec<String> = list.iter().map(shown).collect();
+            format!("[{}]", items.join(" "))
+        }
+        Value::Object(map) => {
+            let entries: Vec<String> = map
+                .iter()
+                .map(|(key, value)| format!("{key}:{}", shown(value)))
+                .collect();
+            format!("map[{}]", entries.join(" "))
+        }
         other => other.to_string(),
     }
 }
@@ -47,10 +59,10 @@ fn typed<'a, T>(
     read: impl Fn(&'a Value) -> Option<T>,
 ) -> Result<Option<T>, HealthError> {
     let field = path.join(".");
-    let mistyped = |depth: usize, value: &Value, want: &str| {
+    let mistyped = |value: &Value, want: &str| {
         HealthError(format!(
             "looking up {field} from resource: .{} accessor error: {} is of the type {}, expected {want}",
-            path[..depth].join("."),
+            path.join("."),
             shown(value),
             type_name(value)
         ))
@@ -58,7 +70,7 @@ fn typed<'a, T>(
     let mut value = object;
     for (depth, key) in path.iter().enumerate() {
         let Some(map) = value.as_object() else {
-            return Err(mistyped(depth, value, "map[string]interface{}"));
+            return Err(mistyped(value, "map[string]interface{}"));
         };
         match map.get(*key) {
             Some(next) => value = next,
@@ -69,9 +81,7 @@ fn typed<'a, T>(
             return Ok(None);
         }
     }
-    read(value)
-        .map(Some)
-        .ok_or_else(|| mistyped(path.len(), value, want))
+    read(value).map(Some).ok_or_else(|| mistyped(value, want))
 }
 
 pub(super) fn deletion_and_generation(object: &Value) -> Result<Option<Health>, HealthError> {
@@ -115,7 +125,7 @@ pub(super) fn conditions(object: &Value) -> Result<Vec<Condition<'_>>, HealthErr
         Some(Value::Array(list)) => list,
         Some(other) => {
             return Err(HealthError(format!(
-                "cannot restore slice from: {}",
+                "cannot restore slice from {}",
                 kind_name(other)
             )));
         }
@@ -124,14 +134,18 @@ pub(super) fn conditions(object: &Value) -> Result<Vec<Condition<'_>>, HealthErr
         .filter(|entry| !entry.is_null())
         .map(|entry| {
             let map = entry.as_object().ok_or_else(|| structure(entry))?;
-            let text = |key: &str| match map.get(key) {
+            let typed = |key: &str, kind: &str| match map.get(key) {
                 None | Some(Value::Null) => Ok(""),
                 Some(Value::String(text)) => Ok(text.as_str()),
+                Some(Value::Number(number)) if !number.is_f64() => {
+                    Err(HealthError(format!("cannot convert int64 to {kind}")))
+                }
                 Some(_) => Err(HealthError("unrecognized type: string".to_owned())),
             };
+            let text = |key: &str| typed(key, "string");
             Ok(Condition {
                 kind: text("type")?,
-                status: text("status")?,
+                status: typed("status", "v1.ConditionStatus")?,
                 reason: text("reason")?,
                 message: text("message")?,
             })

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::rc::Rc;
 
 use fluvial_object::semver::{Constraint, Version};
-use fluvial_template::{FunctionResult, Functions, Object, Params, Type, Underlying, UintType, Value};
+use fluvial_template::{FunctionResult, Functions, Object, Params, Type, UintType, Underlying, Value};
 
 use super::text_at;
 
@@ -62,7 +62,10 @@ impl Object for VersionObject {
     }
 
     fn has_unexported(&self, name: &str) -> bool {
-        matches!(name, "major" | "minor" | "patch" | "pre" | "metadata" | "original")
+        matches!(
+            name,
+            "major" | "minor" | "patch" | "pre" | "metadata" | "original"
+        )
     }
 
     fn method(&self, name: &str) -> Option<Params> {

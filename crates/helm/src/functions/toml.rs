@@ -8,7 +8,9 @@ use super::text_at;
 
 pub(super) fn register(functions: &mut Functions) {
     let any = || Params::fixed(&[Type::Any]);
-    functions.pure("toToml", any(), |v| Ok(encode(&v[0]).unwrap_or_else(|error| error).into()));
+    functions.pure("toToml", any(), |v| {
+        Ok(encode(&v[0]).unwrap_or_else(|error| error).into())
+    });
     functions.pure("mustToToml", any(), |v| Ok(encode(&v[0])?.into()));
     functions.pure("fromToml", Params::fixed(&[Type::Str]), |v| decode(text_at(v, 0)));
 }
@@ -32,7 +34,9 @@ fn as_map(value: &Value) -> Option<Map> {
 
 fn is_table_list(value: &Value) -> bool {
     match value {
-        Value::List(list) => !list.items().is_empty() && list.items().iter().all(|item| as_map(item).is_some()),
+        Value::List(list) => {
+            !list.items().is_empty() && list.items().iter().all(|item| as_map(item).is_some())
+        }
         _ => false,
     }
 }
@@ -136,7 +140,9 @@ impl Writer {
                     }
                     self.out.push('}');
                 }
-                None => self.out.push_str(&string_text(&fluvial_template::sprig::to_text(other))),
+                None => self
+                    .out
+                    .push_str(&string_text(&fluvial_template::sprig::to_text(other))),
             },
         }
         Ok(())
@@ -194,7 +200,9 @@ fn decode(text: &str) -> FunctionResult {
     Ok(match table {
         Ok(table) => from_toml(&toml::Value::Table(table)),
         Err(error) => {
-            let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+            let line = error.span().map_or(1, |span| {
+                text[..span.start.min(text.len())].matches('\n').count() + 1
+            });
             let message = format!("toml: line {line}: {}", error.message());
             Map::new([("Error".into(), message.into())].into()).into()
         }

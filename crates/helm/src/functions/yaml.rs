@@ -27,7 +27,11 @@ pub(super) fn register(functions: &mut Functions) {
     functions.pure("toJson", any(), |v| {
         Ok(encode_json(&v[0], true, None).unwrap_or_default().into())
     });
-    functions.pure("mustToJson", any(), |v| Ok(encode_json(&v[0], true, None)?.into()));
+    functions.pure(
+        "mustToJson",
+        any(),
+        |v| Ok(encode_json(&v[0], true, None)?.into()),
+    );
     functions.pure("fromJson", text(), |v| Ok(from_json(text_at(v, 0))));
     functions.pure("fromJsonArray", text(), |v| from_json_array(text_at(v, 0)));
 }
@@ -76,7 +80,6 @@ fn checked_json(value: &Value, depth: usize) -> Result<Json, String> {
 fn pretty(value: &Value) -> String {
     let options = EmitOptions {
         sequences: SequenceIndent::Wide,
-        ..EmitOptions::default()
     };
     let mut text = fluvial_yaml::emit(&node(value, 0), &options);
     if text.ends_with('\n') {

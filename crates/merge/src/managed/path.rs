@@ -1,7 +1,7 @@
 //! Steps of a path into an object, and values as they are compared and printed there.
 
 use std::cmp::Ordering;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde_json::{Number, Value};
 
@@ -19,6 +19,24 @@ pub(super) enum Step {
 }
 
 impl Step {
+    /// Appends the step as keys of `fieldsV1` have it.
+    pub(super) fn encode(&self, out: &mut String) {
+        // Writing to a text cannot fail.
+        let _ = match self {
+            Step::Field(name) => {
+                out.push_str("f:");
+                out.push_str(name);
+                Ok(())
+            }
+            Step::Key(keys) => {
+                let keys = keys.iter().map(|(name, value)| (name.to_string(), value.clone()));
+                write!(out, "k:{}", Value::Object(keys.collect()))
+            }
+            Step::Value(value) => write!(out, "v:{value}"),
+            Step::Index(index) => write!(out, "i:{index}"),
+        };
+    }
+
     fn rank(&self) -> u8 {
         match self {
             Step::Field(_) => 0,

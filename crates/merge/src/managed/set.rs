@@ -220,15 +220,8 @@ impl Set {
             out.insert(".".to_owned(), Value::Object(Map::new()));
         }
         for item in &self.items {
-            let key = match &item.step {
-                Step::Field(name) => format!("f:{name}"),
-                Step::Key(keys) => {
-                    let keys = keys.iter().map(|(name, value)| (name.to_string(), value.clone()));
-                    format!("k:{}", Value::Object(keys.collect()))
-                }
-                Step::Value(value) => format!("v:{value}"),
-                Step::Index(index) => format!("i:{index}"),
-            };
+            let mut key = String::new();
+            item.step.encode(&mut key);
             out.insert(key, Value::Object(item.below.encode_into(item.member)));
         }
         out

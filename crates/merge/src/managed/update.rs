@@ -1,5 +1,7 @@
 //! What an operation does to the sets of all managers.
 
+use std::sync::LazyLock;
+
 use serde_json::Value;
 
 use super::entries::{Entries, Entry};
@@ -28,7 +30,7 @@ fn field(name: &str) -> Step {
 }
 
 /// The fields that are stripped from every manager.
-fn stripped() -> Set {
+static STRIPPED_SET: LazyLock<Set> = LazyLock::new(|| {
     let mut set = Set::default();
     for name in ["apiVersion", "kind", "metadata"] {
         set.insert(&[field(name)]);
@@ -37,6 +39,11 @@ fn stripped() -> Set {
         set.insert(&[field("metadata"), field(name)]);
     }
     set
+});
+
+/// The fields that are stripped from every manager.
+pub(super) fn stripped() -> &'static Set {
+    &STRIPPED_SET
 }
 
 /// A set from names, for fields that an endpoint ignores.
@@ -147,7 +154,7 @@ impl Operation<'_> {
         let fields = comparison
             .modified
             .union(&comparison.added)
-            .difference(&stripped());
+            .difference(stripped());
         if !fields.is_empty() {
             let entry = self.entry(manager, false, fields);
             match entries.by_manager.get_mut(&entry.identity()) {
@@ -169,11 +176,11 @@ impl Operation<'_> {
         &self,
         live: &Value,
         wanted: &Value,
-        entries: &Entries,
+        entries: Entries,
         manager: &str,
         force: bool,
     ) -> Result<(Value, Entries), Stop> {
-        let mut entries = self.reconciled(live, entries.clone());
+        let mut entries = self.reconciled(live, entries);
         let fields = typed::fields(self.shape, wanted).recursive_difference(&self.ignored);
         let mut merged = typed::merge(self.shape, live, wanted);
         let entry = self.entry(manager, true, fields);
@@ -186,7 +193,7 @@ impl Operation<'_> {
         self.settle(&comparison, &mut entries, Some(&identity), force)?;
         let same = equal(live, &merged);
         if let Some(entry) = entries.by_manager.get_mut(&identity) {
-            entry.fields = entry.fields.difference(&stripped());
+            entry.fields = entry.fields.difference(stripped());
             if entry.fields.is_empty() {
                 entries.by_manager.remove(&identity);
             } else if same {
@@ -194,7 +201,12 @@ impl Operation<'_> {
                 entry.time = last.and_then(|last| last.time);
             }
         }
-        let out = if same { live.clone() } else { merged };
+        // Equal numbers may be written in different ways: the live ones stay.
+        let out = if same && *live != merged {
+            live.clone()
+        } else {
+            merged
+        };
         Ok((out, entries))
     }
 

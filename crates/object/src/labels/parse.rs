@@ -185,7 +185,7 @@ impl<'a> Parser<'a> {
             }
             Kind::Close => {
                 self.next();
-                Ok(BTreeSet::new())
+                Ok([String::new()].into())
             }
             _ => Err(unexpected(first.text, "',', ')' or identifier")),
         }
@@ -216,7 +216,6 @@ impl<'a> Parser<'a> {
                             return Ok(values);
                         }
                         Kind::Comma => {
-                            self.next();
                             values.insert(String::new());
                         }
                         _ => {}

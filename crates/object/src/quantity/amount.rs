@@ -72,6 +72,7 @@ impl Amount {
 
     pub(super) fn as_integer(&self) -> Option<i64> {
         match *self {
+            Amount::Short { value: 0, .. } => Some(0),
             Amount::Short { value, scale } if scale >= 0 => {
                 let power = power_of_ten(scale.unsigned_abs())?;
                 i64::try_from(i128::from(value).checked_mul(power)?).ok()
@@ -109,7 +110,7 @@ impl Amount {
         let (mut number, times) = without_factor(value, 10);
         let mut exponent = scale + times as i32;
         while exponent % 3 != 0 {
-            number *= 10;
+            number = number.saturating_mul(10);
             exponent -= 1;
         }
         (number, exponent)

@@ -1,6 +1,6 @@
 //! Reading a quantity: sign, digits, suffix, with the Go library's leniency.
 
-use super::amount::{Amount, power_of_ten, without_factor};
+use super::amount::{Amount, power_of_ten};
 use super::{Format, QuantityError};
 
 /// A quantity's text in parts.
@@ -17,10 +17,17 @@ pub(super) fn read(text: &str) -> Result<(Amount, Format, bool), QuantityError> 
         return Err(QuantityError::Format);
     }
     let parts = split(text)?;
+    let digits = || {
+        text.trim_end_matches(parts.suffix)
+            .contains(|c: char| c.is_ascii_digit())
+    };
     let (base, exponent, format) = suffix(parts.suffix).ok_or(QuantityError::Suffix)?;
     if let Some(short) = short(&parts, format, exponent) {
-        let exact = is_canonical(&short, format, exponent);
+        let exact = is_canonical(&parts, &short, format);
         return Ok((short, format, exact));
+    }
+    if !digits() {
+        return Err(QuantityError::Numeric);
     }
     let (amount, format) = long(&parts, base, exponent, format)?;
     Ok((amount, format, false))
@@ -109,19 +116,17 @@ fn short(parts: &Parts<'_>, format: Format, exponent: i32) -> Option<Amount> {
     })
 }
 
-/// Whether a text with this amount and exponent is what would be written for it, spelling aside.
-fn is_canonical(amount: &Amount, format: Format, exponent: i32) -> bool {
-    let Amount::Short { value, scale } = *amount else {
+/// Whether a text is kept as it was written. It need not be what would be written for the amount.
+fn is_canonical(parts: &Parts<'_>, amount: &Amount, format: Format) -> bool {
+    let Amount::Short { scale, .. } = *amount else {
         return false;
     };
-    if value == 0 {
-        return false;
-    }
+    let digits = format!("{}{}", parts.whole, parts.fraction);
     if format == Format::BinarySi {
-        let (_, power) = without_factor(i128::from(value), 1024);
-        return value.unsigned_abs() >= 1024 && power as i32 * 10 == exponent;
+        let number: i64 = digits.parse().unwrap_or_default();
+        return number & 7 != 0;
     }
-    amount.canonical() == (i128::from(value), scale)
+    scale % 3 == 0 && !digits.ends_with("000") && !digits.starts_with('0')
 }
 
 fn long(

@@ -1,6 +1,38 @@
 //! Regular expressions of schemas: RE2's language, with Go's error texts where they are shown.
 
+use std::fmt;
+use std::sync::OnceLock;
+
 use regex::Regex;
+
+/// A pattern of a schema, compiled when a value first meets it: most never do, and compiled ones
+/// are large.
+#[derive(Clone, Debug)]
+pub(crate) struct Pattern {
+    source: String,
+    compiled: OnceLock<Option<Regex>>,
+}
+
+impl Pattern {
+    pub(crate) fn new(source: &str) -> Pattern {
+        Pattern {
+            source: source.to_owned(),
+            compiled: OnceLock::new(),
+        }
+    }
+
+    /// Whether a text has a match; a pattern that is none says nothing.
+    pub(crate) fn is_match(&self, text: &str) -> bool {
+        let compiled = self.compiled.get_or_init(|| compile(&self.source).ok());
+        compiled.as_ref().is_none_or(|pattern| pattern.is_match(text))
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.source)
+    }
+}
 
 /// Compiles a pattern within a size limit.
 pub(crate) fn compile(pattern: &str) -> Result<Regex, String> {

@@ -1,13 +1,19 @@
 //! Reading an `openAPIV3Schema` into a table.
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::kinds::{SchemaSet, list_type, map_type};
 use crate::table::{Base, Index, Node, Table, Text};
 use crate::types::Type;
 
+use super::pattern::Pattern;
+use super::rules::Rule;
+
 /// Schemas nest no deeper than this.
 const DEPTH: usize = 128;
+/// Key of rules in the expression language.
+const RULES: &str = "x-kubernetes-validations";
 
 /// Reads the root schema; `metadata` becomes the built-in one.
 pub(super) fn root(table: &mut Table, schema: &Value) -> Index {
@@ -134,7 +140,7 @@ fn read_checks(table: &mut Table, node: &mut Node, map: &Map<String, Value>, dep
         .get("pattern")
         .and_then(Value::as_str)
         .filter(|pattern| !pattern.is_empty());
-    const KEYS: [&str; 11] = [
+    const KEYS: [&str; 12] = [
         "maximum",
         "minimum",
         "multipleOf",
@@ -146,6 +152,7 @@ fn read_checks(table: &mut Table, node: &mut Node, map: &Map<String, Value>, dep
         "maxProperties",
         "minProperties",
         "not",
+        RULES,
     ];
     let plain = KEYS.iter().all(|key| !map.contains_key(*key));
     if plain && all_of.is_empty() && any_of.is_empty() && one_of.is_empty() {
@@ -159,7 +166,7 @@ fn read_checks(table: &mut Table, node: &mut Node, map: &Map<String, Value>, dep
     checks.multiple_of = number("multipleOf");
     checks.max_length = count("maxLength");
     checks.min_length = count("minLength");
-    checks.pattern = pattern.and_then(|pattern| super::pattern::compile(pattern).ok());
+    checks.pattern = pattern.map(Pattern::new);
     checks.max_items = count("maxItems");
     checks.min_items = count("minItems");
     checks.max_properties = count("maxProperties");
@@ -167,6 +174,10 @@ fn read_checks(table: &mut Table, node: &mut Node, map: &Map<String, Value>, dep
     checks.all_of = all_of;
     checks.any_of = any_of;
     checks.one_of = one_of;
+    let rules = map.get(RULES).and_then(Value::as_array).into_iter().flatten();
+    checks.rules = rules
+        .map(|rule| Rule::deserialize(rule).unwrap_or_default())
+        .collect();
     if let Some(not) = map.get("not") {
         checks.not = Some(read(table, not, depth + 1, open));
     }

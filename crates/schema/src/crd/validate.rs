@@ -8,11 +8,17 @@ use crate::table::Base;
 use crate::types::Type;
 
 use super::format;
+use super::rules::correlated;
 
-/// The errors of a value; `path` is what its own path begins with.
-pub(super) fn validate(schema: Type<'_>, value: &Value, path: &str) -> Vec<FieldError> {
+/// The errors of a value. What an update leaves as it was may be wrong: definitions grow stricter
+/// while objects live.
+pub(super) fn validate(schema: Type<'_>, value: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut found = Found::default();
-    walk(schema, value, &mut path.to_owned(), &mut found);
+    walk(schema, value, None, &mut String::new(), &mut found);
+    if old.is_some() && !found.errors.is_empty() {
+        found = Found::default();
+        walk(schema, value, old, &mut String::new(), &mut found);
+    }
     found.errors
 }
 
@@ -64,7 +70,11 @@ fn whole_number(value: &Value) -> bool {
     }
 }
 
-fn walk(schema: Type<'_>, value: &Value, path: &mut String, found: &mut Found) {
+/// Checks a value and all below, but for what equals the old value.
+fn walk(schema: Type<'_>, value: &Value, old: Option<&Value>, path: &mut String, found: &mut Found) {
+    if old == Some(value) {
+        return;
+    }
     check_type(schema, value, path, found);
     if value.is_null() {
         return;
@@ -85,7 +95,7 @@ fn walk(schema: Type<'_>, value: &Value, path: &mut String, found: &mut Found) {
             }
         }
         Value::Number(number) => numbers(schema, number, path, found),
-        Value::Array(list) => lists(schema, list, path, found),
+        Value::Array(list) => lists(schema, list, old.and_then(Value::as_array), path, found),
         _ => {}
     }
     let allowed = schema.enumeration();
@@ -101,7 +111,7 @@ fn walk(schema: Type<'_>, value: &Value, path: &mut String, found: &mut Found) {
             .push(FieldError::not_supported(path.clone(), value.clone(), &allowed));
     }
     if let Value::Object(map) = value {
-        objects(schema, map, path, found);
+        objects(schema, map, old.and_then(Value::as_object), path, found);
     }
 }
 
@@ -143,7 +153,7 @@ fn alternatives(
     let mut best: Option<Found> = None;
     for one in of {
         let mut found = Found::default();
-        walk(*one, value, path, &mut found);
+        walk(*one, value, None, path, &mut found);
         if found.errors.is_empty() {
             good += 1;
         } else if best.as_ref().is_none_or(|best| found.checks > best.checks) {
@@ -181,7 +191,7 @@ fn compositions(schema: Type<'_>, value: &Value, path: &mut String, found: &mut 
         let mut good = 0;
         for part in &all {
             let mut below = Found::default();
-            walk(*part, value, path, &mut below);
+            walk(*part, value, None, path, &mut below);
             good += usize::from(below.errors.is_empty());
             found.merge(below);
         }
@@ -192,7 +202,7 @@ fn compositions(schema: Type<'_>, value: &Value, path: &mut String, found: &mut 
     }
     if let Some(not) = not {
         let mut below = Found::default();
-        walk(not, value, path, &mut below);
+        walk(not, value, None, path, &mut below);
         if below.errors.is_empty() {
             found.whole(format!("{name} must not validate the schema (not)"));
         }
@@ -295,13 +305,14 @@ fn numbers(schema: Type<'_>, number: &Number, path: &str, found: &mut Found) {
     }
 }
 
-fn lists(schema: Type<'_>, list: &[Value], path: &mut String, found: &mut Found) {
+fn lists(schema: Type<'_>, list: &[Value], old: Option<&Vec<Value>>, path: &mut String, found: &mut Found) {
     let end = path.len();
     found.checks += 1;
     if let Some(items) = schema.items() {
         for (index, item) in list.iter().enumerate() {
             path.push_str(&format!("[{index}]"));
-            walk(items, item, path, found);
+            let before = old.and_then(|old| correlated(schema, item, old));
+            walk(items, item, before, path, found);
             path.truncate(end);
         }
     }
@@ -328,7 +339,13 @@ fn lists(schema: Type<'_>, list: &[Value], path: &mut String, found: &mut Found)
     }
 }
 
-fn objects(schema: Type<'_>, map: &Map<String, Value>, path: &mut String, found: &mut Found) {
+fn objects(
+    schema: Type<'_>,
+    map: &Map<String, Value>,
+    old: Option<&Map<String, Value>>,
+    path: &mut String,
+    found: &mut Found,
+) {
     let end = path.len();
     let count = map.len() as u64;
     found.checks += 1;
@@ -364,7 +381,7 @@ fn objects(schema: Type<'_>, map: &Map<String, Value>, path: &mut String, found:
         }
         if let Some(field) = schema.field(name) {
             descend(path, name);
-            walk(field, child, path, found);
+            walk(field, child, old.and_then(|old| old.get(name)), path, found);
             path.truncate(end);
         }
     }

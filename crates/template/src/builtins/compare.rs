@@ -68,9 +68,13 @@ fn incompatible(left: &Value, right: &Value) -> FunctionError {
 }
 
 fn non_comparable(left: &Value, right: &Value) -> FunctionError {
+    let shown = |value: &Value| crate::print::sprintf("%s", std::slice::from_ref(value));
+    if left.type_name() == right.type_name() {
+        return format!("non-comparable type {}: {}", shown(right), right.type_name()).into();
+    }
     format!(
         "non-comparable types {}: {}, {}: {}",
-        crate::print::go_value(left),
+        shown(left),
         left.type_name(),
         right.type_name(),
         crate::print::go_value(right)

@@ -34,6 +34,11 @@ impl<'a> Printer<'a> {
 
     /// An operand: nil has its own rules here, other than inside a list.
     pub(super) fn argument(&mut self, value: &Value, verb: char) {
+        if verb == 'v' && self.flags.plus {
+            // Names of fields are asked for, not signs.
+            self.flags.plus = false;
+            self.flags.names = true;
+        }
         match (value, verb) {
             (Value::Nil | Value::NilInterface, 'T' | 'v') => self.pad("<nil>"),
             (Value::Nil | Value::NilInterface, _) => self.bad_verb(value, verb),
@@ -42,7 +47,91 @@ impl<'a> Printer<'a> {
         }
     }
 
+    /// `%#v`: the value as a Go program would write it.
+    fn syntax(&mut self, value: &Value, inside: bool) {
+        if !self.enter() {
+            return;
+        }
+        match value {
+            Value::Nil | Value::NilInterface if inside => self.out.push_str("interface {}(nil)"),
+            Value::Nil | Value::NilInterface => self.out.push_str("<nil>"),
+            Value::Uint(number, _) => {
+                let _ = write!(self.out, "0x{number:x}");
+            }
+            Value::Float(number) => self.out.push_str(&format_float(*number, 'g', None)),
+            Value::Str(text) => self.out.push_str(&quote(text)),
+            Value::List(list) => {
+                let kind = if list.element == Element::Byte {
+                    "[]byte".to_owned()
+                } else {
+                    value.type_name()
+                };
+                self.out.push_str(&kind);
+                self.out.push('{');
+                for (index, item) in list.items().iter().enumerate() {
+                    if index > 0 {
+                        self.out.push_str(", ");
+                    }
+                    self.syntax(item, true);
+                }
+                self.out.push('}');
+            }
+            Value::Map(map) => {
+                self.out.push_str(&value.type_name());
+                self.syntax_map(map);
+            }
+            Value::Object(object) => match (object.as_map(), object.underlying()) {
+                (Some(map), _) => {
+                    self.out.push_str(&value.type_name());
+                    self.syntax_map(&map);
+                }
+                (None, Underlying::Value(inner)) => self.syntax(&inner, inside),
+                (None, Underlying::Struct { pointer, fields }) => {
+                    let name = value.type_name();
+                    self.out.push_str(if pointer { "&" } else { "" });
+                    self.out.push_str(name.trim_start_matches('*'));
+                    self.out.push('{');
+                    for (index, (name, field)) in fields.iter().enumerate() {
+                        if index > 0 {
+                            self.out.push_str(", ");
+                        }
+                        let _ = write!(self.out, "{name}:");
+                        self.syntax(field, true);
+                    }
+                    self.out.push('}');
+                }
+            },
+            Value::Bool(_) | Value::Int(..) => {
+                let _ = write!(self.out, "{}", crate::print::go_value(value));
+            }
+        }
+        self.depth -= 1;
+    }
+
+    fn syntax_map(&mut self, map: &Map) {
+        self.out.push('{');
+        for (index, (key, value)) in map.borrow().iter().enumerate() {
+            if index > 0 {
+                self.out.push_str(", ");
+            }
+            self.out.push_str(&quote(key));
+            self.out.push(':');
+            self.syntax(value, true);
+        }
+        self.out.push('}');
+    }
+
     fn value(&mut self, value: &Value, verb: char) {
+        if self.flags.sharp && verb == 'v' {
+            let start = self.out.len();
+            self.syntax(value, false);
+            let text = self.out.split_off(start);
+            let zero = self.flags.zero && matches!(value, Value::Int(..) | Value::Uint(..) | Value::Float(_));
+            let kept = std::mem::replace(&mut self.flags.zero, zero);
+            self.pad(&text);
+            self.flags.zero = kept;
+            return;
+        }
         match value {
             Value::Nil | Value::NilInterface => self.out.push_str("<nil>"),
             Value::Bool(truth) => match verb {
@@ -278,14 +367,23 @@ impl<'a> Printer<'a> {
         if self.flags.sharp && matches!(form, 'e' | 'E' | 'f' | 'F' | 'g' | 'G') && number.is_finite() {
             text = keep_point(&text, form, precision);
         }
-        let finite = number.is_finite();
         if !text.starts_with(['+', '-']) {
             text.insert(0, '+');
+        }
+        if !number.is_finite() {
+            // Infinity always shows its sign.
+            if number.is_nan() && !self.flags.space && !self.flags.plus {
+                text.remove(0);
+            }
+            let kept = std::mem::replace(&mut self.flags.zero, false);
+            self.pad(&text);
+            self.flags.zero = kept;
+            return;
         }
         if self.flags.space && text.starts_with('+') && !self.flags.plus {
             text.replace_range(..1, " ");
         }
-        let zero = self.flags.zero && !self.flags.minus && finite;
+        let zero = self.flags.zero && !self.flags.minus;
         let sign = self.flags.plus || !text.starts_with('+');
         if sign {
             if zero && self.flags.width.is_some_and(|width| width > text.len()) {
@@ -373,7 +471,7 @@ impl<'a> Printer<'a> {
             if index > 0 {
                 self.out.push(' ');
             }
-            if self.flags.plus && verb == 'v' {
+            if self.flags.names {
                 self.out.push_str(name);
                 self.out.push(':');
             }

@@ -80,6 +80,14 @@ pub(super) fn register(functions: &mut Functions) {
     functions.alias("mustDeepCopy", "deepCopy");
 }
 
+fn as_map(value: &Value) -> Option<Map> {
+    match value {
+        Value::Map(map) => Some(map.clone()),
+        Value::Object(object) => object.as_map(),
+        _ => None,
+    }
+}
+
 fn map_at(values: &[Value], index: usize) -> Map {
     match values.get(index) {
         Some(Value::Map(map)) => map.clone(),
@@ -123,7 +131,7 @@ fn merge_all(values: &[Value], overwrite: bool) -> FunctionResult {
 }
 
 /// Merges as `mergo` does: maps deeply; other values only where the target's is empty, or, when
-/// overwriting, where the source's is not.
+/// overwriting, always. Nil counts for nothing unless it overwrites.
 fn merge(target: &Map, source: &Map, overwrite: bool, depth: usize) -> Result<(), String> {
     if depth > MAX_DEPTH {
         return Err(format!("maps nest deeper than {MAX_DEPTH}"));
@@ -138,13 +146,17 @@ fn merge(target: &Map, source: &Map, overwrite: bool, depth: usize) -> Result<()
         .collect();
     for (key, value) in entries {
         let present = target.get(&key);
-        match (&present, &value) {
-            (Some(Value::Map(inner)), Value::Map(other)) => merge(inner, other, overwrite, depth + 1)?,
-            (Some(old), _) if !is_empty(old) && (!overwrite || is_empty(&value)) => {}
-            (Some(_), value) if overwrite && is_empty(value) => {}
-            _ => {
-                target.borrow_mut().insert(key, value);
-            }
+        if let (Some(inner), Some(other)) = (present.as_ref().and_then(as_map), as_map(&value)) {
+            merge(&inner, &other, overwrite, depth + 1)?;
+            continue;
+        }
+        let replace = match &present {
+            _ if value.is_nil() => overwrite,
+            None => true,
+            Some(old) => overwrite || is_empty(old),
+        };
+        if replace {
+            target.borrow_mut().insert(key, value);
         }
     }
     Ok(())
@@ -190,7 +202,6 @@ fn dig(values: &[Value]) -> FunctionResult {
     let (path, tail) = values.split_at(values.len() - 2);
     let mut here = match &tail[1] {
         Value::Map(map) => map.clone(),
-        Value::Object(object) => object.as_map().ok_or_else(|| conversion(&tail[1]))?,
         other => return Err(conversion(other).into()),
     };
     for (index, key) in path.iter().enumerate() {

@@ -232,6 +232,17 @@ fn write_json(
             line(out, depth);
             out.push('}');
         }
+        Value::Object(object) if let Some(fields) = object.json_fields() => {
+            for (index, (name, item)) in fields.iter().enumerate() {
+                out.push(if index == 0 { '{' } else { ',' });
+                line(out, depth + 1);
+                write_json_text(out, name, escape);
+                out.push_str(if indent.is_some() { ": " } else { ":" });
+                write_json(out, item, escape, indent, depth + 1)?;
+            }
+            line(out, depth);
+            out.push('}');
+        }
         Value::Object(object) => {
             let inner = object
                 .as_map()

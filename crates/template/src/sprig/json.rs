@@ -209,6 +209,9 @@ mod tests {
             r"invalid character '\'' looking for beginning of object key string"
         );
         assert_eq!(error("{\"a\":1}x"), "invalid character 'x' after top-level value");
-        assert_eq!(error("nul "), "invalid character ' ' in literal null (expecting 'l')");
+        assert_eq!(
+            error("nul "),
+            "invalid character ' ' in literal null (expecting 'l')"
+        );
     }
 }

@@ -118,7 +118,14 @@ pub(super) fn interfaces(values: &[Value]) -> Vec<Value> {
 fn items<'a>(what: &str, value: &'a Value) -> Result<&'a [Value], FunctionError> {
     match value {
         Value::List(list) => Ok(list.items()),
-        other => Err(format!("Cannot {what} on type {}", other.kind()).into()),
+        other if other.is_nil() => {
+            Err("runtime error: invalid memory address or nil pointer dereference".into())
+        }
+        // The functions that add to a list are named differently in their failures.
+        other if matches!(what, "push" | "prepend" | "compact") => {
+            Err(format!("Cannot {what} on type {}", other.kind()).into())
+        }
+        other => Err(format!("Cannot find {what} on type {}", other.kind()).into()),
     }
 }
 

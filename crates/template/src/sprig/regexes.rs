@@ -58,6 +58,10 @@ pub(super) fn register(functions: &mut Functions) {
 
 /// Compiles with Go's syntax and a bound on the program's size.
 fn compile(pattern: &str) -> Result<Regex, String> {
+    // What the crate would take and RE2 does not: the rest is refused by both.
+    if let Some(error) = super::go_regex_error(pattern) {
+        return Err(error);
+    }
     // `\z` is the same; `\Z` and look-around are refused by both, `\pN` is shared, and so are flags.
     regex::RegexBuilder::new(pattern)
         .size_limit(4 << 20)

@@ -29,7 +29,12 @@ pub(super) fn register(functions: &mut Functions) {
         text(wrap(text_at(v, 1), int_at(v, 0), "\n", false))
     });
     functions.pure("wrapWith", Params::fixed(&[INT, Type::Str, Type::Str]), |v| {
-        text(wrap(text_at(v, 2), int_at(v, 0), text_at(v, 1), true))
+        let newline = if text_at(v, 1).is_empty() {
+            "\n"
+        } else {
+            text_at(v, 1)
+        };
+        text(wrap(text_at(v, 2), int_at(v, 0), newline, true))
     });
     functions.pure("abbrev", Params::fixed(&[INT, Type::Str]), |v| {
         text(abbreviate(text_at(v, 1), 0, int_at(v, 0)))

@@ -22,7 +22,7 @@ fn entries(value: &Value) -> usize {
     value.as_object().map_or(0, serde_json::Map::len) + value.as_array().map_or(0, Vec::len)
 }
 
-fn list<'a>(value: &'a Value) -> impl Iterator<Item = &'a Value> {
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
@@ -286,33 +286,7 @@ fn rare(kind: &Kind, object: &Value, age: Value) -> Vec<Value> {
         }
         ("node.k8s.io", _) => vec![object["handler"].clone(), age],
         ("coordination.k8s.io", _) => vec![text(&spec["holderIdentity"], ""), age],
-        ("admissionregistration.k8s.io", name) => {
-            let kind = &spec["paramKind"];
-            let params = if kind.is_object() {
-                format!(
-                    "{}/{}",
-                    kind["apiVersion"].as_str().unwrap_or(""),
-                    kind["kind"].as_str().unwrap_or("")
-                )
-                .into()
-            } else {
-                Value::from("<unset>")
-            };
-            match name {
-                "ValidatingAdmissionPolicy" => vec![entries(&spec["validations"]).into(), params, age],
-                "MutatingAdmissionPolicy" => vec![entries(&spec["mutations"]).into(), params, age],
-                "ValidatingAdmissionPolicyBinding" | "MutatingAdmissionPolicyBinding" => {
-                    let reference = &spec["paramRef"];
-                    let shown = match (reference["namespace"].as_str(), reference["name"].as_str()) {
-                        (Some(namespace), Some(name)) => format!("{namespace}/{name}"),
-                        (None, Some(name)) => format!("*/{name}"),
-                        _ => "<unset>".to_owned(),
-                    };
-                    vec![spec["policyName"].clone(), shown.into(), age]
-                }
-                _ => vec![entries(&object["webhooks"]).into(), age],
-            }
-        }
+        ("admissionregistration.k8s.io", name) => policy(name, object, age),
         ("flowcontrol.apiserver.k8s.io", _) => {
             let limited = &spec["limited"];
             let queuing = &limited["limitResponse"]["queuing"];
@@ -345,6 +319,35 @@ fn rare(kind: &Kind, object: &Value, age: Value) -> Vec<Value> {
             ]
         }
         _ => vec![age],
+    }
+}
+
+fn policy(name: &str, object: &Value, age: Value) -> Vec<Value> {
+    let spec = &object["spec"];
+    let kind = &spec["paramKind"];
+    let params = if kind.is_object() {
+        format!(
+            "{}/{}",
+            kind["apiVersion"].as_str().unwrap_or(""),
+            kind["kind"].as_str().unwrap_or("")
+        )
+        .into()
+    } else {
+        Value::from("<unset>")
+    };
+    match name {
+        "ValidatingAdmissionPolicy" => vec![entries(&spec["validations"]).into(), params, age],
+        "MutatingAdmissionPolicy" => vec![entries(&spec["mutations"]).into(), params, age],
+        "ValidatingAdmissionPolicyBinding" | "MutatingAdmissionPolicyBinding" => {
+            let reference = &spec["paramRef"];
+            let shown = match (reference["namespace"].as_str(), reference["name"].as_str()) {
+                (Some(namespace), Some(name)) => format!("{namespace}/{name}"),
+                (None, Some(name)) => format!("*/{name}"),
+                _ => "<unset>".to_owned(),
+            };
+            vec![spec["policyName"].clone(), shown.into(), age]
+        }
+        _ => vec![entries(&object["webhooks"]).into(), age],
     }
 }
 

@@ -101,10 +101,10 @@ pub(super) fn immutable(kind: &Kind, new: &Value, old: &Value, errors: &mut Vec<
                 errors.push(invalid("type", new["type"].clone(), FIXED));
             }
         }
-        ("apps", "Deployment" | "ReplicaSet" | "DaemonSet") => {
-            if new["spec"]["selector"] != old["spec"]["selector"] {
-                errors.push(invalid("spec.selector", new["spec"]["selector"].clone(), FIXED));
-            }
+        ("apps", "Deployment" | "ReplicaSet" | "DaemonSet")
+            if new["spec"]["selector"] != old["spec"]["selector"] =>
+        {
+            errors.push(invalid("spec.selector", new["spec"]["selector"].clone(), FIXED));
         }
         ("batch", "Job") => {
             for field in [
@@ -124,14 +124,11 @@ pub(super) fn immutable(kind: &Kind, new: &Value, old: &Value, errors: &mut Vec<
                 }
             }
         }
-        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
-            if new["roleRef"] != old["roleRef"] {
-                errors.push(invalid(
-                    "roleRef",
-                    new["roleRef"].clone(),
-                    "cannot change roleRef",
-                ));
-            }
+        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding")
+            if new["roleRef"] != old["roleRef"] =>
+        {
+            let role = new["roleRef"].clone();
+            errors.push(invalid("roleRef", role, "cannot change roleRef"));
         }
         _ => {}
     }

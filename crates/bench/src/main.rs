@@ -1,0 +1,47 @@
+//! `fluvial-bench`: figures as JSON. Whole programs run beside their peers in the same run, in turn,
+//! because only ratios mean something on a shared machine; engines run in process.
+
+mod inputs;
+mod kustomize;
+mod measure;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+fluvial-bench kustomize --ours PROGRAM [--peer PROGRAM] [--rounds N] [--shared FOLDER]
+    `kustomize build` of the largest inputs, whole processes in turn; and the engine in process
+fluvial-bench measure -- COMMAND…
+    one process: wall seconds, processor seconds, peak resident KiB";
+
+/// A failure, for people.
+pub(crate) type Failure = String;
+
+/// The value after a flag.
+pub(crate) fn flag<'a>(words: &'a [String], name: &str) -> Option<&'a str> {
+    let at = words.iter().position(|word| word == name)?;
+    words.get(at + 1).map(String::as_str)
+}
+
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for terminals"
+)]
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let result = match words.split_first().map(|(verb, rest)| (verb.as_str(), rest)) {
+        Some(("kustomize", rest)) => kustomize::run(rest),
+        Some(("measure", rest)) => measure::child(rest),
+        _ => Err(HELP.to_owned()),
+    };
+    match result {
+        Ok(figures) => {
+            println!("{figures:#}");
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            eprintln!("{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! `kustomize build`: kustomize's own command, its flags and its output.
+
+use std::path::{Path, PathBuf};
+
+use fluvial_kustomize::{
+    Build, BuildRequest, LoadRestrictor, NoCharts, Options as BuildOptions, RemoteResolver, Reorder,
+    RepoSpec, Resource,
+};
+use fluvial_object::ObjectExt;
+use fluvial_tree::{Tree, TreePath};
+use serde_json::Value;
+
+use crate::disk::{self, Reader};
+use crate::environment::{Failure, Outcome, Session};
+use crate::render;
+
+/// Which files a kustomization may read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Restrictor {
+    /// Files in or below its own folder.
+    #[default]
+    #[value(name = "LoadRestrictionsRootOnly")]
+    RootOnly,
+    /// All files.
+    #[value(name = "LoadRestrictionsNone")]
+    None,
+}
+
+/// The order of the output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Order {
+    /// As loaded.
+    None,
+    /// What others need comes first.
+    #[default]
+    Legacy,
+}
+
+/// Options of `kustomize build`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Options {
+    /// Folder with a kustomization, or the address of a repository
+    #[arg(value_name = "DIR", default_value = ".")]
+    directory: String,
+    /// Which files may be read
+    #[arg(long, value_name = "WHICH", default_value = "LoadRestrictionsRootOnly")]
+    load_restrictor: Restrictor,
+    /// Order of the output, where no sortOptions say it
+    #[arg(long, value_name = "ORDER", default_value = "legacy")]
+    reorder: Order,
+    /// Write to this file, or one file an object if it is a folder
+    #[arg(short, long, value_name = "PATH")]
+    output: Option<PathBuf>,
+    /// Render helmCharts
+    #[arg(long)]
+    enable_helm: bool,
+    /// Kubernetes version for charts
+    #[arg(long, value_name = "VERSION")]
+    helm_kube_version: Option<String>,
+    /// API versions for charts
+    #[arg(long, value_name = "VERSIONS")]
+    helm_api_versions: Vec<String>,
+    /// Label every object with app.kubernetes.io/managed-by
+    #[arg(long)]
+    enable_managedby_label: bool,
+    /// Say where fields were set instead of printing objects: KIND/NAME, or KIND/NAME:FIELD
+    #[arg(long, value_name = "OBJECT")]
+    explain: Option<String>,
+    /// Refused: programs are not run
+    #[arg(long, hide = true)]
+    as_current_user: bool,
+    /// Refused: programs are not run
+    #[arg(long, hide = true)]
+    enable_alpha_plugins: bool,
+    /// Refused: programs are not run
+    #[arg(long, hide = true)]
+    enable_exec: bool,
+    /// Refused: programs are not run
+    #[arg(long, hide = true)]
+    enable_star: bool,
+    /// Refused: programs are not run
+    #[arg(long, hide = true)]
+    network: bool,
+    /// Refused: programs are not run
+    #[arg(long, hide = true, value_name = "NAME")]
+    network_name: Option<String>,
+    /// Refused: programs are not run
+    #[arg(long, hide = true, value_name = "MOUNT")]
+    mount: Vec<String>,
+    /// Refused: programs are not run
+    #[arg(short, long, hide = true, value_name = "VARIABLE")]
+    env: Vec<String>,
+    /// Refused: charts are rendered in this process
+    #[arg(long, hide = true, value_name = "COMMAND")]
+    helm_command: Option<String>,
+}
+
+impl Options {
+    /// The first option that asks for a program to be run.
+    fn refused(&self) -> Option<&'static str> {
+        [
+            (self.as_current_user, "--as-current-user"),
+            (self.enable_alpha_plugins, "--enable-alpha-plugins"),
+            (self.enable_exec, "--enable-exec"),
+            (self.enable_star, "--enable-star"),
+            (self.network || self.network_name.is_some(), "--network"),
+            (!self.mount.is_empty(), "--mount"),
+            (!self.env.is_empty(), "--env"),
+            (self.helm_command.is_some(), "--helm-command"),
+        ]
+        .into_iter()
+        .find_map(|(given, name)| given.then_some(name))
+    }
+
+    fn build(&self) -> BuildOptions {
+        BuildOptions {
+            load_restrictor: match self.load_restrictor {
+                Restrictor::RootOnly => LoadRestrictor::RootOnly,
+                Restrictor::None => LoadRestrictor::None,
+            },
+            reorder: match self.reorder {
+                Order::None => Reorder::None,
+                Order::Legacy => Reorder::Legacy,
+            },
+            helm: self.enable_helm,
+            helm_kube_version: self.helm_kube_version.clone().unwrap_or_default(),
+            helm_api_versions: self.helm_api_versions.clone(),
+            managed_by_label: self.enable_managedby_label,
+            ..BuildOptions::cli()
+        }
+    }
+}
+
+/// Builds and prints.
+pub(crate) async fn build(session: &mut Session<'_>, options: &Options) -> Outcome {
+    if let Some(name) = options.refused() {
+        return Err(Failure::new(format!(
+            "{name}: this build runs no other programs; exec, Starlark and container functions are refused"
+        )));
+    }
+    let remotes = session.env.outside.remotes().map_err(Failure::new)?;
+    let (folder, chosen) = (session.env.folder.clone(), options.clone());
+    let output = tokio::task::spawn_blocking(move || made(&folder, &chosen, remotes.as_ref()))
+        .await?
+        .map_err(|error| Failure::new(render::localise(&error, &session.env.folder)))?;
+    for warning in &output.warnings {
+        let _ = writeln!(session.env.err, "{warning}");
+    }
+    match (&options.output, &options.explain) {
+        (Some(path), None) => {
+            let path = session.env.folder.join(path);
+            for (name, text) in &output.files {
+                write(
+                    &if name.is_empty() {
+                        path.clone()
+                    } else {
+                        path.join(name)
+                    },
+                    text,
+                )?;
+            }
+            Ok(())
+        }
+        _ => output.files.iter().try_for_each(|(_, text)| session.print(text)),
+    }
+}
+
+/// What is written where.
+struct Output {
+    warnings: Vec<String>,
+    /// Files by name below the output; no name: the output itself.
+    files: Vec<(String, String)>,
+}
+
+fn made(
+    folder: &Path,
+    options: &Options,
+    remotes: &(dyn RemoteResolver + Send + Sync),
+) -> Result<Output, String> {
+    let build = make(folder, &options.directory, &options.build(), remotes)?;
+    let is_folder = |path: &PathBuf| folder.join(path).is_dir();
+    let files = match (&options.explain, &options.output) {
+        (Some(wanted), _) => vec![(String::new(), render::localise(&explain(&build, wanted)?, folder))],
+        (None, Some(path)) if is_folder(path) => each(&build)?,
+        _ => vec![(String::new(), build.to_yaml().map_err(|error| error.to_string())?)],
+    };
+    Ok(Output {
+        warnings: build
+            .warnings
+            .into_iter()
+            .map(|warning| warning.message)
+            .collect(),
+        files,
+    })
+}
+
+fn make(
+    folder: &Path,
+    directory: &str,
+    options: &BuildOptions,
+    remotes: &(dyn RemoteResolver + Send + Sync),
+) -> Result<Build, String> {
+    let path = folder.join(directory);
+    if !path.exists()
+        && let Ok(spec) = RepoSpec::parse(directory)
+    {
+        let tree = remotes.repository(&spec)?;
+        let path = TreePath::parse(&spec.path).map_err(|error| format!("{directory}: {error}"))?;
+        return run(&tree, &path, options, remotes).map_err(|error| error.to_string());
+    }
+    if !path.is_dir() {
+        let what = if path.exists() {
+            "is no folder"
+        } else {
+            "does not exist"
+        };
+        return Err(format!("{}: {what}", path.display()));
+    }
+    let path = std::fs::canonicalize(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let options = BuildOptions {
+        root_path: Some("/".to_owned()),
+        ..options.clone()
+    };
+    let mut reader = Reader::default();
+    reader.kustomization(&path)?;
+    let at = disk::tree_path(&path)?;
+    match run(&reader.tree(), &at, &options, remotes) {
+        Ok(build) => Ok(build),
+        Err(_) => {
+            // Perhaps something was needed that no text names; then it is in the folder.
+            let mut reader = Reader::default();
+            reader.folder(&path)?;
+            run(&reader.tree(), &at, &options, remotes).map_err(|error| error.to_string())
+        }
+    }
+}
+
+fn run(
+    tree: &Tree,
+    path: &TreePath,
+    options: &BuildOptions,
+    remotes: &(dyn RemoteResolver + Send + Sync),
+) -> fluvial_kustomize::Result<Build> {
+    fluvial_kustomize::build(&BuildRequest {
+        tree,
+        path,
+        options,
+        remote: remotes,
+        charts: &NoCharts,
+    })
+}
+
+fn write(path: &Path, text: &str) -> Outcome {
+    std::fs::write(path, text).map_err(|error| Failure::new(format!("{}: {error}", path.display())))
+}
+
+/// One file an object, named by kind and name, with the namespace in front where there are several.
+fn each(build: &Build) -> Result<Vec<(String, String)>, String> {
+    let mut objects = Vec::with_capacity(build.resources.len());
+    for resource in &build.resources {
+        objects.push(resource.to_json().map_err(|error| error.to_string())?);
+    }
+    let namespaces: std::collections::BTreeSet<&str> = objects
+        .iter()
+        .map(ObjectExt::namespace)
+        .filter(|namespace| !namespace.is_empty())
+        .collect();
+    let several = namespaces.len() > 1;
+    let file = |object: &Value| (file_name(object, several), fluvial_yaml::json_to_yaml(object));
+    Ok(objects.iter().map(file).collect())
+}
+
+fn file_name(object: &Value, with_namespace: bool) -> String {
+    let version = object.api_version().replace('/', "_");
+    let mut parts = vec![version.as_str(), object.kind(), object.name()];
+    if with_namespace && !object.namespace().is_empty() {
+        parts.insert(0, object.namespace());
+    }
+    let name = parts.join("_").to_lowercase();
+    // A name that is no file name must not lead elsewhere.
+    format!("{}.yaml", name.replace(['/', '\\'], "_"))
+}
+
+/// The places of the fields of one object.
+fn explain(build: &Build, wanted: &str) -> Result<String, String> {
+    let (object, path) = wanted.split_once(':').unwrap_or((wanted, ""));
+    let found: Vec<&Resource> = build
+        .resources
+        .iter()
+        .filter(|resource| {
+            resource
+                .to_json()
+                .is_ok_and(|value| format!("{}/{}", value.kind(), value.name()).eq_ignore_ascii_case(object))
+        })
+        .collect();
+    if found.is_empty() {
+        let ids: Vec<String> = build
+            .resources
+            .iter()
+            .filter_map(|resource| resource.to_json().ok())
+            .map(|value| format!("{}/{}", value.kind(), value.name()))
+            .take(20)
+            .collect();
+        return Err(format!(
+            "{object} is not in the output; there are {}",
+            ids.join(", ")
+        ));
+    }
+    let mut text = String::new();
+    for resource in found {
+        for line in fluvial_kustomize::explain(build, resource).lines() {
+            let field = line.split(": ").next().unwrap_or_default();
+            let below = field.strip_prefix(path);
+            if below.is_some_and(|rest| path.is_empty() || rest.is_empty() || rest.starts_with(['.', '['])) {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+    }
+    if text.is_empty() {
+        return Err(format!("{object} has no field {path}"));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn file_names_hold_what_tells_objects_apart() {
+        let object = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+                            "metadata": {"name": "Web", "namespace": "a"}});
+        assert_eq!(file_name(&object, false), "apps_v1_deployment_web.yaml");
+        assert_eq!(file_name(&object, true), "a_apps_v1_deployment_web.yaml");
+        let odd = json!({"apiVersion": "v1", "kind": "X", "metadata": {"name": "../a"}});
+        assert_eq!(file_name(&odd, false), "v1_x_.._a.yaml");
+    }
+}

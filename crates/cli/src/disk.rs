@@ -1,0 +1,211 @@
+//! Files of this machine as a tree: only those that a build can reach, so that the rest of a disk costs nothing.
+//!
+//! The tree's root is the root of the file system. What a kustomization names is found by looking at all texts of its
+//! file: whatever is the path of a file or folder that exists is taken in.
+
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+
+use fluvial_tree::{File, Tree, TreeBuilder, TreePath};
+use serde_json::Value;
+
+/// Names of kustomization files.
+const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+/// Fields whose files name more files.
+const PLUGINS: [&str; 3] = ["generators", "transformers", "validators"];
+/// Files above this are no manifests.
+const LARGEST: u64 = 64 << 20;
+/// More files than any build reads.
+const MOST: usize = 200_000;
+
+/// A path with `.` and `..` resolved by name.
+pub(crate) fn tidy(path: &Path) -> PathBuf {
+    let mut tidy = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                tidy.pop();
+            }
+            other => tidy.push(other),
+        }
+    }
+    tidy
+}
+
+/// The path in the tree for one of the machine.
+pub(crate) fn tree_path(path: &Path) -> Result<TreePath, String> {
+    TreePath::parse(path.to_string_lossy().trim_start_matches('/'))
+        .map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Gathers files.
+#[derive(Default)]
+pub(crate) struct Reader {
+    builder: TreeBuilder,
+    seen: BTreeSet<PathBuf>,
+}
+
+impl Reader {
+    /// The files so far.
+    pub(crate) fn tree(self) -> Tree {
+        self.builder.build()
+    }
+
+    /// Takes in a kustomization and all that it reaches.
+    pub(crate) fn kustomization(&mut self, folder: &Path) -> Result<(), String> {
+        let folder = &tidy(folder);
+        if !self.seen.insert(folder.join("(kustomization)")) {
+            return Ok(());
+        }
+        self.add_folder(folder)?;
+        for name in KUSTOMIZATIONS {
+            let path = folder.join(name);
+            if path.is_file() {
+                self.named_in(&path, folder)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in a folder with all that is below it, and all that its kustomizations reach.
+    pub(crate) fn folder(&mut self, folder: &Path) -> Result<(), String> {
+        let folder = &tidy(folder);
+        if !self.seen.insert(folder.join("(all)")) {
+            return Ok(());
+        }
+        self.kustomization(folder)?;
+        let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)
+            .map_err(|error| format!("{}: {error}", folder.display()))?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .collect();
+        entries.sort();
+        for path in entries {
+            if path.is_dir() {
+                // Git keeps no manifests in its own folder; links may lead in circles.
+                if path.file_name().is_some_and(|name| name != ".git") && !path.is_symlink() {
+                    self.folder(&path)?;
+                }
+            } else {
+                self.file(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in what a text may name, seen from a folder.
+    pub(crate) fn text(&mut self, text: &str, folder: &Path) -> Result<(), String> {
+        if text.is_empty() || text.len() > 4096 || text.contains(['\n', '\0']) || text.contains("://") {
+            return Ok(());
+        }
+        // Generators take `key=path`.
+        let after = text.split_once('=').map(|(_, path)| path);
+        for path in [Some(text), after]
+            .into_iter()
+            .flatten()
+            .filter(|path| !path.is_empty())
+        {
+            let path = folder.join(path);
+            if path.is_dir() {
+                let has_one = KUSTOMIZATIONS.iter().any(|name| path.join(name).is_file());
+                if has_one {
+                    self.kustomization(&path)?;
+                } else if tidy(&path) != *folder {
+                    self.folder(&path)?;
+                }
+            } else if path.is_file() {
+                self.file(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_folder(&mut self, folder: &Path) -> Result<(), String> {
+        let path = tree_path(folder)?;
+        if !path.is_root() {
+            self.builder
+                .folder(path.as_str())
+                .map_err(|error| format!("{}: {error}", folder.display()))?;
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &Path) -> Result<(), String> {
+        let path = tidy(path);
+        if !self.seen.insert(path.clone()) {
+            return Ok(());
+        }
+        let fail = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+        let Ok(facts) = std::fs::metadata(&path) else {
+            // A link to nothing; the build says that the file is missing if it needs it.
+            return Ok(());
+        };
+        if !facts.is_file() {
+            return Ok(());
+        }
+        if facts.len() > LARGEST {
+            return Err(fail(&format!(
+                "{} bytes are too many for a manifest",
+                facts.len()
+            )));
+        }
+        if self.seen.len() > MOST {
+            return Err(fail(&"too many files; name a folder with fewer"));
+        }
+        let data = std::fs::read(&path).map_err(|error| fail(&error))?;
+        self.builder
+            .file(tree_path(&path)?.as_str(), File::new(data, false))
+            .map_err(|error| fail(&error))?;
+        Ok(())
+    }
+
+    /// Takes in what the texts of a YAML file name.
+    fn named_in(&mut self, path: &Path, folder: &Path) -> Result<(), String> {
+        self.file(path)?;
+        // A file that cannot be read as YAML is the build's to complain of.
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        for document in fluvial_yaml::split_documents(&text).unwrap_or_default() {
+            let Ok(value) = fluvial_yaml::yaml_to_json(&document, false) else {
+                continue;
+            };
+            if value.get("helmCharts").is_some() || value.get("helmChartInflationGenerator").is_some() {
+                let home = value.pointer("/helmGlobals/chartHome").and_then(Value::as_str);
+                let home = folder.join(home.unwrap_or("charts"));
+                if home.is_dir() {
+                    self.folder(&home)?;
+                }
+            }
+            self.texts(&value, folder)?;
+            for plugin in PLUGINS
+                .iter()
+                .filter_map(|name| value.get(name)?.as_array())
+                .flatten()
+            {
+                let file = plugin.as_str().map(|path| folder.join(path));
+                if let Some(file) = file.filter(|file| file.is_file()) {
+                    self.named_in(&file, file.parent().unwrap_or(folder))?;
+                    self.named_in(&file, folder)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn texts(&mut self, value: &Value, folder: &Path) -> Result<(), String> {
+        match value {
+            Value::String(text) => {
+                // A text of several lines may be a manifest with paths of its own.
+                match text
+                    .contains('\n')
+                    .then(|| fluvial_yaml::yaml_to_json(text, false))
+                {
+                    Some(Ok(inner @ (Value::Object(_) | Value::Array(_)))) => self.texts(&inner, folder),
+                    _ => self.text(text, folder),
+                }
+            }
+            Value::Array(items) => items.iter().try_for_each(|item| self.texts(item, folder)),
+            Value::Object(fields) => fields.values().try_for_each(|item| self.texts(item, folder)),
+            _ => Ok(()),
+        }
+    }
+}

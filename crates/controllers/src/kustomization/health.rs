@@ -1,0 +1,196 @@
+//! Waiting until objects are healthy: watches on those that are not, until all are or one has failed.
+
+use std::sync::Arc;
+
+use fluvial_api::Kustomization;
+use fluvial_delivery::health::custom::HealthExprs;
+use fluvial_delivery::health::{self, Health, Status};
+use fluvial_object::ObjectId;
+use fluvial_ports::{BoxStream, Clock, Cluster, Resource, Select, Target, Watched};
+use futures::StreamExt;
+use futures::stream::SelectAll;
+use serde_json::Value;
+
+use super::step::{Failure, INVALID_EXPRESSION};
+
+/// An object that is waited for.
+#[derive(Debug, Clone)]
+pub(crate) struct Awaited {
+    /// Which one.
+    pub(crate) id: ObjectId,
+    /// Its kind.
+    pub(crate) resource: Arc<Resource>,
+    /// How it was when last seen.
+    pub(crate) health: Health,
+    /// Whether it goes away by itself when it is done (a Job with a time to live).
+    pub(crate) goes: bool,
+}
+
+/// Why a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// All are current.
+    Current,
+    /// At least one has failed.
+    Failed,
+}
+
+/// Judges live objects.
+#[derive(Clone)]
+pub(crate) struct Judge {
+    clock: Arc<dyn Clock>,
+    expressions: Arc<HealthExprs>,
+}
+
+impl Judge {
+    /// A judge by built-in rules and the expressions of a Kustomization.
+    pub(crate) fn new(clock: Arc<dyn Clock>, object: &Kustomization) -> Result<Self, Failure> {
+        let expressions = HealthExprs::new(&object.spec.health_check_exprs)
+            .map_err(|error| Failure::stalled(INVALID_EXPRESSION, error.to_string()))?;
+        Ok(Self {
+            clock,
+            expressions: Arc::new(expressions),
+        })
+    }
+
+    /// How an object is.
+    pub(crate) fn assess(&self, object: Option<&Value>) -> Health {
+        self.expressions.assess(object, self.clock.now())
+    }
+}
+
+/// A wait under way.
+pub(crate) struct Wait {
+    awaited: Vec<Awaited>,
+    judge: Judge,
+    watches: SelectAll<BoxStream<'static, (usize, Watched)>>,
+    /// Objects that the current list of their watch has shown.
+    listed: Vec<bool>,
+}
+
+impl Wait {
+    /// Starts to watch what is not current yet.
+    pub(crate) fn new(cluster: &dyn Cluster, awaited: Vec<Awaited>, judge: Judge) -> Self {
+        let mut watches = SelectAll::new();
+        for (index, object) in awaited.iter().enumerate() {
+            if object.health.status == Status::Current {
+                continue;
+            }
+            let select = Select {
+                namespace: object.resource.namespaced.then(|| object.id.namespace.clone()),
+                fields: Some(format!("metadata.name={}", object.id.name)),
+                ..Select::default()
+            };
+            let watch = cluster.watch(&object.resource, &select);
+            watches.push(watch.map(move |watched| (index, watched)).boxed());
+        }
+        let listed = vec![false; awaited.len()];
+        Self {
+            awaited,
+            judge,
+            watches,
+            listed,
+        }
+    }
+
+    /// Waits until all are current or one has failed. Cancel-safe.
+    pub(crate) async fn run(&mut self, fail_early: bool) -> Ended {
+        loop {
+            if self.all_current() {
+                return Ended::Current;
+            }
+            if fail_early && self.any(Status::Failed) {
+                return Ended::Failed;
+            }
+            match self.watches.next().await {
+                Some((index, watched)) => self.take(index, watched),
+                // Watches do not end; if they do all the same, the time limit ends the wait.
+                None => futures::future::pending().await,
+            }
+        }
+    }
+
+    fn take(&mut self, index: usize, watched: Watched) {
+        let goes = self.awaited[index].goes;
+        let gone = || Health {
+            status: if goes { Status::Current } else { Status::NotFound },
+            ..self.judge.assess(None)
+        };
+        let health = match watched {
+            Watched::Applied(object) => {
+                self.listed[index] = true;
+                self.judge.assess(Some(&object))
+            }
+            Watched::Deleted(_) => gone(),
+            Watched::Restarted => {
+                self.listed[index] = false;
+                return;
+            }
+            Watched::Ready if !self.listed[index] => gone(),
+            Watched::Ready | Watched::Failed(_) => return,
+        };
+        self.awaited[index].health = health;
+    }
+
+    fn all_current(&self) -> bool {
+        self.awaited
+            .iter()
+            .all(|object| object.health.status == Status::Current)
+    }
+
+    fn any(&self, status: Status) -> bool {
+        self.awaited.iter().any(|object| object.health.status == status)
+    }
+
+    /// What is not current, as text: Flux's list, then the objects' own words.
+    pub(crate) fn report(&self, timed_out: bool) -> String {
+        let open = || {
+            self.awaited
+                .iter()
+                .filter(|object| object.health.status != Status::Current)
+        };
+        let list: Vec<String> = open()
+            .map(|object| format!("{} status: '{}'", object.id, object.health.status))
+            .collect();
+        let what = if timed_out {
+            "timeout waiting for"
+        } else {
+            "failed early due to stalled resources"
+        };
+        let words: Vec<String> = open()
+            .map(|object| {
+                let words = object.health.detail.as_ref().unwrap_or(&object.health.message);
+                format!("\n{}: {words}", object.id)
+            })
+            .take(10)
+            .collect();
+        format!("{what}: [{}]{}", list.join(", "), words.concat())
+    }
+}
+
+/// Reads how objects are that were not just written.
+pub(crate) async fn look(
+    cluster: &dyn Cluster,
+    judge: &Judge,
+    id: ObjectId,
+    resource: Arc<Resource>,
+) -> Result<Awaited, fluvial_ports::ClusterError> {
+    let namespace = if resource.namespaced {
+        id.namespace.as_str()
+    } else {
+        ""
+    };
+    let target = Target {
+        resource: &resource,
+        namespace,
+        name: &id.name,
+    };
+    let live = cluster.get(target).await?;
+    let health = judge.assess(live.as_ref());
+    Ok(Awaited {
+        goes: live.as_ref().is_some_and(health::removes_itself),
+        health,
+        id,
+        resource,
+    })
+}

@@ -1,0 +1,297 @@
+//! What a run starts from: the source's artifact and files, variables, and what others of the same source want.
+
+use std::sync::Arc;
+
+use fluvial_api::meta::Artifact;
+use fluvial_api::{GitRepository, Kustomization, Resource as Kind};
+use fluvial_delivery::substitute::{Reference, Substitution};
+use fluvial_object::ObjectId;
+use fluvial_ports::{Resource, Target};
+use fluvial_tree::{Digest, Tree};
+use rustc_hash::FxHashMap;
+use serde_json::Value;
+
+use super::Kustomizations;
+use super::claims::Wishes;
+use super::depends::source_of;
+use super::manifest::{self, Built, Recipe};
+use super::step::{self, ARTIFACT_FAILED, BUILD_FAILED, Failure};
+use crate::git_repository::port_artifact;
+use crate::{Key, SourceId};
+
+/// Annotation of an artifact with the revision of its own source.
+const ORIGIN_REVISION: &str = "org.opencontainers.image.revision";
+
+/// A source with an artifact.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    /// Which source.
+    pub(crate) id: SourceId,
+    /// Its artifact.
+    pub(crate) artifact: Artifact,
+}
+
+impl Source {
+    /// Revision of what the artifact was made from.
+    pub(crate) fn origin_revision(&self) -> Option<String> {
+        self.artifact.metadata.get(ORIGIN_REVISION).cloned()
+    }
+}
+
+/// Tells whether collected wishes are still those of the same Kustomizations at the same revision.
+pub(crate) type Fingerprint = Digest;
+
+impl Kustomizations {
+    /// The source that a Kustomization names, with its artifact.
+    pub(super) async fn source(&self, object: &Kustomization) -> Result<Source, Failure> {
+        let id = source_of(object);
+        let artifact = if *id.kind == *<GitRepository as Kind>::KIND {
+            let found = self.git.store().get(&id.key);
+            found.ok_or_else(|| absent(&id))?.status.artifact.clone()
+        } else {
+            self.foreign_artifact(&id).await?
+        };
+        let wait = fluvial_api::Duration(self.context.settings.requeue_dependency);
+        let artifact = artifact.ok_or_else(|| {
+            Failure::waiting(
+                ARTIFACT_FAILED,
+                format!("Source artifact not found, retrying in {wait}"),
+            )
+        })?;
+        Ok(Source { id, artifact })
+    }
+
+    /// The artifact of a source that somebody else reconciles.
+    async fn foreign_artifact(&self, id: &SourceId) -> Result<Option<Artifact>, Failure> {
+        let (group_version, plural) = match &*id.kind {
+            "OCIRepository" => ("source.toolkit.fluxcd.io/v1", "ocirepositories"),
+            "Bucket" => ("source.toolkit.fluxcd.io/v1", "buckets"),
+            "ExternalArtifact" => ("source.toolkit.fluxcd.io/v1", "externalartifacts"),
+            other => {
+                return Err(Failure::stalled(
+                    ARTIFACT_FAILED,
+                    format!(
+                        "source kind '{other}' is not supported; use GitRepository, OCIRepository, Bucket or ExternalArtifact"
+                    ),
+                ));
+            }
+        };
+        let (group, version) = group_version.split_once('/').unwrap_or_default();
+        let resource = Resource {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            kind: id.kind.to_string(),
+            plural: plural.to_owned(),
+            namespaced: true,
+        };
+        let target = Target {
+            resource: &resource,
+            namespace: &id.key.namespace,
+            name: &id.key.name,
+        };
+        let failed = |text: String| Failure::retry(ARTIFACT_FAILED, text);
+        let found = self
+            .context
+            .cluster
+            .get(target)
+            .await
+            .map_err(|error| failed(format!("source '{id}' cannot be read: {error}")))?
+            .ok_or_else(|| absent(id))?;
+        match found.pointer("/status/artifact") {
+            None | Some(Value::Null) => Ok(None),
+            Some(artifact) => serde_json::from_value(artifact.clone())
+                .map(Some)
+                .map_err(|error| {
+                    failed(format!(
+                        "status.artifact of source '{id}' cannot be read: {error}"
+                    ))
+                }),
+        }
+    }
+
+    /// The files of an artifact: held in this process, or read from where it is stored.
+    pub(super) async fn tree(&self, source: &Source) -> Result<Tree, Failure> {
+        let Source { id, artifact } = source;
+        let revisions = &self.context.revisions;
+        if let Some(held) = revisions.exactly(id, &artifact.revision, &artifact.digest) {
+            return Ok(held.tree.clone());
+        }
+        let loaded = self.context.artifacts.load(&port_artifact(artifact)).await;
+        loaded.map_err(|error| {
+            let wait = fluvial_api::Duration(self.context.settings.requeue_dependency);
+            if error.missing {
+                let text = format!("Source is not ready, artifact not found, retrying in {wait}: {error}");
+                return Failure::waiting(ARTIFACT_FAILED, text);
+            }
+            Failure::retry(
+                ARTIFACT_FAILED,
+                format!("artifact of '{id}' cannot be read: {error}"),
+            )
+        })
+    }
+
+    /// The variables of a Kustomization.
+    pub(super) async fn variables(&self, object: &Kustomization) -> Result<Substitution, Failure> {
+        let Some(post_build) = &object.spec.post_build else {
+            return Ok(Substitution::default());
+        };
+        let failed = |text: String| Failure::retry(BUILD_FAILED, text);
+        let post_build = serde_json::to_value(post_build)
+            .map_err(|error| failed(format!("spec.postBuild cannot be read: {error}")))?;
+        let mut found: Vec<(Reference, Option<Value>)> = Vec::new();
+        for reference in fluvial_delivery::substitute::references(&post_build) {
+            let plural = if reference.kind == "Secret" {
+                "secrets"
+            } else {
+                "configmaps"
+            };
+            let resource = Resource {
+                group: String::new(),
+                version: "v1".to_owned(),
+                kind: reference.kind.clone(),
+                plural: plural.to_owned(),
+                namespaced: true,
+            };
+            let target = Target {
+                resource: &resource,
+                namespace: &object.metadata.namespace,
+                name: &reference.name,
+            };
+            let source = self.context.cluster.get(target).await.map_err(|error| {
+                failed(format!(
+                    "substitute from '{}/{}' error: {error}",
+                    reference.kind, reference.name
+                ))
+            })?;
+            found.push((reference, source));
+        }
+        let lookup = |reference: &Reference| {
+            let found = found.iter().find(|(known, _)| known == reference);
+            found.and_then(|(_, source)| source.as_ref())
+        };
+        Substitution::from_post_build(&post_build, self.context.settings.strict_substitution, &lookup)
+            .map_err(|error| {
+                failed(format!(
+                    "post build failed for '{}': {error}",
+                    object.metadata.name
+                ))
+            })
+    }
+
+    /// Builds on a thread that may block.
+    pub(super) async fn build(
+        &self,
+        object: &Arc<Kustomization>,
+        tree: &Tree,
+        revision: &str,
+        substitution: Substitution,
+    ) -> Result<Built, Failure> {
+        let recipe = Recipe {
+            object: Arc::clone(object),
+            substitution: Arc::new(substitution),
+            schemas: self.schemas.clone(),
+        };
+        let (tree, revision) = (tree.clone(), revision.to_owned());
+        let task = tokio::task::spawn_blocking(move || manifest::make(&tree, &revision, &recipe));
+        let built = match task.await {
+            Ok(built) => built,
+            // The process is ending: nothing may be concluded from that.
+            Err(error) if error.is_cancelled() => std::future::pending().await,
+            Err(_panic) => Err(Failure::retry(
+                BUILD_FAILED,
+                "the build crashed; this is a bug, please report it with the files of this revision",
+            )),
+        };
+        self.context
+            .metrics
+            .built(if built.is_ok() { "built" } else { "failed" });
+        built
+    }
+
+    /// What all Kustomizations want, those of a source by what they build from its newest revision.
+    pub(super) async fn wishes(&self, source: Option<(&Source, &Tree)>) -> Arc<Wishes> {
+        let users: Vec<Arc<Kustomization>> = self
+            .feed
+            .store()
+            .all()
+            .into_iter()
+            .filter(|user| !user.metadata.is_deleting())
+            .collect();
+        let Some((source, tree)) = source else {
+            let mut wishes = Wishes::default();
+            for user in &users {
+                wishes.wants(&Key::of(&user.metadata), recorded(user));
+            }
+            return Arc::new(wishes);
+        };
+        let fingerprint = fingerprint(source, &users);
+        let mut all = self.wishes.lock().await;
+        if let Some((known, wishes)) = all.get(&source.id)
+            && *known == fingerprint
+        {
+            return Arc::clone(wishes);
+        }
+        let wishes = Arc::new(self.collect(source, tree, users).await);
+        all.insert(source.id.clone(), (fingerprint, Arc::clone(&wishes)));
+        wishes
+    }
+
+    async fn collect(&self, source: &Source, tree: &Tree, users: Vec<Arc<Kustomization>>) -> Wishes {
+        let mut wishes = Wishes::new(tree.clone());
+        let (mut open, others): (Vec<_>, Vec<_>) =
+            users.into_iter().partition(|user| source_of(user) == source.id);
+        for other in &others {
+            wishes.wants(&Key::of(&other.metadata), recorded(other));
+        }
+        // A child in its parent's build counts besides the one in the cluster: it may have another spec.
+        let mut asked: FxHashMap<Key, Vec<Arc<Kustomization>>> = FxHashMap::default();
+        while let Some(user) = open.pop() {
+            let key = Key::of(&user.metadata);
+            let known = asked.entry(key.clone()).or_default();
+            if known.iter().any(|other| other.spec == user.spec) {
+                continue;
+            }
+            known.push(Arc::clone(&user));
+            let built = match self.variables(&user).await {
+                Ok(variables) => {
+                    self.build(&user, tree, &source.artifact.revision, variables)
+                        .await
+                }
+                Err(failure) => Err(failure),
+            };
+            match built {
+                Ok(built) => open.extend(wishes.builds(&key, &built, &source.id).into_iter().map(Arc::new)),
+                Err(_) => {
+                    wishes.wants(&key, recorded(&user));
+                    wishes.unknown(&key);
+                }
+            }
+        }
+        wishes
+    }
+}
+
+/// What a Kustomization has on record. What cannot be read was never written by us.
+fn recorded(object: &Kustomization) -> Vec<ObjectId> {
+    step::inventory_of(&object.status)
+        .map(|inventory| inventory.ids().cloned().collect())
+        .unwrap_or_default()
+}
+
+fn absent(id: &SourceId) -> Failure {
+    Failure::retry(ARTIFACT_FAILED, format!("Source '{id}' not found"))
+}
+
+fn fingerprint(source: &Source, users: &[Arc<Kustomization>]) -> Fingerprint {
+    let mut text = format!("{}\n{}\n", source.artifact.revision, source.artifact.digest);
+    for user in users {
+        let metadata = &user.metadata;
+        text.push_str(&format!("{} {}\n", metadata.uid, metadata.generation));
+        if source_of(user) != source.id {
+            for id in recorded(user) {
+                text.push_str(&format!("{id}\n"));
+            }
+        }
+    }
+    Digest::of(text.as_bytes())
+}

@@ -1,0 +1,240 @@
+//! From files to objects: completion of the kustomization, build, substitution, metadata. Pure; runs on threads that
+//! may block.
+
+use std::sync::Arc;
+
+use fluvial_api::Kustomization;
+use fluvial_delivery::control::Owner;
+use fluvial_delivery::inventory;
+use fluvial_delivery::normalise::normalise;
+use fluvial_delivery::substitute::{Place, Substitution};
+use fluvial_kustomize::flux::FluxOverlay;
+use fluvial_kustomize::{Build, BuildRequest, NoCharts, NoRemote, Options, Reads};
+use fluvial_object::{ObjectExt, ObjectId};
+use fluvial_schema::SchemaSet;
+use fluvial_tree::{Digest, Tree, TreePath};
+use serde_json::Value;
+
+use super::step::{ARTIFACT_FAILED, BUILD_FAILED, Failure};
+
+/// One object as it is to be applied.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    /// Which object.
+    pub(crate) id: ObjectId,
+    /// The object, with owner labels.
+    pub(crate) object: Value,
+    /// Digest of the object: whether it is the same as last time.
+    pub(crate) digest: Digest,
+    /// Where it comes from.
+    pub(crate) place: Option<Place>,
+}
+
+impl Item {
+    /// The object with its place, for messages.
+    pub(crate) fn named(&self) -> String {
+        match &self.place {
+            Some(place) => format!("{} ({}:{})", self.id, place.file, place.line),
+            None => self.id.to_string(),
+        }
+    }
+}
+
+/// Everything that a Kustomization wants at a revision.
+#[derive(Debug)]
+pub(crate) struct Built {
+    /// The objects in the order of the build.
+    pub(crate) items: Vec<Item>,
+    /// Digest of all of it.
+    pub(crate) digest: String,
+    /// What was read.
+    pub(crate) reads: Reads,
+    /// What a person should know.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// What a build is made with, besides the files.
+#[derive(Clone)]
+pub(crate) struct Recipe {
+    /// Whose build it is.
+    pub(crate) object: Arc<Kustomization>,
+    /// Variables.
+    pub(crate) substitution: Arc<Substitution>,
+    /// Schemas of the built-in kinds.
+    pub(crate) schemas: SchemaSet,
+}
+
+/// The folder that a Kustomization builds.
+pub(crate) fn folder(object: &Kustomization) -> Result<TreePath, Failure> {
+    let path = object.spec.path.trim_start_matches('/');
+    TreePath::parse(path).map_err(|error| {
+        Failure::stalled(
+            ARTIFACT_FAILED,
+            format!(
+                "kustomization path not found: spec.path '{}': {error}",
+                object.spec.path
+            ),
+        )
+    })
+}
+
+/// Builds.
+pub(crate) fn make(tree: &Tree, revision: &str, recipe: &Recipe) -> Result<Built, Failure> {
+    let path = folder(&recipe.object)?;
+    if !tree.is_folder(&path) {
+        return Err(missing(tree, &path, revision));
+    }
+    let tree = complete(tree, &path, &recipe.object)?;
+    let options = Options::flux();
+    let request = BuildRequest {
+        tree: &tree,
+        path: &path,
+        options: &options,
+        remote: &NoRemote,
+        charts: &NoCharts,
+    };
+    let build = fluvial_kustomize::build(&request)
+        .map_err(|error| Failure::retry(BUILD_FAILED, format!("kustomize build failed: {error}")))?;
+    let mut warnings: Vec<String> = build
+        .warnings
+        .iter()
+        .map(|warning| warning.message.clone())
+        .collect();
+    let mut items = Vec::with_capacity(build.resources.len());
+    let mut all = Vec::new();
+    for resource in &build.resources {
+        let place = place(&build, resource);
+        if let Some(item) = item(resource, place, recipe, &mut warnings)? {
+            all.extend_from_slice(item.digest.as_bytes());
+            items.push(item);
+        }
+    }
+    Ok(Built {
+        items,
+        digest: fluvial_delivery::history::digest(&all),
+        reads: build.reads,
+        warnings,
+    })
+}
+
+/// Whether a build of this tree would read what an earlier one has read.
+pub(crate) fn reads_same(tree: &Tree, object: &Kustomization, reads: &Reads) -> bool {
+    let Ok(path) = folder(object) else { return false };
+    complete(tree, &path, object).is_ok_and(|tree| reads.same_in(&tree))
+}
+
+fn missing(tree: &Tree, path: &TreePath, revision: &str) -> Failure {
+    let mut parent = path.parent();
+    while let Some(folder) = &parent
+        && !tree.is_folder(folder)
+    {
+        parent = folder.parent();
+    }
+    let parent = parent.unwrap_or_else(TreePath::root);
+    let what = if tree.get(path).is_some() {
+        "is no folder"
+    } else {
+        "is not in the source"
+    };
+    let there: Vec<&str> = tree
+        .children(&parent)
+        .filter(|(child, _)| tree.is_folder(child))
+        .filter_map(|(child, _)| child.name())
+        .take(8)
+        .collect();
+    let at = if parent.is_root() { "/" } else { parent.as_str() };
+    let hint = if there.is_empty() {
+        String::new()
+    } else {
+        format!("; folders in '{at}': {}", there.join(", "))
+    };
+    Failure::retry(
+        ARTIFACT_FAILED,
+        format!("kustomization path not found: '{path}' {what} at revision {revision}{hint}"),
+    )
+}
+
+/// The tree with its kustomization file made or completed, as the spec says.
+fn complete(tree: &Tree, path: &TreePath, object: &Kustomization) -> Result<Tree, Failure> {
+    let failed = |text: String| Failure::retry(BUILD_FAILED, format!("kustomize build failed: {text}"));
+    let spec = serde_json::to_value(&object.spec).map_err(|error| failed(error.to_string()))?;
+    let overlay = FluxOverlay::from_spec(&spec).map_err(|error| failed(error.to_string()))?;
+    fluvial_kustomize::flux::complete(tree, path, &overlay).map_err(|error| failed(error.to_string()))
+}
+
+fn place(build: &Build, resource: &fluvial_kustomize::Resource) -> Option<Place> {
+    let file = build.file(resource.origin.file)?;
+    Some(Place {
+        file: file.to_owned(),
+        line: resource.origin.line,
+    })
+}
+
+/// One built object, made ready; `None` for what is never applied.
+fn item(
+    resource: &fluvial_kustomize::Resource,
+    place: Option<Place>,
+    recipe: &Recipe,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Item>, Failure> {
+    let failed = |text: String| {
+        let at = place
+            .as_ref()
+            .map(|place| format!("{}:{}: ", place.file, place.line))
+            .unwrap_or_default();
+        Failure::retry(BUILD_FAILED, format!("{at}{text}"))
+    };
+    let mut object = resource.to_json().map_err(|error| failed(error.to_string()))?;
+    if object.group() == "kustomize.config.k8s.io" {
+        return Ok(None);
+    }
+    match recipe.substitution.object(&object) {
+        Ok(None) => {}
+        Ok(Some(substituted)) => object = substituted,
+        Err(error) => {
+            let error = match place.clone() {
+                Some(place) => error.at(place),
+                None => error,
+            };
+            return Err(Failure::retry(
+                BUILD_FAILED,
+                format!("post build failed for {error}"),
+            ));
+        }
+    }
+    if let Some(common) = &recipe.object.spec.common_metadata {
+        for (key, value) in &common.labels {
+            object.set_label(key, value);
+        }
+        for (key, value) in &common.annotations {
+            object.set_annotation(key, value);
+        }
+    }
+    for (field, text) in [
+        ("apiVersion", object.api_version()),
+        ("kind", object.kind()),
+        ("metadata.name", object.name()),
+    ] {
+        if text.is_empty() {
+            return Err(failed(format!("{} has no {field}", object.id())));
+        }
+    }
+    let id = object.id();
+    if inventory::decode(&inventory::encode(&id)).ok().as_ref() != Some(&id) {
+        return Err(failed(format!(
+            "{id}: a name with '_' cannot be kept in the inventory; rename the object"
+        )));
+    }
+    let metadata = &recipe.object.metadata;
+    Owner::new(metadata.namespace.as_str(), metadata.name.as_str()).label(&mut object);
+    for field in normalise(&mut object, &recipe.schemas) {
+        warnings.push(format!("{id}: unknown field '{field}' is left out"));
+    }
+    let digest = Digest::of(object.to_string().as_bytes());
+    Ok(Some(Item {
+        id,
+        object,
+        digest,
+        place,
+    }))
+}

@@ -1,0 +1,461 @@
+//! One run of a Kustomization, from its source to healthy objects.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fluvial_api::Kustomization;
+use fluvial_delivery::changes::{Change, event_text};
+use fluvial_delivery::expr::Expression;
+use fluvial_delivery::health::Status;
+use fluvial_delivery::ignore::IgnoreRules;
+use fluvial_delivery::inventory::{Entry, Inventory};
+use fluvial_delivery::substitute::Substitution;
+use fluvial_object::{ObjectExt, ObjectId};
+use fluvial_ports::{Cluster, Severity};
+use fluvial_tree::Tree;
+use rustc_hash::FxHashSet;
+
+use super::apply::{Applied, Applier};
+use super::claims::owner;
+use super::health::{Awaited, Ended, Judge, Wait, look};
+use super::inputs::Source;
+use super::manifest::Built;
+use super::prune::{Pruned, Pruner};
+use super::steady::{Basis, Remembered};
+use super::step::{
+    self, Class, Facts, Failure, HEALTH_CHECK_CANCELED, HEALTH_CHECK_FAILED, INVALID_IGNORE, PRUNE_FAILED,
+    RECONCILIATION_FAILED,
+};
+use super::{Kustomizations, depends};
+use crate::Key;
+use crate::queue::{Reasons, Work};
+use crate::runner::Slot;
+
+/// What a run has come to know.
+#[derive(Default)]
+pub(crate) struct Run {
+    /// What the status is made from.
+    pub(crate) facts: Facts,
+    /// Whether a kind is not served.
+    pub(crate) misses_kinds: bool,
+    /// What was not healthy in time.
+    pub(crate) unhealthy: Option<Wait>,
+}
+
+/// What a run works with.
+struct Inputs {
+    source: Source,
+    tree: Tree,
+    variables: Substitution,
+    built: Built,
+    old: Inventory,
+    rules: Rules,
+    recalled: Arc<Remembered>,
+}
+
+/// How a run ends that has not failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// All is as it should be.
+    Done,
+    /// The reasons have changed before anything was done.
+    Again,
+}
+
+/// How long something that is about to be there is waited for before its absence is written down.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// What ends a wait for health.
+const NEWER: Reasons = Reasons::SPEC
+    .with(Reasons::REQUESTED)
+    .with(Reasons::SOURCE)
+    .with(Reasons::CONFIG)
+    .with(Reasons::DELETED);
+
+/// What the spec says in languages of its own, read.
+struct Rules {
+    ignore: IgnoreRules,
+    judge: Judge,
+    ready: Vec<Option<Expression>>,
+}
+
+impl Rules {
+    fn of(all: &Kustomizations, object: &Kustomization) -> Result<Self, Failure> {
+        let ignore = serde_json::to_value(&object.spec.ignore)
+            .map_err(|error| error.to_string())
+            .and_then(|rules| IgnoreRules::from_value(&rules).map_err(|error| error.to_string()))
+            .map_err(|error| Failure::stalled(INVALID_IGNORE, error))?;
+        Ok(Self {
+            ignore,
+            judge: Judge::new(Arc::clone(&all.context.clock), object)?,
+            ready: depends::expressions(object)?,
+        })
+    }
+}
+
+impl Kustomizations {
+    pub(super) async fn reconcile_once(
+        &self,
+        key: &Key,
+        object: &Arc<Kustomization>,
+        run: &mut Run,
+        work: &mut Work<Key>,
+        slot: &mut Slot,
+    ) -> Result<End, Failure> {
+        // What can never work is said before anything is waited for.
+        let rules = Rules::of(self, object)?;
+        let source = match self.begin(object, run, &rules).await {
+            Ok(source) => source,
+            Err(failure) if failure.class == Class::Waiting => {
+                let news = slot.parked(tokio::time::timeout(PATIENCE, work.changed())).await;
+                if news.is_ok() {
+                    return Ok(End::Again);
+                }
+                return Err(failure);
+            }
+            Err(failure) => return Err(failure),
+        };
+        let tree = self.tree(&source).await?;
+        let variables = self.variables(object).await?;
+        let old = step::inventory_of(&object.status)
+            .map_err(|error| Failure::retry(RECONCILIATION_FAILED, error))?;
+        let recalled = self.recall(key);
+        let steady = self
+            .steady(object, &recalled, &tree, &variables, &rules.judge, &old)
+            .await;
+        if let Some(seen) = steady {
+            run.facts.digest = recalled.basis.as_ref().map(|basis| basis.digest.clone());
+            let cluster = self.cluster_of(object);
+            self.check_health(object, run, &*cluster, rules.judge, seen, work, slot)
+                .await?;
+            return Ok(End::Done);
+        }
+        let built = self
+            .build(object, &tree, &source.artifact.revision, variables.clone())
+            .await?;
+        run.facts.digest = Some(built.digest.clone());
+        for warning in &built.warnings {
+            tracing::warn!(%key, "{warning}");
+        }
+        let inputs = Inputs {
+            source,
+            tree,
+            variables,
+            built,
+            old,
+            rules,
+            recalled,
+        };
+        self.deliver(key, object, run, inputs, work, slot).await?;
+        Ok(End::Done)
+    }
+
+    /// Source and dependencies.
+    async fn begin(
+        &self,
+        object: &Arc<Kustomization>,
+        run: &mut Run,
+        rules: &Rules,
+    ) -> Result<Source, Failure> {
+        let source = self.source(object).await?;
+        let store = self.feed.store();
+        depends::check(
+            object,
+            &source.artifact.revision,
+            |key| store.get(key),
+            self.context.settings.additive_ready_expr,
+            &rules.ready,
+        )?;
+        run.facts.revision.clone_from(&source.artifact.revision);
+        run.facts.origin_revision = source.origin_revision();
+        Ok(source)
+    }
+
+    /// Makes the cluster match what was built.
+    async fn deliver(
+        &self,
+        key: &Key,
+        object: &Arc<Kustomization>,
+        run: &mut Run,
+        inputs: Inputs,
+        work: &mut Work<Key>,
+        slot: &mut Slot,
+    ) -> Result<(), Failure> {
+        let Inputs {
+            built, old, rules, ..
+        } = &inputs;
+        let new = Inventory::new(built.items.iter().map(|item| Entry::of(&item.object)));
+        self.intend(object, run, old, &new).await?;
+        let cluster = self.cluster_of(object);
+        let present: FxHashSet<ObjectId> = old.ids().cloned().collect();
+        let applier = Applier {
+            cluster: &*cluster,
+            object,
+            present: &present,
+            memory: &inputs.recalled.objects,
+            ignore: &rules.ignore,
+            taken_over: &self.taken_over,
+            judge: &rules.judge,
+            stage_kinds: &self.stage_kinds,
+            concurrent: self.context.settings.concurrent_requests,
+            metrics: &self.context.metrics,
+        };
+        let (mut applied, result) = applier.apply(&built.items).await;
+        run.misses_kinds = !applied.missing_kinds.is_empty();
+        self.wakes
+            .wait_for_kinds(key, std::mem::take(&mut applied.missing_kinds));
+        if let Err(failure) = result {
+            self.tell_changes(object, run, &applied.changes);
+            return Err(failure);
+        }
+        let pruned = self
+            .prune(key, object, run, &inputs, &new, &mut applied, &*cluster)
+            .await;
+        self.tell_changes(object, run, &applied.changes);
+        let basis = pruned
+            .is_ok()
+            .then(|| Basis::new(object, built, inputs.variables.clone(), new));
+        self.remember(
+            key,
+            Remembered {
+                objects: applied.memory,
+                basis,
+            },
+        );
+        pruned?;
+        self.check_health(
+            object,
+            run,
+            &*cluster,
+            inputs.rules.judge,
+            applied.seen,
+            work,
+            slot,
+        )
+        .await
+    }
+
+    /// Writes down what is about to be applied, so that a kill at any later point orphans nothing.
+    async fn intend(
+        &self,
+        object: &Arc<Kustomization>,
+        run: &mut Run,
+        old: &Inventory,
+        new: &Inventory,
+    ) -> Result<(), Failure> {
+        let union = old.union(new);
+        if union.same_objects(old) {
+            return Ok(());
+        }
+        let facts = Facts {
+            inventory: Some(union.entries().to_vec()),
+            ..run.facts.clone()
+        };
+        let text = format!(
+            "Detecting drift for revision {} with a timeout of {}",
+            run.facts.revision,
+            object.spec.timeout()
+        );
+        let status = step::progressing(object, &facts, &text, self.context.clock.now());
+        let written = self.writer.status(object, &status).await;
+        match written {
+            Ok(Some(_)) => {
+                run.facts.inventory = facts.inventory;
+                Ok(())
+            }
+            Ok(None) => Err(superseded("the object is gone")),
+            Err(error) => Err(Failure::retry(
+                RECONCILIATION_FAILED,
+                format!("the inventory cannot be written, so nothing was applied: {error}"),
+            )),
+        }
+    }
+
+    fn tell_changes(&self, object: &Arc<Kustomization>, run: &Run, changes: &[Change]) {
+        if let Some(text) = event_text(changes) {
+            self.tell(object, &run.facts, Severity::Info, &text, None);
+        }
+    }
+
+    /// Deletes what is no longer wanted and settles the inventory.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one straight line cut in two for its length"
+    )]
+    async fn prune(
+        &self,
+        key: &Key,
+        object: &Arc<Kustomization>,
+        run: &mut Run,
+        inputs: &Inputs,
+        new: &Inventory,
+        applied: &mut Applied,
+        cluster: &dyn Cluster,
+    ) -> Result<(), Failure> {
+        let candidates = inputs.old.without(new);
+        let mut pruned = Pruned::default();
+        if !candidates.is_empty() && object.spec.prune {
+            let wishes = self.wishes(Some((&inputs.source, &inputs.tree))).await;
+            let pruner = Pruner {
+                cluster,
+                owner: owner(key),
+                applied: &applied.uids,
+                wishes: &wishes,
+                patient: true,
+                concurrent: self.context.settings.concurrent_requests,
+                metrics: &self.context.metrics,
+            };
+            pruned = pruner.prune(candidates).await;
+        }
+        for (entry, hold) in pruned.plan.held() {
+            tracing::info!(%key, "{} is {hold}", entry.id);
+        }
+        applied
+            .changes
+            .extend(pruned.plan.changes(|id| pruned.failed.contains_key(id)));
+        self.wake_takers(key, pruned.takers());
+        let inventory = pruned.inventory(new);
+        let recorded = object.status.inventory.as_ref();
+        if run.facts.inventory.is_some() || recorded != Some(&step::status_inventory(inventory.entries())) {
+            run.facts.inventory = Some(inventory.entries().to_vec());
+        }
+        let mut errors = pruned.errors();
+        if errors.is_empty() {
+            return Ok(());
+        }
+        errors.truncate(5);
+        Err(Failure::retry(PRUNE_FAILED, errors.join("\n")))
+    }
+
+    /// Has those run that are to take objects over, and this one again when they have.
+    pub(super) fn wake_takers(&self, key: &Key, takers: Vec<Key>) {
+        self.wakes.wait_for_takers(key, takers.clone());
+        for taker in takers {
+            self.queue.add(taker, Reasons::DEPENDENCY);
+        }
+    }
+
+    /// Waits until what is checked is healthy. A newer revision ends the wait.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one straight line cut in two for its length"
+    )]
+    async fn check_health(
+        &self,
+        object: &Arc<Kustomization>,
+        run: &mut Run,
+        cluster: &dyn Cluster,
+        judge: Judge,
+        seen: Vec<Awaited>,
+        work: &mut Work<Key>,
+        slot: &mut Slot,
+    ) -> Result<(), Failure> {
+        let spec = &object.spec;
+        run.facts.checks_health = spec.wait || !spec.health_checks.is_empty();
+        if !run.facts.checks_health {
+            return Ok(());
+        }
+        let awaited = self.awaited(object, cluster, &judge, seen).await?;
+        if awaited.is_empty() {
+            return Ok(());
+        }
+        let started = tokio::time::Instant::now();
+        run.facts.health_took = Some(Duration::ZERO);
+        let timeout = spec.timeout();
+        let text = format!(
+            "Running health checks for revision {} with a timeout of {timeout}",
+            run.facts.revision
+        );
+        let status = step::progressing(object, &run.facts, &text, self.context.clock.now());
+        if let Err(error) = self.writer.status(object, &status).await {
+            tracing::debug!(%error, "progress could not be shown");
+        }
+        let mut wait = Wait::new(cluster, awaited, judge);
+        let waiting = async {
+            loop {
+                tokio::select! {
+                    ended = wait.run(true) => return Ok(ended),
+                    news = work.changed() => if news.any(NEWER) { return Err(()) },
+                }
+            }
+        };
+        let ended = slot.parked(tokio::time::timeout(timeout.0, waiting)).await;
+        let took = fluvial_api::Duration(super::round(started.elapsed()));
+        run.facts.health_took = Some(took.0);
+        let failed = |report: String| {
+            Failure::retry(
+                HEALTH_CHECK_FAILED,
+                format!("health check failed after {took}: {report}"),
+            )
+        };
+        let result = match ended {
+            Ok(Ok(Ended::Current)) => {
+                let text = format!("Health check passed in {took}");
+                self.tell(object, &run.facts, Severity::Info, &text, None);
+                Ok(())
+            }
+            Ok(Ok(Ended::Failed)) => Err(failed(wait.report(false))),
+            Ok(Err(())) => Err(Failure {
+                class: Class::Superseded,
+                reason: HEALTH_CHECK_CANCELED,
+                message: "New reconciliation triggered, health checks canceled".to_owned(),
+            }),
+            Err(_elapsed) => Err(failed(wait.report(true))),
+        };
+        if result.is_err() {
+            run.unhealthy = Some(wait);
+        }
+        result
+    }
+
+    /// What is not healthy yet of that which is checked.
+    async fn awaited(
+        &self,
+        object: &Kustomization,
+        cluster: &dyn Cluster,
+        judge: &Judge,
+        seen: Vec<Awaited>,
+    ) -> Result<Vec<Awaited>, Failure> {
+        let is_self = |id: &ObjectId| {
+            id.kind == "Kustomization"
+                && id.group == "kustomize.toolkit.fluxcd.io"
+                && id.name == object.metadata.name
+                && id.namespace == object.metadata.namespace
+        };
+        if object.spec.wait {
+            let open = |object: &Awaited| object.health.status != Status::Current && !is_self(&object.id);
+            return Ok(seen.into_iter().filter(open).collect());
+        }
+        let mut awaited = Vec::new();
+        for check in &object.spec.health_checks {
+            let api_version = check
+                .api_version
+                .as_deref()
+                .filter(|version| !version.is_empty())
+                .unwrap_or("apps/v1");
+            let reference = serde_json::json!({"apiVersion": api_version, "kind": check.kind,
+                "metadata": {"name": check.name, "namespace": check.namespace}});
+            let id = reference.id();
+            let failed = |error: fluvial_ports::ClusterError| {
+                Failure::retry(
+                    HEALTH_CHECK_FAILED,
+                    format!("health check of {} failed: {error}", reference.id()),
+                )
+            };
+            let resource = cluster.resource(api_version, &check.kind).await.map_err(failed)?;
+            let found = look(cluster, judge, id, resource).await.map_err(failed)?;
+            if found.health.status != Status::Current && !is_self(&found.id) {
+                awaited.push(found);
+            }
+        }
+        Ok(awaited)
+    }
+}
+
+fn superseded(text: &str) -> Failure {
+    Failure {
+        class: Class::Superseded,
+        reason: RECONCILIATION_FAILED,
+        message: text.to_owned(),
+    }
+}

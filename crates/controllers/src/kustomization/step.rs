@@ -1,0 +1,356 @@
+//! Decisions about a Kustomization: what a run begins with, and what its status says at the end.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fluvial_api::kustomize::{HistoryEntry, KustomizationStatus};
+use fluvial_api::meta::{Inventory, InventoryEntry};
+use fluvial_api::{Duration as GoDuration, Kustomization};
+use fluvial_delivery::inventory::{self, Entry};
+use fluvial_object::time;
+use jiff::Timestamp;
+
+use crate::backoff::jitter;
+use crate::condition::{self, Conditions, HEALTHY, SUCCEEDED};
+use crate::context::Settings;
+use crate::runner::Requeue;
+
+/// All went well.
+pub const RECONCILIATION_SUCCEEDED: &str = "ReconciliationSucceeded";
+/// Objects could not be applied.
+pub const RECONCILIATION_FAILED: &str = "ReconciliationFailed";
+/// There are no files to build from.
+pub const ARTIFACT_FAILED: &str = "ArtifactFailed";
+/// The files cannot be built.
+pub const BUILD_FAILED: &str = "BuildFailed";
+/// Objects could not be deleted.
+pub const PRUNE_FAILED: &str = "PruneFailed";
+/// Objects are not healthy.
+pub const HEALTH_CHECK_FAILED: &str = "HealthCheckFailed";
+/// The wait for health was ended by something newer.
+pub const HEALTH_CHECK_CANCELED: &str = "HealthCheckCanceled";
+/// Something that must be ready first is not.
+pub const DEPENDENCY_NOT_READY: &str = "DependencyNotReady";
+/// The source may not be used from this namespace.
+pub const ACCESS_DENIED: &str = "AccessDenied";
+/// An expression cannot be read.
+pub const INVALID_EXPRESSION: &str = "InvalidCELExpression";
+/// The spec asks for what this version cannot do.
+pub const NOT_SUPPORTED: &str = "NotSupported";
+/// `dependsOn` leads back to the object itself.
+pub const DEPENDENCY_CYCLE: &str = "DependencyCycle";
+/// A rule of `spec.ignore` cannot be read.
+pub const INVALID_IGNORE: &str = "InvalidIgnoreRule";
+
+/// What has to happen before a run can succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// The object must change.
+    Stalled,
+    /// Something else must happen first, which wakes the object; looked at again at a set time all the same.
+    Waiting,
+    /// Trying again may help, after `retryInterval`.
+    Retry,
+    /// Something newer is there: at once.
+    Superseded,
+}
+
+/// Why a run did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What has to happen.
+    pub class: Class,
+    /// Reason word.
+    pub reason: &'static str,
+    /// Text.
+    pub message: String,
+}
+
+impl Failure {
+    /// The object must change.
+    pub fn stalled(reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            class: Class::Stalled,
+            reason,
+            message: message.into(),
+        }
+    }
+
+    /// Something else must happen first.
+    pub fn waiting(reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            class: Class::Waiting,
+            ..Self::stalled(reason, message)
+        }
+    }
+
+    /// Trying again may help.
+    pub fn retry(reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            class: Class::Retry,
+            ..Self::stalled(reason, message)
+        }
+    }
+}
+
+/// What a run begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begin {
+    /// The object is being deleted.
+    Delete,
+    /// It is suspended.
+    Rest,
+    /// The spec asks for what cannot be had.
+    Refuse(Failure),
+    /// Reconcile.
+    Go,
+}
+
+/// What a run begins with.
+pub fn begin(object: &Kustomization, settings: &Settings) -> Begin {
+    let spec = &object.spec;
+    if object.metadata.is_deleting() {
+        return Begin::Delete;
+    }
+    if spec.suspend {
+        return Begin::Rest;
+    }
+    let unsupported = |what: &str, instead: &str| {
+        Begin::Refuse(Failure::stalled(
+            NOT_SUPPORTED,
+            format!("{what} is not supported yet; {instead}"),
+        ))
+    };
+    if spec.decryption.is_some() {
+        return unsupported(
+            "spec.decryption",
+            "nothing is applied until a later version can decrypt; remove it if the files are not encrypted",
+        );
+    }
+    if spec.kube_config.is_some() {
+        return unsupported(
+            "spec.kubeConfig",
+            "only the cluster that holds the Kustomization can be reconciled; run Fluvial in the other cluster",
+        );
+    }
+    let own = &object.metadata.namespace;
+    let other = spec
+        .source_ref
+        .namespace
+        .as_ref()
+        .filter(|namespace| *namespace != own);
+    if let (true, Some(other)) = (settings.no_cross_namespace_refs, other) {
+        return Begin::Refuse(Failure::stalled(
+            ACCESS_DENIED,
+            format!(
+                "can't access '{}/{other}/{}', cross-namespace references have been blocked",
+                spec.source_ref.kind, spec.source_ref.name
+            ),
+        ));
+    }
+    Begin::Go
+}
+
+/// What a run was about, as far as it came.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// Revision of the source.
+    pub revision: String,
+    /// Revision of the source's origin.
+    pub origin_revision: Option<String>,
+    /// Digest of what was built.
+    pub digest: Option<String>,
+    /// How long the run took.
+    pub took: Duration,
+    /// Whether health is checked at all.
+    pub checks_health: bool,
+    /// How long the health check took, if there was one to wait for.
+    pub health_took: Option<Duration>,
+    /// The inventory from now on; `None` leaves it as it is.
+    pub inventory: Option<Vec<Entry>>,
+}
+
+/// How a run ends.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    /// The status from now on.
+    pub status: KustomizationStatus,
+    /// When to look again.
+    pub requeue: Requeue,
+}
+
+/// The inventory of a status.
+pub fn inventory_of(status: &KustomizationStatus) -> Result<inventory::Inventory, String> {
+    let entries = status.inventory.iter().flat_map(|inventory| &inventory.entries);
+    let entries = entries
+        .map(|entry| {
+            let id = inventory::decode(&entry.id).map_err(|error| error.to_string())?;
+            Ok(Entry {
+                id,
+                version: entry.v.clone(),
+            })
+        })
+        .collect::<Result<Vec<_>, String>>()?;
+    Ok(inventory::Inventory::new(entries))
+}
+
+/// Entries as a status holds them.
+pub fn status_inventory<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Inventory {
+    let entries = entries
+        .into_iter()
+        .map(|entry| InventoryEntry {
+            id: inventory::encode(&entry.id),
+            v: entry.version.clone(),
+        })
+        .collect();
+    Inventory { entries }
+}
+
+/// The status while work goes on.
+pub fn progressing(
+    object: &Kustomization,
+    facts: &Facts,
+    message: &str,
+    now: Timestamp,
+) -> KustomizationStatus {
+    let mut status = object.status.clone();
+    if let Some(entries) = &facts.inventory {
+        status.inventory = Some(status_inventory(entries));
+    }
+    if !facts.revision.is_empty() {
+        status.last_attempted_revision = Some(facts.revision.clone());
+    }
+    let mut conditions = Conditions::of(&mut status.conditions, object.metadata.generation, now);
+    conditions.progressing(message);
+    if facts.health_took.is_some() {
+        conditions.unknown(HEALTHY, condition::PROGRESSING, message);
+    }
+    status
+}
+
+/// How a run ends.
+pub fn finish(
+    object: &Kustomization,
+    facts: &Facts,
+    result: Result<(), &Failure>,
+    settings: &Settings,
+    now: Timestamp,
+    random: f64,
+) -> Decision {
+    let mut status = object.status.clone();
+    if let Some(token) = object.metadata.requested_at() {
+        status.last_handled_reconcile_at = Some(token.to_owned());
+    }
+    if let Some(entries) = &facts.inventory {
+        status.inventory = Some(status_inventory(entries));
+    }
+    if !facts.revision.is_empty() {
+        status.last_attempted_revision = Some(facts.revision.clone());
+    }
+    let requeue = match result {
+        Ok(()) => {
+            succeeded(object, &mut status, facts, now);
+            Requeue::After(jitter(object.spec.interval.0, settings.jitter_percent, random).max(LEAST))
+        }
+        Err(failure) => {
+            failed(object, &mut status, failure, now);
+            match failure.class {
+                Class::Stalled => Requeue::Never,
+                Class::Waiting => Requeue::After(settings.requeue_dependency),
+                Class::Retry => Requeue::After(object.spec.retry_interval().0.max(LEAST)),
+                Class::Superseded => Requeue::Now,
+            }
+        }
+    };
+    let reason = result.map_or_else(|failure| failure.reason, |()| RECONCILIATION_SUCCEEDED);
+    if let Some(digest) = &facts.digest
+        && (status != object.status || object.status.history.is_empty())
+    {
+        status.history = recorded(&status.history, digest, reason, facts, now);
+    }
+    Decision { status, requeue }
+}
+
+/// No interval is shorter.
+const LEAST: Duration = Duration::from_millis(100);
+/// Entries of the history kept at most.
+const HISTORY: usize = 5;
+
+fn succeeded(object: &Kustomization, status: &mut KustomizationStatus, facts: &Facts, now: Timestamp) {
+    let generation = object.metadata.generation;
+    status.observed_generation = generation;
+    status.last_applied_revision = Some(facts.revision.clone());
+    status
+        .last_applied_origin_revision
+        .clone_from(&facts.origin_revision);
+    let was_healthy = condition::is_true(&status.conditions, HEALTHY);
+    let known = condition::get(&status.conditions, HEALTHY).map(|healthy| healthy.message.clone());
+    let mut conditions = Conditions::of(&mut status.conditions, generation, now);
+    conditions.ready(
+        RECONCILIATION_SUCCEEDED,
+        &format!("Applied revision: {}", facts.revision),
+    );
+    if facts.checks_health {
+        // A new duration in the text alone would be a write without news.
+        let message = match (known.filter(|_| was_healthy), facts.health_took) {
+            (Some(known), None) => known,
+            (_, took) => {
+                format!("Health check passed in {}", GoDuration(took.unwrap_or_default()))
+            }
+        };
+        conditions.yes(HEALTHY, SUCCEEDED, &message);
+    } else {
+        conditions.remove(HEALTHY);
+    }
+}
+
+fn failed(object: &Kustomization, status: &mut KustomizationStatus, failure: &Failure, now: Timestamp) {
+    let generation = object.metadata.generation;
+    let mut conditions = Conditions::of(&mut status.conditions, generation, now);
+    if matches!(failure.reason, HEALTH_CHECK_FAILED | HEALTH_CHECK_CANCELED) {
+        conditions.no(HEALTHY, failure.reason, &failure.message);
+    }
+    if failure.class == Class::Stalled {
+        conditions.stalled(failure.reason, &failure.message);
+        status.observed_generation = generation;
+    } else {
+        conditions.retrying(failure.reason, &failure.message);
+    }
+}
+
+/// The history with a run put in: runs of one digest and outcome share an entry, which moves to the front.
+fn recorded(
+    history: &[HistoryEntry],
+    digest: &str,
+    reason: &str,
+    facts: &Facts,
+    now: Timestamp,
+) -> Vec<HistoryEntry> {
+    let mut entries = history.to_vec();
+    let known = entries
+        .iter()
+        .position(|entry| entry.digest == digest && entry.last_reconciled_status == reason);
+    let at = time::format(now);
+    let mut entry = known.map_or_else(
+        || HistoryEntry {
+            digest: digest.to_owned(),
+            first_reconciled: at.clone(),
+            last_reconciled: at.clone(),
+            last_reconciled_duration: GoDuration(facts.took),
+            last_reconciled_status: reason.to_owned(),
+            total_reconciliations: 0,
+            metadata: BTreeMap::new(),
+        },
+        |position| entries.remove(position),
+    );
+    entry.last_reconciled.clone_from(&at);
+    entry.last_reconciled_duration = GoDuration(facts.took);
+    entry.total_reconciliations = entry.total_reconciliations.saturating_add(1);
+    entry.metadata = BTreeMap::from([("revision".to_owned(), facts.revision.clone())]);
+    if let Some(origin) = &facts.origin_revision {
+        entry.metadata.insert("originRevision".to_owned(), origin.clone());
+    }
+    entries.insert(0, entry);
+    entries.truncate(HISTORY);
+    entries
+}

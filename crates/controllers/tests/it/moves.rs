@@ -1,0 +1,150 @@
+//! Stories of objects that move from one Kustomization to another in one commit: they are never deleted in between.
+
+use serde_json::{Value, json};
+
+use crate::kustomizations::{config, config_map};
+use crate::world::{World, git_repository, ks, kustomization};
+
+fn owner(object: &Value) -> &str {
+    object["metadata"]["labels"]["kustomize.toolkit.fluxcd.io/name"]
+        .as_str()
+        .unwrap_or_default()
+}
+
+fn ids(object: &Value) -> Vec<&str> {
+    let entries = object["status"]["inventory"]["entries"].as_array();
+    entries
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry["id"].as_str())
+        .collect()
+}
+
+/// An object moves from `from` to `to`, one of which waits for the other one.
+async fn story(waits: &str, needs: &str) {
+    let mut world = World::new().await;
+    let before = world.commit(&[
+        ("from/a.yaml", &config("a", "one")),
+        ("from/b.yaml", &config("b", "one")),
+        ("to/c.yaml", &config("c", "one")),
+    ]);
+    world.create(git_repository("fleet")).await;
+    for name in ["from", "to"] {
+        let mut spec = json!({"path": name});
+        if name == waits {
+            spec["dependsOn"] = json!([{"name": needs}]);
+        }
+        world.create(kustomization(name, spec)).await;
+    }
+    for name in ["from", "to"] {
+        world.applied(&ks(name), &before).await;
+    }
+    let uid = |object: Option<Value>| object.map(|object| object["metadata"]["uid"].clone());
+    let first = uid(world.get("v1", "ConfigMap", "default", "b").await);
+    let after = world.commit(&[
+        ("from/a.yaml", &config("a", "one")),
+        ("to/b.yaml", &config("b", "one")),
+        ("to/c.yaml", &config("c", "one")),
+    ]);
+    for name in ["from", "to"] {
+        world.applied(&ks(name), &after).await;
+    }
+    let moved = world
+        .until(&config_map("b"), "with its new owner", |object| {
+            object.is_some_and(|object| owner(object) == "to")
+        })
+        .await;
+    assert_eq!(uid(moved), first, "it was never deleted");
+    let from = world
+        .until(&ks("from"), "without what has left", |object| {
+            object.is_some_and(|object| ids(object) == ["default_a__ConfigMap"])
+        })
+        .await
+        .expect("there");
+    assert_eq!(from["status"]["lastAppliedRevision"], after.as_str());
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_moves_when_its_new_owner_comes_first() {
+    story("from", "to").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_moves_when_its_old_owner_comes_first() {
+    story("to", "from").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_moves_to_a_child_that_does_not_exist_yet_and_back_when_the_child_goes() {
+    let mut world = World::new().await;
+    let child = serde_json::to_string(&kustomization("child", json!({"path": "child"}))).expect("JSON");
+    let before = world.commit(&[
+        ("parent/a.yaml", &config("a", "one")),
+        ("parent/b.yaml", &config("b", "one")),
+    ]);
+    world.create(git_repository("fleet")).await;
+    world
+        .create(kustomization("parent", json!({"path": "parent"})))
+        .await;
+    world.applied(&ks("parent"), &before).await;
+    let b = world.get("v1", "ConfigMap", "default", "b").await.expect("there");
+
+    let after = world.commit(&[
+        ("parent/a.yaml", &config("a", "one")),
+        ("parent/child.yaml", &child),
+        ("child/b.yaml", &config("b", "one")),
+    ]);
+    world.applied(&ks("child"), &after).await;
+    world.applied(&ks("parent"), &after).await;
+    let moved = world.get("v1", "ConfigMap", "default", "b").await.expect("there");
+    assert_eq!(owner(&moved), "child");
+    assert_eq!(moved["metadata"]["uid"], b["metadata"]["uid"]);
+
+    let last = world.commit(&[
+        ("parent/a.yaml", &config("a", "one")),
+        ("parent/b.yaml", &config("b", "one")),
+    ]);
+    world.applied(&ks("parent"), &last).await;
+    world.gone(&ks("child")).await;
+    let back = world.get("v1", "ConfigMap", "default", "b").await.expect("there");
+    assert_eq!(owner(&back), "parent");
+    assert_eq!(back["metadata"]["uid"], b["metadata"]["uid"]);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_deleted_that_a_broken_build_may_want() {
+    let mut world = World::new().await;
+    let before = world.commit(&[
+        ("from/b.yaml", &config("b", "one")),
+        ("from/d.yaml", &config("d", "one")),
+        ("to/c.yaml", &config("c", "one")),
+    ]);
+    world.create(git_repository("fleet")).await;
+    for name in ["from", "to"] {
+        world.create(kustomization(name, json!({"path": name}))).await;
+        world.applied(&ks(name), &before).await;
+    }
+    let b = world.get("v1", "ConfigMap", "default", "b").await.expect("there");
+    let broken = world.commit(&[
+        ("from/kustomization.yaml", "resources: []\n"),
+        ("to/b.yaml", &config("b", "one")),
+        ("to/c.yaml", "metadata: {"),
+    ]);
+    world.applied(&ks("from"), &broken).await;
+    world.gone(&config_map("d")).await;
+    assert!(world.get("v1", "ConfigMap", "default", "b").await.is_some());
+    let mended = world.commit(&[
+        ("from/kustomization.yaml", "resources: []\n"),
+        ("to/b.yaml", &config("b", "two")),
+        ("to/c.yaml", &config("c", "two")),
+    ]);
+    for name in ["from", "to"] {
+        world.applied(&ks(name), &mended).await;
+    }
+    let moved = world.get("v1", "ConfigMap", "default", "b").await.expect("there");
+    assert_eq!(moved["metadata"]["uid"], b["metadata"]["uid"]);
+    assert_eq!(owner(&moved), "to");
+    world.stop().await;
+}

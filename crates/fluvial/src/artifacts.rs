@@ -1,0 +1,246 @@
+//! Artifacts for the controllers' port: kept in a folder of this process, served under its address, and fetched from
+//! whoever made them if that was another process.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use fluvial_ports::{Artifact, ArtifactError, ArtifactName, Artifacts, BoxFuture};
+use fluvial_source::SourceError;
+use fluvial_source::artifact::{self, Owner, Store};
+use fluvial_source::limits::Limits;
+use fluvial_tree::Tree;
+use sha2::{Digest, Sha256};
+
+/// Older artifacts of an owner go after this time,
+const TTL: Duration = Duration::from_secs(60);
+/// unless they are among the newest.
+const RECORDS: usize = 2;
+/// How long a download may take.
+const DOWNLOAD: Duration = Duration::from_secs(60);
+
+/// The store behind the controllers' port.
+pub(crate) struct Stored {
+    store: Store,
+    /// `http://HOST:PORT`, as others reach it.
+    address: String,
+}
+
+impl Stored {
+    /// A store in a folder, served at an address.
+    pub(crate) fn open(folder: PathBuf, address: String) -> Result<Self, String> {
+        let store = Store::open(folder).map_err(|error| error.message)?;
+        Ok(Stored { store, address })
+    }
+
+    /// The files over HTTP.
+    pub(crate) fn router(&self) -> axum::Router {
+        artifact::serve(self.store.clone())
+    }
+
+    async fn download(&self, artifact: &Artifact) -> Result<Vec<u8>, ArtifactError> {
+        let fail = |error: reqwest::Error| ArtifactError {
+            reason: "ArtifactFailed".to_owned(),
+            missing: error.status().is_some_and(|status| status.as_u16() == 404),
+            message: format!("{} cannot be downloaded: {error}", artifact.url),
+        };
+        let client = reqwest::Client::builder()
+            .timeout(DOWNLOAD)
+            .build()
+            .map_err(fail)?;
+        let response = client.get(&artifact.url).send().await.map_err(fail)?;
+        let mut response = response.error_for_status().map_err(fail)?;
+        let most = Limits::default().total;
+        let mut data = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(fail)? {
+            data.extend_from_slice(&chunk);
+            if data.len() as u64 > most {
+                return Err(broken(artifact, "it is larger than any artifact may be"));
+            }
+        }
+        let digest = format!("sha256:{}", hex(&Sha256::digest(&data)));
+        if digest == artifact.digest {
+            Ok(data)
+        } else {
+            Err(broken(
+                artifact,
+                &format!("its digest is {digest}, not {}", artifact.digest),
+            ))
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn broken(artifact: &Artifact, what: &str) -> ArtifactError {
+    ArtifactError {
+        reason: "ArtifactFailed".to_owned(),
+        missing: false,
+        message: format!("{} cannot be used: {what}", artifact.url),
+    }
+}
+
+fn failed(error: SourceError) -> ArtifactError {
+    ArtifactError {
+        reason: error.reason.to_owned(),
+        missing: false,
+        message: error.message,
+    }
+}
+
+/// Work on files, away from the threads that must not wait.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
+) -> Result<T, ArtifactError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(failed),
+        Err(error) => Err(ArtifactError {
+            reason: "ArchiveOperationFailed".to_owned(),
+            missing: false,
+            message: format!("the artifact store failed: {error}"),
+        }),
+    }
+}
+
+/// Kind, namespace, name and file of a path in the store.
+fn parts(path: &str) -> Option<(Owner, &str)> {
+    let mut parts = path.split('/');
+    let owner = Owner {
+        kind: parts.next()?.to_owned(),
+        namespace: parts.next()?.to_owned(),
+        name: parts.next()?.to_owned(),
+    };
+    Some((owner, parts.next()?))
+}
+
+impl Artifacts for Stored {
+    fn put<'a>(
+        &'a self,
+        name: &'a ArtifactName,
+        revision: &'a str,
+        tree: &'a Tree,
+    ) -> BoxFuture<'a, Result<Artifact, ArtifactError>> {
+        Box::pin(async move {
+            let owner = Owner {
+                kind: name.kind.clone(),
+                namespace: name.namespace.clone(),
+                name: name.name.clone(),
+            };
+            let (store, tree, file) = (self.store.clone(), tree.clone(), name.file.clone());
+            let stored = aside(move || store.put(&owner, &file, &artifact::pack(&tree))).await?;
+            Ok(Artifact {
+                url: self.url(&stored.path),
+                path: stored.path,
+                revision: revision.to_owned(),
+                digest: stored.digest,
+                size: stored.size,
+            })
+        })
+    }
+
+    fn verify<'a>(&'a self, artifact: &'a Artifact) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            let (store, path, digest) = (self.store.clone(), artifact.path.clone(), artifact.digest.clone());
+            aside(move || Ok(store.verify(&path, &digest)))
+                .await
+                .unwrap_or(false)
+        })
+    }
+
+    fn load<'a>(&'a self, artifact: &'a Artifact) -> BoxFuture<'a, Result<Tree, ArtifactError>> {
+        Box::pin(async move {
+            let data = if self.verify(artifact).await {
+                let (store, path, digest) =
+                    (self.store.clone(), artifact.path.clone(), artifact.digest.clone());
+                aside(move || store.get(&path, &digest)).await?
+            } else if artifact.url == self.url(&artifact.path) {
+                return Err(ArtifactError {
+                    reason: "ArtifactFailed".to_owned(),
+                    missing: true,
+                    message: format!("{} is not in the store", artifact.path),
+                });
+            } else {
+                self.download(artifact).await?
+            };
+            aside(move || artifact::unpack(data.as_slice(), Limits::default())).await
+        })
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}/{path}", self.address)
+    }
+
+    fn collect<'a>(&'a self, current: &'a Artifact) -> BoxFuture<'a, Result<Vec<String>, ArtifactError>> {
+        Box::pin(async move {
+            let Some((owner, file)) = parts(&current.path) else {
+                return Ok(vec![]);
+            };
+            let (store, file) = (self.store.clone(), file.to_owned());
+            aside(move || store.collect(&owner, &file, TTL, RECORDS, SystemTime::now())).await
+        })
+    }
+
+    fn remove<'a>(
+        &'a self,
+        kind: &'a str,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<(), ArtifactError>> {
+        Box::pin(async move {
+            let owner = Owner {
+                kind: kind.to_owned(),
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+            };
+            let store = self.store.clone();
+            aside(move || store.remove(&owner)).await
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fluvial_tree::{File, TreeBuilder};
+
+    use super::*;
+
+    fn name() -> ArtifactName {
+        ArtifactName {
+            kind: "GitRepository".to_owned(),
+            namespace: "ns".to_owned(),
+            name: "a".to_owned(),
+            file: "1234.tar.gz".to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_one_process_stored_another_downloads_and_checks() {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let maker = Stored::open(folders[0].path().to_owned(), address).unwrap();
+        let router = maker.router();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let mut builder = TreeBuilder::default();
+        builder.file("a/b.yaml", File::new(*b"x: 1\n", false)).unwrap();
+        let tree = builder.build();
+        let artifact = maker.put(&name(), "main@sha1:1234", &tree).await.unwrap();
+        assert_eq!(artifact.path, "gitrepository/ns/a/1234.tar.gz");
+
+        let other = Stored::open(folders[1].path().to_owned(), "http://other".to_owned()).unwrap();
+        assert_eq!(other.load(&artifact).await.unwrap().digest(), tree.digest());
+        let mut changed = artifact.clone();
+        changed.digest = "sha256:00".to_owned();
+        let error = other.load(&changed).await.unwrap_err();
+        assert!(error.message.contains("its digest is sha256:"), "{error}");
+        maker.remove("GitRepository", "ns", "a").await.unwrap();
+        assert!(maker.load(&artifact).await.unwrap_err().missing);
+        assert!(other.load(&artifact).await.unwrap_err().missing);
+    }
+}

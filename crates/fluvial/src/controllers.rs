@@ -1,0 +1,109 @@
+//! The controllers in this process: their ports, and one HTTP address for artifacts, metrics and health.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
+use fluvial_cli::{ControllerOptions, Controllers};
+use fluvial_controllers::metrics::Metrics;
+use fluvial_controllers::probe::Probe;
+use fluvial_controllers::{Config, lease};
+use fluvial_ports::{BoxFuture, Clock, Cluster, NoEvents, Sources};
+use tokio::net::TcpListener;
+
+use crate::artifacts::Stored;
+use crate::folders::Folders;
+use crate::server::reachable;
+
+/// Name of the lease.
+const LEASE: &str = "fluvial-leader-election";
+
+/// Kinds that are reconciled.
+const KINDS: [&str; 2] = ["GitRepository", "Kustomization"];
+
+/// What the controllers are given besides the store.
+pub(crate) struct Ports {
+    /// The API server.
+    pub cluster: Arc<dyn Cluster>,
+    /// Where revisions come from.
+    pub sources: Arc<dyn Sources>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Starts them; `host` is who they say they are.
+pub(crate) async fn start(
+    ports: Ports,
+    host: &str,
+    options: &ControllerOptions,
+    folders: &Folders,
+) -> Result<Controllers, String> {
+    let wanted = options
+        .listen
+        .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+    let listener = TcpListener::bind(wanted)
+        .await
+        .map_err(|error| format!("the controllers cannot listen at {wanted}: {error}"))?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let url = format!("http://{}", reachable(address));
+    let advertised = match &options.advertise {
+        Some(host) => format!(
+            "http://{}",
+            host.trim_end_matches('/').trim_start_matches("http://")
+        ),
+        None => url.clone(),
+    };
+    let store = Stored::open(folders.of(options.data.as_deref(), "artifacts")?, advertised)?;
+    let files = store.router();
+    let handle = fluvial_controllers::run(
+        Config {
+            settings: fluvial_controllers::Settings::default(),
+            lease: options
+                .lease
+                .as_deref()
+                .map(|namespace| lease::Config::new(namespace, LEASE, host)),
+        },
+        fluvial_controllers::Ports {
+            cluster: ports.cluster,
+            sources: ports.sources,
+            artifacts: Arc::new(store),
+            events: Arc::new(NoEvents),
+            clock: ports.clock,
+        },
+    );
+    let router = router(files, Arc::clone(&handle.metrics), Arc::clone(&handle.probe));
+    let serving = tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!(%error, "artifacts, metrics and health are served no more");
+        }
+    });
+    Ok(Controllers {
+        url,
+        kinds: KINDS.to_vec(),
+        stop: Box::new(move || -> BoxFuture<'static, ()> {
+            Box::pin(async move {
+                handle.stop();
+                handle.ended().await;
+                serving.abort();
+            })
+        }),
+    })
+}
+
+fn router(files: Router, metrics: Arc<Metrics>, probe: Arc<Probe>) -> Router {
+    let answer = |good: bool| {
+        if good {
+            (StatusCode::OK, "ok")
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, "not ready")
+        }
+    };
+    let (alive, ready) = (Arc::clone(&probe), probe);
+    Router::new()
+        .route("/metrics", get(async move || metrics.text()))
+        .route("/healthz", get(async move || answer(alive.is_alive())))
+        .route("/readyz", get(async move || answer(ready.is_ready())))
+        .fallback_service(files)
+}
