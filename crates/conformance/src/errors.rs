@@ -61,6 +61,8 @@ fn named(error: &str) -> Vec<String> {
 
 /// An error without the steps that led to it.
 fn last_cause(error: &str) -> &str {
+    // What a node holds is shown by its place here.
+    let error = error.split("node contents:").next().unwrap_or(error);
     // A folder that cannot be a file, and the other way round, says nothing of the cause.
     let error = error.split("': must build at directory").next().unwrap_or(error);
     error.rsplit("': ").next().unwrap_or(error)
