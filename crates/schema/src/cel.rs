@@ -286,6 +286,24 @@ mod tests {
     }
 
     #[test]
+    fn broken_expressions_are_refused() {
+        let env = Env::flux().unchecked();
+        for source in [
+            r"'\xéff'",
+            "type()",
+            "size(1, 2, 3)",
+            "'a'.matches()",
+            r#""\u0é09""#,
+            "@",
+            "'''",
+        ] {
+            let program = Program::compile(source, &env);
+            let failed = program.map_or(true, |program| program.eval(&Vars::default()).is_err());
+            assert!(failed, "{source}");
+        }
+    }
+
+    #[test]
     fn unchecked_expressions_name_what_is_missing() {
         let env = Env::flux().unchecked();
         let program = Program::compile("data.x == 1", &env).expect("it reads");

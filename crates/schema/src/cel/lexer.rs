@@ -130,7 +130,11 @@ impl<'s> Lexer<'s> {
         }
     }
 
-    fn refuse(&mut self, at: u32, length: usize) {
+    fn refuse(&mut self, at: u32, mut length: usize) {
+        // What broke in the middle of a character takes all of it.
+        while !self.rest().is_char_boundary(length) {
+            length += 1;
+        }
         let text = self
             .skip(length)
             .replace('\n', "\\n")

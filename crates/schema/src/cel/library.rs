@@ -184,9 +184,9 @@ pub(crate) fn declared(name: &str, libraries: Libraries) -> bool {
     overloads(name, libraries).next().is_some()
 }
 
-/// What runs for a function that an environment has.
-pub(crate) fn function(name: &str, member: bool, libraries: Libraries) -> Option<Function> {
-    if !overloads(name, libraries).any(|overload| overload.member == member) {
+/// What runs for a function that an environment has with so many arguments.
+pub(crate) fn function(name: &str, member: bool, count: usize, libraries: Libraries) -> Option<Function> {
+    if !overloads(name, libraries).any(|overload| overload.member == member && overload.args.len() == count) {
         return None;
     }
     functions::function(name)

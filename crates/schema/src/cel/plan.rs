@@ -61,7 +61,7 @@ pub(crate) fn plan(expr: &mut Expr, libraries: Libraries) -> Result<(), Error> {
             for arg in &mut call.args {
                 plan(arg, libraries)?;
             }
-            call.function = library::function(&call.name, call.member, libraries);
+            call.function = library::function(&call.name, call.member, call.args.len(), libraries);
             if let Some(value) = converted(call)? {
                 expr.kind = Kind::Literal(value);
                 return Ok(());

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::cel::{CompileError, Env, Error, PER_CALL, PER_OBJECT, Program, Type as CelType, Value, Vars};
 use crate::error::{ErrorKind, FieldError};
-use crate::table::{Base, Index, ListType};
+use crate::table::{Base, Index, ListType, Node};
 use crate::types::{Type, TypeRef};
 
 use super::field_path;
@@ -74,6 +74,9 @@ pub(crate) struct Rules {
 
 impl Rules {
     pub(crate) fn compile(root: &TypeRef) -> Rules {
+        if !any(root) {
+            return Rules::default();
+        }
         let mut rules = Rules {
             of: BTreeMap::new(),
             below: vec![false; root.table.nodes.len()],
@@ -127,6 +130,16 @@ impl Rules {
         let _ = run.walk(schema, value, old, &mut String::new());
         run.errors
     }
+}
+
+/// Whether a definition has rules at all: most have none.
+pub(super) fn any(root: &TypeRef) -> bool {
+    let has = |node: &Node| {
+        node.checks
+            .as_ref()
+            .is_some_and(|checks| !checks.rules.is_empty())
+    };
+    root.table.nodes.iter().any(has)
 }
 
 /// The rules of a node as they are written.
