@@ -46,14 +46,19 @@ pub(super) fn validate(kind: &str, object: &Value, errors: &mut Errors) {
 
 /// The template of pods that run until they are stopped, or until they end.
 fn template(template: &Value, path: &str, always: bool, errors: &mut Errors) {
+    pods::spec(&template["spec"], &format!("{path}.spec"), errors);
+    template_frame(template, path, always, errors);
+}
+
+/// What is checked of every template. Of a StatefulSet's nothing more is: its pods get volumes from
+/// claims that the template does not name.
+fn template_frame(template: &Value, path: &str, always: bool, errors: &mut Errors) {
     crate::registry::meta::validate_labels(
         &template["metadata"]["labels"],
         &format!("{path}.metadata.labels"),
         errors,
     );
-    let spec = &template["spec"];
-    pods::spec(spec, &format!("{path}.spec"), errors);
-    let policy = spec["restartPolicy"].clone();
+    let policy = template["spec"]["restartPolicy"].clone();
     if always && matches!(policy.as_str(), Some("OnFailure" | "Never")) {
         let path = format!("{path}.spec.restartPolicy");
         errors.push(FieldError::not_supported(path, policy, &["Always"]));
@@ -193,7 +198,7 @@ fn stateful_set(spec: &Value, errors: &mut Errors) {
         not_negative(spec, field, "spec", errors);
     }
     selector_matches(spec, "statefulset", errors);
-    template(&spec["template"], "spec.template", true, errors);
+    template_frame(&spec["template"], "spec.template", true, errors);
 }
 
 fn job(spec: &Value, path: &str, errors: &mut Errors) {
