@@ -91,21 +91,18 @@ impl Kustomizations {
         let mut deleted = Vec::new();
         let mut left = inventory.entries().to_vec();
         loop {
-            let wishes = match self.source(object).await {
-                Ok(source) => match self.tree(&source).await {
-                    Ok(tree) => self.wishes(Some((&source, &tree))).await,
-                    Err(_) => self.wishes(None).await,
-                },
-                Err(_) => self.wishes(None).await,
+            // Without a revision, what is on record is all that can be known of the others.
+            let revision = match self.source(object).await {
+                Ok(source) => self.tree(&source).await.ok().map(|tree| (source, tree)),
+                Err(_) => None,
             };
             let pruner = Pruner {
                 cluster,
                 owner: owner(key),
                 applied: &FxHashSet::default(),
-                wishes: &wishes,
+                everybody: self,
+                source: revision.as_ref().map(|(source, tree)| (source, tree)),
                 patient: tokio::time::Instant::now() < deadline,
-                concurrent: self.context.settings.concurrent_requests,
-                metrics: &self.context.metrics,
             };
             let pruned = pruner.prune(left).await;
             let changes = pruned.plan.changes(|id| pruned.failed.contains_key(id));
