@@ -134,7 +134,14 @@ impl World {
             name: text("/metadata/name"),
         };
         self.cluster
-            .create(target, &object, "test")
+            .create(
+                target,
+                &object,
+                fluvial_controllers::ports::Create {
+                    manager: "test",
+                    dry_run: false,
+                },
+            )
             .await
             .unwrap_or_else(|error| panic!("{} {}: {error}", text("/kind"), text("/metadata/name")))
     }
