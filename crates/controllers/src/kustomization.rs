@@ -86,7 +86,6 @@ impl Kustomizations {
             Arc::clone(&context.cluster),
             Arc::clone(&feed),
             Arc::clone(&context.metrics),
-            CONTROLLER,
             "gotk-kustomize-controller",
         );
         let kinds = context.settings.stage_kinds.iter();

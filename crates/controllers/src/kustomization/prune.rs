@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use fluvial_delivery::control::Owner;
 use fluvial_delivery::inventory::{Entry, Inventory};
-use fluvial_delivery::plan::Claims;
 use fluvial_delivery::plan::prune::{Deletion, Fate, Hold, MAX_LOOKS, Plan, Rules, Seen, decide, plan};
+use fluvial_delivery::plan::{Claims, Wanted};
 use fluvial_object::{ObjectExt, ObjectId};
 use fluvial_ports::{
     BoxFuture, Cluster, ClusterError, Delete, ErrorKind, Propagation, Resource, Select, Watched,
@@ -44,6 +44,8 @@ pub(crate) struct Pruned {
     pub(crate) plan: Plan,
     /// What could not be deleted, and why.
     pub(crate) failed: FxHashMap<ObjectId, String>,
+    /// What was to be deleted and has changed before it was.
+    spared: Vec<ObjectId>,
     /// What was deleted, with its kind and UID.
     pub(crate) deleted: Vec<(ObjectId, Arc<Resource>, String)>,
 }
@@ -73,7 +75,22 @@ impl Pruned {
 
     /// Notes that an object is not deleted after all.
     fn spare(&mut self, entry: &Entry, fate: Fate) {
+        if !matches!(fate, Fate::Gone | Fate::Terminating) {
+            self.spared.push(entry.id.clone());
+        }
         self.plan.replace(&entry.id, fate);
+    }
+
+    /// Something that was spared on the way and would go along with an object.
+    fn sheltered(&self, id: &ObjectId) -> Option<&ObjectId> {
+        let group = (id.kind == "CustomResourceDefinition")
+            .then(|| id.name.split_once('.'))
+            .flatten()
+            .map(|(_, group)| group);
+        self.spared.iter().find(|spared| match group {
+            Some(group) => spared.group == group,
+            None => id.kind == "Namespace" && spared.namespace == id.name,
+        })
     }
 
     /// Why some objects could not be deleted, or not even looked at.
@@ -218,6 +235,14 @@ impl Pruner<'_> {
     /// Decides over an object that takes others along, right before its deletion: its version does not tell of what
     /// has been put into it meanwhile, so everybody is asked once more, and not by hearsay.
     async fn decide_again(&self, entry: &Entry, pruned: &Pruned) -> Fate {
+        if let Some(id) = pruned.sheltered(&entry.id) {
+            let owner = self.owner.clone();
+            // The next run decides over both together.
+            return Fate::Hold(Hold::Shelters(Wanted {
+                owner,
+                id: id.clone(),
+            }));
+        }
         let candidates: Vec<Entry> = pruned.plan.fates.iter().map(|(entry, _)| entry.clone()).collect();
         let wishes = match self.everybody.newest_wishes(self.source).await {
             Ok(wishes) => wishes,
