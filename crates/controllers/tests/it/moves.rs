@@ -1,8 +1,10 @@
 //! Stories of objects that move from one Kustomization to another in one commit: they are never deleted in between.
 
+use fluvial_controllers::ports::{Patch, PatchKind, Target};
 use serde_json::{Value, json};
 
 use crate::kustomizations::{config, config_map};
+use crate::tap::Happening;
 use crate::world::{World, git_repository, ks, kustomization};
 
 fn owner(object: &Value) -> &str {
@@ -255,5 +257,50 @@ async fn one_that_is_deleted_does_not_wait_for_its_own_successor() {
         .until(&ks("child"), "made anew", |object| object.is_some())
         .await;
     assert_ne!(uid(reborn), old);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_put_into_a_namespace_at_the_last_moment_keeps_it() {
+    let mut world = World::new().await;
+    let space = serde_json::to_string(&namespace("shop")).expect("JSON");
+    let before = world.commit(&[("from/space.yaml", &space), ("from/c.yaml", &config("c", "one"))]);
+    world.create(git_repository("fleet")).await;
+    world.create(kustomization("from", json!({"path": "from"}))).await;
+    world.applied(&ks("from"), &before).await;
+    // Another one, of which only the record is known.
+    let other = json!({"path": "other", "suspend": true});
+    world.create(kustomization("other", other)).await;
+    let cluster = std::sync::Arc::clone(&world.cluster);
+    let [api_version, kind, ..] = ks("other");
+    let resource = cluster.resource(api_version, kind).await.expect("served");
+    let what = async move {
+        let body = json!({"status": {"inventory": {"entries": [{"id": "shop_a__ConfigMap", "v": "v1"}]}}});
+        let target = Target {
+            resource: &resource,
+            namespace: "default",
+            name: "other",
+        };
+        let patch = Patch {
+            kind: PatchKind::Merge,
+            subresource: Some("status"),
+            manager: "test",
+            body: &body,
+            dry_run: false,
+        };
+        cluster.patch(target, patch).await.expect("the patch fits");
+    };
+    // Everybody was asked before the namespace is looked at.
+    *world.next.lock().unwrap() = Some(Happening {
+        kind: "Namespace",
+        name: "shop",
+        what: Box::pin(what),
+    });
+    let after = world.commit(&[("from/c.yaml", &config("c", "one"))]);
+    let from = world.applied(&ks("from"), &after).await;
+    assert!(world.next.lock().unwrap().is_none(), "it has happened");
+    assert_eq!(ids(&from), ["default_c__ConfigMap", "_shop__Namespace"]);
+    let shop = world.get("v1", "Namespace", "", "shop").await.expect("there");
+    assert!(shop["metadata"]["deletionTimestamp"].is_null());
     world.stop().await;
 }
