@@ -152,7 +152,7 @@ impl Cluster for Memory {
         &'a self,
         _: Target<'a>,
         _: &'a Value,
-        _: &'a str,
+        _: fluvial_ports::Create<'a>,
     ) -> BoxFuture<'a, Result<Value, ClusterError>> {
         async { refuse() }.boxed()
     }

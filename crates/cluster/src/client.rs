@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fluvial_ports::{
-    Apply, BoxFuture, BoxStream, Cluster, ClusterError, Delete, ErrorKind, KindChange, Patch, PatchKind,
-    Propagation, Resource, Select, Target, Watched,
+    Apply, BoxFuture, BoxStream, Cluster, ClusterError, Create, Delete, ErrorKind, KindChange, Patch,
+    PatchKind, Propagation, Resource, Select, Target, Watched,
 };
 use futures::StreamExt;
 use http::{Method, Request, Response, StatusCode};
@@ -376,11 +376,14 @@ impl Cluster for Client {
         &'a self,
         target: Target<'a>,
         object: &'a Value,
-        manager: &'a str,
+        how: Create<'a>,
     ) -> BoxFuture<'a, Result<Value, ClusterError>> {
         Box::pin(async move {
-            let url =
-                Url::new(path(target.resource, target.namespace, "", None)).with("fieldManager", manager);
+            let path = path(target.resource, target.namespace, "", None);
+            let mut url = Url::new(path).with("fieldManager", how.manager);
+            if how.dry_run {
+                url = url.with("dryRun", "All");
+            }
             self.call(
                 Method::POST,
                 url.as_str(),

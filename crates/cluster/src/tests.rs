@@ -2,7 +2,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fluvial_ports::{Apply, Cluster, Delete, ErrorKind, Patch, PatchKind, Resource, Select, Target, Watched};
+use fluvial_ports::{
+    Apply, Cluster, Create, Delete, ErrorKind, Patch, PatchKind, Resource, Select, Target, Watched,
+};
 use futures::StreamExt;
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -126,6 +128,36 @@ async fn apply_carries_manager_force_dry_run_and_user() {
         Some("application/apply-patch+yaml")
     );
     assert_eq!(seen[0].body, r#"{"metadata":{"name":"a"}}"#);
+}
+
+#[tokio::test]
+async fn an_object_can_be_tried_out_and_a_taken_name_is_told_from_bad_content() {
+    let (client, script) = Script::client(&[
+        (
+            409,
+            r#"{"kind":"Status","reason":"AlreadyExists","code":409,"message":"taken"}"#,
+        ),
+        (201, r#"{"metadata":{"name":"a"}}"#),
+    ]);
+    let resource = config_maps();
+    let target = Target {
+        resource: &resource,
+        namespace: "ns",
+        name: "a",
+    };
+    let object = json!({"metadata": {"name": "a"}});
+    let how = |dry_run| Create {
+        manager: "us",
+        dry_run,
+    };
+    let taken = client.create(target, &object, how(true)).await.unwrap_err();
+    assert_eq!(
+        (taken.kind, taken.reason.as_str()),
+        (ErrorKind::AlreadyExists, "AlreadyExists")
+    );
+    client.create(target, &object, how(false)).await.unwrap();
+    let path = "POST /api/v1/namespaces/ns/configmaps?fieldManager=us";
+    assert_eq!(script.lines(), [format!("{path}&dryRun=All"), path.to_owned()]);
 }
 
 #[tokio::test]

@@ -86,7 +86,14 @@ async fn create(cluster: &dyn Cluster, object: &Value) {
         name: text("/metadata/name"),
     };
     cluster
-        .create(target, object, "bench")
+        .create(
+            target,
+            object,
+            fluvial_controllers::ports::Create {
+                manager: "bench",
+                dry_run: false,
+            },
+        )
         .await
         .unwrap_or_else(|error| panic!("{object}: {error}"));
 }

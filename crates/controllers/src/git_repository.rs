@@ -64,7 +64,6 @@ impl GitRepositories {
             Arc::clone(&context.cluster),
             Arc::clone(&feed),
             Arc::clone(&context.metrics),
-            CONTROLLER,
             "gotk-source-controller",
         );
         Self {

@@ -35,7 +35,7 @@ use crate::recorder::About;
 use crate::runner::{Reconcile, Requeue, Slot};
 use crate::writer::Writer;
 use crate::{Key, SourceId, condition};
-use claims::Wishes;
+use claims::Builds;
 use steady::Remembered;
 use step::{Begin, Facts, Failure};
 use wakes::{ConfigId, Wakes};
@@ -57,7 +57,7 @@ pub struct Kustomizations {
     taken_over: Vec<TakenOver>,
     stage_kinds: Vec<GroupKind>,
     remembered: Mutex<FxHashMap<Key, Arc<Remembered>>>,
-    wishes: tokio::sync::Mutex<FxHashMap<SourceId, (inputs::Fingerprint, Arc<Wishes>)>>,
+    builds: tokio::sync::Mutex<FxHashMap<SourceId, (inputs::Fingerprint, Arc<Builds>)>>,
 }
 
 impl Kustomizations {
@@ -86,7 +86,6 @@ impl Kustomizations {
             Arc::clone(&context.cluster),
             Arc::clone(&feed),
             Arc::clone(&context.metrics),
-            CONTROLLER,
             "gotk-kustomize-controller",
         );
         let kinds = context.settings.stage_kinds.iter();
@@ -110,7 +109,7 @@ impl Kustomizations {
             taken_over: taken_over(apply::MANAGER, &[]),
             stage_kinds,
             remembered: Mutex::default(),
-            wishes: tokio::sync::Mutex::default(),
+            builds: tokio::sync::Mutex::default(),
         }
     }
 

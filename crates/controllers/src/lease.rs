@@ -189,7 +189,16 @@ impl Lease {
                     "metadata": {"name": self.config.name, "namespace": self.config.namespace},
                     "spec": spec,
                 });
-                self.cluster.create(self.target(), &object, "fluvial").await?;
+                self.cluster
+                    .create(
+                        self.target(),
+                        &object,
+                        fluvial_ports::Create {
+                            manager: "fluvial",
+                            dry_run: false,
+                        },
+                    )
+                    .await?;
             }
         }
         Ok(())

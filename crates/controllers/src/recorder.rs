@@ -163,7 +163,16 @@ impl Writer {
             namespace: &event.namespace,
             name: &name,
         };
-        self.cluster.create(target, &object, event.controller).await?;
+        self.cluster
+            .create(
+                target,
+                &object,
+                fluvial_ports::Create {
+                    manager: event.controller,
+                    dry_run: false,
+                },
+            )
+            .await?;
         if self.remembered.len() >= REMEMBERED {
             self.remembered.clear();
         }

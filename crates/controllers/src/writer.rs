@@ -16,8 +16,9 @@ pub struct Writer<T> {
     feed: Arc<Feed<T>>,
     metrics: Arc<Metrics>,
     resource: Resource,
+    /// Of both, finalizers and status: what the appliers of our kinds call themselves may not be it, because they take
+    /// over what was written under their own name, and drop what Git does not have.
     manager: &'static str,
-    status_manager: &'static str,
 }
 
 /// The kind as the API serves it; no look-up is needed for our own kinds.
@@ -36,13 +37,12 @@ where
     T: Kind + Send + Sync + 'static,
     T::Status: PartialEq,
 {
-    /// A writer with its field managers: of the object, of its status.
+    /// A writer with its field manager.
     pub fn new(
         cluster: Arc<dyn Cluster>,
         feed: Arc<Feed<T>>,
         metrics: Arc<Metrics>,
         manager: &'static str,
-        status_manager: &'static str,
     ) -> Self {
         Self {
             cluster,
@@ -50,7 +50,6 @@ where
             metrics,
             resource: resource_of::<T>(),
             manager,
-            status_manager,
         }
     }
 
@@ -80,7 +79,7 @@ where
         let patch = Patch {
             kind: PatchKind::Merge,
             subresource: Some("status"),
-            manager: self.status_manager,
+            manager: self.manager,
             body: &body,
             dry_run: false,
         };

@@ -69,6 +69,15 @@ pub struct Apply<'a> {
     pub dry_run: bool,
 }
 
+/// How an object is created.
+#[derive(Debug, Clone, Copy)]
+pub struct Create<'a> {
+    /// Field manager.
+    pub manager: &'a str,
+    /// Ask for the result only. If the name is taken, the content is looked at all the same, and first.
+    pub dry_run: bool,
+}
+
 /// The form of a patch body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PatchKind {
@@ -271,7 +280,7 @@ pub trait Cluster: Send + Sync + 'static {
         &'a self,
         target: Target<'a>,
         object: &'a Value,
-        manager: &'a str,
+        how: Create<'a>,
     ) -> BoxFuture<'a, Result<Value, ClusterError>>;
 
     /// Deletes an object; `false` when it was not there.

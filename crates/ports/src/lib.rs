@@ -8,8 +8,8 @@ mod source;
 
 pub use artifact::{Artifact, ArtifactError, ArtifactName, Artifacts};
 pub use cluster::{
-    Apply, Cluster, ClusterError, Delete, ErrorKind, FieldCause, KindChange, Patch, PatchKind, Propagation,
-    Resource, Select, Target, Watched,
+    Apply, Cluster, ClusterError, Create, Delete, ErrorKind, FieldCause, KindChange, Patch, PatchKind,
+    Propagation, Resource, Select, Target, Watched,
 };
 pub use event::{Event, Events, NoEvents, Severity};
 pub use futures::future::BoxFuture;

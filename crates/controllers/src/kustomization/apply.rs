@@ -12,11 +12,13 @@ use fluvial_delivery::drift::{Drift, compare};
 use fluvial_delivery::health::{Status, removes_itself};
 use fluvial_delivery::ignore::{IgnoreRules, leave_alone};
 use fluvial_delivery::ownership::{TakenOver, clean_up};
+use fluvial_delivery::plan::Refusal;
+use fluvial_delivery::plan::apply::may_recreate;
 use fluvial_delivery::stage::{GroupKind, stages};
 use fluvial_object::{ObjectExt, ObjectId};
 use fluvial_ports::{
-    Apply, BoxFuture, Cluster, ClusterError, Delete, ErrorKind, Patch, PatchKind, Propagation, Resource,
-    Target,
+    Apply, BoxFuture, Cluster, ClusterError, Create, Delete, ErrorKind, Patch, PatchKind, Propagation,
+    Resource, Target,
 };
 use fluvial_tree::Digest;
 use futures::{StreamExt, stream};
@@ -245,6 +247,7 @@ impl Applier<'_> {
             Err(error) => {
                 let force = self.object.spec.force || control::is_force_enabled(object, live.as_ref());
                 if force && live.is_some() && is_immutable(&error) {
+                    self.would_come_back(item, target).await?;
                     return Ok((live, Verdict::Recreate));
                 }
                 return Err(error);
@@ -262,6 +265,23 @@ impl Applier<'_> {
             Drift::Created => Verdict::Write { created: true },
         };
         Ok((live, verdict))
+    }
+
+    /// Makes sure that an object would be accepted if it were not there: otherwise nothing would be left of it.
+    async fn would_come_back(&self, item: &Item, target: Target<'_>) -> Result<(), ClusterError> {
+        let how = Create {
+            manager: MANAGER,
+            dry_run: true,
+        };
+        let Err(error) = self.cluster.create(target, &item.object, how).await else {
+            return Ok(());
+        };
+        let reason = match error.kind {
+            ErrorKind::AlreadyExists => "AlreadyExists",
+            _ => &error.reason,
+        };
+        let answer = Err(Refusal::new(error.code, reason, &error.message));
+        may_recreate(&item.id, answer).map_err(|_refused| error)
     }
 
     async fn act(&self, examined: Examined<'_>, applied: &mut Applied) -> Result<(), Failure> {

@@ -1,7 +1,9 @@
 //! Who wants what at a revision. An object that leaves one Kustomization and enters another in the same revision must
 //! not be deleted in between, so before anything is deleted all Kustomizations are asked: those of the source by what
-//! they build at this revision, also those that exist only in the builds of others so far; the rest by what they have
-//! on record.
+//! they build at this revision, also those that exist only in the builds of others so far; and all of them by what they
+//! have on record, because it goes on record before it is applied and stays there until it is let go.
+
+use std::sync::Arc;
 
 use fluvial_api::{Kustomization, Resource};
 use fluvial_delivery::control::Owner;
@@ -20,18 +22,18 @@ pub(crate) fn owner(key: &Key) -> Owner {
     Owner::new(key.namespace.as_ref(), key.name.as_ref())
 }
 
-/// What all Kustomizations want.
+/// What the Kustomizations of a source build.
 #[derive(Debug, Default)]
-pub(crate) struct Wishes {
+pub(crate) struct Builds {
     known: Vec<(Owner, Vec<ObjectId>)>,
-    /// Kustomizations whose wishes are not known, because their build fails.
+    /// Kustomizations whose builds fail.
     unknown: Vec<Owner>,
-    /// The files that unknown wishes are made of.
+    /// The files that they are made of.
     tree: Tree,
 }
 
-impl Wishes {
-    /// No wishes yet, at a revision with these files.
+impl Builds {
+    /// No builds yet, at a revision with these files.
     pub(crate) fn new(tree: Tree) -> Self {
         Self {
             tree,
@@ -40,7 +42,7 @@ impl Wishes {
     }
 
     /// Takes in what one builds; gives the Kustomizations of the same source that are in it.
-    pub(crate) fn builds(&mut self, key: &Key, built: &Built, source: &SourceId) -> Vec<Kustomization> {
+    pub(crate) fn add(&mut self, key: &Key, built: &Built, source: &SourceId) -> Vec<Kustomization> {
         let mut nested = Vec::new();
         for item in &built.items {
             if item.id.kind == Kustomization::KIND
@@ -51,35 +53,14 @@ impl Wishes {
                 nested.push(child);
             }
         }
-        self.wants(key, built.items.iter().map(|item| item.id.clone()).collect());
+        let objects = built.items.iter().map(|item| item.id.clone()).collect();
+        self.known.push((owner(key), objects));
         nested
     }
 
-    /// Takes in what one wants.
-    pub(crate) fn wants(&mut self, key: &Key, objects: Vec<ObjectId>) {
-        self.known.push((owner(key), objects));
-    }
-
-    /// Notes that the wishes of one are not known.
+    /// Notes that one cannot be built.
     pub(crate) fn unknown(&mut self, key: &Key) {
         self.unknown.push(owner(key));
-    }
-
-    /// What concerns objects that may be deleted, `asking` being the one that would delete them.
-    pub(crate) fn about(&self, candidates: &[Entry], asking: &Owner) -> plan::Claims {
-        let mut claims = plan::Claims::about(candidates);
-        for (owner, objects) in self.known.iter().filter(|(owner, _)| owner != asking) {
-            claims.want(owner, objects);
-        }
-        // What it has on record itself is what may go; only the rest of it needs namespaces and definitions.
-        let going: FxHashSet<&ObjectId> = candidates.iter().map(|entry| &entry.id).collect();
-        for (_, objects) in self.known.iter().filter(|(owner, _)| owner == asking) {
-            claims.want(asking, objects.iter().filter(|id| !going.contains(*id)));
-        }
-        for owner in self.unknown.iter().filter(|owner| *owner != asking) {
-            claims.unsure(owner, |text| self.mentions(text));
-        }
-        claims
     }
 
     /// Whether any file holds a text, as a whole word.
@@ -91,6 +72,37 @@ impl Wishes {
             }
             _ => false,
         })
+    }
+}
+
+/// What all Kustomizations want.
+#[derive(Debug, Default)]
+pub(crate) struct Wishes {
+    /// What those of one source build at its revision.
+    pub(crate) builds: Arc<Builds>,
+    /// What each has on record.
+    pub(crate) recorded: Vec<(Owner, Vec<ObjectId>)>,
+}
+
+impl Wishes {
+    /// What concerns objects that may be deleted, `asking` being the one that would delete them.
+    pub(crate) fn about(&self, candidates: &[Entry], asking: &Owner) -> plan::Claims {
+        let mut claims = plan::Claims::about(candidates);
+        let builds = &*self.builds;
+        for (owner, objects) in builds.known.iter().chain(&self.recorded) {
+            if owner != asking {
+                claims.want(owner, objects);
+            }
+        }
+        // What it has on record itself is what may go; only the rest of it needs namespaces and definitions.
+        let going: FxHashSet<&ObjectId> = candidates.iter().map(|entry| &entry.id).collect();
+        for (_, objects) in builds.known.iter().filter(|(owner, _)| owner == asking) {
+            claims.want(asking, objects.iter().filter(|id| !going.contains(*id)));
+        }
+        for owner in builds.unknown.iter().filter(|owner| *owner != asking) {
+            claims.unsure(owner, |text| builds.mentions(text));
+        }
+        claims
     }
 }
 
@@ -110,7 +122,46 @@ fn has_word(text: &[u8], word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::has_word;
+    use fluvial_delivery::control::Owner;
+    use fluvial_delivery::inventory::Entry;
+    use fluvial_object::ObjectId;
+
+    use super::{Builds, Wishes, has_word};
+
+    #[test]
+    fn what_another_has_on_record_counts_until_it_is_let_go() {
+        let id = |kind: &str, namespace: &str, name: &str| ObjectId::new("", kind, namespace, name);
+        let entry = |id: &ObjectId| Entry {
+            id: id.clone(),
+            version: "v1".to_owned(),
+        };
+        let (us, other) = (Owner::new("flux", "us"), Owner::new("flux", "other"));
+        let (space, moved, own) = (
+            id("Namespace", "", "apps"),
+            id("ConfigMap", "x", "a"),
+            id("ConfigMap", "apps", "b"),
+        );
+        let candidates = [entry(&space), entry(&moved), entry(&own)];
+        // It builds nothing of it at this revision, but has not got rid of it either.
+        let builds = Builds {
+            known: vec![(other.clone(), vec![id("Secret", "y", "t")])],
+            ..Builds::default()
+        };
+        let mut wishes = Wishes {
+            builds: builds.into(),
+            recorded: vec![
+                (us.clone(), vec![space, moved.clone(), own.clone()]),
+                (other.clone(), vec![moved.clone(), id("Secret", "apps", "s")]),
+            ],
+        };
+        let claims = wishes.about(&candidates, &us);
+        assert_eq!(claims.wanted(&moved), Some(&other));
+        assert_eq!(claims.wanted(&own), None);
+        assert_eq!(claims.inside("apps").map(|wanted| &wanted.owner), Some(&other));
+        wishes.recorded[1].1.clear();
+        let claims = wishes.about(&candidates, &us);
+        assert_eq!((claims.wanted(&moved), claims.inside("apps")), (None, None));
+    }
 
     #[test]
     fn a_name_is_found_only_whole() {

@@ -1,13 +1,15 @@
 //! The end of a Kustomization: its objects go as its policy says, then its finalizer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fluvial_api::Kustomization;
 use fluvial_api::kustomize::DeletionPolicy;
 use fluvial_delivery::changes::event_text;
 use fluvial_delivery::inventory::Inventory;
-use fluvial_object::ObjectId;
+use fluvial_object::{ObjectId, time};
 use fluvial_ports::{Cluster, Resource, Severity, Target};
+use jiff::Timestamp;
 use rustc_hash::FxHashSet;
 
 use super::Kustomizations;
@@ -17,6 +19,21 @@ use super::step::{self, Facts, Failure, PRUNE_FAILED};
 use crate::Key;
 use crate::queue::Work;
 use crate::runner::{Requeue, Slot};
+
+/// However late this process comes to it, others have this long to take objects over.
+const LEAST_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a Kustomization that is being deleted still waits for others. Its time began when the deletion was asked
+/// for, so that failures and restarts on the way do not make it longer.
+fn time_left(object: &Kustomization, now: Timestamp) -> Duration {
+    let asked = object.metadata.deletion_timestamp.as_deref();
+    let waited = asked
+        .and_then(|text| time::parse(text).ok())
+        .and_then(|asked| Duration::try_from(now.duration_since(asked)).ok())
+        .unwrap_or_default();
+    let timeout = object.spec.timeout().0;
+    timeout.saturating_sub(waited).max(LEAST_PATIENCE)
+}
 
 impl Kustomizations {
     pub(super) async fn delete(
@@ -87,25 +104,23 @@ impl Kustomizations {
         work: &mut Work<Key>,
         slot: &mut Slot,
     ) -> (Vec<(ObjectId, Arc<Resource>, String)>, Vec<String>) {
-        let deadline = tokio::time::Instant::now() + object.spec.timeout().0;
+        let deadline = tokio::time::Instant::now() + time_left(object, self.context.clock.now());
+        let mut in_vain = false;
         let mut deleted = Vec::new();
         let mut left = inventory.entries().to_vec();
         loop {
-            let wishes = match self.source(object).await {
-                Ok(source) => match self.tree(&source).await {
-                    Ok(tree) => self.wishes(Some((&source, &tree))).await,
-                    Err(_) => self.wishes(None).await,
-                },
-                Err(_) => self.wishes(None).await,
+            // Without a revision, what is on record is all that can be known of the others.
+            let revision = match self.source(object).await {
+                Ok(source) => self.tree(&source).await.ok().map(|tree| (source, tree)),
+                Err(_) => None,
             };
             let pruner = Pruner {
                 cluster,
                 owner: owner(key),
                 applied: &FxHashSet::default(),
-                wishes: &wishes,
-                patient: tokio::time::Instant::now() < deadline,
-                concurrent: self.context.settings.concurrent_requests,
-                metrics: &self.context.metrics,
+                everybody: self,
+                source: revision.as_ref().map(|(source, tree)| (source, tree)),
+                patient: !in_vain && tokio::time::Instant::now() < deadline,
             };
             let pruned = pruner.prune(left).await;
             let changes = pruned.plan.changes(|id| pruned.failed.contains_key(id));
@@ -121,6 +136,11 @@ impl Kustomizations {
             }
             for (entry, hold) in pruned.plan.held() {
                 tracing::info!(%key, "{} is {hold}", entry.id);
+            }
+            // What its own successor wants cannot be taken over before this one is gone.
+            in_vain = takers.iter().all(|taker| taker == key);
+            if in_vain {
+                continue;
             }
             self.wake_takers(key, takers);
             // When the time is over, what is held is let go.
@@ -161,5 +181,39 @@ impl Kustomizations {
                 format!("ServiceAccount '{name}' cannot be read: {error}"),
             )),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fluvial_api::Resource as _;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_time_limit_counts_from_when_the_deletion_was_asked_for() {
+        let object = json!({
+            "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+            "metadata": {"name": "apps", "namespace": "ns", "deletionTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"interval": "10m", "timeout": "1m", "prune": true,
+                "sourceRef": {"kind": "GitRepository", "name": "fleet"}},
+        });
+        let mut object = Kustomization::from_value(&object).expect("valid");
+        let left = |object: &Kustomization, at: &str| {
+            let now = at.parse().expect("a time");
+            time_left(object, now).as_secs()
+        };
+        for (at, seconds) in [
+            ("2025-12-31T23:59:59Z", 60),
+            ("2026-01-01T00:00:00Z", 60),
+            ("2026-01-01T00:00:45Z", 15),
+            ("2026-01-01T00:00:58Z", 5),
+            ("2026-03-01T00:00:00Z", 5),
+        ] {
+            assert_eq!(left(&object, at), seconds, "{at}");
+        }
+        object.metadata.deletion_timestamp = None;
+        assert_eq!(left(&object, "2026-01-01T00:00:45Z"), 60);
     }
 }

@@ -7,17 +7,18 @@ use fluvial_api::{GitRepository, Kustomization, Resource as Kind};
 use fluvial_delivery::substitute::{Reference, Substitution};
 use fluvial_kustomize::{FileError, RemoteResolver, RepoSpec};
 use fluvial_object::ObjectId;
-use fluvial_ports::{FetchRequest, Fetched, Resource, Sources, Target};
+use fluvial_ports::{ClusterError, FetchRequest, Fetched, Resource, Select, Sources, Target};
 use fluvial_tree::{Digest, Tree};
 use rustc_hash::FxHashMap;
 use serde_json::Value;
 
 use super::Kustomizations;
-use super::claims::Wishes;
+use super::claims::{Builds, Wishes, owner};
 use super::depends::source_of;
 use super::manifest::{self, Built, Recipe};
 use super::step::{self, ARTIFACT_FAILED, BUILD_FAILED, Failure};
 use crate::git_repository::port_artifact;
+use crate::writer::resource_of;
 use crate::{Key, SourceId};
 
 /// Annotation of an artifact with the revision of its own source.
@@ -216,41 +217,63 @@ impl Kustomizations {
         built
     }
 
-    /// What all Kustomizations want, those of a source by what they build from its newest revision.
-    pub(super) async fn wishes(&self, source: Option<(&Source, &Tree)>) -> Arc<Wishes> {
-        let users: Vec<Arc<Kustomization>> = self
-            .feed
-            .store()
-            .all()
-            .into_iter()
-            .filter(|user| !user.metadata.is_deleting())
-            .collect();
-        let Some((source, tree)) = source else {
-            let mut wishes = Wishes::default();
-            for user in &users {
-                wishes.wants(&Key::of(&user.metadata), recorded(user));
-            }
-            return Arc::new(wishes);
-        };
-        let fingerprint = fingerprint(source, &users);
-        let mut all = self.wishes.lock().await;
-        if let Some((known, wishes)) = all.get(&source.id)
-            && *known == fingerprint
-        {
-            return Arc::clone(wishes);
-        }
-        let wishes = Arc::new(self.collect(source, tree, users).await);
-        all.insert(source.id.clone(), (fingerprint, Arc::clone(&wishes)));
-        wishes
+    /// What all Kustomizations want, as far as this process has heard; those of a source also by what they build from
+    /// its newest revision.
+    pub(super) async fn wishes(&self, source: Option<(&Source, &Tree)>) -> Wishes {
+        self.wishes_of(self.feed.store().all(), source).await
     }
 
-    async fn collect(&self, source: &Source, tree: &Tree, users: Vec<Arc<Kustomization>>) -> Wishes {
-        let mut wishes = Wishes::new(tree.clone());
-        let (mut open, others): (Vec<_>, Vec<_>) =
-            users.into_iter().partition(|user| source_of(user) == source.id);
-        for other in &others {
-            wishes.wants(&Key::of(&other.metadata), recorded(other));
+    /// What all Kustomizations want, as the server has them right now.
+    pub(super) async fn newest_wishes(
+        &self,
+        source: Option<(&Source, &Tree)>,
+    ) -> Result<Wishes, ClusterError> {
+        let select = Select {
+            namespace: self.context.settings.namespace.clone(),
+            ..Select::default()
+        };
+        let resource = resource_of::<Kustomization>();
+        let listed = self.context.cluster.list(&resource, &select).await?;
+        // What cannot be read has never been applied by us.
+        let users = listed.iter().flat_map(Kustomization::from_value).map(Arc::new);
+        Ok(self.wishes_of(users.collect(), source).await)
+    }
+
+    async fn wishes_of(
+        &self,
+        mut users: Vec<Arc<Kustomization>>,
+        source: Option<(&Source, &Tree)>,
+    ) -> Wishes {
+        users.retain(|user| !user.metadata.is_deleting());
+        let recorded = users
+            .iter()
+            .map(|user| (owner(&Key::of(&user.metadata)), recorded(user)))
+            .collect();
+        let builds = match source {
+            Some((source, tree)) => self.builds(source, tree, users).await,
+            None => Arc::default(),
+        };
+        Wishes { builds, recorded }
+    }
+
+    /// What the Kustomizations of a source build.
+    async fn builds(&self, source: &Source, tree: &Tree, mut users: Vec<Arc<Kustomization>>) -> Arc<Builds> {
+        users.retain(|user| source_of(user) == source.id);
+        users.sort_by(|one, other| one.metadata.uid.cmp(&other.metadata.uid));
+        let fingerprint = fingerprint(source, &users);
+        let mut all = self.builds.lock().await;
+        if let Some((known, builds)) = all.get(&source.id)
+            && *known == fingerprint
+        {
+            return Arc::clone(builds);
         }
+        let builds = Arc::new(self.collect(source, tree, users).await);
+        all.insert(source.id.clone(), (fingerprint, Arc::clone(&builds)));
+        builds
+    }
+
+    async fn collect(&self, source: &Source, tree: &Tree, mut open: Vec<Arc<Kustomization>>) -> Builds {
+        let mut builds = Builds::new(tree.clone());
         // A child in its parent's build counts besides the one in the cluster: it may have another spec.
         let mut asked: FxHashMap<Key, Vec<Arc<Kustomization>>> = FxHashMap::default();
         while let Some(user) = open.pop() {
@@ -268,14 +291,11 @@ impl Kustomizations {
                 Err(failure) => Err(failure),
             };
             match built {
-                Ok(built) => open.extend(wishes.builds(&key, &built, &source.id).into_iter().map(Arc::new)),
-                Err(_) => {
-                    wishes.wants(&key, recorded(&user));
-                    wishes.unknown(&key);
-                }
+                Ok(built) => open.extend(builds.add(&key, &built, &source.id).into_iter().map(Arc::new)),
+                Err(_) => builds.unknown(&key),
             }
         }
-        wishes
+        builds
     }
 }
 
@@ -351,11 +371,6 @@ fn fingerprint(source: &Source, users: &[Arc<Kustomization>]) -> Fingerprint {
     for user in users {
         let metadata = &user.metadata;
         text.push_str(&format!("{} {}\n", metadata.uid, metadata.generation));
-        if source_of(user) != source.id {
-            for id in recorded(user) {
-                text.push_str(&format!("{id}\n"));
-            }
-        }
     }
     Digest::of(text.as_bytes())
 }

@@ -6,18 +6,20 @@ use std::sync::Arc;
 use fluvial_delivery::control::Owner;
 use fluvial_delivery::inventory::{Entry, Inventory};
 use fluvial_delivery::plan::prune::{Deletion, Fate, Hold, MAX_LOOKS, Plan, Rules, Seen, decide, plan};
+use fluvial_delivery::plan::{Claims, Wanted};
 use fluvial_object::{ObjectExt, ObjectId};
 use fluvial_ports::{
     BoxFuture, Cluster, ClusterError, Delete, ErrorKind, Propagation, Resource, Select, Watched,
 };
+use fluvial_tree::Tree;
 use futures::{StreamExt, stream};
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::Value;
 
+use super::Kustomizations;
 use super::apply::target;
-use super::claims::Wishes;
+use super::inputs::Source;
 use crate::Key;
-use crate::metrics::Metrics;
 
 /// Deletes objects of one Kustomization.
 pub(crate) struct Pruner<'a> {
@@ -27,14 +29,12 @@ pub(crate) struct Pruner<'a> {
     pub(crate) owner: Owner,
     /// Objects that are applied now, possibly under another group.
     pub(crate) applied: &'a FxHashSet<String>,
-    /// What everybody wants.
-    pub(crate) wishes: &'a Wishes,
+    /// All that may want them, too.
+    pub(crate) everybody: &'a Kustomizations,
+    /// The revision that they want something at.
+    pub(crate) source: Option<(&'a Source, &'a Tree)>,
     /// Whether others have time to take objects over.
     pub(crate) patient: bool,
-    /// Requests at the same time.
-    pub(crate) concurrent: usize,
-    /// Counts writes.
-    pub(crate) metrics: &'a Metrics,
 }
 
 /// What became of the objects.
@@ -44,6 +44,8 @@ pub(crate) struct Pruned {
     pub(crate) plan: Plan,
     /// What could not be deleted, and why.
     pub(crate) failed: FxHashMap<ObjectId, String>,
+    /// What was to be deleted and has changed before it was.
+    spared: Vec<ObjectId>,
     /// What was deleted, with its kind and UID.
     pub(crate) deleted: Vec<(ObjectId, Arc<Resource>, String)>,
 }
@@ -69,6 +71,26 @@ impl Pruned {
     /// What is on record afterwards.
     pub(crate) fn inventory(&self, wanted: &Inventory) -> Inventory {
         self.plan.inventory(wanted, |id| self.failed.contains_key(id))
+    }
+
+    /// Notes that an object is not deleted after all.
+    fn spare(&mut self, entry: &Entry, fate: Fate) {
+        if !matches!(fate, Fate::Gone | Fate::Terminating) {
+            self.spared.push(entry.id.clone());
+        }
+        self.plan.replace(&entry.id, fate);
+    }
+
+    /// Something that was spared on the way and would go along with an object.
+    fn sheltered(&self, id: &ObjectId) -> Option<&ObjectId> {
+        let group = (id.kind == "CustomResourceDefinition")
+            .then(|| id.name.split_once('.'))
+            .flatten()
+            .map(|(_, group)| group);
+        self.spared.iter().find(|spared| match group {
+            Some(group) => spared.group == group,
+            None => id.kind == "Namespace" && spared.namespace == id.name,
+        })
     }
 
     /// Why some objects could not be deleted, or not even looked at.
@@ -104,22 +126,16 @@ impl Look {
 impl Pruner<'_> {
     /// Deletes what is ours and wanted by nobody.
     pub(crate) async fn prune(&self, candidates: Vec<Entry>) -> Pruned {
-        let claims = self.wishes.about(&candidates, &self.owner);
-        let rules = Rules {
-            owner: &self.owner,
-            prune: true,
-            claims: &claims,
-            applied: self.applied,
-            patient: self.patient,
-        };
+        let wishes = self.everybody.wishes(self.source).await;
+        let claims = wishes.about(&candidates, &self.owner);
+        let rules = self.rules(&claims);
+        let concurrent = self.everybody.context.settings.concurrent_requests;
         let looks: Vec<BoxFuture<'_, (ObjectId, Look)>> = candidates
             .iter()
             .map(|entry| Box::pin(self.look_at(entry)) as BoxFuture<'_, _>)
             .collect();
-        let mut seen: FxHashMap<ObjectId, Look> = stream::iter(looks)
-            .buffered(self.concurrent.max(1))
-            .collect()
-            .await;
+        let mut seen: FxHashMap<ObjectId, Look> =
+            stream::iter(looks).buffered(concurrent.max(1)).collect().await;
         let absent = Look::Absent;
         let plan = plan(
             candidates,
@@ -140,6 +156,16 @@ impl Pruner<'_> {
             }
         }
         pruned
+    }
+
+    fn rules<'r>(&'r self, claims: &'r Claims) -> Rules<'r> {
+        Rules {
+            owner: &self.owner,
+            prune: true,
+            claims,
+            applied: self.applied,
+            patient: self.patient,
+        }
     }
 
     async fn look_at(&self, entry: &Entry) -> (ObjectId, Look) {
@@ -172,12 +198,18 @@ impl Pruner<'_> {
         pruned: &mut Pruned,
     ) {
         for looks in 1..=MAX_LOOKS {
+            if deletion.takes_along {
+                match self.decide_again(entry, pruned).await {
+                    Fate::Delete(again) => deletion = again,
+                    other => return pruned.spare(entry, other),
+                }
+            }
             let how = Delete {
                 uid: Some(&deletion.uid),
                 resource_version: Some(&deletion.resource_version),
                 propagation: Propagation::Background,
             };
-            self.metrics.wrote("object");
+            self.everybody.context.metrics.wrote("object");
             tracing::debug!(object = %entry.id, owner = %self.owner, uid = %deletion.uid, "deleting");
             match self.cluster.delete(target(&resource, &entry.id), how).await {
                 Ok(_) => {
@@ -195,12 +227,30 @@ impl Pruner<'_> {
             let (_, look) = self.look_at(entry).await;
             match decide(entry, look.seen(), rules) {
                 Fate::Delete(again) => deletion = again,
-                other => {
-                    pruned.plan.replace(&entry.id, other);
-                    return;
-                }
+                other => return pruned.spare(entry, other),
             }
         }
+    }
+
+    /// Decides over an object that takes others along, right before its deletion: its version does not tell of what
+    /// has been put into it meanwhile, so everybody is asked once more, and not by hearsay.
+    async fn decide_again(&self, entry: &Entry, pruned: &Pruned) -> Fate {
+        if let Some(id) = pruned.sheltered(&entry.id) {
+            let owner = self.owner.clone();
+            // The next run decides over both together.
+            return Fate::Hold(Hold::Shelters(Wanted {
+                owner,
+                id: id.clone(),
+            }));
+        }
+        let candidates: Vec<Entry> = pruned.plan.fates.iter().map(|(entry, _)| entry.clone()).collect();
+        let wishes = match self.everybody.newest_wishes(self.source).await {
+            Ok(wishes) => wishes,
+            Err(error) => return Fate::Hold(Hold::Unreadable(error.to_string())),
+        };
+        let claims = wishes.about(&candidates, &self.owner);
+        let (_, look) = self.look_at(entry).await;
+        decide(entry, look.seen(), &self.rules(&claims))
     }
 }
 

@@ -295,15 +295,13 @@ impl Kustomizations {
         let candidates = inputs.old.without(new);
         let mut pruned = Pruned::default();
         if !candidates.is_empty() && object.spec.prune {
-            let wishes = self.wishes(Some((&inputs.source, &inputs.tree))).await;
             let pruner = Pruner {
                 cluster,
                 owner: owner(key),
                 applied: &applied.uids,
-                wishes: &wishes,
+                everybody: self,
+                source: Some((&inputs.source, &inputs.tree)),
                 patient: true,
-                concurrent: self.context.settings.concurrent_requests,
-                metrics: &self.context.metrics,
             };
             pruned = pruner.prune(candidates).await;
         }

@@ -14,5 +14,6 @@ mod kills;
 mod kustomizations;
 mod moves;
 mod sources;
+mod tap;
 mod waits;
 mod world;

@@ -236,6 +236,31 @@ async fn a_change_that_cannot_be_made_needs_force() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_would_not_come_back_is_not_deleted_even_by_force() {
+    let mut world = World::new().await;
+    let immutable = |value: &str| format!("{}immutable: true\n", config("a", value));
+    let first = world.commit(&[("a.yaml", &immutable("one"))]);
+    world.create(git_repository("fleet")).await;
+    world.create(kustomization("apps", json!({"force": true}))).await;
+    let of = ks("apps");
+    world.applied(&of, &first).await;
+    let before = world.get("v1", "ConfigMap", "default", "a").await.expect("there");
+    world.commit(&[("a.yaml", &immutable("two").replace("key:", "no key:"))]);
+    let failed = world
+        .condition(&of, "Ready", "False", "ReconciliationFailed")
+        .await;
+    assert!(message(&failed).contains("no key"), "{failed}");
+    let kept = world.get("v1", "ConfigMap", "default", "a").await.expect("kept");
+    assert_eq!(kept["metadata"]["uid"], before["metadata"]["uid"]);
+    assert_eq!(kept["data"]["key"], "one");
+    let third = world.commit(&[("a.yaml", &immutable("three"))]);
+    world.applied(&of, &third).await;
+    let anew = world.get("v1", "ConfigMap", "default", "a").await.expect("there");
+    assert_ne!(anew["metadata"]["uid"], before["metadata"]["uid"]);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_supported_yet_stalls_and_says_so() {
     let mut world = World::new().await;
     world

@@ -1,6 +1,6 @@
 //! An API server in memory with the definitions, and controllers that may be stopped and started again.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fluvial_apiserver::{ApiServer, User};
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use crate::fakes::{Fakes, Wall};
+use crate::tap::{Happening, Tap};
 
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -19,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct World {
     pub cluster: Arc<dyn Cluster>,
     pub fakes: Fakes,
+    /// What happens next in the cluster of the controllers.
+    pub next: Arc<Mutex<Option<Happening>>>,
     server: ApiServer,
     handle: Option<Handle>,
     runtime: Option<tokio::runtime::Runtime>,
@@ -49,6 +52,7 @@ impl World {
         let mut world = Self {
             cluster,
             fakes: Fakes::default(),
+            next: Arc::default(),
             server,
             handle: None,
             runtime: None,
@@ -63,7 +67,10 @@ impl World {
     /// Starts controllers.
     pub fn start(&mut self) {
         let ports = Ports {
-            cluster: Arc::new(client(&self.server)),
+            cluster: Arc::new(Tap {
+                inner: Arc::new(client(&self.server)),
+                next: Arc::clone(&self.next),
+            }),
             sources: self.fakes.repositories.clone(),
             artifacts: self.fakes.shelf.clone(),
             events: Arc::new(NoEvents),
@@ -134,7 +141,14 @@ impl World {
             name: text("/metadata/name"),
         };
         self.cluster
-            .create(target, &object, "test")
+            .create(
+                target,
+                &object,
+                fluvial_controllers::ports::Create {
+                    manager: "test",
+                    dry_run: false,
+                },
+            )
             .await
             .unwrap_or_else(|error| panic!("{} {}: {error}", text("/kind"), text("/metadata/name")))
     }

@@ -1,0 +1,109 @@
+//! A cluster in which something happens right when an object is read.
+
+use std::sync::{Arc, Mutex};
+
+use fluvial_controllers::ports::{
+    Apply, BoxFuture, BoxStream, Cluster, ClusterError, Create, Delete, KindChange, Patch, Resource, Select,
+    Target, Watched,
+};
+use serde_json::Value;
+
+/// What happens once, and before which object is read.
+pub struct Happening {
+    /// Kind of the object.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// What happens.
+    pub what: BoxFuture<'static, ()>,
+}
+
+/// A cluster with something about to happen.
+#[derive(Clone)]
+pub struct Tap {
+    /// The cluster itself.
+    pub inner: Arc<dyn Cluster>,
+    /// What happens next.
+    pub next: Arc<Mutex<Option<Happening>>>,
+}
+
+impl Cluster for Tap {
+    fn acting_as(&self, user: &str) -> Arc<dyn Cluster> {
+        Arc::new(Self {
+            inner: self.inner.acting_as(user),
+            next: Arc::clone(&self.next),
+        })
+    }
+
+    fn resource<'a>(
+        &'a self,
+        api_version: &'a str,
+        kind: &'a str,
+    ) -> BoxFuture<'a, Result<Arc<Resource>, ClusterError>> {
+        self.inner.resource(api_version, kind)
+    }
+
+    fn kind_changes(&self) -> BoxStream<'static, KindChange> {
+        self.inner.kind_changes()
+    }
+
+    fn get<'a>(&'a self, target: Target<'a>) -> BoxFuture<'a, Result<Option<Value>, ClusterError>> {
+        let happening = self
+            .next
+            .lock()
+            .unwrap()
+            .take_if(|next| next.kind == target.resource.kind && next.name == target.name);
+        Box::pin(async move {
+            if let Some(happening) = happening {
+                happening.what.await;
+            }
+            self.inner.get(target).await
+        })
+    }
+
+    fn list<'a>(
+        &'a self,
+        resource: &'a Resource,
+        select: &'a Select,
+    ) -> BoxFuture<'a, Result<Vec<Value>, ClusterError>> {
+        self.inner.list(resource, select)
+    }
+
+    fn watch(&self, resource: &Resource, select: &Select) -> BoxStream<'static, Watched> {
+        self.inner.watch(resource, select)
+    }
+
+    fn apply<'a>(
+        &'a self,
+        target: Target<'a>,
+        object: &'a Value,
+        how: Apply<'a>,
+    ) -> BoxFuture<'a, Result<Value, ClusterError>> {
+        self.inner.apply(target, object, how)
+    }
+
+    fn patch<'a>(
+        &'a self,
+        target: Target<'a>,
+        patch: Patch<'a>,
+    ) -> BoxFuture<'a, Result<Value, ClusterError>> {
+        self.inner.patch(target, patch)
+    }
+
+    fn create<'a>(
+        &'a self,
+        target: Target<'a>,
+        object: &'a Value,
+        how: Create<'a>,
+    ) -> BoxFuture<'a, Result<Value, ClusterError>> {
+        self.inner.create(target, object, how)
+    }
+
+    fn delete<'a>(
+        &'a self,
+        target: Target<'a>,
+        how: Delete<'a>,
+    ) -> BoxFuture<'a, Result<bool, ClusterError>> {
+        self.inner.delete(target, how)
+    }
+}
