@@ -2,6 +2,7 @@
 
 mod age;
 mod bootstrap;
+mod charts;
 mod command;
 mod commands;
 mod disk;
