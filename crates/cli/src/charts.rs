@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fluvial_helm::{Chart, Inflation, Output};
 use fluvial_kustomize::{ChartRenderer, ChartRequest};
+use fluvial_template::sprig::Ambient;
 use fluvial_template::{Functions, Limits, Set, Value as TemplateValue};
 use fluvial_tree::Tree;
 use serde_json::Value;
@@ -22,16 +23,11 @@ impl LocalCharts {
     }
 }
 
-/// What `helm template` prints for a chart.
-pub(crate) fn template(
-    chart: &Arc<Chart>,
-    inflation: &Inflation,
-    outside: &dyn Outside,
-) -> Result<String, String> {
-    let ambient = outside
+/// The clock and randomness that charts are rendered with.
+pub(crate) fn ambient(outside: &dyn Outside) -> Result<Box<dyn Ambient>, String> {
+    outside
         .ambient()
-        .ok_or("charts are not rendered here: there is neither clock nor randomness")?;
-    fluvial_helm::inflate(chart, inflation, ambient).map_err(|error| error.to_string())
+        .ok_or_else(|| "charts are not rendered here: there is neither clock nor randomness".to_owned())
 }
 
 fn load(tree: &Tree, request: &ChartRequest) -> Result<Arc<Chart>, String> {
@@ -104,6 +100,8 @@ impl ChartRenderer for LocalCharts {
                 ..Output::default()
             },
         };
-        template(&load(tree, request)?, &inflation, self.outside.as_ref())
+        let chart = load(tree, request)?;
+        fluvial_helm::inflate(&chart, &inflation, ambient(self.outside.as_ref())?)
+            .map_err(|error| error.to_string())
     }
 }

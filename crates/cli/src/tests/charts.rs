@@ -111,3 +111,83 @@ async fn a_chart_of_a_repository_is_taken_from_disk_or_said_how_to_get() {
         "{out}"
     );
 }
+
+#[tokio::test]
+async fn helm_template_prints_a_chart_folder_with_values_in_helms_order() {
+    let folder = tempfile::tempdir().unwrap();
+    chart(&folder.path().join("web"));
+    write(folder.path(), "green.yaml", "colour: green\n");
+    let path = folder.path().display();
+    let (code, out, err) = fluvial(&Memory::default(), &format!("helm template shop {path}/web")).await;
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert_eq!(
+        out,
+        "---\n# Source: web/templates/note.yaml\napiVersion: v1\nkind: Note\nmetadata:\n  name: note\n\n\
+         ---\n# Source: web/templates/web.yaml\nkind: Web\nmetadata:\n  name: shop\n  namespace: default\n\
+         data:\n  colour: blue\n  kube: v1.37.0\n  has: false\n  password: 4\napiVersion: example.com/v1\n"
+    );
+    let line = format!(
+        "helm template {path}/web -n apps -f {path}/green.yaml --kube-version 1.30.0 -a x/v1,example.com/v1 \
+         --include-crds"
+    );
+    let (_, out, err) = fluvial(&Memory::default(), &line).await;
+    for part in [
+        "# Source: web/crds/one.yaml\n",
+        "name: release-name\n",
+        "namespace: apps\n",
+        "colour: green\n",
+        "kube: v1.30.0\n",
+        "has: true\n",
+    ] {
+        assert!(out.contains(part), "{part:?} is not in\n{out}{err}");
+    }
+    let line = format!(
+        "helm template shop {path}/web --set-string colour=7 --set colour=red -f {path}/green.yaml \
+         --is-upgrade --show-only templates/web.yaml"
+    );
+    let (_, out, _) = fluvial(&Memory::default(), &line).await;
+    assert!(
+        out.starts_with("---\n# Source: web/templates/web.yaml\n"),
+        "{out}"
+    );
+    assert!(out.contains("colour: 7\n") && !out.contains("Note"), "{out}");
+}
+
+#[tokio::test]
+async fn helm_template_says_what_is_wrong_with_a_chart() {
+    let folder = tempfile::tempdir().unwrap();
+    chart(&folder.path().join("web"));
+    let path = folder.path().display();
+    for (line, wanted) in [
+        (
+            "helm template shop oci://example.com/web",
+            "get it with helm pull",
+        ),
+        (
+            "helm template shop PATH/none",
+            "a chart is a folder or a .tgz file",
+        ),
+        ("helm template shop PATH", "Chart.yaml file is missing"),
+        ("helm template shop PATH/web/Chart.yaml", "PATH/web/Chart.yaml: "),
+        ("helm template shop PATH/web -f PATH/none.yaml", "none.yaml: "),
+        (
+            "helm template shop PATH/web --set a[x]=1",
+            "failed parsing --set data",
+        ),
+        (
+            "helm template shop PATH/web -s nope.yaml",
+            "could not find template nope.yaml",
+        ),
+        (
+            "helm template shop PATH/web --kube-version x",
+            "invalid kube version 'x'",
+        ),
+        ("helm template Bad_Name PATH/web", "Bad_Name"),
+    ] {
+        let line = line.replace("PATH", &path.to_string());
+        let (code, out, err) = fluvial(&Memory::default(), &line).await;
+        let wanted = wanted.replace("PATH", &path.to_string());
+        assert_eq!((code, out.as_str()), (1, ""), "{line}");
+        assert!(err.contains(&wanted), "{line}: {err}");
+    }
+}
