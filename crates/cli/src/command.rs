@@ -4,7 +4,7 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use clap_complete::Shell;
 
 use crate::commands::{
-    build, envsubst, events, export, get, kustomize, reconcile, serve, stats, suspend, tree, up, why,
+    build, envsubst, events, export, get, helm, kustomize, reconcile, serve, stats, suspend, tree, up, why,
 };
 use crate::nouns::{NOUNS, Noun, Verb};
 
@@ -48,16 +48,8 @@ pub(crate) fn root(version: &'static str) -> Command {
                 .after_help("Examples:\n  fluvial why\n  fluvial why ks/apps\n  fluvial why deployment web -n shop"),
         )
         .subcommand(build_command())
-        .subcommand(
-            Command::new("kustomize").about("What kustomize does").subcommand(
-                kustomize::Options::augment_args(Command::new("build"))
-                    .about("Build a kustomization, with kustomize's flags and output")
-                    .after_help(
-                        "Examples:\n  fluvial kustomize build overlays/prod\n  \
-                         fluvial kustomize build overlays/prod --explain Deployment/web:spec.replicas",
-                    ),
-            ),
-        )
+        .subcommand(kustomize_command())
+        .subcommand(helm_command())
         .subcommand(
             envsubst::Options::augment_args(Command::new("envsubst"))
                 .about("Substitute variables of the environment in standard input")
@@ -139,6 +131,28 @@ fn global() -> [Arg; 5] {
         option("as", "USER", "User to act as"),
         option("timeout", "DURATION", "How long to wait").default_value("5m0s"),
     ]
+}
+
+fn kustomize_command() -> Command {
+    Command::new("kustomize").about("What kustomize does").subcommand(
+        kustomize::Options::augment_args(Command::new("build"))
+            .about("Build a kustomization, with kustomize's flags and output")
+            .after_help(
+                "Examples:\n  fluvial kustomize build overlays/prod\n  \
+                         fluvial kustomize build overlays/prod --explain Deployment/web:spec.replicas",
+            ),
+    )
+}
+
+fn helm_command() -> Command {
+    Command::new("helm").about("What Helm does").subcommand(
+        helm::Options::augment_args(Command::new("template"))
+            .about("Render a chart of this machine, with Helm's flags and output")
+            .after_help(
+                "Examples:\n  fluvial helm template shop ./charts/shop -f prod.yaml --set replicas=3\n  \
+                         fluvial helm template shop shop-1.2.0.tgz -n apps --show-only templates/web.yaml",
+            ),
+    )
 }
 
 fn build_command() -> Command {

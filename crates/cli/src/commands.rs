@@ -5,6 +5,7 @@ pub(crate) mod envsubst;
 pub(crate) mod events;
 pub(crate) mod export;
 pub(crate) mod get;
+pub(crate) mod helm;
 pub(crate) mod kustomize;
 pub(crate) mod reconcile;
 pub(crate) mod serve;

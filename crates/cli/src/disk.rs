@@ -130,7 +130,8 @@ impl Reader {
         Ok(())
     }
 
-    fn file(&mut self, path: &Path) -> Result<(), String> {
+    /// Takes in a file.
+    pub(crate) fn file(&mut self, path: &Path) -> Result<(), String> {
         let path = tidy(path);
         if !self.seen.insert(path.clone()) {
             return Ok(());

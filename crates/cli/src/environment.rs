@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use fluvial_kustomize::RemoteResolver;
 use fluvial_ports::{Artifact, BoxFuture, Clock, Cluster, Sources};
+use fluvial_template::sprig::Ambient;
 use fluvial_tree::Tree;
 
 /// Where a command runs.
@@ -165,6 +166,12 @@ pub trait Outside: Send + Sync {
 
     /// Fetches what kustomizations name by address.
     fn remotes(&self) -> Result<Arc<dyn RemoteResolver + Send + Sync>, String>;
+
+    /// Clock and randomness (which must be fit for keys) for the templates of charts; without them no chart is
+    /// rendered.
+    fn ambient(&self) -> Option<Box<dyn Ambient>> {
+        None
+    }
 
     /// The content of an artifact that a source has published.
     fn artifact<'a>(&'a self, artifact: &'a Artifact) -> BoxFuture<'a, Result<Tree, String>>;

@@ -2,6 +2,7 @@
 
 mod age;
 mod bootstrap;
+mod charts;
 mod command;
 mod commands;
 mod disk;
@@ -22,7 +23,7 @@ use clap::error::ErrorKind;
 use clap_complete::Shell;
 
 use commands::{
-    build, envsubst, events, export, get, kustomize, reconcile, serve, stats, suspend, tree, up, why,
+    build, envsubst, events, export, get, helm, kustomize, reconcile, serve, stats, suspend, tree, up, why,
 };
 pub use environment::{
     Connection, ControllerOptions, Controllers, Environment, LocalRepository, LogOptions, Outside, Rewrite,
@@ -130,6 +131,11 @@ async fn dispatch(matches: &ArgMatches, root: &mut clap::Command, mut session: S
         ["build", "kustomization"] => build::kustomization(session, &command::options(inner)).await,
         ["build", "dir"] => build::whole(session, &command::options(inner)).await,
         ["kustomize", "build"] => kustomize::build(session, &command::options(inner)).await,
+        ["helm", "template"] => {
+            // Helm's own default is not that of the commands of Flux.
+            let namespace = inner.get_one::<String>("namespace").cloned();
+            helm::template(session, &command::options(inner), namespace).await
+        }
         ["envsubst"] => envsubst::run(session, command::options(inner)),
         ["why"] => why::run(session, &command::options(inner)).await,
         ["up"] => up::run(session, &command::options(inner)).await,

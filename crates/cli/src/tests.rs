@@ -17,6 +17,8 @@ use crate::{
     ServerOptions, SourceOptions, run, state,
 };
 
+mod charts;
+
 const REVISION: &str = "main@sha1:5394cb7f48332b2de7c17dd8b8384bbc84b7e738";
 
 /// Objects in memory; with `answers`, each request to reconcile is answered at the next watch.
@@ -203,6 +205,10 @@ impl Outside for Memory {
         Ok(Arc::new(fluvial_kustomize::NoRemote))
     }
 
+    fn ambient(&self) -> Option<Box<dyn fluvial_template::sprig::Ambient>> {
+        Some(Box::new(Still))
+    }
+
     fn artifact<'a>(
         &'a self,
         artifact: &'a fluvial_ports::Artifact,
@@ -220,6 +226,16 @@ impl Outside for Memory {
 }
 
 struct Still;
+
+impl fluvial_template::sprig::Ambient for Still {
+    fn now(&mut self) -> i128 {
+        0
+    }
+
+    fn random(&mut self, buffer: &mut [u8]) {
+        buffer.fill(4);
+    }
+}
 
 impl Clock for Still {
     fn now(&self) -> Timestamp {

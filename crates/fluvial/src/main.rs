@@ -19,6 +19,7 @@ use fluvial_cli::{
 use fluvial_cluster::{Client, Credentials};
 use fluvial_kustomize::RemoteResolver;
 use fluvial_ports::{Artifact, BoxFuture, Clock, Cluster, Sources};
+use fluvial_template::sprig::Ambient;
 use fluvial_tree::Tree;
 use jiff::Timestamp;
 use tracing_subscriber::EnvFilter;
@@ -98,6 +99,10 @@ impl Outside for Adapters {
         Ok(Arc::new(remotes::Remotes::new(git)))
     }
 
+    fn ambient(&self) -> Option<Box<dyn Ambient>> {
+        Some(Box::new(Present))
+    }
+
     fn artifact<'a>(&'a self, artifact: &'a Artifact) -> BoxFuture<'a, Result<Tree, String>> {
         Box::pin(async { artifacts::fetch(artifact).await.map_err(|error| error.message) })
     }
@@ -115,6 +120,23 @@ impl Outside for Adapters {
                 std::future::pending::<()>().await;
             }
         })
+    }
+}
+
+/// Clock and randomness for templates.
+struct Present;
+
+impl Ambient for Present {
+    fn now(&mut self) -> i128 {
+        Timestamp::now().as_nanosecond()
+    }
+
+    fn random(&mut self, buffer: &mut [u8]) {
+        // Charts make keys and passwords of it.
+        rustls::crypto::aws_lc_rs::default_provider()
+            .secure_random
+            .fill(buffer)
+            .expect("the system's source of randomness works");
     }
 }
 

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use fluvial_kustomize::{
-    Build, BuildRequest, LoadRestrictor, NoCharts, Options as BuildOptions, RemoteResolver, Reorder,
-    RepoSpec, Resource,
+    Build, BuildRequest, LoadRestrictor, Options as BuildOptions, RemoteResolver, Reorder, RepoSpec, Resource,
 };
 use fluvial_object::ObjectExt;
 use fluvial_tree::{Tree, TreePath};
 use serde_json::Value;
 
+use crate::charts::LocalCharts;
 use crate::disk::{self, Reader};
 use crate::environment::{Failure, Outcome, Session};
 use crate::render;
@@ -51,14 +51,14 @@ pub(crate) struct Options {
     /// Write to this file, or one file an object if it is a folder
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
-    /// Render helmCharts
+    /// Render helmCharts, in this process; their charts must be on this machine
     #[arg(long)]
     enable_helm: bool,
     /// Kubernetes version for charts
     #[arg(long, value_name = "VERSION")]
     helm_kube_version: Option<String>,
     /// API versions for charts
-    #[arg(long, value_name = "VERSIONS")]
+    #[arg(long, value_name = "VERSIONS", value_delimiter = ',')]
     helm_api_versions: Vec<String>,
     /// Label every object with app.kubernetes.io/managed-by
     #[arg(long)]
@@ -96,7 +96,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// The first option that asks for a program to be run.
+    /// The first option that asks for a program to be run other than Helm.
     fn refused(&self) -> Option<&'static str> {
         [
             (self.as_current_user, "--as-current-user"),
@@ -106,7 +106,6 @@ impl Options {
             (self.network || self.network_name.is_some(), "--network"),
             (!self.mount.is_empty(), "--mount"),
             (!self.env.is_empty(), "--env"),
-            (self.helm_command.is_some(), "--helm-command"),
         ]
         .into_iter()
         .find_map(|(given, name)| given.then_some(name))
@@ -133,16 +132,28 @@ impl Options {
 
 /// Builds and prints.
 pub(crate) async fn build(session: &mut Session<'_>, options: &Options) -> Outcome {
+    if options.helm_command.is_some() {
+        return Err(Failure::new(
+            "--helm-command: charts are rendered in this process, no Helm program is run; leave the option out",
+        ));
+    }
     if let Some(name) = options.refused() {
         return Err(Failure::new(format!(
             "{name}: this build runs no other programs; exec, Starlark and container functions are refused"
         )));
     }
     let remotes = session.env.outside.remotes().map_err(Failure::new)?;
+    let charts = LocalCharts::new(session.env.outside.clone());
     let (folder, chosen) = (session.env.folder.clone(), options.clone());
-    let output = tokio::task::spawn_blocking(move || made(&folder, &chosen, remotes.as_ref()))
-        .await?
-        .map_err(|error| Failure::new(render::localise(&error, &session.env.folder)))?;
+    let output = tokio::task::spawn_blocking(move || {
+        let world = World {
+            remotes: remotes.as_ref(),
+            charts: &charts,
+        };
+        made(&folder, &chosen, &world)
+    })
+    .await?
+    .map_err(|error| Failure::new(render::localise(&error, &session.env.folder)))?;
     for warning in &output.warnings {
         let _ = writeln!(session.env.err, "{warning}");
     }
@@ -165,6 +176,12 @@ pub(crate) async fn build(session: &mut Session<'_>, options: &Options) -> Outco
     }
 }
 
+/// What builds take from outside of the folder.
+struct World<'a> {
+    remotes: &'a (dyn RemoteResolver + Send + Sync),
+    charts: &'a LocalCharts,
+}
+
 /// What is written where.
 struct Output {
     warnings: Vec<String>,
@@ -172,12 +189,8 @@ struct Output {
     files: Vec<(String, String)>,
 }
 
-fn made(
-    folder: &Path,
-    options: &Options,
-    remotes: &(dyn RemoteResolver + Send + Sync),
-) -> Result<Output, String> {
-    let build = make(folder, &options.directory, &options.build(), remotes)?;
+fn made(folder: &Path, options: &Options, world: &World<'_>) -> Result<Output, String> {
+    let build = make(folder, &options.directory, &options.build(), world)?;
     let is_folder = |path: &PathBuf| folder.join(path).is_dir();
     let files = match (&options.explain, &options.output) {
         (Some(wanted), _) => vec![(String::new(), render::localise(&explain(&build, wanted)?, folder))],
@@ -194,19 +207,14 @@ fn made(
     })
 }
 
-fn make(
-    folder: &Path,
-    directory: &str,
-    options: &BuildOptions,
-    remotes: &(dyn RemoteResolver + Send + Sync),
-) -> Result<Build, String> {
+fn make(folder: &Path, directory: &str, options: &BuildOptions, world: &World<'_>) -> Result<Build, String> {
     let path = folder.join(directory);
     if !path.exists()
         && let Ok(spec) = RepoSpec::parse(directory)
     {
-        let tree = remotes.repository(&spec)?;
+        let tree = world.remotes.repository(&spec)?;
         let path = TreePath::parse(&spec.path).map_err(|error| format!("{directory}: {error}"))?;
-        return run(&tree, &path, options, remotes).map_err(|error| error.to_string());
+        return run(&tree, &path, options, world).map_err(|error| error.to_string());
     }
     if !path.is_dir() {
         let what = if path.exists() {
@@ -224,13 +232,13 @@ fn make(
     let mut reader = Reader::default();
     reader.kustomization(&path)?;
     let at = disk::tree_path(&path)?;
-    match run(&reader.tree(), &at, &options, remotes) {
+    match run(&reader.tree(), &at, &options, world) {
         Ok(build) => Ok(build),
         Err(_) => {
             // Perhaps something was needed that no text names; then it is in the folder.
             let mut reader = Reader::default();
             reader.folder(&path)?;
-            run(&reader.tree(), &at, &options, remotes).map_err(|error| error.to_string())
+            run(&reader.tree(), &at, &options, world).map_err(|error| error.to_string())
         }
     }
 }
@@ -239,14 +247,14 @@ fn run(
     tree: &Tree,
     path: &TreePath,
     options: &BuildOptions,
-    remotes: &(dyn RemoteResolver + Send + Sync),
+    world: &World<'_>,
 ) -> fluvial_kustomize::Result<Build> {
     fluvial_kustomize::build(&BuildRequest {
         tree,
         path,
         options,
-        remote: remotes,
-        charts: &NoCharts,
+        remote: world.remotes,
+        charts: world.charts,
     })
 }
 

@@ -1,0 +1,193 @@
+//! Charts on disk, rendered from the command line.
+
+use std::fs;
+use std::path::Path;
+
+use super::{Memory, fluvial};
+
+const DEPLOYMENT: &str = "\
+kind: Web
+metadata:
+  name: {{ .Release.Name }}
+  namespace: {{ .Release.Namespace }}
+data:
+  colour: {{ .Values.colour }}
+  kube: {{ .Capabilities.KubeVersion.Version }}
+  has: {{ .Capabilities.APIVersions.Has \"example.com/v1\" }}
+  password: {{ randAlphaNum 4 | len }}
+apiVersion: example.com/v1
+";
+
+fn write(folder: &Path, name: &str, text: &str) {
+    let path = folder.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+/// A chart `web` in a folder.
+fn chart(folder: &Path) {
+    write(
+        folder,
+        "Chart.yaml",
+        "apiVersion: v2\nname: web\nversion: 1.0.0\n",
+    );
+    write(folder, "values.yaml", "colour: blue\n");
+    write(folder, "templates/web.yaml", DEPLOYMENT);
+    write(
+        folder,
+        "templates/note.yaml",
+        "apiVersion: v1\nkind: Note\nmetadata:\n  name: note\n",
+    );
+    write(
+        folder,
+        "crds/one.yaml",
+        "apiVersion: v1\nkind: Definition\nmetadata:\n  name: one\n",
+    );
+}
+
+#[tokio::test]
+async fn kustomize_renders_local_charts_with_what_the_command_line_says() {
+    let folder = tempfile::tempdir().unwrap();
+    chart(&folder.path().join("home/web"));
+    write(
+        folder.path(),
+        "kustomization.yaml",
+        "namePrefix: my-\nhelmGlobals:\n  chartHome: home\nhelmCharts:\n- name: web\n  releaseName: shop\n  \
+         namespace: apps\n  valuesInline:\n    colour: red\n",
+    );
+    let path = folder.path().display();
+    let line = format!(
+        "kustomize build {path} --enable-helm --helm-kube-version v1.31.2 --helm-api-versions a/v1,example.com/v1"
+    );
+    let (code, out, err) = fluvial(&Memory::default(), &line).await;
+    assert_eq!((code, err.as_str()), (0, ""));
+    for part in [
+        "name: my-shop\n",
+        "namespace: apps\n",
+        "colour: red\n",
+        "kube: v1.31.2\n",
+        "has: true\n",
+        "password: 4\n",
+    ] {
+        assert!(out.contains(part), "{part:?} is not in\n{out}");
+    }
+    assert!(!out.contains("Definition"), "{out}");
+
+    let (code, _, err) = fluvial(&Memory::default(), &format!("kustomize build {path}")).await;
+    assert_eq!(code, 1);
+    assert!(
+        err.contains("helmCharts are not enabled; use --enable-helm"),
+        "{err}"
+    );
+    let line = format!("kustomize build {path} --enable-helm --helm-command helm");
+    let (code, _, err) = fluvial(&Memory::default(), &line).await;
+    assert_eq!(code, 1);
+    assert!(
+        err.starts_with("✗ --helm-command: charts are rendered in this process"),
+        "{err}"
+    );
+}
+
+#[tokio::test]
+async fn a_chart_of_a_repository_is_taken_from_disk_or_said_how_to_get() {
+    let folder = tempfile::tempdir().unwrap();
+    write(
+        folder.path(),
+        "kustomization.yaml",
+        "helmCharts:\n- name: web\n  repo: https://charts.example.com\n  version: 1.0.0\n  includeCRDs: true\n",
+    );
+    let line = format!("kustomize build {} --enable-helm", folder.path().display());
+    let (code, _, err) = fluvial(&Memory::default(), &line).await;
+    assert_eq!(code, 1);
+    let wanted =
+        "helm pull web --repo https://charts.example.com --version 1.0.0 --untar --untardir charts/web-1.0.0";
+    assert!(err.contains(wanted), "{err}");
+
+    chart(&folder.path().join("charts/web-1.0.0/web"));
+    let (code, out, err) = fluvial(&Memory::default(), &line).await;
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(
+        out.contains("colour: blue\n") && out.contains("kind: Definition\n"),
+        "{out}"
+    );
+}
+
+#[tokio::test]
+async fn helm_template_prints_a_chart_folder_with_values_in_helms_order() {
+    let folder = tempfile::tempdir().unwrap();
+    chart(&folder.path().join("web"));
+    write(folder.path(), "green.yaml", "colour: green\n");
+    let path = folder.path().display();
+    let (code, out, err) = fluvial(&Memory::default(), &format!("helm template shop {path}/web")).await;
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert_eq!(
+        out,
+        "---\n# Source: web/templates/note.yaml\napiVersion: v1\nkind: Note\nmetadata:\n  name: note\n\n\
+         ---\n# Source: web/templates/web.yaml\nkind: Web\nmetadata:\n  name: shop\n  namespace: default\n\
+         data:\n  colour: blue\n  kube: v1.37.0\n  has: false\n  password: 4\napiVersion: example.com/v1\n"
+    );
+    let line = format!(
+        "helm template {path}/web -n apps -f {path}/green.yaml --kube-version 1.30.0 -a x/v1,example.com/v1 \
+         --include-crds"
+    );
+    let (_, out, err) = fluvial(&Memory::default(), &line).await;
+    for part in [
+        "# Source: web/crds/one.yaml\n",
+        "name: release-name\n",
+        "namespace: apps\n",
+        "colour: green\n",
+        "kube: v1.30.0\n",
+        "has: true\n",
+    ] {
+        assert!(out.contains(part), "{part:?} is not in\n{out}{err}");
+    }
+    let line = format!(
+        "helm template shop {path}/web --set-string colour=7 --set colour=red -f {path}/green.yaml \
+         --is-upgrade --show-only templates/web.yaml"
+    );
+    let (_, out, _) = fluvial(&Memory::default(), &line).await;
+    assert!(
+        out.starts_with("---\n# Source: web/templates/web.yaml\n"),
+        "{out}"
+    );
+    assert!(out.contains("colour: 7\n") && !out.contains("Note"), "{out}");
+}
+
+#[tokio::test]
+async fn helm_template_says_what_is_wrong_with_a_chart() {
+    let folder = tempfile::tempdir().unwrap();
+    chart(&folder.path().join("web"));
+    let path = folder.path().display();
+    for (line, wanted) in [
+        (
+            "helm template shop oci://example.com/web",
+            "get it with helm pull",
+        ),
+        (
+            "helm template shop PATH/none",
+            "a chart is a folder or a .tgz file",
+        ),
+        ("helm template shop PATH", "Chart.yaml file is missing"),
+        ("helm template shop PATH/web/Chart.yaml", "PATH/web/Chart.yaml: "),
+        ("helm template shop PATH/web -f PATH/none.yaml", "none.yaml: "),
+        (
+            "helm template shop PATH/web --set a[x]=1",
+            "failed parsing --set data",
+        ),
+        (
+            "helm template shop PATH/web -s nope.yaml",
+            "could not find template nope.yaml",
+        ),
+        (
+            "helm template shop PATH/web --kube-version x",
+            "invalid kube version 'x'",
+        ),
+        ("helm template Bad_Name PATH/web", "Bad_Name"),
+    ] {
+        let line = line.replace("PATH", &path.to_string());
+        let (code, out, err) = fluvial(&Memory::default(), &line).await;
+        let wanted = wanted.replace("PATH", &path.to_string());
+        assert_eq!((code, out.as_str()), (1, ""), "{line}");
+        assert!(err.contains(&wanted), "{line}: {err}");
+    }
+}
