@@ -65,17 +65,13 @@ fn absent(request: &ChartRequest) -> String {
     )
 }
 
-/// The release's name: given, or made by a template.
-fn release_name(request: &ChartRequest) -> Result<String, String> {
-    if request.name_template.is_empty() {
-        return Ok(request.release_name.clone());
-    }
-    let failed =
-        |error: &dyn std::fmt::Display| format!("name template {:?}: {error}", request.name_template);
+/// The name of a release that a template makes.
+pub(crate) fn named(template: &str) -> Result<String, String> {
+    let failed = |error: &dyn std::fmt::Display| format!("name template {template:?}: {error}");
     let mut functions = Functions::builtins();
     fluvial_template::sprig::register(&mut functions);
     let mut set = Set::new(Arc::new(functions));
-    set.add("name-template", &request.name_template)
+    set.add("name-template", template)
         .map_err(|error| failed(&error))?;
     set.execute("name-template", &TemplateValue::Nil, Limits::default(), &mut ())
         .map_err(|error| failed(&error))
@@ -88,7 +84,11 @@ impl ChartRenderer for LocalCharts {
 
     fn render(&self, tree: &Tree, request: &ChartRequest) -> Result<String, String> {
         let inflation = Inflation {
-            release_name: release_name(request)?,
+            release_name: if request.name_template.is_empty() {
+                request.release_name.clone()
+            } else {
+                named(&request.name_template)?
+            },
             namespace: request.namespace.clone(),
             values: request.values.clone(),
             kube_version: request.kube_version.clone(),

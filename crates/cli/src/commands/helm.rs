@@ -16,6 +16,9 @@ pub(crate) struct Options {
     /// Name of the release (may be left out), and the chart: a folder or a .tgz file
     #[arg(value_name = "NAME CHART", required = true, num_args = 1..=2)]
     words: Vec<String>,
+    /// Make the name of the release by a template
+    #[arg(long, value_name = "TEMPLATE")]
+    name_template: Option<String>,
     /// Files of values, or - for standard input; later ones win
     #[arg(short = 'f', long, value_name = "FILE", value_delimiter = ',')]
     values: Vec<String>,
@@ -70,6 +73,11 @@ pub(crate) async fn template(
         [chart] => (None, chart.clone()),
         [name, chart] => (Some(name.clone()), chart.clone()),
         _ => return Err(Failure::new("name a chart: a folder or a .tgz file")),
+    };
+    let name = match (name, &options.name_template) {
+        (Some(_), Some(_)) => return Err(Failure::new("name the release or give --name-template, not both")),
+        (None, Some(template)) => Some(charts::named(template).map_err(Failure::new)?),
+        (name, None) => name,
     };
     let mut input = String::new();
     if options.values.iter().any(|file| file == "-") {

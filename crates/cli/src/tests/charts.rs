@@ -127,13 +127,13 @@ async fn helm_template_prints_a_chart_folder_with_values_in_helms_order() {
          data:\n  colour: blue\n  kube: v1.37.0\n  has: false\n  password: 4\napiVersion: example.com/v1\n"
     );
     let line = format!(
-        "helm template {path}/web -n apps -f {path}/green.yaml --kube-version 1.30.0 -a x/v1,example.com/v1 \
+        "helm template {path}/web --name-template {{{{`X`|lower}}}} -n apps -f {path}/green.yaml --kube-version 1.30.0 -a x/v1,example.com/v1 \
          --include-crds"
     );
     let (_, out, err) = fluvial(&Memory::default(), &line).await;
     for part in [
         "# Source: web/crds/one.yaml\n",
-        "name: release-name\n",
+        "name: x\n",
         "namespace: apps\n",
         "colour: green\n",
         "kube: v1.30.0\n",
@@ -183,6 +183,7 @@ async fn helm_template_says_what_is_wrong_with_a_chart() {
             "invalid kube version 'x'",
         ),
         ("helm template Bad_Name PATH/web", "Bad_Name"),
+        ("helm template shop PATH/web --name-template x", "not both"),
     ] {
         let line = line.replace("PATH", &path.to_string());
         let (code, out, err) = fluvial(&Memory::default(), &line).await;
