@@ -1,28 +1,6 @@
 //! Names of properties as expressions spell them: what is no identifier is escaped.
 
-/// Words that identifiers may not be; a property of such a name is written `__word__`.
-const RESERVED: [&str; 20] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-];
+use super::parser::RESERVED;
 
 const PARTS: [(&str, &str); 4] = [
     ("__underscores__", "__"),
@@ -32,7 +10,7 @@ const PARTS: [(&str, &str); 4] = [
 ];
 
 fn reserved(name: &str) -> bool {
-    RESERVED.contains(&name) || name == "while"
+    matches!(name, "true" | "false" | "null" | "in") || RESERVED.contains(&name)
 }
 
 /// The property that `name` stands for; `None` where nothing is spelled so.

@@ -13,7 +13,8 @@ const DEPTH: u32 = 250;
 /// Characters that an expression may have.
 const SIZE: usize = 100_000;
 const OPERAND: &str = "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
-const RESERVED: [&str; 17] = [
+/// Words that identifiers may not be, besides literals and operators.
+pub(super) const RESERVED: [&str; 17] = [
     "as",
     "break",
     "const",
