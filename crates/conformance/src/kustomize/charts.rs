@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fluvial_helm::{Capabilities, Chart, KubeVersion, NoCluster, Output, Release, RenderRequest, Values};
+use fluvial_helm::{Chart, Inflation, Output};
 use fluvial_kustomize::{ChartRenderer, ChartRequest};
 use fluvial_template::sprig::Ambient;
 use fluvial_template::{Functions, Limits, Set, Value as TemplateValue};
@@ -36,11 +36,7 @@ fn load(tree: &Tree, request: &ChartRequest) -> Result<Arc<Chart>, String> {
 /// The release's name: given, or made by a template.
 fn release_name(request: &ChartRequest) -> Result<String, String> {
     if request.name_template.is_empty() {
-        return Ok(if request.release_name.is_empty() {
-            "release-name".to_owned()
-        } else {
-            request.release_name.clone()
-        });
+        return Ok(request.release_name.clone());
     }
     let mut functions = Functions::builtins();
     fluvial_template::sprig::register(&mut functions);
@@ -57,44 +53,20 @@ impl ChartRenderer for LocalCharts {
     }
 
     fn render(&self, tree: &Tree, request: &ChartRequest) -> Result<String, String> {
-        let chart = load(tree, request)?;
-        let mut values = Values::new();
-        for layer in &request.values {
-            values.merge(Values::from_json(layer).map_err(|error| error.to_string())?);
-        }
-        let mut capabilities = Capabilities::default();
-        if !request.kube_version.is_empty() {
-            capabilities.kube_version = KubeVersion::parse(&request.kube_version)?;
-        }
-        capabilities.add_api_versions(request.api_versions.iter().cloned());
-        let namespace = if request.namespace.is_empty() {
-            "default"
-        } else {
-            &request.namespace
-        };
-        let release = Release {
-            name: release_name(request)?,
-            namespace: namespace.to_owned(),
-            revision: 1,
-            is_upgrade: false,
-        };
-        let rendered = fluvial_helm::render(RenderRequest {
-            chart: &chart,
-            values: &values,
-            release: &release,
-            capabilities: &capabilities,
-            lookup: Arc::new(NoCluster),
-            ambient: Box::new(Fixed),
-            options: fluvial_helm::Options::default(),
-        })
-        .map_err(|failure| failure.error.to_string())?;
-        rendered
-            .template(&Output {
+        let inflation = Inflation {
+            release_name: release_name(request)?,
+            namespace: request.namespace.clone(),
+            values: request.values.clone(),
+            kube_version: request.kube_version.clone(),
+            api_versions: request.api_versions.clone(),
+            output: Output {
                 include_crds: request.include_crds,
                 no_hooks: request.skip_hooks,
                 skip_tests: request.skip_tests,
                 ..Output::default()
-            })
+            },
+        };
+        fluvial_helm::inflate(&load(tree, request)?, &inflation, Box::new(Fixed))
             .map_err(|error| error.to_string())
     }
 }
