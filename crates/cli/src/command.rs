@@ -44,7 +44,7 @@ pub(crate) fn root(version: &'static str) -> Command {
         )
         .subcommand(
             why::Options::augment_args(Command::new("why"))
-                .about("Say why an object is not ready: the first cause, with file and line")
+                .about("Say why objects are not ready: all first causes, with file and line")
                 .after_help("Examples:\n  fluvial why\n  fluvial why ks/apps\n  fluvial why deployment web -n shop"),
         )
         .subcommand(build_command())
