@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fluvial_kustomize::RemoteResolver;
-use fluvial_ports::{Artifact, BoxFuture, Clock, Cluster, Sources};
+use fluvial_ports::{Artifact, BoxFuture, Clock, Cluster, Decryption, NoDecryption, Sources};
 use fluvial_template::sprig::Ambient;
 use fluvial_tree::Tree;
 
@@ -171,6 +171,11 @@ pub trait Outside: Send + Sync {
     /// rendered.
     fn ambient(&self) -> Option<Box<dyn Ambient>> {
         None
+    }
+
+    /// Who decrypts with keys of this machine. No key service is asked.
+    fn decryption(&self) -> Arc<dyn Decryption> {
+        Arc::new(NoDecryption)
     }
 
     /// The content of an artifact that a source has published.

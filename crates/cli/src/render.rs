@@ -1,14 +1,17 @@
-//! From a Kustomization object and files to the objects that it stands for, with the engines that the controllers use.
+//! From a Kustomization object and files to the objects that it stands for, by the function that the controllers use.
 
+use fluvial_controllers::render::{self, RenderError};
 use fluvial_delivery::control::Owner;
-use fluvial_delivery::substitute::{Place, Reference, Substitution};
-use fluvial_kustomize::flux::{self, FluxOverlay};
-use fluvial_kustomize::{BuildRequest, NoCharts, NoRemote, Options};
+use fluvial_delivery::substitute::{Reference, Substitution};
+use fluvial_kustomize::NoRemote;
 use fluvial_object::ObjectExt;
+use fluvial_ports::Decryptor;
 use fluvial_tree::{Tree, TreePath};
 use serde_json::{Value, json};
 
 use crate::state::{field, name, namespace, text};
+
+pub(crate) use fluvial_controllers::render::Rendered;
 
 /// What to render.
 pub(crate) struct Recipe<'a> {
@@ -20,74 +23,34 @@ pub(crate) struct Recipe<'a> {
     pub path: &'a TreePath,
     /// Variables.
     pub substitution: &'a Substitution,
+    /// Keys, if what is encrypted is to be read.
+    pub decryptor: Option<&'a dyn Decryptor>,
     /// The absolute path that the tree's root stands for.
     pub root: Option<&'a str>,
-}
-
-/// One object, and where it comes from.
-#[derive(Clone, Debug)]
-pub(crate) struct Rendered {
-    /// The object.
-    pub object: Value,
-    /// File and line.
-    pub place: Option<Place>,
 }
 
 /// The objects of a Kustomization in the order of the build.
 pub(crate) fn render(recipe: &Recipe<'_>) -> Result<Vec<Rendered>, String> {
     let null = Value::Null;
-    let spec = recipe.object.get("spec").unwrap_or(&null);
-    let overlay = FluxOverlay::from_spec(spec).map_err(|error| error.to_string())?;
-    let tree = flux::complete(recipe.tree, recipe.path, &overlay)
-        .map_err(|error| generation_failed(&error, recipe.root))?;
-    let options = Options {
-        root_path: recipe.root.map(str::to_owned),
-        ..Options::flux()
-    };
-    let request = BuildRequest {
-        tree: &tree,
+    let rendering = render::render(&render::Recipe {
+        spec: recipe.object.get("spec").unwrap_or(&null),
+        owner: &Owner::new(namespace(recipe.object), name(recipe.object)),
+        tree: recipe.tree,
         path: recipe.path,
-        options: &options,
-        remote: &NoRemote,
-        charts: &NoCharts,
-    };
-    let build =
-        fluvial_kustomize::build(&request).map_err(|error| format!("kustomize build failed: {error}"))?;
-    let owner = Owner::new(namespace(recipe.object), name(recipe.object));
-    let mut all = Vec::with_capacity(build.resources.len());
-    for resource in &build.resources {
-        let place = build.file(resource.origin.file).map(|file| Place {
-            file: file.to_owned(),
-            line: resource.origin.line,
-        });
-        let mut object = resource.to_json().map_err(|error| error.to_string())?;
-        match recipe.substitution.object(&object) {
-            Ok(Some(substituted)) => object = substituted,
-            Ok(None) => {}
-            Err(error) => {
-                let error = match place {
-                    Some(place) => error.at(place),
-                    None => error,
-                };
-                return Err(format!("post build failed for {error}"));
-            }
-        }
-        for (part, set) in [("labels", true), ("annotations", false)] {
-            let common = field(spec, &["commonMetadata", part]).and_then(Value::as_object);
-            for (key, value) in common.into_iter().flatten() {
-                // What YAML reads as a boolean or a number is text here.
-                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                if set {
-                    object.set_label(key, &value);
-                } else {
-                    object.set_annotation(key, &value);
-                }
-            }
-        }
-        owner.label(&mut object);
-        all.push(Rendered { object, place });
-    }
-    Ok(all)
+        substitution: recipe.substitution,
+        remote: Some(&NoRemote),
+        // Like the controller, only where the Kustomization asks for it.
+        decryptor: recipe
+            .decryptor
+            .filter(|_| field(recipe.object, &["spec", "decryption"]).is_some()),
+        root: recipe.root,
+    });
+    rendering
+        .map(|rendering| rendering.objects)
+        .map_err(|error| match error {
+            RenderError::Complete(error) => generation_failed(&error, recipe.root),
+            other => other.to_string(),
+        })
 }
 
 fn generation_failed(error: &fluvial_kustomize::Error, root: Option<&str>) -> String {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fluvial_ports::{
     Apply, BoxFuture, BoxStream, Cluster, ClusterError, Create, Delete, ErrorKind, KindChange, Patch,
-    PatchKind, Propagation, Resource, Select, Target, Watched,
+    PatchKind, Propagation, Resource, Select, Target, Token, Watched,
 };
 use futures::StreamExt;
 use http::{Method, Request, Response, StatusCode};
@@ -391,6 +391,41 @@ impl Cluster for Client {
                 Some(("application/json", encode(object))),
             )
             .await
+        })
+    }
+
+    fn token<'a>(
+        &'a self,
+        (namespace, name): (&'a str, &'a str),
+        audiences: &'a [String],
+    ) -> BoxFuture<'a, Result<Token, ClusterError>> {
+        Box::pin(async move {
+            let accounts = Resource {
+                group: String::new(),
+                version: "v1".to_owned(),
+                kind: "ServiceAccount".to_owned(),
+                plural: "serviceaccounts".to_owned(),
+                namespaced: true,
+            };
+            let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+                "spec": {"audiences": audiences, "expirationSeconds": 3600}});
+            let url = Url::new(path(&accounts, namespace, name, Some("token")));
+            let body = Some(("application/json", encode(&request)));
+            let answer: Value = self.call(Method::POST, url.as_str(), Form::Whole, body).await?;
+            let field = |name: &str| answer.pointer(name).and_then(Value::as_str);
+            let expires = field("/status/expirationTimestamp").and_then(|text| text.parse().ok());
+            match (field("/status/token"), expires) {
+                (Some(text), Some(expires)) => Ok(Token {
+                    text: text.into(),
+                    expires,
+                }),
+                _ => Err(ClusterError::new(
+                    ErrorKind::Other,
+                    format!(
+                        "the server's answer holds no token for the service account '{namespace}/{name}'"
+                    ),
+                )),
+            }
         })
     }
 

@@ -5,6 +5,7 @@ mod client;
 mod connect;
 mod discovery;
 mod error;
+mod remote;
 mod request;
 mod watch;
 
@@ -12,6 +13,7 @@ pub use client::Client;
 pub use connect::{ConnectError, Credentials};
 /// The body of the requests that a service given to [`Client::from_service`] gets.
 pub use kube::client::Body;
+pub use remote::RemoteClients;
 
 #[cfg(test)]
 mod tests;

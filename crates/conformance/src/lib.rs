@@ -20,6 +20,7 @@ pub mod kyaml;
 pub mod merge;
 pub mod object;
 pub mod schema;
+pub mod sops;
 pub mod source;
 pub mod template;
 pub mod txtar;
@@ -92,6 +93,7 @@ pub fn suites() -> Vec<Suite> {
     suites.extend(merge::suites());
     suites.extend(object::suites());
     suites.extend(schema::suites());
+    suites.extend(sops::suites());
     suites.extend(source::suites());
     suites.extend(template::suites());
     suites.extend(yaml::suites());

@@ -154,6 +154,8 @@ async fn run(count: usize, quiet: Duration) -> Value {
         cluster: Arc::clone(&cluster),
         sources: fakes.repositories.clone(),
         artifacts: fakes.shelf.clone(),
+        decryption: Arc::new(fluvial_controllers::ports::NoDecryption),
+        remotes: Arc::new(fluvial_controllers::ports::NoRemotes),
         events: Arc::new(NoEvents),
         clock: Arc::new(Wall),
     };

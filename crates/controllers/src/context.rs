@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fluvial_ports::{Artifacts, Clock, Cluster, Sources};
+use fluvial_ports::{Artifacts, Clock, Cluster, Decryption, Remotes, Sources};
 
 use crate::backoff::Backoff;
 use crate::metrics::Metrics;
 use crate::recorder::Recorder;
+use crate::remote::Tokens;
 use crate::revisions::Revisions;
 
 /// Settings of the process; the defaults are Flux's.
@@ -35,6 +36,8 @@ pub struct Settings {
     pub no_remote_bases: bool,
     /// Service account for Kustomizations that name none.
     pub default_service_account: Option<String>,
+    /// Secret (namespace and name) with age keys for Kustomizations that name no Secret with keys.
+    pub sops_age_secret: Option<(String, String)>,
     /// Which ConfigMaps and Secrets wake those that refer to them; `None` for all.
     pub config_selector: Option<String>,
     /// Whether `readyExpr` is asked in addition to readiness, and not in its place.
@@ -63,6 +66,7 @@ impl Default for Settings {
             no_cross_namespace_refs: false,
             no_remote_bases: false,
             default_service_account: None,
+            sops_age_secret: None,
             config_selector: None,
             additive_ready_expr: false,
             strict_substitution: true,
@@ -81,6 +85,12 @@ pub struct Context {
     pub sources: Arc<dyn Sources>,
     /// Where artifacts are kept.
     pub artifacts: Arc<dyn Artifacts>,
+    /// Who decrypts.
+    pub decryption: Arc<dyn Decryption>,
+    /// Ways to other clusters.
+    pub remotes: Arc<dyn Remotes>,
+    /// Tokens for other clusters.
+    pub tokens: Tokens,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Takes events.

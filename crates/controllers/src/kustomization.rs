@@ -8,6 +8,7 @@ mod delete;
 mod depends;
 mod health;
 mod inputs;
+mod keys;
 mod manifest;
 mod prune;
 mod run;
@@ -32,6 +33,7 @@ use crate::feed::Feed;
 use crate::metrics::ResourceFacts;
 use crate::queue::{Queue, Reasons, Work};
 use crate::recorder::About;
+use crate::remote::{self, RemoteError};
 use crate::runner::{Reconcile, Requeue, Slot};
 use crate::writer::Writer;
 use crate::{Key, SourceId, condition};
@@ -220,21 +222,20 @@ impl Kustomizations {
         }
     }
 
-    /// The cluster as the identity that applies for a Kustomization.
-    fn cluster_of(&self, object: &Kustomization) -> Arc<dyn Cluster> {
+    /// The cluster that the spec names, as the identity that applies for a Kustomization.
+    async fn cluster_of(&self, object: &Kustomization) -> Result<Arc<dyn Cluster>, RemoteError> {
         let account = object
             .spec
             .service_account_name
             .as_ref()
             .filter(|name| !name.is_empty())
             .or(self.context.settings.default_service_account.as_ref());
-        match account {
-            Some(name) => self.context.cluster.acting_as(&format!(
-                "system:serviceaccount:{}:{name}",
-                object.metadata.namespace
-            )),
-            None => Arc::clone(&self.context.cluster),
-        }
+        let namespace = &object.metadata.namespace;
+        let cluster = remote::cluster(&self.context, namespace, object.spec.kube_config.as_ref()).await?;
+        Ok(match account {
+            Some(name) => cluster.acting_as(&format!("system:serviceaccount:{namespace}:{name}")),
+            None => cluster,
+        })
     }
 
     async fn run(&self, work: &mut Work<Key>, slot: &mut Slot) -> Requeue {

@@ -4,6 +4,7 @@
 pub mod backoff;
 pub mod condition;
 pub mod context;
+pub mod decrypt;
 pub mod feed;
 pub mod git_repository;
 pub mod key;
@@ -14,6 +15,8 @@ pub mod metrics;
 pub mod probe;
 pub mod queue;
 pub mod recorder;
+pub mod remote;
+pub mod render;
 pub mod revisions;
 pub mod run;
 pub mod runner;

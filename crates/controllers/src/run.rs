@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fluvial_api::{GitRepository, Kustomization, Resource as Kind};
-use fluvial_ports::{Artifacts, Clock, Cluster, Events, Select, Sources};
+use fluvial_ports::{Artifacts, Clock, Cluster, Decryption, Events, Remotes, Select, Sources};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -30,6 +30,10 @@ pub struct Ports {
     pub sources: Arc<dyn Sources>,
     /// Where artifacts are kept.
     pub artifacts: Arc<dyn Artifacts>,
+    /// Who decrypts.
+    pub decryption: Arc<dyn Decryption>,
+    /// Ways to other clusters.
+    pub remotes: Arc<dyn Remotes>,
     /// Takes notifications.
     pub events: Arc<dyn Events>,
     /// The clock.
@@ -159,6 +163,9 @@ impl Machine {
             cluster: Arc::clone(&self.ports.cluster),
             sources: Arc::clone(&self.ports.sources),
             artifacts: Arc::clone(&self.ports.artifacts),
+            decryption: Arc::clone(&self.ports.decryption),
+            remotes: Arc::clone(&self.ports.remotes),
+            tokens: crate::remote::Tokens::default(),
             clock: Arc::clone(&self.ports.clock),
             recorder,
             metrics: Arc::clone(&self.metrics),

@@ -7,10 +7,12 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use fluvial_cli::{ControllerOptions, Controllers};
+use fluvial_cluster::RemoteClients;
 use fluvial_controllers::metrics::Metrics;
 use fluvial_controllers::probe::Probe;
 use fluvial_controllers::{Config, lease};
 use fluvial_ports::{BoxFuture, Clock, Cluster, NoEvents, Sources};
+use fluvial_secrets::{AmbientIdentity, Services, Sops};
 use tokio::net::TcpListener;
 
 use crate::artifacts::Stored;
@@ -69,6 +71,8 @@ pub(crate) async fn start(
             cluster: ports.cluster,
             sources: ports.sources,
             artifacts: Arc::new(store),
+            decryption: Arc::new(decryption(&ports.clock)),
+            remotes: Arc::new(RemoteClients::default()),
             events: Arc::new(NoEvents),
             clock: ports.clock,
         },
@@ -90,6 +94,29 @@ pub(crate) async fn start(
             })
         }),
     })
+}
+
+/// Decryption with what Secrets hold, and with what this process is to its cloud.
+fn decryption(clock: &Arc<dyn Clock>) -> Sops {
+    const PREFIXES: [&str; 5] = ["AWS_", "AZURE_", "GCE_", "GOOGLE_", "VAULT_"];
+    let variables = std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.into_string().ok()?;
+        let known = PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        known.then_some((name, value.into_string().ok()?))
+    });
+    Sops {
+        ambient: Some(AmbientIdentity {
+            variables: variables.collect(),
+            read: Some(Arc::new(|path| {
+                std::fs::read(path).map_err(|error| error.to_string())
+            })),
+        }),
+        services: Some(Services {
+            runtime: tokio::runtime::Handle::current(),
+            clock: Arc::clone(clock),
+        }),
+        ..Sops::default()
+    }
 }
 
 fn router(files: Router, metrics: Arc<Metrics>, probe: Arc<Probe>) -> Router {

@@ -18,7 +18,8 @@ use fluvial_cli::{
 };
 use fluvial_cluster::{Client, Credentials};
 use fluvial_kustomize::RemoteResolver;
-use fluvial_ports::{Artifact, BoxFuture, Clock, Cluster, Sources};
+use fluvial_ports::{Artifact, BoxFuture, Clock, Cluster, Decryption, Sources};
+use fluvial_secrets::Sops;
 use fluvial_template::sprig::Ambient;
 use fluvial_tree::Tree;
 use jiff::Timestamp;
@@ -97,6 +98,10 @@ impl Outside for Adapters {
     fn remotes(&self) -> Result<Arc<dyn RemoteResolver + Send + Sync>, String> {
         let git = self.sources.git(None, &self.folders)?;
         Ok(Arc::new(remotes::Remotes::new(git)))
+    }
+
+    fn decryption(&self) -> Arc<dyn Decryption> {
+        Arc::new(Sops::default())
     }
 
     fn ambient(&self) -> Option<Box<dyn Ambient>> {

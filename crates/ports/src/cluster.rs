@@ -283,6 +283,16 @@ pub trait Cluster: Send + Sync + 'static {
         how: Create<'a>,
     ) -> BoxFuture<'a, Result<Value, ClusterError>>;
 
+    /// A token for a service account (`namespace`, `name`), good for those who expect to be called `audiences`.
+    fn token<'a>(
+        &'a self,
+        _account: (&'a str, &'a str),
+        _audiences: &'a [String],
+    ) -> BoxFuture<'a, Result<crate::Token, ClusterError>> {
+        let error = ClusterError::new(ErrorKind::Other, "tokens are not issued here");
+        Box::pin(std::future::ready(Err(error)))
+    }
+
     /// Deletes an object; `false` when it was not there.
     fn delete<'a>(&'a self, target: Target<'a>, how: Delete<'a>)
     -> BoxFuture<'a, Result<bool, ClusterError>>;

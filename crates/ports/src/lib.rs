@@ -3,7 +3,9 @@
 
 mod artifact;
 mod cluster;
+mod decryption;
 mod event;
+mod remote;
 mod source;
 
 pub use artifact::{Artifact, ArtifactError, ArtifactName, Artifacts};
@@ -11,9 +13,11 @@ pub use cluster::{
     Apply, Cluster, ClusterError, Create, Delete, ErrorKind, FieldCause, KindChange, Patch, PatchKind,
     Propagation, Resource, Select, Target, Watched,
 };
+pub use decryption::{Decryption, DecryptionError, Decryptor, Format, Integrity, KeyError, NoDecryption};
 pub use event::{Event, Events, NoEvents, Severity};
 pub use futures::future::BoxFuture;
 pub use futures::stream::BoxStream;
+pub use remote::{NoRemotes, Remote, Remotes, Token};
 pub use source::{
     CommitFacts, FetchRequest, Fetched, Reference, Revision, SourceError, SourceErrorClass, Sources,
 };

@@ -44,6 +44,18 @@ pub fn emit(node: &Node, options: &EmitOptions) -> String {
     emitter.w.out
 }
 
+/// Writes a document as go-yaml v3's encoder does by itself: all collections four columns further in.
+#[must_use]
+pub fn emit_deep(node: &Node) -> String {
+    let mut emitter = Emitter {
+        w: Writer::new(Dialect::V3),
+        wide: true,
+    };
+    emitter.w.step = 4;
+    emitter.document(node);
+    emitter.w.out
+}
+
 /// Where a node stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {

@@ -15,7 +15,7 @@ mod resolve;
 mod scan;
 
 pub use documents::split_documents;
-pub use emit::{EmitOptions, SequenceIndent, emit, json_text_to_yaml, json_to_yaml};
+pub use emit::{EmitOptions, SequenceIndent, emit, emit_deep, json_text_to_yaml, json_to_yaml};
 pub use error::{Error, Limits};
 pub use json::yaml_to_json;
 pub use node::{Comments, Entry, FileId, Node, NodeData, Pos, ScalarStyle, Style};

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fluvial_delivery::substitute::{Reference, Substitution, references};
 use fluvial_object::ObjectExt;
-use fluvial_ports::{Cluster, Target};
+use fluvial_ports::{Cluster, Decryptor, Target};
 use fluvial_tree::{Tree, TreePath};
 use serde_json::{Value, json};
 
@@ -43,6 +44,9 @@ pub(crate) struct Options {
     /// Where sources are on this machine: KIND/NAMESPACE/NAME=DIR
     #[arg(long, value_name = "SOURCES", value_delimiter = ',')]
     local_sources: Vec<String>,
+    /// Show in plain text what these keys decrypt: files named *.agekey or *.asc [default: encrypted values are masked]
+    #[arg(long, value_name = "FILE")]
+    decrypt_with: Vec<PathBuf>,
     /// Builds are always in memory
     #[arg(long, hide = true)]
     in_memory_build: bool,
@@ -63,6 +67,9 @@ pub(crate) struct Whole {
     /// Where other sources are on this machine: KIND/NAMESPACE/NAME=DIR
     #[arg(long, value_name = "SOURCES", value_delimiter = ',')]
     local_sources: Vec<String>,
+    /// Show in plain text what these keys decrypt: files named *.agekey or *.asc [default: encrypted values are masked]
+    #[arg(long, value_name = "FILE")]
+    decrypt_with: Vec<PathBuf>,
 }
 
 /// Folders of this machine that stand for sources.
@@ -102,6 +109,7 @@ pub(crate) async fn kustomization(session: &mut Session<'_>, options: &Options) 
         return Err(Failure::new("dry-run mode requires a kustomization file"));
     }
     let sources = local_sources(&options.local_sources, &session.env.folder)?;
+    let decryptor = decryptor(session, &options.decrypt_with)?;
     let object = wanted(session, name, options)
         .await
         .map_err(|error| Failure::new(format!("failed to get kustomization object: {}", error.message)))?;
@@ -116,7 +124,7 @@ pub(crate) async fn kustomization(session: &mut Session<'_>, options: &Options) 
             true => vec![],
             false => variables(session, &object).await?,
         };
-        let rendered = one(session, &object, &folder, &found, options).await?;
+        let rendered = one(session, &object, &folder, &found, options, decryptor.clone()).await?;
         for item in rendered.iter().filter(|_| options.recursive) {
             if let Some(folder) = source_folder(&item.object, &sources) {
                 queue.push_back((item.object.clone(), folder));
@@ -131,6 +139,31 @@ pub(crate) async fn kustomization(session: &mut Session<'_>, options: &Options) 
         text.push_str("---\n");
     }
     session.print(&text)
+}
+
+/// Keys from files; none if no file is named.
+fn decryptor(session: &Session<'_>, files: &[PathBuf]) -> Result<Option<Arc<dyn Decryptor>>, Failure> {
+    if files.is_empty() {
+        return Ok(None);
+    }
+    let mut entries = BTreeMap::new();
+    for file in files {
+        let refused =
+            |why: &dyn std::fmt::Display| Failure::new(format!("--decrypt-with {}: {why}", file.display()));
+        let name = file.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = name
+            .filter(|name| name.ends_with(".agekey") || name.ends_with(".asc"))
+            .ok_or_else(|| {
+                refused(&"the name of a file with age keys ends in .agekey, with OpenPGP keys in .asc")
+            })?;
+        let data = std::fs::read(session.env.folder.join(file)).map_err(|error| refused(&error))?;
+        // Files of one name in several folders are all wanted.
+        entries.insert(format!("{}.{name}", entries.len()), data);
+    }
+    let decryptor = session.env.outside.decryption().decryptor(&entries);
+    let refused =
+        |error: fluvial_ports::KeyError| Failure::new(format!("--decrypt-with {}: {error}", error.entry));
+    decryptor.map(Some).map_err(refused)
 }
 
 /// The Kustomization to build: of the file, or of the cluster.
@@ -206,6 +239,7 @@ async fn one(
     folder: &Path,
     found: &[Value],
     options: &Options,
+    decryptor: Option<Arc<dyn Decryptor>>,
 ) -> Result<Vec<Rendered>, Failure> {
     let mut tree = files(object, folder).map_err(Failure::new)?;
     let path = disk::tree_path(folder).map_err(Failure::new)?;
@@ -240,6 +274,7 @@ async fn one(
             tree: &tree,
             path: &path,
             substitution: &substitution,
+            decryptor: decryptor.as_deref(),
             root: Some("/"),
         })
     };
@@ -316,7 +351,8 @@ pub(crate) async fn whole(session: &mut Session<'_>, options: &Whole) -> Outcome
     if !folder.is_dir() {
         return Err(Failure::new(format!("{} is no folder", folder.display())));
     }
-    let work = move || Fleet::render(entry, folder, &sources);
+    let decryptor = decryptor(session, &options.decrypt_with)?;
+    let work = move || Fleet::render(entry, folder, &sources, decryptor);
     let fleet = tokio::task::spawn_blocking(work).await?.map_err(Failure::new)?;
     let mut output = String::new();
     let root = format!("{}/", root.to_string_lossy().trim_start_matches('/'));
@@ -356,12 +392,21 @@ struct Fleet {
     done: Vec<(String, Vec<Rendered>)>,
     remarks: Vec<String>,
     failures: Vec<String>,
+    decryptor: Option<Arc<dyn Decryptor>>,
 }
 
 impl Fleet {
     /// Renders the entry, then what it holds, and so on; those that take variables from what others make come later.
-    fn render(entry: Value, folder: PathBuf, sources: &BTreeMap<String, PathBuf>) -> Result<Fleet, String> {
-        let mut fleet = Fleet::default();
+    fn render(
+        entry: Value,
+        folder: PathBuf,
+        sources: &BTreeMap<String, PathBuf>,
+        decryptor: Option<Arc<dyn Decryptor>>,
+    ) -> Result<Fleet, String> {
+        let mut fleet = Fleet {
+            decryptor,
+            ..Fleet::default()
+        };
         let mut seen = BTreeSet::from([entry.id()]);
         let mut queue = VecDeque::from([(entry, folder)]);
         let mut postponed = 0;
@@ -444,6 +489,7 @@ impl Fleet {
             tree: &files(object, folder)?,
             path: &disk::tree_path(folder)?,
             substitution: &substitution,
+            decryptor: self.decryptor.as_deref(),
             root: Some("/"),
         })
     }

@@ -15,6 +15,7 @@ use rustc_hash::FxHashSet;
 
 use super::depends::source_of;
 use super::manifest::Built;
+use crate::remote::Place;
 use crate::{Key, SourceId};
 
 /// The owner that labels name.
@@ -25,9 +26,9 @@ pub(crate) fn owner(key: &Key) -> Owner {
 /// What the Kustomizations of a source build.
 #[derive(Debug, Default)]
 pub(crate) struct Builds {
-    known: Vec<(Owner, Vec<ObjectId>)>,
+    known: Vec<(Owner, Place, Vec<ObjectId>)>,
     /// Kustomizations whose builds fail.
-    unknown: Vec<Owner>,
+    unknown: Vec<(Owner, Place)>,
     /// The files that they are made of.
     tree: Tree,
 }
@@ -42,7 +43,13 @@ impl Builds {
     }
 
     /// Takes in what one builds; gives the Kustomizations of the same source that are in it.
-    pub(crate) fn add(&mut self, key: &Key, built: &Built, source: &SourceId) -> Vec<Kustomization> {
+    pub(crate) fn add(
+        &mut self,
+        key: &Key,
+        place: Place,
+        built: &Built,
+        source: &SourceId,
+    ) -> Vec<Kustomization> {
         let mut nested = Vec::new();
         for item in &built.items {
             if item.id.kind == Kustomization::KIND
@@ -54,13 +61,13 @@ impl Builds {
             }
         }
         let objects = built.items.iter().map(|item| item.id.clone()).collect();
-        self.known.push((owner(key), objects));
+        self.known.push((owner(key), place, objects));
         nested
     }
 
     /// Notes that one cannot be built.
-    pub(crate) fn unknown(&mut self, key: &Key) {
-        self.unknown.push(owner(key));
+    pub(crate) fn unknown(&mut self, key: &Key, place: Place) {
+        self.unknown.push((owner(key), place));
     }
 
     /// Whether any file holds a text, as a whole word.
@@ -75,9 +82,11 @@ impl Builds {
     }
 }
 
-/// What all Kustomizations want.
+/// What all Kustomizations want in one cluster.
 #[derive(Debug, Default)]
 pub(crate) struct Wishes {
+    /// Which cluster.
+    pub(crate) place: Place,
     /// What those of one source build at its revision.
     pub(crate) builds: Arc<Builds>,
     /// What each has on record.
@@ -89,17 +98,23 @@ impl Wishes {
     pub(crate) fn about(&self, candidates: &[Entry], asking: &Owner) -> plan::Claims {
         let mut claims = plan::Claims::about(candidates);
         let builds = &*self.builds;
-        for (owner, objects) in builds.known.iter().chain(&self.recorded) {
+        let here = || {
+            let known = builds.known.iter().filter(|(_, place, _)| *place == self.place);
+            known.map(|(owner, _, objects)| (owner, objects))
+        };
+        let recorded = self.recorded.iter().map(|(owner, objects)| (owner, objects));
+        for (owner, objects) in here().chain(recorded) {
             if owner != asking {
                 claims.want(owner, objects);
             }
         }
         // What it has on record itself is what may go; only the rest of it needs namespaces and definitions.
         let going: FxHashSet<&ObjectId> = candidates.iter().map(|entry| &entry.id).collect();
-        for (_, objects) in builds.known.iter().filter(|(owner, _)| owner == asking) {
+        for (_, objects) in here().filter(|(owner, _)| *owner == asking) {
             claims.want(asking, objects.iter().filter(|id| !going.contains(*id)));
         }
-        for owner in builds.unknown.iter().filter(|owner| *owner != asking) {
+        let unknown = builds.unknown.iter().filter(|(_, place)| *place == self.place);
+        for (owner, _) in unknown.filter(|(owner, _)| owner != asking) {
             claims.unsure(owner, |text| builds.mentions(text));
         }
         claims
@@ -144,10 +159,11 @@ mod tests {
         let candidates = [entry(&space), entry(&moved), entry(&own)];
         // It builds nothing of it at this revision, but has not got rid of it either.
         let builds = Builds {
-            known: vec![(other.clone(), vec![id("Secret", "y", "t")])],
+            known: vec![(other.clone(), None, vec![id("Secret", "y", "t")])],
             ..Builds::default()
         };
         let mut wishes = Wishes {
+            place: None,
             builds: builds.into(),
             recorded: vec![
                 (us.clone(), vec![space, moved.clone(), own.clone()]),

@@ -14,10 +14,12 @@ use rustc_hash::FxHashSet;
 
 use super::Kustomizations;
 use super::claims::owner;
+use super::inputs::remote_place;
 use super::prune::{Pruner, gone};
 use super::step::{self, Facts, Failure, PRUNE_FAILED};
 use crate::Key;
 use crate::queue::Work;
+use crate::remote::RemoteError;
 use crate::runner::{Requeue, Slot};
 
 /// However late this process comes to it, others have this long to take objects over.
@@ -68,11 +70,24 @@ impl Kustomizations {
         };
         let failed = |text: String| Failure::retry(PRUNE_FAILED, text);
         let inventory = step::inventory_of(&object.status).map_err(failed)?;
-        let can = !inventory.is_empty() && spec.kube_config.is_none();
+        let can = !inventory.is_empty();
         if !deletes || spec.suspend || !can || !self.may_act(object).await? {
             return Ok(());
         }
-        let cluster = self.cluster_of(object);
+        let cluster = match self.cluster_of(object).await {
+            Ok(cluster) => cluster,
+            // Nobody can reach them any more.
+            Err(RemoteError::Missing(why)) => {
+                tracing::warn!(%key, "the objects in the other cluster are left there: {why}");
+                return Ok(());
+            }
+            Err(error) => {
+                return Err(failed(format!(
+                    "failed to build kube client: {}",
+                    error.message()
+                )));
+            }
+        };
         let (deleted, errors) = self
             .delete_objects(key, object, &inventory, &*cluster, work, slot)
             .await;
@@ -119,6 +134,7 @@ impl Kustomizations {
                 owner: owner(key),
                 applied: &FxHashSet::default(),
                 everybody: self,
+                place: remote_place(object),
                 source: revision.as_ref().map(|(source, tree)| (source, tree)),
                 patient: !in_vain && tokio::time::Instant::now() < deadline,
             };
@@ -152,6 +168,10 @@ impl Kustomizations {
 
     /// Whether the identity that applied still exists; without it nothing can be deleted.
     async fn may_act(&self, object: &Kustomization) -> Result<bool, Failure> {
+        // Whose it is in another cluster is not ours to ask.
+        if object.spec.kube_config.is_some() {
+            return Ok(true);
+        }
         let settings = &self.context.settings;
         let account = object
             .spec

@@ -15,9 +15,11 @@ use serde_json::Value;
 use super::Kustomizations;
 use super::claims::{Builds, Wishes, owner};
 use super::depends::source_of;
+use super::keys::Keys;
 use super::manifest::{self, Built, Recipe};
 use super::step::{self, ARTIFACT_FAILED, BUILD_FAILED, Failure};
 use crate::git_repository::port_artifact;
+use crate::remote::{self, Place};
 use crate::writer::resource_of;
 use crate::{Key, SourceId};
 
@@ -187,10 +189,12 @@ impl Kustomizations {
         tree: &Tree,
         revision: &str,
         substitution: Substitution,
+        keys: Option<&Keys>,
     ) -> Result<Built, Failure> {
         let recipe = Recipe {
             object: Arc::clone(object),
             substitution: Arc::new(substitution),
+            decryptor: keys.map(|keys| Arc::clone(&keys.decryptor)),
             schemas: self.schemas.clone(),
         };
         let (tree, revision) = (tree.clone(), revision.to_owned());
@@ -219,13 +223,14 @@ impl Kustomizations {
 
     /// What all Kustomizations want, as far as this process has heard; those of a source also by what they build from
     /// its newest revision.
-    pub(super) async fn wishes(&self, source: Option<(&Source, &Tree)>) -> Wishes {
-        self.wishes_of(self.feed.store().all(), source).await
+    pub(super) async fn wishes(&self, place: &Place, source: Option<(&Source, &Tree)>) -> Wishes {
+        self.wishes_of(self.feed.store().all(), place, source).await
     }
 
     /// What all Kustomizations want, as the server has them right now.
     pub(super) async fn newest_wishes(
         &self,
+        place: &Place,
         source: Option<(&Source, &Tree)>,
     ) -> Result<Wishes, ClusterError> {
         let select = Select {
@@ -236,24 +241,30 @@ impl Kustomizations {
         let listed = self.context.cluster.list(&resource, &select).await?;
         // What cannot be read has never been applied by us.
         let users = listed.iter().flat_map(Kustomization::from_value).map(Arc::new);
-        Ok(self.wishes_of(users.collect(), source).await)
+        Ok(self.wishes_of(users.collect(), place, source).await)
     }
 
     async fn wishes_of(
         &self,
         mut users: Vec<Arc<Kustomization>>,
+        place: &Place,
         source: Option<(&Source, &Tree)>,
     ) -> Wishes {
         users.retain(|user| !user.metadata.is_deleting());
         let recorded = users
             .iter()
+            .filter(|user| remote_place(user) == *place)
             .map(|user| (owner(&Key::of(&user.metadata)), recorded(user)))
             .collect();
         let builds = match source {
             Some((source, tree)) => self.builds(source, tree, users).await,
             None => Arc::default(),
         };
-        Wishes { builds, recorded }
+        Wishes {
+            place: place.clone(),
+            builds,
+            recorded,
+        }
     }
 
     /// What the Kustomizations of a source build.
@@ -283,20 +294,32 @@ impl Kustomizations {
                 continue;
             }
             known.push(Arc::clone(&user));
-            let built = match self.variables(&user).await {
-                Ok(variables) => {
-                    self.build(&user, tree, &source.artifact.revision, variables)
+            let ingredients = match self.variables(&user).await {
+                Ok(variables) => self.keys(&user).await.map(|keys| (variables, keys)),
+                Err(failure) => Err(failure),
+            };
+            let built = match ingredients {
+                Ok((variables, keys)) => {
+                    self.build(&user, tree, &source.artifact.revision, variables, keys.as_ref())
                         .await
                 }
                 Err(failure) => Err(failure),
             };
             match built {
-                Ok(built) => open.extend(builds.add(&key, &built, &source.id).into_iter().map(Arc::new)),
-                Err(_) => builds.unknown(&key),
+                Ok(built) => {
+                    let nested = builds.add(&key, remote_place(&user), &built, &source.id);
+                    open.extend(nested.into_iter().map(Arc::new));
+                }
+                Err(_) => builds.unknown(&key, remote_place(&user)),
             }
         }
         builds
     }
+}
+
+/// Where a Kustomization's objects live.
+pub(super) fn remote_place(object: &Kustomization) -> Place {
+    remote::place(&object.metadata.namespace, object.spec.kube_config.as_ref())
 }
 
 /// What a Kustomization has on record. What cannot be read was never written by us.

@@ -4,18 +4,20 @@
 use std::sync::Arc;
 
 use fluvial_api::Kustomization;
-use fluvial_delivery::control::{Owner, is_decryption_disabled};
+use fluvial_delivery::control::Owner;
 use fluvial_delivery::inventory;
 use fluvial_delivery::normalise::normalise;
 use fluvial_delivery::substitute::{Place, Substitution};
-use fluvial_kustomize::flux::FluxOverlay;
-use fluvial_kustomize::{Build, BuildRequest, NoCharts, NoRemote, Options, Reads, RemoteResolver};
+use fluvial_kustomize::{Reads, RemoteResolver};
 use fluvial_object::{ObjectExt, ObjectId};
+use fluvial_ports::Decryptor;
 use fluvial_schema::SchemaSet;
 use fluvial_tree::{Digest, Tree, TreePath};
 use serde_json::Value;
 
 use super::step::{ARTIFACT_FAILED, BUILD_FAILED, Failure};
+use crate::decrypt::still_encrypted;
+use crate::render::{self, Rendered, render};
 
 /// One object as it is to be applied.
 #[derive(Debug, Clone)]
@@ -60,6 +62,8 @@ pub(crate) struct Recipe {
     pub(crate) object: Arc<Kustomization>,
     /// Variables.
     pub(crate) substitution: Arc<Substitution>,
+    /// Keys, if the spec asks for decryption.
+    pub(crate) decryptor: Option<Arc<dyn Decryptor>>,
     /// Schemas of the built-in kinds.
     pub(crate) schemas: SchemaSet,
 }
@@ -89,46 +93,45 @@ pub(crate) fn make(
     if !tree.is_folder(&path) {
         return Err(missing(tree, &path, revision));
     }
-    let tree = complete(tree, &path, &recipe.object)?;
-    let options = Options {
-        remote: remote.is_some(),
-        ..Options::flux()
-    };
-    let request = BuildRequest {
-        tree: &tree,
+    let spec = spec(&recipe.object)?;
+    let metadata = &recipe.object.metadata;
+    let rendering = render(&render::Recipe {
+        spec: &spec,
+        owner: &Owner::new(metadata.namespace.as_str(), metadata.name.as_str()),
+        tree,
         path: &path,
-        options: &options,
-        remote: remote.unwrap_or(&NoRemote),
-        charts: &NoCharts,
-    };
-    let build = fluvial_kustomize::build(&request)
-        .map_err(|error| Failure::retry(BUILD_FAILED, format!("kustomize build failed: {error}")))?;
-    let mut warnings: Vec<String> = build
-        .warnings
-        .iter()
-        .map(|warning| warning.message.clone())
-        .collect();
-    let mut items = Vec::with_capacity(build.resources.len());
+        substitution: &recipe.substitution,
+        remote,
+        decryptor: recipe.decryptor.as_deref(),
+        root: None,
+    })
+    .map_err(|error| Failure::retry(BUILD_FAILED, error.to_string()))?;
+    let mut warnings = rendering.warnings;
+    let mut items = Vec::with_capacity(rendering.objects.len());
     let mut all = Vec::new();
-    for resource in &build.resources {
-        let place = place(&build, resource);
-        if let Some(item) = item(resource, place, recipe, &mut warnings)? {
-            all.extend_from_slice(item.digest.as_bytes());
-            items.push(item);
-        }
+    for rendered in rendering.objects {
+        let item = item(rendered, recipe, &mut warnings)?;
+        all.extend_from_slice(item.digest.as_bytes());
+        items.push(item);
     }
     Ok(Built {
         items,
         digest: fluvial_delivery::history::digest(&all),
-        reads: build.reads,
+        reads: rendering.reads,
         warnings,
     })
+}
+
+fn spec(object: &Kustomization) -> Result<Value, Failure> {
+    serde_json::to_value(&object.spec)
+        .map_err(|error| Failure::retry(BUILD_FAILED, format!("kustomize build failed: {error}")))
 }
 
 /// Whether a build of this tree would read what an earlier one has read.
 pub(crate) fn reads_same(tree: &Tree, object: &Kustomization, reads: &Reads) -> bool {
     let Ok(path) = folder(object) else { return false };
-    complete(tree, &path, object).is_ok_and(|tree| reads.same_in(&tree))
+    let Ok(spec) = spec(object) else { return false };
+    render::complete(tree, &path, &spec).is_ok_and(|tree| reads.same_in(&tree))
 }
 
 fn missing(tree: &Tree, path: &TreePath, revision: &str) -> Failure {
@@ -162,52 +165,9 @@ fn missing(tree: &Tree, path: &TreePath, revision: &str) -> Failure {
     )
 }
 
-/// The tree with its kustomization file made or completed, as the spec says.
-fn complete(tree: &Tree, path: &TreePath, object: &Kustomization) -> Result<Tree, Failure> {
-    let failed = |text: String| Failure::retry(BUILD_FAILED, format!("kustomize build failed: {text}"));
-    let spec = serde_json::to_value(&object.spec).map_err(|error| failed(error.to_string()))?;
-    let overlay = FluxOverlay::from_spec(&spec).map_err(|error| failed(error.to_string()))?;
-    fluvial_kustomize::flux::complete(tree, path, &overlay).map_err(|error| failed(error.to_string()))
-}
-
-fn place(build: &Build, resource: &fluvial_kustomize::Resource) -> Option<Place> {
-    let file = build.file(resource.origin.file)?;
-    Some(Place {
-        file: file.to_owned(),
-        line: resource.origin.line,
-    })
-}
-
-/// What shows that SOPS has encrypted an object, or a value of a Secret.
-fn encrypted(object: &Value) -> Option<String> {
-    use base64::Engine;
-    if object.get("sops").is_some_and(Value::is_object) {
-        return Some("the field 'sops'".to_owned());
-    }
-    if object.kind() != "Secret" || !object.group().is_empty() || is_decryption_disabled(object) {
-        return None;
-    }
-    let data = object.get("data").and_then(Value::as_object)?;
-    let marked = |text: &str| {
-        let decoded = base64::engine::general_purpose::STANDARD.decode(text);
-        decoded.is_ok_and(|data| {
-            let text = String::from_utf8_lossy(&data);
-            text.contains("ENC[AES256_GCM,") && text.contains("sops")
-        })
-    };
-    let found = data
-        .iter()
-        .find(|(_, value)| value.as_str().is_some_and(marked))?;
-    Some(format!("SOPS content in data['{}']", found.0))
-}
-
-/// One built object, made ready; `None` for what is never applied.
-fn item(
-    resource: &fluvial_kustomize::Resource,
-    place: Option<Place>,
-    recipe: &Recipe,
-    warnings: &mut Vec<String>,
-) -> Result<Option<Item>, Failure> {
+/// One built object, made ready.
+fn item(rendered: Rendered, recipe: &Recipe, warnings: &mut Vec<String>) -> Result<Item, Failure> {
+    let Rendered { mut object, place } = rendered;
     let failed = |text: String| {
         let at = place
             .as_ref()
@@ -215,37 +175,12 @@ fn item(
             .unwrap_or_default();
         Failure::retry(BUILD_FAILED, format!("{at}{text}"))
     };
-    let mut object = resource.to_json().map_err(|error| failed(error.to_string()))?;
-    if object.group() == "kustomize.config.k8s.io" {
-        return Ok(None);
-    }
-    if let Some(field) = encrypted(&object) {
+    if let Some(field) = still_encrypted(&object) {
         return Err(failed(format!(
-            "{} is encrypted (it has {field}) and spec.decryption is not set; it is never applied as it is",
-            object.id()
+            "{} is SOPS encrypted (it has {field}), configuring decryption is required for this {} to be reconciled",
+            object.id(),
+            object.kind().to_lowercase()
         )));
-    }
-    match recipe.substitution.object(&object) {
-        Ok(None) => {}
-        Ok(Some(substituted)) => object = substituted,
-        Err(error) => {
-            let error = match place.clone() {
-                Some(place) => error.at(place),
-                None => error,
-            };
-            return Err(Failure::retry(
-                BUILD_FAILED,
-                format!("post build failed for {error}"),
-            ));
-        }
-    }
-    if let Some(common) = &recipe.object.spec.common_metadata {
-        for (key, value) in &common.labels {
-            object.set_label(key, value);
-        }
-        for (key, value) in &common.annotations {
-            object.set_annotation(key, value);
-        }
     }
     for (field, text) in [
         ("apiVersion", object.api_version()),
@@ -262,16 +197,14 @@ fn item(
             "{id}: a name with '_' cannot be kept in the inventory; rename the object"
         )));
     }
-    let metadata = &recipe.object.metadata;
-    Owner::new(metadata.namespace.as_str(), metadata.name.as_str()).label(&mut object);
     for field in normalise(&mut object, &recipe.schemas) {
         warnings.push(format!("{id}: unknown field '{field}' is left out"));
     }
     let digest = Digest::of(object.to_string().as_bytes());
-    Ok(Some(Item {
+    Ok(Item {
         id,
         object,
         digest,
         place,
-    }))
+    })
 }

@@ -20,6 +20,7 @@ use super::Kustomizations;
 use super::apply::target;
 use super::inputs::Source;
 use crate::Key;
+use crate::remote::Place;
 
 /// Deletes objects of one Kustomization.
 pub(crate) struct Pruner<'a> {
@@ -31,6 +32,8 @@ pub(crate) struct Pruner<'a> {
     pub(crate) applied: &'a FxHashSet<String>,
     /// All that may want them, too.
     pub(crate) everybody: &'a Kustomizations,
+    /// Which cluster they are in.
+    pub(crate) place: Place,
     /// The revision that they want something at.
     pub(crate) source: Option<(&'a Source, &'a Tree)>,
     /// Whether others have time to take objects over.
@@ -126,7 +129,7 @@ impl Look {
 impl Pruner<'_> {
     /// Deletes what is ours and wanted by nobody.
     pub(crate) async fn prune(&self, candidates: Vec<Entry>) -> Pruned {
-        let wishes = self.everybody.wishes(self.source).await;
+        let wishes = self.everybody.wishes(&self.place, self.source).await;
         let claims = wishes.about(&candidates, &self.owner);
         let rules = self.rules(&claims);
         let concurrent = self.everybody.context.settings.concurrent_requests;
@@ -244,7 +247,7 @@ impl Pruner<'_> {
             }));
         }
         let candidates: Vec<Entry> = pruned.plan.fates.iter().map(|(entry, _)| entry.clone()).collect();
-        let wishes = match self.everybody.newest_wishes(self.source).await {
+        let wishes = match self.everybody.newest_wishes(&self.place, self.source).await {
             Ok(wishes) => wishes,
             Err(error) => return Fate::Hold(Hold::Unreadable(error.to_string())),
         };

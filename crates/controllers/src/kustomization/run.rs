@@ -18,10 +18,11 @@ use rustc_hash::FxHashSet;
 use super::apply::{Applied, Applier};
 use super::claims::owner;
 use super::health::{Awaited, Ended, Judge, Wait, look};
-use super::inputs::Source;
+use super::inputs::{Source, remote_place};
+use super::keys::Keys;
 use super::manifest::Built;
 use super::prune::{Pruned, Pruner};
-use super::steady::{Basis, Remembered};
+use super::steady::{Basis, Ingredients, Remembered};
 use super::step::{
     self, Class, Facts, Failure, HEALTH_CHECK_CANCELED, HEALTH_CHECK_FAILED, INVALID_IGNORE, PRUNE_FAILED,
     RECONCILIATION_FAILED,
@@ -29,6 +30,7 @@ use super::step::{
 use super::{Kustomizations, depends};
 use crate::Key;
 use crate::queue::{Reasons, Work};
+use crate::remote::RemoteError;
 use crate::runner::Slot;
 
 /// What a run has come to know.
@@ -47,6 +49,8 @@ struct Inputs {
     source: Source,
     tree: Tree,
     variables: Substitution,
+    keys: Option<Keys>,
+    cluster: Arc<dyn Cluster>,
     built: Built,
     old: Inventory,
     rules: Rules,
@@ -116,22 +120,40 @@ impl Kustomizations {
             Err(failure) => return Err(failure),
         };
         let tree = self.tree(&source).await?;
+        let cluster = self.cluster_of(object).await.map_err(unreached)?;
         let variables = self.variables(object).await?;
+        let keys = self.keys(object).await?;
         let old = step::inventory_of(&object.status)
             .map_err(|error| Failure::retry(RECONCILIATION_FAILED, error))?;
         let recalled = self.recall(key);
         let steady = self
-            .steady(object, &recalled, &tree, &variables, &rules.judge, &old)
+            .steady(
+                object,
+                &recalled,
+                &Ingredients {
+                    tree: &tree,
+                    variables: &variables,
+                    keys: keys.as_ref(),
+                },
+                &*cluster,
+                &rules.judge,
+                &old,
+            )
             .await;
         if let Some(seen) = steady {
             run.facts.digest = recalled.basis.as_ref().map(|basis| basis.digest.clone());
-            let cluster = self.cluster_of(object);
             self.check_health(object, run, &*cluster, rules.judge, seen, work, slot)
                 .await?;
             return Ok(End::Done);
         }
         let built = self
-            .build(object, &tree, &source.artifact.revision, variables.clone())
+            .build(
+                object,
+                &tree,
+                &source.artifact.revision,
+                variables.clone(),
+                keys.as_ref(),
+            )
             .await?;
         run.facts.digest = Some(built.digest.clone());
         for warning in &built.warnings {
@@ -141,6 +163,8 @@ impl Kustomizations {
             source,
             tree,
             variables,
+            keys,
+            cluster,
             built,
             old,
             rules,
@@ -186,7 +210,7 @@ impl Kustomizations {
         } = &inputs;
         let new = Inventory::new(built.items.iter().map(|item| Entry::of(&item.object)));
         self.intend(object, run, old, &new).await?;
-        let cluster = self.cluster_of(object);
+        let cluster = Arc::clone(&inputs.cluster);
         let present: FxHashSet<ObjectId> = old.ids().cloned().collect();
         let applier = Applier {
             cluster: &*cluster,
@@ -214,7 +238,7 @@ impl Kustomizations {
         self.tell_changes(object, run, &applied.changes);
         let basis = pruned
             .is_ok()
-            .then(|| Basis::new(object, built, inputs.variables.clone(), new));
+            .then(|| Basis::new(object, built, inputs.variables.clone(), inputs.keys.as_ref(), new));
         self.remember(
             key,
             Remembered {
@@ -300,6 +324,7 @@ impl Kustomizations {
                 owner: owner(key),
                 applied: &applied.uids,
                 everybody: self,
+                place: remote_place(object),
                 source: Some((&inputs.source, &inputs.tree)),
                 patient: true,
             };
@@ -448,6 +473,15 @@ impl Kustomizations {
         }
         Ok(awaited)
     }
+}
+
+/// The other cluster has no client.
+#[expect(clippy::needless_pass_by_value, reason = "an argument of map_err")]
+fn unreached(error: RemoteError) -> Failure {
+    Failure::retry(
+        RECONCILIATION_FAILED,
+        format!("failed to build kube client: {}", error.message()),
+    )
 }
 
 fn superseded(text: &str) -> Failure {

@@ -10,11 +10,12 @@ use fluvial_delivery::substitute::Substitution;
 use fluvial_kustomize::Reads;
 use fluvial_object::ObjectExt;
 use fluvial_ports::{BoxFuture, Cluster, ClusterError};
-use fluvial_tree::Tree;
+use fluvial_tree::{Digest, Tree};
 use futures::{StreamExt, stream};
 
 use super::apply::{Known, Memory, target};
 use super::health::{Awaited, Judge};
+use super::keys::Keys;
 use super::{Kustomizations, manifest};
 
 /// What is remembered of a run that came to its end.
@@ -26,6 +27,13 @@ pub(crate) struct Remembered {
     pub(crate) basis: Option<Basis>,
 }
 
+/// What a build is made of besides the spec.
+pub(crate) struct Ingredients<'a> {
+    pub(crate) tree: &'a Tree,
+    pub(crate) variables: &'a Substitution,
+    pub(crate) keys: Option<&'a Keys>,
+}
+
 /// What the objects of a Kustomization are made from.
 #[derive(Debug)]
 pub(crate) struct Basis {
@@ -33,6 +41,8 @@ pub(crate) struct Basis {
     generation: i64,
     reads: Reads,
     variables: Substitution,
+    /// What tells the keys from others.
+    keys: Option<Digest>,
     /// Digest of what was built.
     pub(crate) digest: String,
     /// The objects.
@@ -45,6 +55,7 @@ impl Basis {
         object: &Kustomization,
         built: &manifest::Built,
         variables: Substitution,
+        keys: Option<&Keys>,
         inventory: Inventory,
     ) -> Self {
         Self {
@@ -52,15 +63,17 @@ impl Basis {
             generation: object.metadata.generation,
             reads: built.reads.clone(),
             variables,
+            keys: keys.map(|keys| keys.digest),
             digest: built.digest.clone(),
             inventory,
         }
     }
 
-    fn fits(&self, object: &Kustomization, variables: &Substitution) -> bool {
+    fn fits(&self, object: &Kustomization, with: &Ingredients<'_>) -> bool {
         self.uid == object.metadata.uid
             && self.generation == object.metadata.generation
-            && self.variables == *variables
+            && self.variables == *with.variables
+            && self.keys == with.keys.map(|keys| keys.digest)
     }
 }
 
@@ -70,16 +83,16 @@ impl Kustomizations {
         &self,
         object: &Arc<Kustomization>,
         remembered: &Arc<Remembered>,
-        tree: &Tree,
-        variables: &Substitution,
+        with: &Ingredients<'_>,
+        cluster: &dyn Cluster,
         judge: &Judge,
         recorded: &Inventory,
     ) -> Option<Vec<Awaited>> {
         let basis = remembered.basis.as_ref()?;
-        if !basis.fits(object, variables) || !basis.inventory.same_objects(recorded) {
+        if !basis.fits(object, with) || !basis.inventory.same_objects(recorded) {
             return None;
         }
-        let (owner, memory, files) = (Arc::clone(object), Arc::clone(remembered), tree.clone());
+        let (owner, memory, files) = (Arc::clone(object), Arc::clone(remembered), with.tree.clone());
         let same = tokio::task::spawn_blocking(move || {
             let reads = memory.basis.as_ref().map(|basis| &basis.reads);
             reads.is_some_and(|reads| manifest::reads_same(&files, &owner, reads))
@@ -87,14 +100,13 @@ impl Kustomizations {
         if !same.await.unwrap_or(false) {
             return None;
         }
-        let cluster = self.cluster_of(object);
         let looks: Vec<BoxFuture<'_, Result<Option<Awaited>, ClusterError>>> = basis
             .inventory
             .entries()
             .iter()
             .map(|entry| {
                 let known = remembered.objects.get(&entry.id);
-                Box::pin(unchanged(&*cluster, entry, known, judge)) as BoxFuture<'_, _>
+                Box::pin(unchanged(cluster, entry, known, judge)) as BoxFuture<'_, _>
             })
             .collect();
         let mut found = stream::iter(looks).buffered(self.context.settings.concurrent_requests.max(1));

@@ -37,6 +37,8 @@ pub const ACCESS_DENIED: &str = "AccessDenied";
 pub const INVALID_EXPRESSION: &str = "InvalidCELExpression";
 /// The spec asks for what this version cannot do.
 pub const NOT_SUPPORTED: &str = "NotSupported";
+/// The spec asks for what is switched off.
+pub const FEATURE_GATE_DISABLED: &str = "FeatureGateDisabled";
 /// `dependsOn` leads back to the object itself.
 pub const DEPENDENCY_CYCLE: &str = "DependencyCycle";
 /// A rule of `spec.ignore` cannot be read.
@@ -121,17 +123,23 @@ pub fn begin(object: &Kustomization, settings: &Settings) -> Begin {
             format!("{what} is not supported yet; {instead}"),
         ))
     };
-    if spec.decryption.is_some() {
-        return unsupported(
-            "spec.decryption",
-            "nothing is applied until a later version can decrypt; remove it if the files are not encrypted",
-        );
-    }
-    if spec.kube_config.is_some() {
-        return unsupported(
-            "spec.kubeConfig",
-            "only the cluster that holds the Kustomization can be reconciled; run Fluvial in the other cluster",
-        );
+    if let Some(decryption) = &spec.decryption {
+        if decryption.provider != "sops" {
+            let what = format!("spec.decryption.provider '{}'", decryption.provider);
+            return unsupported(&what, "use 'sops'");
+        }
+        if decryption
+            .service_account_name
+            .as_ref()
+            .is_some_and(|name| !name.is_empty())
+        {
+            return Begin::Refuse(Failure::stalled(
+                FEATURE_GATE_DISABLED,
+                "to use spec.decryption.serviceAccountName for decryption authentication please enable the \
+                 ObjectLevelWorkloadIdentity feature gate in the controller; this version has no such identities: \
+                 use keys in spec.decryption.secretRef, or the controller's own identity",
+            ));
+        }
     }
     let own = &object.metadata.namespace;
     let other = spec
@@ -421,8 +429,13 @@ mod tests {
                 json!({"suspend": true, "decryption": {"provider": "sops"}}),
                 "rest",
             ),
-            (json!({"decryption": {"provider": "sops"}}), NOT_SUPPORTED),
-            (json!({"kubeConfig": {"secretRef": {"name": "x"}}}), NOT_SUPPORTED),
+            (json!({"decryption": {"provider": "sops"}}), "go"),
+            (json!({"decryption": {"provider": "other"}}), NOT_SUPPORTED),
+            (
+                json!({"decryption": {"provider": "sops", "serviceAccountName": "x"}}),
+                FEATURE_GATE_DISABLED,
+            ),
+            (json!({"kubeConfig": {"secretRef": {"name": "x"}}}), "go"),
             (source("ns"), "go"),
             (source("other"), ACCESS_DENIED),
         ];

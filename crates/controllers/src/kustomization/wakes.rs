@@ -170,15 +170,28 @@ fn configs(object: &Kustomization) -> Vec<ConfigId> {
         .post_build
         .iter()
         .flat_map(|post_build| &post_build.substitute_from);
-    references
-        .filter_map(|reference| {
-            let kind = match reference.kind.as_str() {
-                "ConfigMap" => "ConfigMap",
-                "Secret" => "Secret",
-                _ => return None,
-            };
-            let key = Key::new(&object.metadata.namespace, &reference.name);
-            Some(ConfigId { kind, key })
+    let variables = references.filter_map(|reference| match reference.kind.as_str() {
+        "ConfigMap" => Some(("ConfigMap", reference.name.as_str())),
+        "Secret" => Some(("Secret", reference.name.as_str())),
+        _ => None,
+    });
+    let decryption = object.spec.decryption.iter();
+    let keys =
+        decryption.filter_map(|decryption| Some(("Secret", decryption.secret_ref.as_ref()?.name.as_str())));
+    let remote = object.spec.kube_config.iter().flat_map(|kube_config| {
+        let secret = kube_config.secret_ref.as_ref();
+        let map = kube_config.config_map_ref.as_ref();
+        let secret = secret.map(|secret| ("Secret", secret.name.as_str()));
+        secret
+            .into_iter()
+            .chain(map.map(|map| ("ConfigMap", map.name.as_str())))
+    });
+    variables
+        .chain(keys)
+        .chain(remote)
+        .map(|(kind, name)| ConfigId {
+            kind,
+            key: Key::new(&object.metadata.namespace, name),
         })
         .collect()
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use fluvial_controllers::ports::{
-    Artifact, ArtifactError, ArtifactName, Artifacts, BoxFuture, BoxStream, Clock, CommitFacts, FetchRequest,
-    Fetched, Revision, SourceError, SourceErrorClass, Sources,
+    Artifact, ArtifactError, ArtifactName, Artifacts, BoxFuture, BoxStream, Clock, Cluster, ClusterError,
+    CommitFacts, ErrorKind, FetchRequest, Fetched, Remote, Remotes, Revision, SourceError, SourceErrorClass,
+    Sources,
 };
 use fluvial_tree::{File, Tree, TreeBuilder};
 use futures::StreamExt;
@@ -219,4 +220,22 @@ pub struct Fakes {
     pub repositories: Arc<Repositories>,
     /// Artifacts.
     pub shelf: Arc<Shelf>,
+    /// Other clusters.
+    pub remotes: Arc<Others>,
+}
+
+/// Other clusters by what their kubeconfigs hold.
+#[derive(Default)]
+pub struct Others(pub Mutex<BTreeMap<Vec<u8>, Arc<dyn Cluster>>>);
+
+impl Remotes for Others {
+    fn cluster<'a>(&'a self, remote: &'a Remote) -> BoxFuture<'a, Result<Arc<dyn Cluster>, ClusterError>> {
+        let key = match remote {
+            Remote::Kubeconfig(data) => data.to_vec(),
+            Remote::Token { address, token, .. } => format!("{address} {}", !token.is_empty()).into_bytes(),
+        };
+        let found = self.0.lock().unwrap().get(&key).cloned();
+        let missing = || ClusterError::new(ErrorKind::Unreachable, "nobody answers there");
+        Box::pin(async move { found.ok_or_else(missing) })
+    }
 }

@@ -403,7 +403,7 @@ async fn an_encrypted_secret_is_never_applied_as_it_is() {
         .condition(&ks("apps"), "Ready", "False", "BuildFailed")
         .await;
     assert!(
-        message(&failed).contains("a.yaml:1: Secret/default/a is encrypted"),
+        message(&failed).contains("a.yaml:1: Secret/default/a is SOPS encrypted"),
         "{failed}"
     );
     assert!(world.get("v1", "Secret", "default", "a").await.is_none());

@@ -9,10 +9,14 @@
     reason = "a test tells what went wrong by panicking"
 )]
 
+mod encrypted;
 mod fakes;
 mod kills;
 mod kustomizations;
+#[path = "../../../secrets/tests/it/made.rs"]
+mod made;
 mod moves;
+mod remote;
 mod sources;
 mod tap;
 mod waits;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use fluvial_controllers::ports::{
     Apply, BoxFuture, BoxStream, Cluster, ClusterError, Create, Delete, KindChange, Patch, Resource, Select,
-    Target, Watched,
+    Target, Token, Watched,
 };
 use serde_json::Value;
 
@@ -45,6 +45,14 @@ impl Cluster for Tap {
 
     fn kind_changes(&self) -> BoxStream<'static, KindChange> {
         self.inner.kind_changes()
+    }
+
+    fn token<'a>(
+        &'a self,
+        account: (&'a str, &'a str),
+        audiences: &'a [String],
+    ) -> BoxFuture<'a, Result<Token, ClusterError>> {
+        self.inner.token(account, audiences)
     }
 
     fn get<'a>(&'a self, target: Target<'a>) -> BoxFuture<'a, Result<Option<Value>, ClusterError>> {

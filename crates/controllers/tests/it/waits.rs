@@ -266,13 +266,7 @@ async fn what_is_not_supported_yet_stalls_and_says_so() {
     world
         .create(kustomization(
             "secret",
-            json!({"decryption": {"provider": "sops"}}),
-        ))
-        .await;
-    world
-        .create(kustomization(
-            "far",
-            json!({"kubeConfig": {"secretRef": {"name": "x"}}}),
+            json!({"decryption": {"provider": "vault"}}),
         ))
         .await;
     world
@@ -281,11 +275,7 @@ async fn what_is_not_supported_yet_stalls_and_says_so() {
             json!({"dependsOn": [{"name": "x", "readyExpr": "self.("}]}),
         ))
         .await;
-    for (name, reason) in [
-        ("secret", "NotSupported"),
-        ("far", "NotSupported"),
-        ("expr", "InvalidCELExpression"),
-    ] {
+    for (name, reason) in [("secret", "NotSupported"), ("expr", "InvalidCELExpression")] {
         let stalled = world.condition(&ks(name), "Stalled", "True", reason).await;
         assert_eq!(stalled["status"]["observedGeneration"], 1, "{name}");
     }

@@ -28,7 +28,7 @@ pub struct World {
 }
 
 /// A client of the server as its administrator.
-fn client(server: &ApiServer) -> Client {
+pub fn client(server: &ApiServer) -> Client {
     let service = server
         .service()
         .map_request(|mut request: http::Request<fluvial_cluster::Body>| {
@@ -73,6 +73,8 @@ impl World {
             }),
             sources: self.fakes.repositories.clone(),
             artifacts: self.fakes.shelf.clone(),
+            decryption: Arc::new(fluvial_secrets::Sops::default()),
+            remotes: self.fakes.remotes.clone(),
             events: Arc::new(NoEvents),
             clock: Arc::new(Wall),
         };

@@ -85,6 +85,18 @@ impl Fleet {
         std::fs::write(path, text).unwrap();
     }
 
+    /// Runs a command in the work tree; all that it prints.
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
+        let done = Command::new(PROGRAM)
+            .args(arguments)
+            .current_dir(self.repository())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let (out, err) = (done.stdout, done.stderr);
+        String::from_utf8_lossy(&[out, err].concat()).into_owned()
+    }
+
     /// Runs `up` until it is killed.
     pub(crate) fn up(&self, more: &[&str]) -> Up {
         let kubeconfig = self.beside("kubeconfig");

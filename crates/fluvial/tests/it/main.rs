@@ -4,4 +4,8 @@
 
 mod fleet;
 mod kill;
+#[path = "../../../secrets/tests/it/made.rs"]
+#[expect(dead_code, reason = "other tests make other formats")]
+mod made;
+mod secrets;
 mod story;

@@ -358,7 +358,7 @@ impl Writer {
     /// The signs after `|` and `>`, and a line comment.
     fn write_block_header(&mut self, text: &str) {
         if text.starts_with(|c| c == ' ' || is_break(c)) {
-            self.write_indicator("2", false, false, false);
+            self.write_indicator(if self.step == 4 { "4" } else { "2" }, false, false, false);
         }
         let mut back = text.chars().rev();
         let chomp = match back.next() {

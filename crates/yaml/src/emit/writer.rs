@@ -18,6 +18,8 @@ pub(crate) struct Writer {
     pub(crate) column: usize,
     /// Indentation of the current collection; -1 outside of all.
     pub(crate) indent: i32,
+    /// Columns of one level.
+    pub(crate) step: i32,
     /// Lines are folded behind this column.
     pub(crate) width: usize,
     pub(crate) whitespace: bool,
@@ -42,6 +44,7 @@ impl Writer {
             dialect,
             column: 0,
             indent: -1,
+            step: 2,
             width: if dialect == Dialect::V2 { 80 } else { usize::MAX },
             whitespace: true,
             indention: true,
@@ -145,11 +148,11 @@ impl Writer {
     pub(crate) fn increase_indent(&mut self, place: Place, flow: bool, compact: bool) -> i32 {
         let outer = self.indent;
         if outer < 0 {
-            self.indent = if flow { 2 } else { 0 };
+            self.indent = if flow { self.step } else { 0 };
         } else if place == Place::Item {
             self.indent += 2;
         } else {
-            self.indent = 2 * ((outer + 2) / 2);
+            self.indent = self.step * ((outer + self.step) / self.step);
         }
         if compact && outer >= 0 {
             self.indent -= 2;

@@ -145,6 +145,7 @@ async fn rendered(object: Value, tree: Tree, variables: Vec<Value>) -> Option<Ve
             tree: &tree,
             path: &path,
             substitution: &substitution,
+            decryptor: None,
             root: None,
         })
         .ok()

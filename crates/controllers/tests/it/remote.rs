@@ -1,0 +1,170 @@
+//! Kustomizations for other clusters: what they hold is applied, kept and deleted there.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use fluvial_apiserver::ApiServer;
+use fluvial_controllers::ports::{Cluster, Resource, Target};
+use serde_json::{Value, json};
+
+use crate::kustomizations::{config, config_map};
+use crate::world::{World, client, git_repository, ks, kustomization, message};
+
+/// Another cluster, and its ConfigMaps.
+struct Other(Arc<dyn Cluster>);
+
+impl Other {
+    fn new(world: &World, kubeconfig: &str) -> Self {
+        let server = ApiServer::new(fluvial_apiserver::Config::default()).expect("a server in memory starts");
+        let cluster: Arc<dyn Cluster> = Arc::new(client(&server));
+        let known = &world.fakes.remotes.0;
+        known
+            .lock()
+            .unwrap()
+            .insert(kubeconfig.as_bytes().to_vec(), Arc::clone(&cluster));
+        Self(cluster)
+    }
+
+    async fn config_map(&self, name: &str) -> Option<Value> {
+        let resource: Arc<Resource> = self.0.resource("v1", "ConfigMap").await.expect("served");
+        let target = Target {
+            resource: &resource,
+            namespace: "default",
+            name,
+        };
+        self.0.get(target).await.expect("the server answers")
+    }
+}
+
+fn kubeconfig(name: &str, key: &str, content: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "default"},
+        "data": {key: STANDARD.encode(content)}})
+}
+
+fn far(name: &str, secret: &str) -> Value {
+    kustomization(name, json!({"kubeConfig": {"secretRef": {"name": secret}}}))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_go_to_the_cluster_that_the_kubeconfig_names_and_are_deleted_there() {
+    let mut world = World::new().await;
+    let other = Other::new(&world, "other");
+    world.create(kubeconfig("far", "value.yaml", "other")).await;
+    world.commit(&[("a.yaml", &config("a", "one")), ("b.yaml", &config("b", "one"))]);
+    world.create(git_repository("fleet")).await;
+    world.create(far("apps", "far")).await;
+    let of = ks("apps");
+    world
+        .condition(&of, "Ready", "True", "ReconciliationSucceeded")
+        .await;
+    assert_eq!(
+        other.config_map("a").await.expect("applied there")["data"]["key"],
+        "one"
+    );
+    assert!(world.get("v1", "ConfigMap", "default", "a").await.is_none());
+
+    // Here somebody wants the same names, which is nothing to the other cluster.
+    world.create(kustomization("here", json!({}))).await;
+    world
+        .condition(&ks("here"), "Ready", "True", "ReconciliationSucceeded")
+        .await;
+    world.delete(&of).await;
+    world.gone(&of).await;
+    assert!(other.config_map("a").await.is_none() && other.config_map("b").await.is_none());
+    assert!(world.get("v1", "ConfigMap", "default", "a").await.is_some());
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_leaves_the_source_leaves_the_other_cluster_and_its_health_counts() {
+    let mut world = World::new().await;
+    let other = Other::new(&world, "other");
+    world.create(kubeconfig("far", "value", "other")).await;
+    world.commit(&[("a.yaml", &config("a", "one")), ("b.yaml", &config("b", "one"))]);
+    world.create(git_repository("fleet")).await;
+    let spec = json!({"kubeConfig": {"secretRef": {"name": "far"}}, "timeout": "1s",
+        "healthChecks": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "b", "namespace": "default"}]});
+    world.create(kustomization("apps", spec)).await;
+    let of = ks("apps");
+    world
+        .condition(&of, "Ready", "True", "ReconciliationSucceeded")
+        .await;
+    world.commit(&[("a.yaml", &config("a", "two"))]);
+    let failed = world.condition(&of, "Ready", "False", "HealthCheckFailed").await;
+    assert!(message(&failed).contains("ConfigMap/default/b"), "{failed}");
+    assert!(other.config_map("b").await.is_none());
+    assert_eq!(other.config_map("a").await.expect("there")["data"]["key"], "two");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_kubeconfig_a_kustomization_waits_and_can_still_be_deleted() {
+    let mut world = World::new().await;
+    world.commit(&[("a.yaml", &config("a", "one"))]);
+    world.create(git_repository("fleet")).await;
+    world.create(far("apps", "far")).await;
+    let of = ks("apps");
+    let failed = world
+        .condition(&of, "Ready", "False", "ReconciliationFailed")
+        .await;
+    assert_eq!(
+        message(&failed),
+        "failed to build kube client: unable to read KubeConfig secret 'default/far' error: secrets \"far\" not found"
+    );
+    let other = Other::new(&world, "other");
+    world.create(kubeconfig("far", "config", "other")).await;
+    world
+        .until(&of, "failed at the key", |object| {
+            object.is_some_and(|object| {
+                message(object).ends_with(
+                    "KubeConfig secret 'default/far' does not contain a 'value' nor 'value.yaml' key with data",
+                )
+            })
+        })
+        .await;
+    let entry = json!({"data": {"value": STANDARD.encode("other")}});
+    world.patch(&["v1", "Secret", "default", "far"], entry).await;
+    world
+        .condition(&of, "Ready", "True", "ReconciliationSucceeded")
+        .await;
+    assert!(other.config_map("a").await.is_some());
+    // Nobody can reach the other cluster any more: its objects stay, and the Kustomization goes.
+    world.delete(&["v1", "Secret", "default", "far"]).await;
+    world.delete(&of).await;
+    world.gone(&of).await;
+    assert!(other.config_map("a").await.is_some());
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_trusts_our_tokens_is_reached_with_one() {
+    let mut world = World::new().await;
+    let other = Other::new(&world, "https://far.example true");
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "far", "namespace": "default"},
+        "data": {"provider": "generic", "address": "https://far.example", "serviceAccountName": "default"}});
+    world.create(map).await;
+    world.commit(&[("a.yaml", &config("a", "one"))]);
+    world.create(git_repository("fleet")).await;
+    world
+        .create(kustomization(
+            "apps",
+            json!({"kubeConfig": {"configMapRef": {"name": "far"}}}),
+        ))
+        .await;
+    let of = ks("apps");
+    world
+        .condition(&of, "Ready", "True", "ReconciliationSucceeded")
+        .await;
+    assert!(other.config_map("a").await.is_some());
+    let aws = json!({"data": {"provider": "aws", "cluster": "arn:aws:eks:eu-west-1:1:cluster/a"}});
+    world.patch(&config_map("far"), aws).await;
+    let failed = world
+        .condition(&of, "Ready", "False", "ReconciliationFailed")
+        .await;
+    assert!(
+        message(&failed).contains("provider 'aws' is not supported"),
+        "{failed}"
+    );
+    world.stop().await;
+}
