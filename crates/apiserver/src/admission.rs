@@ -15,7 +15,6 @@ pub fn before_create(api: &Api, request: &Request, object: &mut Value) -> Outcom
     if kind.namespaced && !kind.is("authorization.k8s.io", "LocalSubjectAccessReview") {
         namespace(api, request, meta(object, "name"))?;
     }
-    deprecations(request);
     crate::auth::escalation::check(api, request, object, None)?;
     crate::registry::warnings::warn(request, kind, object);
     match (kind.group.as_str(), kind.kind.as_str()) {
@@ -54,13 +53,17 @@ fn namespace(api: &Api, request: &Request, name: &str) -> Outcome<()> {
     Ok(())
 }
 
-fn deprecations(request: &Request) {
+/// Warns of kinds and versions that are on their way out, whatever is done with them.
+pub fn deprecations(request: &Request) {
     let kind = &request.kind;
     if let Some(warning) = kind.custom.as_ref().and_then(|custom| custom.warning.as_ref()) {
         request.warn(warning.clone());
     }
     if kind.is("", "Endpoints") {
         request.warn("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice");
+    }
+    if kind.is("", "ComponentStatus") {
+        request.warn("v1 ComponentStatus is deprecated in v1.19+");
     }
 }
 
@@ -253,13 +256,16 @@ fn ingress_class(api: &Api, object: &mut Value) -> Outcome<()> {
 /// # Errors
 /// The cluster does not take the change.
 pub fn before_update(api: &Api, request: &Request, new: &mut Value, old: &Value) -> Outcome<()> {
-    deprecations(request);
     if request.target.subresource.is_empty() {
         crate::auth::escalation::check(api, request, new, Some(old))?;
         crate::registry::warnings::warn(request, &request.kind, new);
     }
-    if request.kind.is("", "Service") && request.target.subresource.is_empty() && !request.dry_run {
-        api.services.allocate(new, Some(old))?;
+    if request.kind.is("", "Service") && request.target.subresource.is_empty() {
+        if request.dry_run {
+            api.services.rehearse(new, Some(old))?;
+        } else {
+            api.services.allocate(new, Some(old))?;
+        }
     }
     Ok(())
 }

@@ -184,6 +184,32 @@ pub fn drop_finalizer(value: &mut Value, name: &str) -> bool {
     changed
 }
 
+/// Changes a stored object in the name of the controllers, whose fields are recorded; it goes if nothing keeps it.
+pub fn mutate_managed(api: &Api, kind: &Kind, key: &str, change: &mut dyn FnMut(&mut Value) -> bool) {
+    let collection = api.store.collection(&kind.collection);
+    mutate(api, &collection, key, &mut |value| {
+        let mut live = value.clone();
+        if !change(value) {
+            return false;
+        }
+        let mut updated = std::mem::take(value);
+        kind.stamp(&mut live);
+        kind.stamp(&mut updated);
+        let types = kind.types(&api.schemas);
+        *value = fluvial_merge::managed::update(fluvial_merge::managed::UpdateRequest {
+            types: types.as_ref(),
+            live: Some(&live),
+            updated,
+            manager: "kube-controller-manager",
+            subresource: "",
+            api_version: &kind.api_version(),
+            time: &api.now(),
+            reset_fields: &[],
+        });
+        true
+    });
+}
+
 /// Changes a stored object; it goes if it was being deleted and nothing keeps it any more.
 pub fn mutate(api: &Api, collection: &Collection, key: &str, change: &mut dyn FnMut(&mut Value) -> bool) {
     while let Some(stored) = collection.get(key) {
@@ -198,7 +224,8 @@ pub fn mutate(api: &Api, collection: &Collection, key: &str, change: &mut dyn Fn
             && (&*collection.name != "namespaces"
                 || value["spec"]["finalizers"].as_array().is_none_or(Vec::is_empty));
         let result = if finished {
-            api.store.remove(collection, key, stored.version, &mut value)
+            let mut last = stored.value();
+            api.store.remove(collection, key, stored.version, &mut last)
         } else {
             api.store
                 .put(collection, key, Expect::Version(stored.version), &mut value)
