@@ -48,10 +48,16 @@ pub fn start(api: Arc<Api>, mut notices: UnboundedReceiver<Notice>, mut simulato
             };
             let mut taken = 0;
             let mut roles = false;
+            let mut spaces = std::collections::BTreeSet::new();
             while let Some(notice) = next {
                 if enabled {
                     react(&api, &mut garbage, &notice);
                     roles |= &*notice.collection == access::COLLECTION;
+                    crate::admission::policies::status::react(&api, &notice);
+                    let space = notice.event.object.namespace();
+                    if !space.is_empty() && !api.store.collection("resourcequotas").is_empty() {
+                        spaces.insert(space.to_owned());
+                    }
                 }
                 if let Some(simulator) = &mut simulator {
                     simulator.react(&api, &notice);
@@ -65,6 +71,9 @@ pub fn start(api: Arc<Api>, mut notices: UnboundedReceiver<Notice>, mut simulato
             }
             if roles {
                 access::aggregate(&api);
+            }
+            for space in spaces {
+                crate::admission::quota::refresh(&api, &space);
             }
             if let Some(simulator) = &mut simulator {
                 simulator.run(&api);

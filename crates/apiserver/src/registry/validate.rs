@@ -37,6 +37,9 @@ fn check(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
             access::role(object, name == "ClusterRole", errors);
         }
         ("rbac.authorization.k8s.io", _) => access::binding(object, name == "ClusterRoleBinding", errors),
+        ("admissionregistration.k8s.io", _) => {
+            crate::admission::policies::check::validate(kind, object, errors)
+        }
         ("coordination.k8s.io", "Lease") => storage::lease(object, errors),
         ("node.k8s.io", "RuntimeClass") => workloads::handler(object, errors),
         _ => core::validate(kind, object, errors),

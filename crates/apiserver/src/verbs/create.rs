@@ -135,6 +135,7 @@ pub fn insert(api: &Api, request: &Request, mut object: Value) -> Outcome<Reply>
     if !errors.is_empty() {
         return Err(Failure::invalid(&kind.group, &kind.kind, &name, &errors));
     }
+    let quota = admission::validate(api, request, &object, None)?;
     let key = kind.key(meta(&object, "namespace"), &name);
     let collection = api.store.collection(&kind.collection);
     let exists = || Failure::already_exists(&kind.group, &kind.plural, &name);
@@ -159,6 +160,7 @@ pub fn insert(api: &Api, request: &Request, mut object: Value) -> Outcome<Reply>
             Ok(Reply::Stored(201, stored))
         }
         Err(Refused::Exists) if generated.is_some() => {
+            drop(quota);
             object["metadata"]["name"] = "".into();
             kind.stamp(&mut object);
             convert::from_storage(kind, &mut object);

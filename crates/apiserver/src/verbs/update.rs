@@ -160,6 +160,7 @@ fn write(
             &errors,
         ));
     }
+    let _quota = admission::validate(api, request, &new, Some(live))?;
     if request.dry_run {
         return Ok(Some(Reply::Value(200, new)));
     }
