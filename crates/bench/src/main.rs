@@ -1,6 +1,7 @@
 //! `fluvial-bench`: figures as JSON. Whole programs run beside their peers in the same run, in turn,
 //! because only ratios mean something on a shared machine; engines run in process.
 
+mod helm;
 mod inputs;
 mod kustomize;
 mod measure;
@@ -14,8 +15,18 @@ fluvial-bench kustomize --ours PROGRAM [--peer PROGRAM] [--rounds N] [--shared F
 fluvial-bench mttp --ours PROGRAM [--n 1000] [--rounds 3] [--quiet SECONDS]
     a repository of N Kustomizations: from the start of `up` to everything Ready, peak memory, and what
     the program writes in the quiet time after it (300 s)
+fluvial-bench helm --ours PROGRAM [--peer PROGRAM] [--rounds N] [--shared FOLDER]
+    `helm template` of the largest charts, whole processes in turn; the engine in process; a fleet
+fluvial-bench helm-warm [--rounds N] [--shared FOLDER]
+    the largest charts in process, for a profiler
+fluvial-bench helm-fleet [--threads N] [--shared FOLDER]
+    a hundred releases of one chart in this process
 fluvial-bench measure -- COMMAND…
     one process: wall seconds, processor seconds, peak resident KiB";
+
+// The program's own allocator, so that figures in process are its figures.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A failure, for people.
 pub(crate) type Failure = String;
@@ -36,6 +47,9 @@ fn main() -> ExitCode {
     let result = match words.split_first().map(|(verb, rest)| (verb.as_str(), rest)) {
         Some(("kustomize", rest)) => kustomize::run(rest),
         Some(("mttp", rest)) => mttp::run(rest),
+        Some(("helm", rest)) => helm::run(rest),
+        Some(("helm-warm", rest)) => helm::repeat(rest),
+        Some(("helm-fleet", rest)) => helm::fleet(rest),
         Some(("measure", rest)) => measure::child(rest),
         _ => Err(HELP.to_owned()),
     };
