@@ -16,6 +16,7 @@ mod inflate;
 mod manifest;
 mod metadata;
 mod objects;
+pub mod release;
 mod render;
 mod repo;
 mod schema;
@@ -33,7 +34,8 @@ pub use inflate::{Inflation, default_values, inflate};
 pub use manifest::{Hook, Manifest};
 pub use metadata::{Dependency, ImportValues, Maintainer, Metadata};
 pub use render::{
-    Crd, Options, Output, Release, RenderFailure, RenderRequest, Rendered, check_name, render, render_files,
+    Crd, Options, Output, Release, RenderFailure, RenderRequest, Rendered, check_name, crds, render,
+    render_files,
 };
 pub use repo::{ChartVersion, Index};
 pub use values::Values;
