@@ -18,6 +18,7 @@ mod metadata;
 mod objects;
 mod provenance;
 mod record;
+pub mod release;
 mod render;
 mod repo;
 mod schema;
@@ -37,8 +38,8 @@ pub use metadata::{Dependency, ImportValues, Maintainer, Metadata};
 pub use provenance::{Layer, Origin, Provenance, Source, line_in, line_of};
 pub use record::Record;
 pub use render::{
-    Crd, Options, Output, Release, RenderFailure, RenderRequest, Rendered, check_name, render, render_again,
-    render_files,
+    Crd, Options, Output, Release, RenderFailure, RenderRequest, Rendered, check_name, crds, render,
+    render_again, render_files,
 };
 pub use repo::{ChartVersion, Index};
 pub use values::Values;

@@ -113,7 +113,7 @@ const INSTALL_ORDER: [&str; 38] = [
 ];
 
 /// Where a kind stands; unknown ones come last, by name.
-fn rank(kind: &str) -> (usize, &str) {
+pub(crate) fn rank(kind: &str) -> (usize, &str) {
     match INSTALL_ORDER.iter().position(|known| *known == kind) {
         Some(rank) => (rank, ""),
         None => (INSTALL_ORDER.len(), kind),

@@ -393,6 +393,19 @@ fn assemble<'t>(
     }
 }
 
+/// The definitions in the `crds/` folders of a chart and of those below it that take part with these values.
+///
+/// # Errors
+/// If dependencies cannot be resolved.
+pub fn crds(chart: &Arc<Chart>, values: &Json) -> Result<Vec<Crd>, Error> {
+    let warnings = RefCell::new(Vec::new());
+    let user = Values::from_json(values)?.to_map();
+    let root = dependencies::resolve(chart, &user, &warnings)?;
+    let (mut crds, mut charts) = (Vec::new(), Vec::new());
+    gather_crds(&root, None, &mut crds, &mut charts);
+    Ok(crds)
+}
+
 fn gather_crds(member: &Member, parent: Option<&str>, out: &mut Vec<Crd>, charts: &mut Vec<String>) {
     let path = full_path(parent, &member.name);
     charts.push(path.to_string());
