@@ -9,7 +9,9 @@ use fluvial_ports::{
     Sources,
 };
 use fluvial_source::Class;
-use fluvial_source::git::{self, Credentials, GitReference, GitRequest, GitSource, Location};
+use fluvial_source::git::{
+    self, Credentials, GitReference, GitRequest, GitSource, Location, Verify, VerifyMode,
+};
 use fluvial_source::limits::Limits;
 use fluvial_source::mirrors::Mirrors;
 use fluvial_tree::{Tree, TreePath};
@@ -18,11 +20,13 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::folders;
+use crate::logins::Logins;
 
 /// What all ways to sources share: one cache.
 #[derive(Default)]
 pub(crate) struct Shared {
     git: Mutex<Option<GitSource>>,
+    logins: Arc<Logins>,
 }
 
 impl Shared {
@@ -49,6 +53,7 @@ impl Shared {
         let git = self.git(options.data.as_deref(), folders)?;
         Ok(Arc::new(Git {
             git,
+            logins: Arc::clone(&self.logins),
             mirrors,
             rewrites: options.rewrites.clone(),
             dirty: options.dirty,
@@ -110,6 +115,7 @@ struct Place {
 
 struct Git {
     git: GitSource,
+    logins: Arc<Logins>,
     mirrors: Mirrors,
     rewrites: Vec<Rewrite>,
     dirty: bool,
@@ -140,23 +146,25 @@ impl Git {
         }
     }
 
-    fn request(&self, request: FetchRequest, url: String) -> Result<GitRequest, SourceError> {
-        let mut credentials = match &request.credentials {
-            Some(data) => Credentials::from_secret(data).map_err(error)?,
-            None => Credentials::default(),
+    async fn request(&self, request: FetchRequest, url: String) -> Result<GitRequest, SourceError> {
+        let credentials = if local(&url).is_some() {
+            Credentials::default()
+        } else {
+            self.logins.credentials(&request, &url).await.map_err(error)?
         };
-        if let Some(data) = &request.proxy {
-            credentials = credentials.with_proxy(data).map_err(error)?;
-        }
-        if request.verify.is_some() {
-            return Err(SourceError {
-                class: SourceErrorClass::Stalled,
-                reason: "VerificationError".to_owned(),
-                message: "signatures of commits cannot be verified yet; remove spec.verify to go on without"
-                    .to_owned(),
-            });
-        }
+        let verify = match request.verify {
+            Some((mode, keys)) => Some(Verify {
+                mode: VerifyMode::parse(&mode).ok_or_else(|| SourceError {
+                    class: SourceErrorClass::Stalled,
+                    reason: "InvalidVerificationMode".to_owned(),
+                    message: format!("spec.verify.mode '{mode}' is not one of HEAD, Tag, TagAndHEAD"),
+                })?,
+                keys,
+            }),
+            None => None,
+        };
         Ok(GitRequest {
+            verify,
             dirty: self.dirty && local(&url).is_some(),
             url,
             reference: GitReference {
@@ -216,7 +224,7 @@ impl Sources for Git {
     fn fetch(&self, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, SourceError>> {
         Box::pin(async move {
             let place = self.place(&request.url);
-            let request = self.request(request, place.url)?;
+            let request = self.request(request, place.url).await?;
             match self.git.fetch(&request).await.map_err(error)? {
                 git::Fetched::Unchanged => Ok(Fetched::Unchanged),
                 git::Fetched::Changed(revision) => Ok(Fetched::Changed(Box::new(Revision {
@@ -229,7 +237,7 @@ impl Sources for Git {
                         time: Timestamp::from_second(revision.commit.time).ok(),
                     },
                     rewritten: place.told,
-                    verified: None,
+                    verified: revision.verified,
                 }))),
             }
         })
