@@ -154,7 +154,11 @@ pub fn manifest_of<'a>(documents: impl IntoIterator<Item = (&'a str, &'a str)>) 
 /// # Errors
 /// If a document is no manifest.
 pub fn replace_rendered(rendered: &mut Rendered, files: &BTreeMap<String, String>) -> Result<(), Error> {
-    let (manifests, hooks) = manifest::sort(files)?;
+    let mut documents = Vec::new();
+    for (path, text) in files {
+        documents.extend(manifest::read(path, text)?);
+    }
+    let (manifests, hooks) = manifest::sort(documents);
     rendered.manifests = manifests;
     rendered.hooks = hooks;
     Ok(())
