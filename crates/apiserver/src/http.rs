@@ -59,6 +59,11 @@ where
     let result = call.run(body).await;
     let mut response = match result {
         Ok(answer) => answer.into_response(format),
+        Err(failure)
+            if failure.code == 406 && negotiate::only_protobuf(header(&call.parts.headers, "accept")) =>
+        {
+            response::refused_protobuf()
+        }
         Err(failure) => response::failure(&failure, format),
     };
     for warning in &call.warnings {
@@ -93,6 +98,12 @@ impl Call {
             Path::Resource(target) => self.resource(user, target, body).await,
             Path::Discovery(core, rest) => {
                 self.allow_path(&user, &path)?;
+                if !core
+                    && let [group, version] = rest.as_slice()
+                    && crate::controllers::aggregation::is_remote(&self.api, group, version)
+                {
+                    return Err(Failure::unavailable());
+                }
                 self.get_only()?;
                 let accept = self.accept.clone()?;
                 discovery::answer(&self.api, core, &rest, &accept, &self.parts.headers)
@@ -224,6 +235,9 @@ impl Call {
             .find(&target.group, &target.version, &target.resource)
             .cloned()
         else {
+            if crate::controllers::aggregation::is_remote(&self.api, &target.group, &target.version) {
+                return Err(Failure::unavailable());
+            }
             let known = kinds.version(&target.group, &target.version);
             let builtin = known.is_some_and(|kinds| kinds.iter().all(|kind| kind.custom.is_none()));
             return Err(if builtin {
@@ -242,7 +256,9 @@ impl Call {
             });
         }
         let mut accept = self.accept.clone();
-        if verb == "watch" && accept.is_err() {
+        let only_protobuf =
+            || kind.custom.is_some() && negotiate::only_protobuf(header(&self.parts.headers, "accept"));
+        if verb == "watch" && accept.is_err() && !only_protobuf() {
             accept = Ok(Accept::default());
         }
         let accept = accept?;

@@ -156,7 +156,13 @@ impl Request {
     /// 404 for the object named.
     #[must_use]
     pub fn not_found(&self) -> Failure {
-        Failure::not_found(&self.kind.group, &self.kind.plural, &self.target.name)
+        // The one kind that answers under the name of one.
+        let plural = if self.kind.is("", "ComponentStatus") {
+            &self.kind.singular
+        } else {
+            &self.kind.plural
+        };
+        Failure::not_found(&self.kind.group, plural, &self.target.name)
     }
 
     /// 409 for the object named, because it changed.

@@ -97,9 +97,12 @@ fn custom_schema(api: &Api, kind: &Kind, prefix: &str) -> Option<Value> {
         schema["properties"] = json!({});
     }
     let fields = &mut schema["properties"];
-    fields["apiVersion"] = json!({"type": "string"});
-    fields["kind"] = json!({"type": "string"});
-    fields["metadata"] = json!({"allOf": [{"$ref": format!("{prefix}{META}.ObjectMeta")}]});
+    fields["apiVersion"] = json!({"type": "string",
+        "description": "The group and version of this object, such as apps/v1."});
+    fields["kind"] =
+        json!({"type": "string", "description": "The kind of this object, in upper camel case."});
+    fields["metadata"] = json!({"allOf": [{"$ref": format!("{prefix}{META}.ObjectMeta")}],
+        "description": "The object's name, labels, annotations and what the server keeps about it."});
     schema["x-kubernetes-group-version-kind"] = json!([gvk(kind)]);
     Some(schema)
 }

@@ -58,10 +58,36 @@ pub fn place(request: &Request, object: &mut Value) -> Outcome<()> {
     Ok(())
 }
 
+/// Drops what is recorded of versions that nobody serves.
+fn forget_unserved(api: &Api, kind: &Kind, object: &mut Value) {
+    let own = kind.api_version();
+    let served = |entry: &Value| {
+        let version = entry["apiVersion"].as_str().unwrap_or("");
+        version == own || version.is_empty() || {
+            let (group, short) = version.split_once('/').unwrap_or(("", version));
+            api.kinds().find(group, short, &kind.plural).is_some()
+                || (kind.kind == "Event" && api.kinds().version(group, short).is_some())
+        }
+    };
+    let Some(meta) = object["metadata"].as_object_mut() else {
+        return;
+    };
+    let Some(entries) = meta.get_mut("managedFields").and_then(Value::as_array_mut) else {
+        return;
+    };
+    let before = entries.len();
+    entries.retain(served);
+    if entries.is_empty() && before > 0 {
+        meta.insert("managedFields".into(), Value::Array(vec![]));
+    }
+}
+
 /// Records who owns the fields of a written object.
 #[must_use]
 pub fn own(api: &Api, request: &Request, live: Option<&Value>, updated: Value, manager: &str) -> Value {
     let kind = &request.kind;
+    let mut updated = updated;
+    forget_unserved(api, kind, &mut updated);
     let types = kind.types(&api.schemas);
     let fields = prepare::reset_fields(kind, &request.target.subresource);
     // A new object is compared with an empty one, in which parts that are no pointers are there.
@@ -133,7 +159,7 @@ pub fn insert(api: &Api, request: &Request, mut object: Value) -> Outcome<Reply>
     registry::meta::validate(kind, &object, &mut errors);
     validate::create(api, kind, &object, &mut errors);
     if !errors.is_empty() {
-        return Err(Failure::invalid(&kind.group, &kind.kind, &name, &errors));
+        return Err(Failure::invalid(kind.error_group(), &kind.kind, &name, &errors));
     }
     let quota = admission::validate(api, request, &object, None)?;
     let key = kind.key(meta(&object, "namespace"), &name);

@@ -100,6 +100,47 @@ fn strategic_failure(error: &fluvial_merge::PatchError) -> Failure {
     Failure::bad_request(text)
 }
 
+/// An object as text with its metadata in the order of Go's type; who manages what is left out.
+fn ordered(object: &Value) -> String {
+    const META: &[&str] = &[
+        "name",
+        "generateName",
+        "namespace",
+        "selfLink",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "labels",
+        "annotations",
+        "ownerReferences",
+        "finalizers",
+    ];
+    let Some(map) = object.as_object() else {
+        return object.to_string();
+    };
+    let pair = |name: &str, text: &str| format!("{}:{text}", Value::from(name));
+    let mut parts: Vec<String> = ["apiVersion", "kind"]
+        .iter()
+        .filter_map(|name| map.get(*name).map(|value| pair(name, &value.to_string())))
+        .collect();
+    if let Some(meta) = map.get("metadata").and_then(Value::as_object) {
+        let inner: Vec<String> = META
+            .iter()
+            .filter_map(|name| meta.get(*name).map(|value| pair(name, &value.to_string())))
+            .collect();
+        parts.push(pair("metadata", &format!("{{{}}}", inner.join(","))));
+    }
+    parts.extend(
+        map.iter()
+            .filter(|(name, _)| !matches!(name.as_str(), "apiVersion" | "kind" | "metadata"))
+            .map(|(name, value)| pair(name, &value.to_string())),
+    );
+    format!("{{{}}}", parts.join(","))
+}
+
 /// Makes a patched object one of the kind's type again.
 fn retyped(
     api: &Api,
@@ -109,7 +150,7 @@ fn retyped(
 ) -> Outcome<Value> {
     let kind = &request.kind;
     let wrong = |shown: &Value, why: String| {
-        let error = FieldError::new(ErrorKind::Invalid, "patch", shown.to_string().into(), why);
+        let error = FieldError::new(ErrorKind::Invalid, "patch", ordered(shown).into(), why);
         Failure::invalid("", "", "", &[error])
     };
     let (version, name) = (
@@ -117,7 +158,15 @@ fn retyped(
         new["kind"].as_str().unwrap_or(""),
     );
     if version != kind.api_version() || name != kind.kind {
-        let why = if kind.custom.is_some()
+        let (group, short) = version.split_once('/').unwrap_or(("", version));
+        let why = if version != kind.api_version()
+            && api.kinds().version(group, short).is_none()
+            && !version.is_empty()
+        {
+            format!(
+                "no kind \"{name}\" is registered for version \"{version}\" in scheme \"pkg/runtime/scheme.go:111\""
+            )
+        } else if kind.custom.is_some()
             || api.kinds().any_version("", name).is_none()
             || version != kind.api_version()
         {

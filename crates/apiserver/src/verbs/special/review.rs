@@ -287,7 +287,11 @@ pub(super) fn token(api: &Api, request: &mut Request) -> Outcome<Reply> {
         ));
     }
     let types = api.schemas.kind("authentication.k8s.io", "v1", "TokenRequest");
-    let empty = types.as_ref().map(|types| crate::typed::empty(types.view()));
+    let mut empty = types.as_ref().map(|types| crate::typed::empty(types.view()));
+    if let Some(empty) = &mut empty {
+        // A field that is there even when it is null.
+        empty["spec"]["boundObjectRef"] = Value::Null;
+    }
     let mut object = fluvial_merge::managed::update(fluvial_merge::managed::UpdateRequest {
         types: types.as_ref(),
         live: empty.as_ref(),
