@@ -36,6 +36,19 @@ pub fn before_create(api: &Api, request: &Request, object: &mut Value) -> Outcom
     policies::mutate(api, request, "CREATE", object, &Value::Null)
 }
 
+/// Whether there are policies or webhooks that may change or refuse what is written.
+#[must_use]
+pub fn has_policies(api: &Api) -> bool {
+    [
+        policies::VALIDATING,
+        policies::MUTATING,
+        "mutatingwebhookconfigurations.admissionregistration.k8s.io",
+        "validatingwebhookconfigurations.admissionregistration.k8s.io",
+    ]
+    .iter()
+    .any(|name| !api.store.collection(name).is_empty())
+}
+
 /// Holds what is about to be written against everything that checks without changing. The guard is kept until the
 /// object is in the store.
 ///

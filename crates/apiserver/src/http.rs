@@ -138,7 +138,7 @@ impl Call {
             path,
             ..Attributes::default()
         };
-        if rbac::authorize(&self.api.store, user, &wanted).allowed {
+        if rbac::authorize(&self.api, user, &wanted).allowed {
             return Ok(());
         }
         let text = format!("forbidden: {}", wanted.refusal(user));
@@ -208,7 +208,7 @@ impl Call {
             name,
             path: "",
         };
-        if rbac::authorize(&self.api.store, user, &wanted).allowed {
+        if rbac::authorize(&self.api, user, &wanted).allowed {
             return Ok(());
         }
         Err(Failure::forbidden(

@@ -43,7 +43,7 @@ impl Authorizer for Rules<'_> {
             None => self.user,
         };
         let decision = rbac::authorize(
-            &self.api.store,
+            self.api,
             user,
             &Attributes {
                 verb: &question.verb,

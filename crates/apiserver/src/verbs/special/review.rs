@@ -209,7 +209,7 @@ fn access_review(api: &Api, request: &Request, object: &mut Value) -> Outcome<()
             ..Attributes::default()
         }
     };
-    let decision = rbac::authorize(&api.store, &user, &wanted);
+    let decision = rbac::authorize(api, &user, &wanted);
     object["status"] = json!({"allowed": decision.allowed});
     if !decision.reason.is_empty() {
         object["status"]["reason"] = decision.reason.into();
@@ -227,7 +227,7 @@ fn rules_review(api: &Api, request: &Request, object: &mut Value) -> Outcome<()>
         resources.push(json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}));
         paths.push(json!({"verbs": ["*"], "nonResourceURLs": ["*"]}));
     }
-    rbac::visit_rules(&api.store, &request.user, &namespace, &mut |rule, _| {
+    rbac::visit_rules(api, &request.user, &namespace, &mut |rule, _| {
         let mut shown = json!({"verbs": rule["verbs"].clone()});
         if rule["resources"].as_array().is_some_and(|list| !list.is_empty()) {
             for field in ["apiGroups", "resources", "resourceNames"] {
