@@ -1,0 +1,10 @@
+//! The server as a process: what it keeps when it is killed, and what real clients make of it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test tells what went wrong by panicking"
+)]
+
+mod kills;
+mod plain;
