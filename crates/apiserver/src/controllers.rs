@@ -157,7 +157,8 @@ pub fn request(kind: &Arc<Kind>, namespace: &str, name: &str) -> Request {
         body: bytes::Bytes::new(),
         dry_run: false,
         validation: FieldValidation::Ignore,
-        warnings: std::cell::RefCell::default(),
+        warnings: std::sync::Mutex::default(),
+        calls: crate::admission::webhooks::Calls::default(),
     }
 }
 

@@ -12,7 +12,6 @@ pub mod route;
 pub mod shape;
 pub mod table;
 
-use std::cell::RefCell;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -291,15 +290,22 @@ impl Call {
             body,
             dry_run: false,
             validation: crate::request::FieldValidation::default(),
-            warnings: RefCell::default(),
+            warnings: std::sync::Mutex::default(),
+            calls: crate::admission::webhooks::Calls::enabled(),
         };
         let writes = !matches!(verb, "get" | "list" | "watch");
-        // The request's cell of warnings must not live across a wait.
-        let result = {
+        let result = loop {
             let result = dispatch(&self.api, &mut request, verb)
                 .and_then(|reply| response::shaped(&self.api, &request, reply));
-            self.warnings = request.warnings.take();
-            result
+            self.warnings = request.take_warnings();
+            // A webhook has to be asked first: the work is done again with its answer.
+            match request.calls.pending() {
+                Some((key, call)) => {
+                    let answer = call.send().await;
+                    request.calls.answered(key, answer);
+                }
+                None => break result,
+            }
         };
         if writes {
             self.api.store.settled().await.map_err(Failure::internal)?;

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Reply, decode};
 use crate::admission;
-use crate::api::{Api, meta, name_suffix, new_uid};
+use crate::api::{Api, meta};
 use crate::convert;
 use crate::kinds::Kind;
 use crate::registry::{self, prepare, validate};
@@ -112,7 +112,8 @@ pub fn own(api: &Api, request: &Request, live: Option<&Value>, updated: Value, m
 }
 
 /// What every new object gets.
-pub fn system_fields(api: &Api, kind: &Kind, object: &mut Value) {
+pub fn system_fields(api: &Api, request: &Request, object: &mut Value) {
+    let kind = &request.kind;
     let now = api.now();
     let Some(meta) = object["metadata"].as_object_mut() else {
         return;
@@ -125,7 +126,7 @@ pub fn system_fields(api: &Api, kind: &Kind, object: &mut Value) {
     ] {
         meta.remove(field);
     }
-    meta.insert("uid".into(), new_uid().into());
+    meta.insert("uid".into(), request.calls.uid().into());
     meta.insert("creationTimestamp".into(), now.into());
     if prepare::has_generation(kind) {
         meta.insert("generation".into(), 1.into());
@@ -136,12 +137,19 @@ pub fn system_fields(api: &Api, kind: &Kind, object: &mut Value) {
 ///
 /// # Errors
 /// It is refused.
-pub fn insert(api: &Api, request: &Request, mut object: Value) -> Outcome<Reply> {
+pub fn insert(api: &Api, request: &Request, object: Value) -> Outcome<Reply> {
+    attempt(api, request, object, 0)
+}
+
+/// Names that are generated until one is free.
+const NAMES: usize = 8;
+
+fn attempt(api: &Api, request: &Request, mut object: Value, attempts: usize) -> Outcome<Reply> {
     let kind = &request.kind;
     if !object["metadata"].is_object() {
         object["metadata"] = Value::Object(serde_json::Map::new());
     }
-    let generated = generated_name(&object);
+    let generated = generated_name(request, &object, attempts);
     if let Some(name) = &generated {
         object["metadata"]["name"] = name.clone().into();
     }
@@ -153,7 +161,7 @@ pub fn insert(api: &Api, request: &Request, mut object: Value) -> Outcome<Reply>
             "resourceVersion should not be set on objects to be created",
         ));
     }
-    system_fields(api, kind, &mut object);
+    system_fields(api, request, &mut object);
     prepare::create(api, request, &mut object)?;
     let mut errors = vec![];
     registry::meta::validate(kind, &object, &mut errors);
@@ -185,18 +193,18 @@ pub fn insert(api: &Api, request: &Request, mut object: Value) -> Outcome<Reply>
             crate::crd::written(api, kind);
             Ok(Reply::Stored(201, stored))
         }
-        Err(Refused::Exists) if generated.is_some() => {
+        Err(Refused::Exists) if generated.is_some() && attempts < NAMES => {
             drop(quota);
             object["metadata"]["name"] = "".into();
             kind.stamp(&mut object);
             convert::from_storage(kind, &mut object);
-            insert(api, request, object)
+            attempt(api, request, object, attempts + 1)
         }
         Err(_) => Err(exists()),
     }
 }
 
-fn generated_name(object: &Value) -> Option<String> {
+fn generated_name(request: &Request, object: &Value, attempt: usize) -> Option<String> {
     let prefix = meta(object, "generateName");
     if !meta(object, "name").is_empty() || prefix.is_empty() {
         return None;
@@ -205,5 +213,5 @@ fn generated_name(object: &Value) -> Option<String> {
         .rev()
         .find(|end| prefix.is_char_boundary(*end))
         .unwrap_or(0);
-    Some(format!("{}{}", &prefix[..end], name_suffix()))
+    Some(format!("{}{}", &prefix[..end], request.calls.suffix(attempt)))
 }

@@ -56,7 +56,8 @@ pub fn review(api: &Api, request: &Request, object: Value) -> Outcome<Reply> {
                 body: bytes::Bytes::new(),
                 dry_run: request.dry_run,
                 validation: request.validation,
-                warnings: std::cell::RefCell::default(),
+                warnings: std::sync::Mutex::default(),
+                calls: crate::admission::webhooks::Calls::default(),
             };
             return super::bind(api, &inner, &object);
         }
