@@ -6,5 +6,7 @@
     reason = "a test tells what went wrong by panicking"
 )]
 
+mod hooks;
 mod kills;
 mod plain;
+mod story;
