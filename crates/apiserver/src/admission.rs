@@ -5,6 +5,7 @@ pub mod pod_security;
 pub mod policies;
 pub mod quota;
 pub mod resources;
+pub mod webhooks;
 
 use std::sync::MutexGuard;
 
@@ -33,7 +34,21 @@ pub fn before_create(api: &Api, request: &Request, object: &mut Value) -> Outcom
         ("networking.k8s.io", "Ingress") => ingress_class(api, object)?,
         _ => {}
     }
-    policies::mutate(api, request, "CREATE", object, &Value::Null)
+    policies::mutate(api, request, "CREATE", object, &Value::Null)?;
+    webhooks::mutate(api, request, "CREATE", object, &Value::Null)
+}
+
+/// Whether there are policies or webhooks that may change or refuse what is written.
+#[must_use]
+pub fn has_policies(api: &Api) -> bool {
+    [
+        policies::VALIDATING,
+        policies::MUTATING,
+        "mutatingwebhookconfigurations.admissionregistration.k8s.io",
+        "validatingwebhookconfigurations.admissionregistration.k8s.io",
+    ]
+    .iter()
+    .any(|name| !api.store.collection(name).is_empty())
 }
 
 /// Holds what is about to be written against everything that checks without changing. The guard is kept until the
@@ -48,15 +63,14 @@ pub fn validate<'a>(
     old: Option<&Value>,
 ) -> Outcome<Option<MutexGuard<'a, ()>>> {
     pod_security::validate(api, request, object, old)?;
-    policies::validate(
-        api,
-        &policies::Context {
-            request,
-            operation: if old.is_some() { "UPDATE" } else { "CREATE" },
-            object,
-            old: old.unwrap_or(&Value::Null),
-        },
-    )?;
+    let context = policies::Context {
+        request,
+        operation: if old.is_some() { "UPDATE" } else { "CREATE" },
+        object,
+        old: old.unwrap_or(&Value::Null),
+    };
+    policies::validate(api, &context)?;
+    webhooks::validate(api, &context)?;
     quota::check(api, request, object, old)
 }
 
@@ -292,6 +306,7 @@ pub fn before_update(api: &Api, request: &Request, new: &mut Value, old: &Value)
         crate::registry::warnings::warn(request, &request.kind, new);
     }
     policies::mutate(api, request, "UPDATE", new, old)?;
+    webhooks::mutate(api, request, "UPDATE", new, old)?;
     if request.kind.is("", "Service") && request.target.subresource.is_empty() {
         if request.dry_run {
             api.services.rehearse(new, Some(old))?;
@@ -316,13 +331,12 @@ pub fn before_delete(api: &Api, request: &Request, object: &Value) -> Outcome<()
             "this namespace may not be deleted",
         ));
     }
-    policies::validate(
-        api,
-        &policies::Context {
-            request,
-            operation: "DELETE",
-            object: &Value::Null,
-            old: object,
-        },
-    )
+    let context = policies::Context {
+        request,
+        operation: "DELETE",
+        object: &Value::Null,
+        old: object,
+    };
+    policies::validate(api, &context)?;
+    webhooks::validate(api, &context)
 }

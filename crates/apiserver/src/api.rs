@@ -47,6 +47,8 @@ pub struct Api {
     pub features: Features,
     /// Policies with their expressions compiled.
     pub policies: crate::admission::policies::Cache,
+    /// Bindings and roles, read once.
+    pub rules: crate::auth::rbac::Cache,
     /// Held from a look at quotas to the write that they allow.
     pub quotas: std::sync::Mutex<()>,
 }
@@ -97,6 +99,7 @@ impl Api {
             services: Allocator::new(parts.range),
             features: parts.features,
             policies: crate::admission::policies::Cache::default(),
+            rules: crate::auth::rbac::Cache::default(),
             quotas: std::sync::Mutex::default(),
         };
         api.services.load(&api.store);

@@ -1,6 +1,7 @@
 //! What a cluster does by itself: one task follows every change of the store and reacts at once.
 
 pub mod access;
+pub mod aggregation;
 pub mod bootstrap;
 pub mod garbage;
 pub mod namespaces;
@@ -54,6 +55,7 @@ pub fn start(api: Arc<Api>, mut notices: UnboundedReceiver<Notice>, mut simulato
                     react(&api, &mut garbage, &notice);
                     roles |= &*notice.collection == access::COLLECTION;
                     crate::admission::policies::status::react(&api, &notice);
+                    aggregation::react(&api, &notice);
                     let space = notice.event.object.namespace();
                     if !space.is_empty() && !api.store.collection("resourcequotas").is_empty() {
                         spaces.insert(space.to_owned());
@@ -89,6 +91,7 @@ fn react(api: &Api, garbage: &mut garbage::Collector, notice: &Notice) {
     garbage.react(api, notice);
     namespaces::react(api, notice);
     if &*notice.collection == crd::COLLECTION {
+        aggregation::sync(api);
         definition(api, notice);
     }
 }
@@ -124,6 +127,7 @@ pub fn finish_definition(api: &Api, name: &str) {
             drop_finalizer(value, crd::definition::FINALIZER)
         });
         api.reload_definitions();
+        aggregation::sync(api);
     }
 }
 
@@ -153,7 +157,8 @@ pub fn request(kind: &Arc<Kind>, namespace: &str, name: &str) -> Request {
         body: bytes::Bytes::new(),
         dry_run: false,
         validation: FieldValidation::Ignore,
-        warnings: std::cell::RefCell::default(),
+        warnings: std::sync::Mutex::default(),
+        calls: crate::admission::webhooks::Calls::default(),
     }
 }
 

@@ -77,6 +77,14 @@ impl Failure {
         Failure::new(500, "", message)
     }
 
+    /// 503 for what another server would have to answer.
+    #[must_use]
+    pub fn unavailable() -> Self {
+        let mut failure = Failure::new(503, "", "service unavailable\n");
+        failure.plain = true;
+        failure
+    }
+
     /// 500 with the reason InternalError.
     #[must_use]
     pub fn internal(message: impl std::fmt::Display) -> Self {

@@ -27,7 +27,8 @@ pub use mutate::mutate;
 /// Collections of the kinds.
 pub const VALIDATING: &str = "validatingadmissionpolicies.admissionregistration.k8s.io";
 const VALIDATING_BINDINGS: &str = "validatingadmissionpolicybindings.admissionregistration.k8s.io";
-const MUTATING: &str = "mutatingadmissionpolicies.admissionregistration.k8s.io";
+/// Collections of the kinds.
+pub const MUTATING: &str = "mutatingadmissionpolicies.admissionregistration.k8s.io";
 const MUTATING_BINDINGS: &str = "mutatingadmissionpolicybindings.admissionregistration.k8s.io";
 
 /// An expression, or why it does not compile.

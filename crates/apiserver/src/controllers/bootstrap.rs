@@ -13,6 +13,7 @@ const OBJECTS: &str = include_str!("../../data/bootstrap.json");
 
 /// Makes what is missing.
 pub fn run(api: &Api, range: Range) {
+    super::aggregation::sync(api);
     if api.store.collection("namespaces").get("kube-system").is_some() {
         return;
     }

@@ -269,7 +269,7 @@ fn check(
         name,
         path: "",
     };
-    if rbac::authorize(&api.store, user, &wanted).allowed {
+    if rbac::authorize(api, user, &wanted).allowed {
         return Ok(());
     }
     Err(Failure::forbidden(group, resource, name, &wanted.refusal(user)))

@@ -132,10 +132,17 @@ fn resources(kinds: &Kinds, group: &str, version: &str) -> Outcome<Value> {
     } else {
         format!("{group}/{version}")
     };
-    Ok(with_kind(
+    let mut answer = with_kind(
         json!({"groupVersion": group_version, "resources": shown}),
         "APIResourceList",
-    ))
+    );
+    // The first group is older than the field.
+    if group_version == "v1"
+        && let Some(map) = answer.as_object_mut()
+    {
+        map.remove("apiVersion");
+    }
+    Ok(answer)
 }
 
 fn subresource(kind: &Kind, sub: &Subresource) -> Value {

@@ -243,5 +243,22 @@ pub fn validate_update(object: &Value, old: &Value, errors: &mut Vec<FieldError>
             errors.push(error);
         }
     }
+    for _ in 0..4 {
+        managers(object, errors);
+    }
     validate_common(object, errors);
+}
+
+/// Names of managers. Each of the checks that a changed object goes through reports them.
+fn managers(object: &Value, errors: &mut Vec<FieldError>) {
+    let entries = object["metadata"]["managedFields"].as_array();
+    for (index, entry) in entries.into_iter().flatten().enumerate() {
+        if entry["manager"].as_str().unwrap_or("").len() > 128 {
+            errors.push(FieldError::plain(
+                ErrorKind::TooLong,
+                format!("metadata.managedFields[{index}].manager"),
+                "may not be more than 128 bytes",
+            ));
+        }
+    }
 }

@@ -58,14 +58,6 @@ impl Range {
         (1..=self.last()).contains(&offset).then_some(offset)
     }
 
-    /// Whether an address is that of the network itself or the one for broadcasts.
-    fn is_edge(self, text: &str) -> bool {
-        text.parse::<Ipv4Addr>().is_ok_and(|address| {
-            let offset = u32::from(address).checked_sub(u32::from(self.base));
-            offset.is_some_and(|offset| offset == 0 || offset == self.last() + 1)
-        })
-    }
-
     fn address(self, offset: u32) -> String {
         Ipv4Addr::from(u32::from(self.base) + offset).to_string()
     }
@@ -181,14 +173,17 @@ impl Taken {
         if has_address(object) {
             let asked = object["spec"]["clusterIP"].as_str().unwrap_or("").to_owned();
             let kept = old.is_some_and(|old| old["spec"]["clusterIP"] == object["spec"]["clusterIP"]);
-            let given = if asked.is_empty() {
+            let given = if asked.is_empty() && rehearsal {
+                // Nobody will have it: the network's own address stands for any.
+                taken.range.base.to_string()
+            } else if asked.is_empty() {
                 taken
                     .free_address()
                     .ok_or_else(|| Failure::internal("failed to allocate a serviceIP: range is full"))?
             } else if kept {
                 asked
             } else {
-                taken.take_address(&asked).map_err(|detail| {
+                taken.take_address(&asked, rehearsal).map_err(|detail| {
                     let value = json!([asked]);
                     refuse(FieldError::new(
                         ErrorKind::Invalid,
@@ -273,21 +268,19 @@ impl Taken {
         Some(self.range.address(free))
     }
 
-    fn take_address(&mut self, asked: &str) -> Result<String, String> {
+    fn take_address(&mut self, asked: &str, rehearsal: bool) -> Result<String, String> {
         let failed = |why: &str| format!("failed to allocate IP {asked}: {why}");
         match self.range.offset(asked) {
             Some(own) if self.addresses.insert(own) => Ok(asked.to_owned()),
             Some(_) => Err(failed("provided IP is already allocated")),
-            None if self.range.is_edge(asked) => {
-                Err(failed("the provided network does not match the current range"))
-            }
-            None => {
+            None if rehearsal => {
                 let why = format!(
                     "the provided IP ({asked}) is not in the valid range. The range of valid IPs is {}",
                     self.range
                 );
                 Err(failed(&why))
             }
+            None => Err(failed("the provided network does not match the current range")),
         }
     }
 
@@ -378,26 +371,6 @@ pub fn keep(new: &mut Value, old: &Value) {
             }
         }
     }
-    let outside = |service: &Value| {
-        matches!(
-            service["spec"]["type"].as_str(),
-            Some("NodePort" | "LoadBalancer")
-        )
-    };
-    if outside(old) && !outside(new) {
-        // Ports go later, when it is recorded who owns them.
-        // What belonged to the old type goes with it unless it was asked for anew.
-        let (kept, was) = (&mut new["spec"], &old["spec"]);
-        for field in [
-            "externalTrafficPolicy",
-            "allocateLoadBalancerNodePorts",
-            "healthCheckNodePort",
-        ] {
-            if kept[field] == was[field] {
-                kept[field] = Value::Null;
-            }
-        }
-    }
     clean(new);
 }
 
@@ -427,6 +400,23 @@ pub fn drop_dependents(new: &mut Value, old: &Value) {
                 && new["spec"][field] != old["spec"][field]
                 && new["spec"][field].as_array().is_none_or(|list| !list.is_empty());
             if !asked || field.starts_with("ip") || field == "internalTrafficPolicy" {
+                new["spec"][field] = Value::Null;
+            }
+        }
+    }
+    let outside = |service: &Value| {
+        matches!(
+            service["spec"]["type"].as_str(),
+            Some("NodePort" | "LoadBalancer")
+        )
+    };
+    if outside(old) && !outside(new) {
+        for field in [
+            "externalTrafficPolicy",
+            "allocateLoadBalancerNodePorts",
+            "healthCheckNodePort",
+        ] {
+            if new["spec"][field] == old["spec"][field] {
                 new["spec"][field] = Value::Null;
             }
         }

@@ -40,6 +40,7 @@ fn check(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
         ("admissionregistration.k8s.io", _) => {
             crate::admission::policies::check::validate(kind, object, errors)
         }
+        ("apiregistration.k8s.io", "APIService") => core::api_service(object, errors),
         ("coordination.k8s.io", "Lease") => storage::lease(object, errors),
         ("node.k8s.io", "RuntimeClass") => workloads::handler(object, errors),
         _ => core::validate(kind, object, errors),

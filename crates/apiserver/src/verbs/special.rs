@@ -129,8 +129,29 @@ fn disruption(api: &Api, request: &Request, pod: &Value) -> Outcome<()> {
     if request.dry_run {
         return Ok(());
     }
-    budget["status"]["disruptionsAllowed"] = (number("disruptionsAllowed") - 1).into();
-    budget["status"]["disruptedPods"][&request.target.name] = api.now().into();
+    let left = number("disruptionsAllowed") - 1;
+    let mut live = budget.clone();
+    live["apiVersion"] = "policy/v1".into();
+    live["kind"] = "PodDisruptionBudget".into();
+    let mut updated = live.clone();
+    updated["status"]["disruptionsAllowed"] = left.into();
+    updated["status"]["disruptedPods"][&request.target.name] = api.now().into();
+    if left == 0 {
+        updated["status"]["conditions"] = json!([{"type": "DisruptionAllowed", "status": "False",
+            "observedGeneration": observed, "lastTransitionTime": api.now(), "reason": "InsufficientPods",
+            "message": ""}]);
+    }
+    let types = api.schemas.kind("policy", "v1", "PodDisruptionBudget");
+    budget = fluvial_merge::managed::update(fluvial_merge::managed::UpdateRequest {
+        types: types.as_ref(),
+        live: Some(&live),
+        updated,
+        manager: "kube-apiserver",
+        subresource: "status",
+        api_version: "policy/v1",
+        time: &api.now(),
+        reset_fields: &[],
+    });
     let expect = crate::store::Expect::Version(stored.version);
     api.store
         .put(&collection, &stored.key, expect, &mut budget)

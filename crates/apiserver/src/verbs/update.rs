@@ -154,7 +154,7 @@ fn write(
     validate::update(api, kind, &new, live, &request.target.subresource, &mut errors);
     if !errors.is_empty() {
         return Err(Failure::invalid(
-            &kind.group,
+            kind.error_group(),
             &kind.kind,
             &request.target.name,
             &errors,

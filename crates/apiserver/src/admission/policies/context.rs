@@ -43,7 +43,7 @@ impl Authorizer for Rules<'_> {
             None => self.user,
         };
         let decision = rbac::authorize(
-            &self.api.store,
+            self.api,
             user,
             &Attributes {
                 verb: &question.verb,
@@ -170,6 +170,28 @@ impl<'a> Context<'a> {
     where
         'a: 'v,
     {
+        let mut vars = self.plain_vars(review, namespace, param, port);
+        for (name, program) in &policy.variables {
+            let value = match program {
+                Ok(program) => program.eval(&vars),
+                Err(why) => Err(fluvial_schema::cel::Error::new(why.clone())),
+            };
+            vars.set(format!("variables.{name}"), value);
+        }
+        vars
+    }
+
+    /// The variables of all expressions.
+    pub fn plain_vars<'v>(
+        &self,
+        review: &'v Value,
+        namespace: &'v Value,
+        param: &'v Value,
+        port: &'v Rules<'_>,
+    ) -> Vars<'v>
+    where
+        'a: 'v,
+    {
         let (kind, target) = (&self.request.kind, &self.request.target);
         let question = Question {
             group: kind.group.clone(),
@@ -179,7 +201,7 @@ impl<'a> Context<'a> {
             name: target.name.clone(),
             ..Question::default()
         };
-        let mut vars = Vars::default()
+        Vars::default()
             .with("object", Cel::json(self.object))
             .with("oldObject", Cel::json(self.old))
             .with("request", Cel::json(review))
@@ -189,14 +211,6 @@ impl<'a> Context<'a> {
             .with(
                 "authorizer.requestResource",
                 Cel::request_resource(port, question),
-            );
-        for (name, program) in &policy.variables {
-            let value = match program {
-                Ok(program) => program.eval(&vars),
-                Err(why) => Err(fluvial_schema::cel::Error::new(why.clone())),
-            };
-            vars.set(format!("variables.{name}"), value);
-        }
-        vars
+            )
     }
 }

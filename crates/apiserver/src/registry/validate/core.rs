@@ -70,6 +70,39 @@ pub(super) fn namespace(object: &Value, errors: &mut Vec<FieldError>) {
     }
 }
 
+/// An APIService is named after what it serves.
+pub(super) fn api_service(object: &Value, errors: &mut Vec<FieldError>) {
+    let spec = &object["spec"];
+    let text = |field: &str| spec[field].as_str().unwrap_or("");
+    let wanted = format!("{}.{}", text("version"), text("group"));
+    let name = object["metadata"]["name"].as_str().unwrap_or("");
+    if name != wanted {
+        let detail = format!("must be `spec.version+\".\"+spec.group`: {wanted:?}");
+        errors.push(invalid("metadata.name", name, detail));
+    }
+    for (field, most) in [("groupPriorityMinimum", 20_000), ("versionPriority", 1_000)] {
+        let number = spec[field].as_i64().unwrap_or(0);
+        if number <= 0 || number > most {
+            let detail = format!("must be positive and less than {most}");
+            errors.push(invalid(format!("spec.{field}"), number, detail));
+        }
+    }
+    let service = &spec["service"];
+    if service.is_object() {
+        for field in ["namespace", "name"] {
+            if service[field].as_str().unwrap_or("").is_empty() {
+                let path = format!("spec.service.{field}");
+                errors.push(FieldError::plain(ErrorKind::Required, path, ""));
+            }
+        }
+        let insecure = spec["insecureSkipTLSVerify"] == true;
+        if insecure && !text("caBundle").is_empty() {
+            let detail = "may not be true if caBundle is present";
+            errors.push(invalid("spec.insecureSkipTLSVerify", true, detail));
+        }
+    }
+}
+
 fn secret(object: &Value, errors: &mut Vec<FieldError>) {
     let mut size = 0;
     for (key, value) in object["data"].as_object().into_iter().flatten() {

@@ -56,7 +56,8 @@ pub fn review(api: &Api, request: &Request, object: Value) -> Outcome<Reply> {
                 body: bytes::Bytes::new(),
                 dry_run: request.dry_run,
                 validation: request.validation,
-                warnings: std::cell::RefCell::default(),
+                warnings: std::sync::Mutex::default(),
+                calls: crate::admission::webhooks::Calls::default(),
             };
             return super::bind(api, &inner, &object);
         }
@@ -209,7 +210,7 @@ fn access_review(api: &Api, request: &Request, object: &mut Value) -> Outcome<()
             ..Attributes::default()
         }
     };
-    let decision = rbac::authorize(&api.store, &user, &wanted);
+    let decision = rbac::authorize(api, &user, &wanted);
     object["status"] = json!({"allowed": decision.allowed});
     if !decision.reason.is_empty() {
         object["status"]["reason"] = decision.reason.into();
@@ -227,7 +228,7 @@ fn rules_review(api: &Api, request: &Request, object: &mut Value) -> Outcome<()>
         resources.push(json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}));
         paths.push(json!({"verbs": ["*"], "nonResourceURLs": ["*"]}));
     }
-    rbac::visit_rules(&api.store, &request.user, &namespace, &mut |rule, _| {
+    rbac::visit_rules(api, &request.user, &namespace, &mut |rule, _| {
         let mut shown = json!({"verbs": rule["verbs"].clone()});
         if rule["resources"].as_array().is_some_and(|list| !list.is_empty()) {
             for field in ["apiGroups", "resources", "resourceNames"] {
@@ -287,7 +288,11 @@ pub(super) fn token(api: &Api, request: &mut Request) -> Outcome<Reply> {
         ));
     }
     let types = api.schemas.kind("authentication.k8s.io", "v1", "TokenRequest");
-    let empty = types.as_ref().map(|types| crate::typed::empty(types.view()));
+    let mut empty = types.as_ref().map(|types| crate::typed::empty(types.view()));
+    if let Some(empty) = &mut empty {
+        // A field that is there even when it is null.
+        empty["spec"]["boundObjectRef"] = Value::Null;
+    }
     let mut object = fluvial_merge::managed::update(fluvial_merge::managed::UpdateRequest {
         types: types.as_ref(),
         live: empty.as_ref(),
