@@ -4,8 +4,8 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use clap_complete::Shell;
 
 use crate::commands::{
-    build, create, debug, delete, envsubst, events, export, get, helm, kustomize, migrate, reconcile, serve,
-    stats, suspend, trace, tree, up, why,
+    build, create, debug, delete, diff, envsubst, events, export, get, helm, kustomize, migrate, reconcile,
+    serve, stats, suspend, trace, tree, up, why,
 };
 use crate::nouns::{NOUNS, Noun, Verb};
 
@@ -76,6 +76,7 @@ pub(crate) fn root(version: &'static str) -> Command {
             ),
         )
         .subcommand(lazy!("build", "Show what would be applied", build_command))
+        .subcommand(lazy!("diff", "Show what an apply would change", diff_command))
         .subcommand(lazy!("kustomize", "What kustomize does", kustomize_command))
         .subcommand(lazy!("helm", "What Helm does", helm_command))
         .subcommand(
@@ -304,6 +305,15 @@ fn by_kind(mut verb: Command, wanted: Option<Verb>) -> Command {
         verb = verb.subcommand(leaf(noun));
     }
     verb
+}
+
+fn diff_command(diff: Command) -> Command {
+    diff.subcommand(
+        diff::Trial::augment_args(Command::new("kustomization"))
+            .visible_alias("ks")
+            .about("What the apply of a Kustomization from a folder would change; exit code 1 for a change, 2 for an error")
+            .after_help("Examples:\n  fluvial diff kustomization apps --path ./apps"),
+    )
 }
 
 fn debug_command(debug: Command) -> Command {

@@ -4,6 +4,7 @@ pub(crate) mod build;
 pub(crate) mod create;
 pub(crate) mod debug;
 pub(crate) mod delete;
+pub(crate) mod diff;
 pub(crate) mod envsubst;
 pub(crate) mod events;
 pub(crate) mod export;

@@ -5,6 +5,7 @@ mod bootstrap;
 mod charts;
 mod command;
 mod commands;
+mod difference;
 mod disk;
 mod environment;
 mod nouns;
@@ -23,8 +24,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap_complete::Shell;
 
 use commands::{
-    build, create, debug, delete, envsubst, events, export, get, helm, kustomize, migrate, reconcile, serve,
-    stats, suspend, trace, tree, up, why,
+    build, create, debug, delete, diff, envsubst, events, export, get, helm, kustomize, migrate, reconcile,
+    serve, stats, suspend, trace, tree, up, why,
 };
 pub use environment::{
     Connection, ControllerOptions, Controllers, Environment, LocalRepository, LogOptions, Outside, Rewrite,
@@ -209,6 +210,7 @@ async fn dispatch(matches: &ArgMatches, root: &mut clap::Command, mut session: S
         ["create", ref rest @ ..] if is_leaf(inner) => create::run(session, rest, inner).await,
         ["debug", "kustomization"] => debug::kustomization(session, &command::options(inner)).await,
         ["debug", "helmrelease"] => debug::release(session, &command::options(inner)).await,
+        ["diff", "kustomization"] => diff::kustomization(session, &command::options(inner)).await,
         ["trace"] => trace::run(session, &command::options(inner)).await,
         ["migrate"] => migrate::run(session, &command::options(inner)).await,
         ["why"] => why::run(session, &command::options(inner)).await,

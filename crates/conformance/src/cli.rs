@@ -66,6 +66,7 @@ pub fn suites() -> Vec<Suite> {
         "create-source-oci",
         "create-tenant",
         "delete",
+        "diff-kustomization",
         "envsubst",
         "export",
         "get",
