@@ -15,7 +15,8 @@ Exit codes:
   0  done
   1  failed, or the command line cannot be understood; the reason is on standard error
 
-`get` and `reconcile` fail for an absent object; `suspend` and `resume` say so and go on.";
+`get` and `reconcile` fail for an absent object; `suspend` and `resume` say so and go on.
+`up --once` exits 1 when not everything can become ready. `diff` exits 1 for a difference, and 2 if that cannot be said.";
 
 /// A command whose options and subcommands are made only when it is the one called: all of them are
 /// half a megabyte.

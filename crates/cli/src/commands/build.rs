@@ -43,8 +43,8 @@ pub(crate) struct Options {
     /// Where sources are on this machine: KIND/NAMESPACE/NAME=DIR
     #[arg(long, value_name = "SOURCES", value_delimiter = ',')]
     local_sources: Vec<String>,
-    /// Builds are always in memory
-    #[arg(long, hide = true)]
+    /// For flux's scripts: builds are always in memory
+    #[arg(long)]
     in_memory_build: bool,
 }
 

@@ -29,8 +29,8 @@ pub(crate) struct Trial {
     /// Take a Kustomization that is not on the cluster for a new one
     #[arg(long)]
     ignore_not_found: bool,
-    /// There is no progress to show
-    #[arg(long, hide = true)]
+    /// For flux's scripts: there is no progress to show
+    #[arg(long)]
     progress_bar: bool,
 }
 
