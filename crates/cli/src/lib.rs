@@ -5,6 +5,7 @@ mod bootstrap;
 mod charts;
 mod command;
 mod commands;
+mod difference;
 mod disk;
 mod environment;
 mod nouns;
@@ -23,8 +24,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap_complete::Shell;
 
 use commands::{
-    build, create, envsubst, events, export, get, helm, kustomize, reconcile, serve, stats, suspend, tree,
-    up, why,
+    build, create, debug, delete, diff, envsubst, events, export, get, helm, kustomize, migrate, reconcile,
+    serve, stats, suspend, trace, tree, up, why,
 };
 pub use environment::{
     Connection, ControllerOptions, Controllers, Environment, LocalRepository, LogOptions, Outside, Rewrite,
@@ -207,6 +208,11 @@ async fn dispatch(matches: &ArgMatches, root: &mut clap::Command, mut session: S
         }
         ["envsubst"] => envsubst::run(session, command::options(inner)),
         ["create", ref rest @ ..] if is_leaf(inner) => create::run(session, rest, inner).await,
+        ["debug", "kustomization"] => debug::kustomization(session, &command::options(inner)).await,
+        ["debug", "helmrelease"] => debug::release(session, &command::options(inner)).await,
+        ["diff", "kustomization"] => diff::kustomization(session, &command::options(inner)).await,
+        ["trace"] => trace::run(session, &command::options(inner)).await,
+        ["migrate"] => migrate::run(session, &command::options(inner)).await,
         ["why"] => why::run(session, &command::options(inner)).await,
         ["up"] => up::run(session, &command::options(inner)).await,
         ["serve"] => serve::serve(session, &command::options(inner)).await,
@@ -229,6 +235,7 @@ async fn dispatch(matches: &ArgMatches, root: &mut clap::Command, mut session: S
         [verb, ref rest @ ..] => match find(rest) {
             Some(noun) => match verb {
                 "get" => get::run(session, &[noun], false, name, &command::options(inner)).await,
+                "delete" => delete::run(session, noun, name, &command::options(inner)).await,
                 "suspend" => suspend::suspend(session, noun, &names, &command::options(inner)).await,
                 "resume" => suspend::resume(session, noun, &names, &command::options(inner)).await,
                 "export" => export::run(session, noun, name, &command::options(inner)).await,

@@ -33,15 +33,7 @@ pub(crate) struct Common {
 
 /// The subcommands.
 pub(crate) fn command(create: Command) -> Command {
-    let create = Common::augment_args(create).arg(
-        Arg::new("interval")
-            .long("interval")
-            .global(true)
-            .value_name("DURATION")
-            .default_value("1m0s")
-            .value_parser(parse::duration)
-            .help("How often the object is reconciled"),
-    );
+    let create = Common::augment_args(create);
     create
         .subcommand(source::command())
         .subcommand(images::command())
@@ -72,13 +64,28 @@ pub(crate) fn command(create: Command) -> Command {
         ))
 }
 
-/// A leaf: it takes a name.
+/// A leaf: it takes a name, and an interval unless it has one of its own.
 fn named(command: Command, about: &'static str) -> Command {
-    command.about(about).arg(
+    let has_one = command
+        .get_arguments()
+        .any(|argument| argument.get_id() == "interval");
+    let command = command.about(about).arg(
         Arg::new("name")
             .num_args(0..)
             .action(ArgAction::Append)
-            .value_name("NAME"),
+            .value_name("NAME")
+            .help("Name of the object"),
+    );
+    if has_one {
+        return command;
+    }
+    command.arg(
+        Arg::new("interval")
+            .long("interval")
+            .value_name("DURATION")
+            .default_value("1m0s")
+            .value_parser(parse::duration)
+            .help("How often the object is reconciled"),
     )
 }
 
@@ -249,6 +256,9 @@ impl Call<'_, '_> {
 
     /// A file, by the path as it was given.
     fn file(&self, path: &str) -> Result<Vec<u8>, String> {
+        if path.is_empty() {
+            return Err("open : no such file or directory".to_owned());
+        }
         std::fs::read(self.session.env.folder.join(path))
             .map_err(|error| format!("open {path}: {}", go_words(&error)))
     }

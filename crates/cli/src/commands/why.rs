@@ -1,7 +1,7 @@
 //! `why`: from an object that is not well to all first causes, each with the file and line in Git.
 
 mod graph;
-mod look;
+pub(crate) mod look;
 mod places;
 
 use std::collections::VecDeque;
