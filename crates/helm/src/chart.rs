@@ -1,9 +1,10 @@
 //! A chart in memory, and reading one from a tree or from an archive's bytes.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use fluvial_template::Parsed;
+use fluvial_template::sprig::Patterns;
 use fluvial_tree::{Entry, Tree, TreePath};
 use serde_json::Value as Json;
 
@@ -76,13 +77,18 @@ pub struct Chart {
     pub dependencies: Vec<Arc<Chart>>,
     /// Templates that have been parsed, by their full name.
     pub(crate) parsed: Parses,
+    /// The files of `crds/` as texts.
+    pub(crate) crds: OnceLock<Vec<(Arc<str>, Arc<str>)>>,
     /// The schema, compiled.
     pub(crate) validator: Validator,
 }
 
-/// Parsed templates of a chart, kept from render to render.
+/// Parsed templates of a chart, and patterns that they use, kept from render to render.
 #[derive(Default)]
-pub(crate) struct Parses(Mutex<BTreeMap<String, Parsed>>);
+pub(crate) struct Parses {
+    templates: Mutex<BTreeMap<String, Parsed>>,
+    pub(crate) patterns: Arc<Patterns>,
+}
 
 impl std::fmt::Debug for Parses {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -92,7 +98,7 @@ impl std::fmt::Debug for Parses {
 
 impl Parses {
     pub(crate) fn get(&self, name: &str) -> Option<Parsed> {
-        self.0
+        self.templates
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .get(name)
@@ -100,7 +106,7 @@ impl Parses {
     }
 
     pub(crate) fn put(&self, name: &str, parsed: Parsed) {
-        self.0
+        self.templates
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(name.to_owned(), parsed);
@@ -108,6 +114,23 @@ impl Parses {
 }
 
 impl Chart {
+    /// The files of `crds/` that are manifests: names and texts.
+    pub fn crd_files(&self) -> &[(Arc<str>, Arc<str>)] {
+        let is_manifest = |name: &str| {
+            let (_, extension) = name.rsplit_once('.').unwrap_or_default();
+            ["yaml", "yml", "json"]
+                .iter()
+                .any(|known| extension.eq_ignore_ascii_case(known))
+        };
+        self.crds.get_or_init(|| {
+            self.files
+                .iter()
+                .filter(|file| file.name.starts_with("crds/") && is_manifest(&file.name))
+                .map(|file| (Arc::clone(&file.name), file.text().into()))
+                .collect()
+        })
+    }
+
     /// Reads the chart in a folder of a tree; `path` may also lead to an archive.
     ///
     /// # Errors
@@ -323,6 +346,7 @@ fn from_files(files: Vec<ChartFile>, limits: LoadLimits, depth: usize) -> Result
         files: parts.files,
         dependencies,
         parsed: Parses::default(),
+        crds: OnceLock::new(),
         validator: Validator::default(),
     }))
 }
