@@ -150,9 +150,35 @@ fn helm_command() -> Command {
             .about("Render a chart of this machine, with Helm's flags and output")
             .after_help(
                 "Examples:\n  fluvial helm template shop ./charts/shop -f prod.yaml --set replicas=3\n  \
-                         fluvial helm template shop shop-1.2.0.tgz -n apps --show-only templates/web.yaml",
+                         fluvial helm template shop shop-1.2.0.tgz -n apps --show-only templates/web.yaml\n  \
+                         fluvial helm template shop ./charts/shop -f prod.yaml --explain Deployment/shop:spec.replicas",
             ),
     )
+    .subcommand(
+        helm::lint::Options::augment_args(Command::new("lint"))
+            .about("Look for what is odd or wrong in charts, and for objects that the Kubernetes API would refuse")
+            .after_help("Examples:\n  fluvial helm lint ./charts/shop -f prod.yaml --strict"),
+    )
+    .subcommand(show_command())
+}
+
+/// `helm show` and its parts.
+fn show_command() -> Command {
+    let part = |name: &'static str, about: &'static str| {
+        helm::show::Options::augment_args(Command::new(name)).about(about)
+    };
+    Command::new("show")
+        .about("Print what is in a chart")
+        .visible_alias("inspect")
+        .subcommand(part("all", "Everything below"))
+        .subcommand(part("chart", "Chart.yaml, as it is understood"))
+        .subcommand(part("values", "values.yaml, as it stands"))
+        .subcommand(part("readme", "The file for readers"))
+        .subcommand(part(
+            "crds",
+            "The custom resource definitions, those of dependencies too",
+        ))
+        .after_help("Examples:\n  fluvial helm show values shop-1.2.0.tgz > my-values.yaml")
 }
 
 fn build_command() -> Command {

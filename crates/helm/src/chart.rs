@@ -114,6 +114,24 @@ impl Parses {
 }
 
 impl Chart {
+    /// The same chart with other charts below it.
+    #[must_use]
+    pub fn with_dependencies(&self, dependencies: Vec<Arc<Chart>>) -> Arc<Chart> {
+        Arc::new(Chart {
+            metadata: self.metadata.clone(),
+            lock: self.lock.clone(),
+            values: self.values.clone(),
+            values_text: self.values_text.clone(),
+            schema: self.schema.clone(),
+            templates: self.templates.clone(),
+            files: self.files.clone(),
+            dependencies,
+            parsed: Parses::default(),
+            crds: OnceLock::new(),
+            validator: Validator::default(),
+        })
+    }
+
     /// The files of `crds/` that are manifests: names and texts.
     pub fn crd_files(&self) -> &[(Arc<str>, Arc<str>)] {
         let is_manifest = |name: &str| {
@@ -177,7 +195,7 @@ impl Chart {
     /// # Errors
     /// If the bytes are no archive of a chart, or unpack to more than allowed.
     pub fn from_archive(data: &[u8], limits: LoadLimits) -> Result<Arc<Chart>, Error> {
-        from_files(archive::unpack(data, limits)?, limits, 0)
+        from_files(archive::unpack_with(data, limits)?, limits, 0)
     }
 
     /// Its name.
@@ -365,7 +383,7 @@ fn nested(
                 "error unpacking subchart tar in {parent}: expected {folder}, got {found}"
             )));
         };
-        let unpacked = archive::unpack(&file.data, limits);
+        let unpacked = archive::unpack_with(&file.data, limits);
         return Ok(unpacked.and_then(|files| from_files(files, limits, depth + 1)));
     }
     let inside = files.into_iter().filter_map(|file| {

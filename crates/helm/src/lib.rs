@@ -27,6 +27,7 @@ mod strvals;
 mod values;
 mod yaml_error;
 
+pub use archive::unpack_with;
 pub use capabilities::{Capabilities, DEFAULT_KUBE_VERSION, HELM_VERSION, KubeVersion};
 pub use chart::{Chart, ChartFile, LoadLimits};
 pub use error::{Error, Stage};

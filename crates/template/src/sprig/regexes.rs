@@ -1,5 +1,6 @@
 //! Regular expressions with RE2's syntax, compiled once.
 
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use regex::Regex;
@@ -111,10 +112,108 @@ fn compile(pattern: &str) -> Result<Regex, String> {
         return Err(error);
     }
     // `\z` is the same; `\Z` and look-around are refused by both, `\pN` is shared, and so are flags.
-    regex::RegexBuilder::new(pattern)
+    regex::RegexBuilder::new(&in_our_syntax(pattern))
         .size_limit(4 << 20)
         .build()
         .map_err(|_| format!("error parsing regexp: invalid pattern: `{pattern}`"))
+}
+
+/// RE2's classes are ASCII's, and it knows quoting and octal escapes. (ASCII is also what compiles fast.)
+fn in_our_syntax(pattern: &str) -> String {
+    let mut out = String::with_capacity(pattern.len() + 16);
+    let mut chars = pattern.chars().peekable();
+    let mut in_class = false;
+    while let Some(c) = chars.next() {
+        match c {
+            '[' if !in_class => {
+                in_class = true;
+                out.push('[');
+                if chars.peek() == Some(&'^') {
+                    out.extend(chars.next());
+                }
+                // A bracket that comes first closes nothing.
+                if chars.peek() == Some(&']') {
+                    chars.next();
+                    out.push_str("\\]");
+                }
+            }
+            // `[:alpha:]` is the same; any other bracket inside is itself.
+            '[' if chars.peek() == Some(&':') => {
+                out.push('[');
+                for c in chars.by_ref() {
+                    out.push(c);
+                    if c == ']' {
+                        break;
+                    }
+                }
+            }
+            '[' => out.push_str("\\["),
+            // What the crate would take for operations on sets.
+            '&' | '~' if in_class => {
+                out.push('\\');
+                out.push(c);
+            }
+            ']' => {
+                in_class = false;
+                out.push(']');
+            }
+            '\\' => escape(&mut chars, in_class, &mut out),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+fn escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, in_class: bool, out: &mut String) {
+    let Some(c) = chars.next() else {
+        return out.push('\\');
+    };
+    let class = |out: &mut String, negated: bool, members: &str| {
+        let open = match (in_class, negated) {
+            (true, false) => return out.push_str(members),
+            (_, true) => "[^",
+            (false, false) => "[",
+        };
+        out.push_str(open);
+        out.push_str(members);
+        out.push(']');
+    };
+    match c {
+        'd' | 'D' => class(out, c == 'D', "0-9"),
+        'w' | 'W' => class(out, c == 'W', "0-9A-Za-z_"),
+        's' | 'S' => class(out, c == 'S', "\\t\\n\\x0C\\r "),
+        'b' if !in_class => out.push_str("(?-u:\\b)"),
+        'B' if !in_class => out.push_str("(?-u:\\B)"),
+        'Q' => {
+            let mut quoted = String::new();
+            while let Some(c) = chars.next() {
+                if c == '\\' && chars.peek() == Some(&'E') {
+                    chars.next();
+                    break;
+                }
+                quoted.push(c);
+            }
+            out.push_str(&regex::escape(&quoted));
+        }
+        '0'..='7' => {
+            let mut code = u32::from(c) - u32::from('0');
+            for _ in 0..2 {
+                match chars.peek().and_then(|c| c.to_digit(8)) {
+                    Some(digit) => {
+                        code = code * 8 + digit;
+                        chars.next();
+                    }
+                    None => break,
+                }
+            }
+            // Writing into a String cannot fail.
+            let _ = write!(out, "\\x{{{code:x}}}");
+        }
+        c => {
+            out.push('\\');
+            out.push(c);
+        }
+    }
 }
 
 /// Go's `$name` takes the longest run of letters, digits and underscores; so does the crate, but it
@@ -170,4 +269,32 @@ fn quote_meta(plain: &str) -> String {
         out.push(c);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_are_those_of_ascii_and_quoting_is_known() {
+        for (pattern, text, want) in [
+            (r"^\d+$", "12", true),
+            (r"^\d+$", "١٢", false),
+            (r"^\w+$", "é", false),
+            (r"^[^\W_]+$", "ab1", true),
+            (r"^[\w.-]+$", "a.b-c_1", true),
+            (r"^\S+\s\S+$", "a b", true),
+            (r"a\Q.*\Eb", "a.*b", true),
+            (r"a\Q.*\Eb", "axxb", false),
+            (r"\bfoo\b", "a foo b", true),
+            (r"^[]a]+$", "]a", true),
+            (r"^[[:alpha:]&&]+$", "a&", true),
+            (r"^[a[]+$", "a[", true),
+            (r"^\101$", "A", true),
+            (r"^.$", "é", true),
+        ] {
+            let regex = compile(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
+            assert_eq!(regex.is_match(text), want, "{pattern} {text}");
+        }
+    }
 }
