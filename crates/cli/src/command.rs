@@ -214,17 +214,45 @@ fn kustomize_command(command: Command) -> Command {
 }
 
 fn helm_command(command: Command) -> Command {
-    command.subcommand(
-        lazy!(
-            "template",
-            "Render a chart of this machine, with Helm's flags and output",
-            helm::Options::augment_args
+    command
+        .subcommand(
+            lazy!(
+                "template",
+                "Render a chart of this machine, with Helm's flags and output",
+                helm::Options::augment_args
+            )
+            .after_help(
+                "Examples:\n  fluvial helm template shop ./charts/shop -f prod.yaml --set replicas=3\n  \
+                         fluvial helm template shop shop-1.2.0.tgz -n apps --show-only templates/web.yaml\n  \
+                         fluvial helm template shop ./charts/shop -f prod.yaml --explain Deployment/shop:spec.replicas",
+            ),
         )
-        .after_help(
-            "Examples:\n  fluvial helm template shop ./charts/shop -f prod.yaml --set replicas=3\n  \
-                         fluvial helm template shop shop-1.2.0.tgz -n apps --show-only templates/web.yaml",
-        ),
-    )
+        .subcommand(
+            lazy!(
+                "lint",
+                "Look for what is odd or wrong in charts, and for objects that the Kubernetes API would refuse",
+                helm::lint::Options::augment_args
+            )
+            .after_help("Examples:\n  fluvial helm lint ./charts/shop -f prod.yaml --strict"),
+        )
+        .subcommand(lazy!("show", "Print what is in a chart", show_command).visible_alias("inspect"))
+}
+
+/// The parts of `helm show`.
+fn show_command(command: Command) -> Command {
+    let part = |name: &'static str, about: &'static str| {
+        helm::show::Options::augment_args(Command::new(name)).about(about)
+    };
+    command
+        .subcommand(part("all", "Everything below"))
+        .subcommand(part("chart", "Chart.yaml, as it is understood"))
+        .subcommand(part("values", "values.yaml, as it stands"))
+        .subcommand(part("readme", "The file for readers"))
+        .subcommand(part(
+            "crds",
+            "The custom resource definitions, those of dependencies too",
+        ))
+        .after_help("Examples:\n  fluvial helm show values shop-1.2.0.tgz > my-values.yaml")
 }
 
 fn build_command(command: Command) -> Command {

@@ -206,6 +206,11 @@ async fn dispatch(matches: &ArgMatches, root: &mut clap::Command, mut session: S
             let namespace = inner.get_one::<String>("namespace").cloned();
             helm::template(session, &command::options(inner), namespace).await
         }
+        ["helm", "lint"] => {
+            let namespace = inner.get_one::<String>("namespace").cloned();
+            helm::lint::lint(session, &command::options(inner), namespace).await
+        }
+        ["helm", "show", what] => helm::show::show(session, &command::options(inner), what),
         ["envsubst"] => envsubst::run(session, command::options(inner)),
         ["create", ref rest @ ..] if is_leaf(inner) => create::run(session, rest, inner).await,
         ["debug", "kustomization"] => debug::kustomization(session, &command::options(inner)).await,

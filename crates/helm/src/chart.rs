@@ -1,9 +1,10 @@
 //! A chart in memory, and reading one from a tree or from an archive's bytes.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use fluvial_template::Parsed;
+use fluvial_template::sprig::Patterns;
 use fluvial_tree::{Entry, Tree, TreePath};
 use serde_json::Value as Json;
 
@@ -76,13 +77,18 @@ pub struct Chart {
     pub dependencies: Vec<Arc<Chart>>,
     /// Templates that have been parsed, by their full name.
     pub(crate) parsed: Parses,
+    /// The files of `crds/` as texts.
+    pub(crate) crds: OnceLock<Vec<(Arc<str>, Arc<str>)>>,
     /// The schema, compiled.
     pub(crate) validator: Validator,
 }
 
-/// Parsed templates of a chart, kept from render to render.
+/// Parsed templates of a chart, and patterns that they use, kept from render to render.
 #[derive(Default)]
-pub(crate) struct Parses(Mutex<BTreeMap<String, Parsed>>);
+pub(crate) struct Parses {
+    templates: Mutex<BTreeMap<String, Parsed>>,
+    pub(crate) patterns: Arc<Patterns>,
+}
 
 impl std::fmt::Debug for Parses {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -92,7 +98,7 @@ impl std::fmt::Debug for Parses {
 
 impl Parses {
     pub(crate) fn get(&self, name: &str) -> Option<Parsed> {
-        self.0
+        self.templates
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .get(name)
@@ -100,7 +106,7 @@ impl Parses {
     }
 
     pub(crate) fn put(&self, name: &str, parsed: Parsed) {
-        self.0
+        self.templates
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(name.to_owned(), parsed);
@@ -108,6 +114,41 @@ impl Parses {
 }
 
 impl Chart {
+    /// The same chart with other charts below it.
+    #[must_use]
+    pub fn with_dependencies(&self, dependencies: Vec<Arc<Chart>>) -> Arc<Chart> {
+        Arc::new(Chart {
+            metadata: self.metadata.clone(),
+            lock: self.lock.clone(),
+            values: self.values.clone(),
+            values_text: self.values_text.clone(),
+            schema: self.schema.clone(),
+            templates: self.templates.clone(),
+            files: self.files.clone(),
+            dependencies,
+            parsed: Parses::default(),
+            crds: OnceLock::new(),
+            validator: Validator::default(),
+        })
+    }
+
+    /// The files of `crds/` that are manifests: names and texts.
+    pub fn crd_files(&self) -> &[(Arc<str>, Arc<str>)] {
+        let is_manifest = |name: &str| {
+            let (_, extension) = name.rsplit_once('.').unwrap_or_default();
+            ["yaml", "yml", "json"]
+                .iter()
+                .any(|known| extension.eq_ignore_ascii_case(known))
+        };
+        self.crds.get_or_init(|| {
+            self.files
+                .iter()
+                .filter(|file| file.name.starts_with("crds/") && is_manifest(&file.name))
+                .map(|file| (Arc::clone(&file.name), file.text().into()))
+                .collect()
+        })
+    }
+
     /// Reads the chart in a folder of a tree; `path` may also lead to an archive.
     ///
     /// # Errors
@@ -154,7 +195,7 @@ impl Chart {
     /// # Errors
     /// If the bytes are no archive of a chart, or unpack to more than allowed.
     pub fn from_archive(data: &[u8], limits: LoadLimits) -> Result<Arc<Chart>, Error> {
-        from_files(archive::unpack(data, limits)?, limits, 0)
+        from_files(archive::unpack_with(data, limits)?, limits, 0)
     }
 
     /// The same chart under another version, which templates see.
@@ -342,6 +383,7 @@ fn from_files(files: Vec<ChartFile>, limits: LoadLimits, depth: usize) -> Result
         files: parts.files,
         dependencies,
         parsed: Parses::default(),
+        crds: OnceLock::new(),
         validator: Validator::default(),
     }))
 }
@@ -360,7 +402,7 @@ fn nested(
                 "error unpacking subchart tar in {parent}: expected {folder}, got {found}"
             )));
         };
-        let unpacked = archive::unpack(&file.data, limits);
+        let unpacked = archive::unpack_with(&file.data, limits);
         return Ok(unpacked.and_then(|files| from_files(files, limits, depth + 1)));
     }
     let inside = files.into_iter().filter_map(|file| {

@@ -67,6 +67,7 @@ pub(crate) fn run(
     // Deeper files first, later names first: what stands higher up overrides definitions below.
     order.sort_by_key(|name| std::cmp::Reverse((name.matches('/').count(), name.as_str())));
     let mut set = Set::new(Arc::clone(&FUNCTIONS));
+    set.set_patterns(Arc::clone(&root.chart.parsed.patterns));
     set.set_missing_key(if mode.strict {
         MissingKey::Error
     } else {

@@ -78,7 +78,7 @@ pub struct Crd {
     /// Path with the charts above it.
     pub path: String,
     /// Its text.
-    pub content: String,
+    pub content: Arc<str>,
 }
 
 /// A rendered release.
@@ -213,7 +213,7 @@ fn execute(
 ) -> Result<BTreeMap<String, String>, Error> {
     let wanted = &request.chart.metadata.kube_version;
     let cluster = request.capabilities.kube_version.normalized();
-    if !wanted.is_empty() && !compatible(wanted, cluster) {
+    if !request.options.lint && !wanted.is_empty() && !compatible(wanted, cluster) {
         return Err(Error::new(
             Stage::Version,
             format!("chart requires kubeVersion: {wanted} which is incompatible with Kubernetes {cluster}"),
@@ -409,21 +409,10 @@ pub fn crds(chart: &Arc<Chart>, values: &Json) -> Result<Vec<Crd>, Error> {
 fn gather_crds(member: &Member, parent: Option<&str>, out: &mut Vec<Crd>, charts: &mut Vec<String>) {
     let path = full_path(parent, &member.name);
     charts.push(path.to_string());
-    let is_manifest = |name: &str| {
-        let (_, extension) = name.rsplit_once('.').unwrap_or_default();
-        ["yaml", "yml", "json"]
-            .iter()
-            .any(|known| extension.eq_ignore_ascii_case(known))
-    };
-    let files = member.chart.files.iter();
-    out.extend(
-        files
-            .filter(|file| file.name.starts_with("crds/") && is_manifest(&file.name))
-            .map(|file| Crd {
-                path: format!("{path}/{}", file.name),
-                content: file.text().into_owned(),
-            }),
-    );
+    out.extend(member.chart.crd_files().iter().map(|(name, text)| Crd {
+        path: format!("{path}/{name}"),
+        content: Arc::clone(text),
+    }));
     for child in &member.children {
         gather_crds(child, Some(&path), out, charts);
     }

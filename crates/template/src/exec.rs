@@ -13,6 +13,7 @@ use crate::ast::{Branch, BranchKind, Command, Expr, Node, Pipe, Tree, template_c
 use crate::error::{ExecError, Location};
 use crate::function::{FunctionError, Functions};
 use crate::parse::{ParseError, parse};
+use crate::sprig::Patterns;
 use crate::trace::{Depth, Lines, Trace};
 use crate::value::{IntType, Value};
 
@@ -55,6 +56,7 @@ pub struct Set {
     parent: Option<Arc<Set>>,
     trees: BTreeMap<Arc<str>, Arc<Tree>>,
     functions: Arc<Functions>,
+    patterns: Arc<Patterns>,
     missing_key: MissingKey,
 }
 
@@ -66,6 +68,7 @@ impl Set {
             parent: None,
             trees: BTreeMap::new(),
             functions,
+            patterns: Arc::default(),
             missing_key: MissingKey::default(),
         }
     }
@@ -74,12 +77,19 @@ impl Set {
     #[must_use]
     pub fn layered(parent: Arc<Set>) -> Self {
         let (functions, missing_key) = (Arc::clone(&parent.functions), parent.missing_key);
+        let patterns = Arc::clone(&parent.patterns);
         Set {
             parent: Some(parent),
             trees: BTreeMap::new(),
             functions,
+            patterns,
             missing_key,
         }
+    }
+
+    /// Shares compiled patterns with other sets.
+    pub fn set_patterns(&mut self, patterns: Arc<Patterns>) {
+        self.patterns = patterns;
     }
 
     /// What missing keys give.
@@ -263,6 +273,14 @@ impl Scope<'_, '_> {
     #[must_use]
     pub fn set(&self) -> &Set {
         self.set
+    }
+
+    /// A regular expression in Go's syntax, compiled once for all that share the set's patterns.
+    ///
+    /// # Errors
+    /// If it is none, worded as Go words it.
+    pub fn pattern(&self, pattern: &str) -> Result<Arc<regex::Regex>, String> {
+        self.set.patterns.get(pattern)
     }
 
     /// Runs a template of the set into a text.

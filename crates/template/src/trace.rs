@@ -120,6 +120,8 @@ pub struct Trace {
     keys: Arc<Vec<Arc<str>>>,
     key_numbers: FxHashMap<Rc<str>, u32>,
     touches: Vec<Touch>,
+    /// Where the last statement began.
+    fence: usize,
     overflow: bool,
     steps: Vec<StepData>,
     texts: FxHashMap<usize, Known>,
@@ -212,6 +214,7 @@ impl Trace {
             overflow: self.overflow,
         };
         self.texts.clear();
+        self.fence = 0;
         self.pending = None;
         Run {
             log,
@@ -220,12 +223,14 @@ impl Trace {
         }
     }
 
-    pub(crate) fn mark(&self) -> u32 {
+    pub(crate) fn mark(&mut self) -> u32 {
+        self.fence = self.touches.len();
         u32::try_from(self.touches.len()).unwrap_or(u32::MAX)
     }
 
     fn touch(&mut self, touch: Touch) {
-        if self.touches.last() == Some(&touch) {
+        // The same look twice in a row is one, but for each statement its own.
+        if self.touches.len() > self.fence && self.touches.last() == Some(&touch) {
             return;
         }
         if self.touches.len() >= MOST_TOUCHES {

@@ -8,8 +8,8 @@ use crate::value::{Map, Value};
 
 impl<'t> State<'_, 't> {
     /// Where in the record of what was read the run stands.
-    pub(super) fn mark(&self) -> u32 {
-        self.budget.trace.as_ref().map_or(0, |trace| trace.mark())
+    pub(super) fn mark(&mut self) -> u32 {
+        self.budget.trace.as_mut().map_or(0, |trace| trace.mark())
     }
 
     /// The step of a statement that has been carried out.

@@ -45,6 +45,7 @@ impl<'a> Printer<'a> {
             (Value::Nil | Value::NilInterface, _) => self.bad_verb(value, verb),
             (_, 'T') => self.text(&value.type_name(), 's'),
             // Only errors can be wrapped, and none of these is one.
+            (Value::List(list), 'w') if list.element == Element::Byte => self.value(value, verb),
             (_, 'w') => self.bad_verb(value, verb),
             _ => self.value(value, verb),
         }
