@@ -3,6 +3,7 @@
 mod artifacts;
 mod controllers;
 mod folders;
+mod logins;
 mod remotes;
 mod server;
 mod sources;

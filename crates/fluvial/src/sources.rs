@@ -9,8 +9,10 @@ use fluvial_ports::{
     IndexRequest, Revision, SourceError, SourceErrorClass, Sources,
 };
 use fluvial_source::Class;
-use fluvial_source::git::{self, Credentials, GitReference, GitRequest, GitSource, Location};
 use fluvial_source::helm::{HelmLimits, HelmSource};
+use fluvial_source::git::{
+    self, Credentials, GitReference, GitRequest, GitSource, Location, Verify, VerifyMode,
+};
 use fluvial_source::limits::Limits;
 use fluvial_source::mirrors::Mirrors;
 use fluvial_tree::{Tree, TreePath};
@@ -19,12 +21,14 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::folders;
+use crate::logins::Logins;
 
 /// What all ways to sources share: one cache.
 #[derive(Default)]
 pub(crate) struct Shared {
     git: Mutex<Option<GitSource>>,
     helm: Mutex<Option<HelmSource>>,
+    logins: Arc<Logins>,
 }
 
 impl Shared {
@@ -62,6 +66,7 @@ impl Shared {
         Ok(Arc::new(Ways {
             git,
             helm: self.helm(options.data.as_deref(), folders)?,
+            logins: Arc::clone(&self.logins),
             mirrors,
             rewrites: options.rewrites.clone(),
             dirty: options.dirty,
@@ -125,6 +130,7 @@ struct Place {
 struct Ways {
     git: GitSource,
     helm: HelmSource,
+    logins: Arc<Logins>,
     mirrors: Mirrors,
     rewrites: Vec<Rewrite>,
     dirty: bool,
@@ -155,23 +161,25 @@ impl Ways {
         }
     }
 
-    fn request(&self, request: FetchRequest, url: String) -> Result<GitRequest, SourceError> {
-        let mut credentials = match &request.credentials {
-            Some(data) => Credentials::from_secret(data).map_err(error)?,
-            None => Credentials::default(),
+    async fn request(&self, request: FetchRequest, url: String) -> Result<GitRequest, SourceError> {
+        let credentials = if local(&url).is_some() {
+            Credentials::default()
+        } else {
+            self.logins.credentials(&request, &url).await.map_err(error)?
         };
-        if let Some(data) = &request.proxy {
-            credentials = credentials.with_proxy(data).map_err(error)?;
-        }
-        if request.verify.is_some() {
-            return Err(SourceError {
-                class: SourceErrorClass::Stalled,
-                reason: "VerificationError".to_owned(),
-                message: "signatures of commits cannot be verified yet; remove spec.verify to go on without"
-                    .to_owned(),
-            });
-        }
+        let verify = match request.verify {
+            Some((mode, keys)) => Some(Verify {
+                mode: VerifyMode::parse(&mode).ok_or_else(|| SourceError {
+                    class: SourceErrorClass::Stalled,
+                    reason: "InvalidVerificationMode".to_owned(),
+                    message: format!("spec.verify.mode '{mode}' is not one of HEAD, Tag, TagAndHEAD"),
+                })?,
+                keys,
+            }),
+            None => None,
+        };
         Ok(GitRequest {
+            verify,
             dirty: self.dirty && local(&url).is_some(),
             url,
             reference: GitReference {
@@ -231,7 +239,7 @@ impl Sources for Ways {
     fn fetch(&self, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, SourceError>> {
         Box::pin(async move {
             let place = self.place(&request.url);
-            let request = self.request(request, place.url)?;
+            let request = self.request(request, place.url).await?;
             match self.git.fetch(&request).await.map_err(error)? {
                 git::Fetched::Unchanged => Ok(Fetched::Unchanged),
                 git::Fetched::Changed(revision) => Ok(Fetched::Changed(Box::new(Revision {
@@ -244,7 +252,7 @@ impl Sources for Ways {
                         time: Timestamp::from_second(revision.commit.time).ok(),
                     },
                     rewritten: place.told,
-                    verified: None,
+                    verified: revision.verified,
                 }))),
             }
         })

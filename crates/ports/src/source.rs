@@ -30,6 +30,10 @@ pub struct Reference {
 /// What to fetch, and with which rights.
 #[derive(Clone, Default)]
 pub struct FetchRequest {
+    /// Who asks, as `kind/namespace/name`: tokens are kept per object.
+    pub object: String,
+    /// Who vouches for the credentials, as `spec.provider` says; empty means `generic`.
+    pub provider: String,
     /// Repository URL as the object spells it; rewriting is the adapter's.
     pub url: String,
     /// Which revision.

@@ -9,16 +9,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fluvial_helm::{ChartVersion, LoadLimits, Package, newest};
-use fluvial_ports::{ChartFound, ChartRequest, Content, IndexFound, IndexRequest};
+use fluvial_ports::{Access, ChartFound, ChartRequest, Content, IndexFound, IndexRequest};
 use reqwest::header::{ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use reqwest::{StatusCode, Url};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::SourceError;
 use crate::git::redact;
-use crate::limits::human;
+use crate::http::{HttpClients, HttpSession};
 use crate::mirrors::Mirrors;
-use crate::web::{self, Clients, Refused, Web};
+use crate::web;
 use cache::{Cache, Held, Known};
 
 /// Reason of failures that have none of their own.
@@ -58,7 +58,7 @@ pub struct HelmSource(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     cache: Cache,
-    clients: Arc<Clients>,
+    clients: HttpClients,
     seen: folder::Seen,
     limits: HelmLimits,
 }
@@ -115,13 +115,18 @@ fn below(url: &Url, path: &str) -> Url {
     url
 }
 
+/// A server that is none: nothing has its origin.
+fn nowhere() -> Url {
+    Url::parse("https://fluvial.invalid").expect("this is a URL")
+}
+
 impl HelmSource {
     /// Repositories whose indexes and charts are kept below `cache`.
     #[must_use]
     pub fn new(cache: impl Into<PathBuf>, limits: HelmLimits) -> Self {
         HelmSource(Arc::new(Inner {
             cache: Cache::new(cache.into()),
-            clients: Arc::default(),
+            clients: HttpClients::default(),
             seen: folder::Seen::default(),
             limits,
         }))
@@ -136,8 +141,8 @@ impl HelmSource {
         let held = match &located.place {
             Place::Folder(path) => self.folder_index(path).await?,
             Place::Server(url) => {
-                let web = self.0.clients.web(&request.access)?;
-                self.server_index(url, &web).await?
+                let session = web::session(&self.0.clients, url, &request.access)?;
+                self.server_index(url, &session).await?
             }
         };
         Ok(IndexFound {
@@ -158,7 +163,7 @@ impl HelmSource {
         .await
     }
 
-    async fn server_index(&self, url: &Url, web: &Web) -> Result<Arc<Held>, SourceError> {
+    async fn server_index(&self, url: &Url, session: &HttpSession) -> Result<Arc<Held>, SourceError> {
         let cache = &self.0.cache;
         let slot = cache.slot(url.as_str());
         let mut slot = slot.lock().await;
@@ -172,17 +177,15 @@ impl HelmSource {
                 }
             }
         }
-        let failed = |message: String| {
-            SourceError::retry(
-                FAILED,
-                format!("failed to fetch Helm repository index: {message}"),
-            )
-        };
         let target = below(url, "index.yaml");
-        let response = web
-            .get(&target, headers, true)
+        let what = format!(
+            "failed to fetch Helm repository index: failed to fetch {}",
+            redact(target.as_str())
+        );
+        let response = session
+            .get(&target, &headers)
             .await
-            .map_err(|refused| failed(refused.message))?;
+            .map_err(|error| error.explain(&what, FAILED, session.signed_in()))?;
         if response.status() == StatusCode::NOT_MODIFIED
             && let Some(held) = held
         {
@@ -193,13 +196,13 @@ impl HelmSource {
             value.and_then(|value| value.to_str().ok()).map(str::to_owned)
         };
         let (etag, modified) = (header(ETAG), header(LAST_MODIFIED));
-        let pending = cache.pending().map_err(|error| failed(error.message))?;
-        let taken = web::to_file(response, &pending, self.0.limits.index).await;
+        let pending = cache.pending()?;
+        let taken = web::to_file(session, response, &pending, self.0.limits.index).await;
         let (revision, size) = match taken {
             Ok(taken) => taken,
             Err(error) => {
                 cache.discard(&pending);
-                return Err(failed(format!("{}: {error}", redact(target.as_str()))));
+                return Err(error.explain(&what, FAILED, session.signed_in()));
             }
         };
         let this = self.clone();
@@ -231,7 +234,17 @@ impl HelmSource {
             return self.registry_chart(request, mirrors).await;
         }
         let located = locate(&request.repository, mirrors)?;
-        let web = self.0.clients.web(&request.access)?;
+        let session = match &located.place {
+            Place::Server(url) => web::session(&self.0.clients, url, &request.access)?,
+            // Charts that a folder's index leads to by address are asked for with nobody's credentials.
+            Place::Folder(_) => {
+                let nobody = Access {
+                    timeout: request.access.timeout,
+                    ..Access::default()
+                };
+                web::session(&self.0.clients, &nowhere(), &nobody)?
+            }
+        };
         let held = match request
             .index
             .as_deref()
@@ -240,7 +253,7 @@ impl HelmSource {
             Some(held) => held,
             None => match &located.place {
                 Place::Folder(path) => self.folder_index(path).await?,
-                Place::Server(url) => self.server_index(url, &web).await?,
+                Place::Server(url) => self.server_index(url, &session).await?,
             },
         };
         let invalid = |why: &dyn std::fmt::Display| {
@@ -268,9 +281,7 @@ impl HelmSource {
             verified: None,
         };
         if request.last_version.as_deref() != Some(&found.version) {
-            let archive = self
-                .archive(&located.place, version, &web, request, mirrors)
-                .await?;
+            let archive = self.archive(&located.place, version, &session, mirrors).await?;
             found.archive = Some(archive);
         }
         Ok(found)
@@ -343,8 +354,7 @@ impl HelmSource {
         &self,
         place: &Place,
         version: &ChartVersion,
-        web: &Web,
-        request: &ChartRequest,
+        session: &HttpSession,
         mirrors: &Mirrors,
     ) -> Result<Arc<[u8]>, SourceError> {
         let failed = |why: String| {
@@ -363,7 +373,7 @@ impl HelmSource {
         }
         let mut last = String::new();
         for url in &version.urls {
-            let data = match self.one(place, url, web, request, mirrors).await {
+            let data = match self.one(place, url, session, mirrors).await {
                 Ok(data) => data,
                 Err(error) => {
                     last = error;
@@ -390,8 +400,7 @@ impl HelmSource {
         &self,
         place: &Place,
         url: &str,
-        web: &Web,
-        request: &ChartRequest,
+        session: &HttpSession,
         mirrors: &Mirrors,
     ) -> Result<Arc<[u8]>, String> {
         let limits = self.0.limits;
@@ -437,28 +446,25 @@ impl HelmSource {
                 redact(target.as_str())
             ));
         }
-        let same_host = match place {
-            Place::Server(base) => base.origin() == target.origin(),
-            Place::Folder(_) => false,
+        let what = format!("failed to fetch {}", redact(target.as_str()));
+        let explained = |error: crate::http::HttpError| {
+            let elsewhere = match place {
+                Place::Server(base) => base.origin() != target.origin(),
+                Place::Folder(_) => false,
+            };
+            let message = error
+                .explain(&what, CHART_PULL_ERROR, session.signed_in())
+                .message;
+            if error.is_refusal() && elsewhere {
+                return format!(
+                    "{message}; it is another server than the repository's, which credentials go to only with spec.passCredentials"
+                );
+            }
+            message
         };
-        let trusted = same_host || request.access.pass_credentials;
-        let response = web
-            .get(&target, HeaderMap::new(), trusted)
-            .await
-            .map_err(|refused: Refused| match refused.status {
-                Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) if !trusted => format!(
-                    "{}; it is another host than the repository's: set spec.passCredentials to send the credentials there",
-                    refused.message
-                ),
-                _ => refused.message,
-            })?;
-        web::to_memory(response, limits.chart).await.map_err(|error| {
-            format!(
-                "{}: {error} (at most {})",
-                redact(target.as_str()),
-                human(limits.chart)
-            )
-        })
+        let response = session.get(&target, &HeaderMap::new()).await.map_err(explained)?;
+        let data = session.read(response, limits.chart).await.map_err(explained)?;
+        Ok(data.into())
     }
 
     /// The charts of a name in a folder, as an OCI registry would have them: rows with their archives' places.

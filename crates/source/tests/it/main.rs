@@ -9,6 +9,12 @@ mod http;
 #[cfg(test)]
 mod local;
 #[cfg(test)]
+mod ssh;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tls;
+#[cfg(test)]
+mod verify;
 #[cfg(test)]
 mod watch;
