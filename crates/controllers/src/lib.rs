@@ -2,10 +2,13 @@
 //! code that carries its decisions out.
 
 pub mod backoff;
+pub mod charts;
 pub mod condition;
 pub mod context;
 pub mod feed;
 pub mod git_repository;
+pub mod helm_chart;
+pub mod helm_repository;
 pub mod key;
 pub mod kustomization;
 pub mod lease;
@@ -17,6 +20,7 @@ pub mod recorder;
 pub mod revisions;
 pub mod run;
 pub mod runner;
+pub mod source;
 pub mod status;
 pub mod store;
 mod wake;

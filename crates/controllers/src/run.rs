@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use fluvial_api::{GitRepository, Kustomization, Resource as Kind};
+use fluvial_api::{Bucket, GitRepository, HelmChart, HelmRepository, Kustomization, Resource as Kind};
 use fluvial_ports::{Artifacts, Clock, Cluster, Events, Select, Sources};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::Key;
+use crate::charts::Charts;
 use crate::context::{Context, Settings};
 use crate::feed::Feed;
 use crate::git_repository::GitRepositories;
+use crate::helm_chart::{self, Origins};
+use crate::helm_repository::{HelmRepositories, Indexes};
 use crate::kustomization::Kustomizations;
 use crate::lease::{self, Lease};
 use crate::metrics::Metrics;
@@ -18,7 +21,7 @@ use crate::probe::{Phase, Probe};
 use crate::queue::Queue;
 use crate::recorder::Recorder;
 use crate::revisions::Revisions;
-use crate::runner;
+use crate::runner::{self, Reconcile};
 use crate::writer::resource_of;
 
 /// What the controllers ask of the outside.
@@ -82,6 +85,14 @@ impl Handle {
     }
 }
 
+/// The sources besides Git repositories, as they are now.
+#[derive(Default)]
+struct Feeds {
+    helm_repositories: Arc<Feed<HelmRepository>>,
+    helm_charts: Arc<Feed<HelmChart>>,
+    buckets: Arc<Feed<Bucket>>,
+}
+
 /// Everything that runs together.
 struct Machine {
     ports: Ports,
@@ -90,6 +101,7 @@ struct Machine {
     probe: Arc<Probe>,
     git_repositories: Arc<Feed<GitRepository>>,
     kustomizations: Arc<Feed<Kustomization>>,
+    feeds: Feeds,
 }
 
 /// Starts the controllers.
@@ -102,6 +114,7 @@ pub fn run(config: Config, ports: Ports) -> Handle {
         probe: Arc::default(),
         git_repositories: Arc::default(),
         kustomizations: Arc::default(),
+        feeds: Feeds::default(),
     };
     Handle {
         metrics: Arc::clone(&machine.metrics),
@@ -163,6 +176,7 @@ impl Machine {
             recorder,
             metrics: Arc::clone(&self.metrics),
             revisions: Arc::new(Revisions::default()),
+            charts: Charts::default(),
             settings,
         });
         let mut watches = JoinSet::new();
@@ -236,7 +250,70 @@ impl Machine {
             sources.complete().await;
             running.await;
         }));
-        vec![git_queue, queue]
+        let mut queues = vec![git_queue, queue];
+        queues.extend(self.start_sources(context, watches, runners));
+        queues
+    }
+
+    /// Starts what reconciles the sources that are not Git.
+    fn start_sources(
+        &self,
+        context: &Arc<Context>,
+        watches: &mut JoinSet<()>,
+        runners: &mut JoinSet<()>,
+    ) -> Vec<Queue<Key>> {
+        let feeds = &self.feeds;
+        let (repositories, charts) = (Queue::default(), Queue::default());
+        let reconciler = HelmRepositories::new(
+            Arc::clone(context),
+            Arc::clone(&feeds.helm_repositories),
+            repositories.clone(),
+            Indexes,
+        );
+        watches.spawn(follow(Arc::clone(&feeds.helm_repositories), context));
+        runners.spawn(when_complete(
+            Arc::clone(&feeds.helm_repositories),
+            self.sources(context, reconciler, &repositories),
+        ));
+        let reconciler = helm_chart::reconciler(
+            Arc::clone(context),
+            Arc::clone(&feeds.helm_charts),
+            Origins {
+                repositories: Arc::clone(&feeds.helm_repositories),
+                git: Arc::clone(&self.git_repositories),
+                buckets: Arc::clone(&feeds.buckets),
+            },
+            charts.clone(),
+        );
+        watches.spawn(follow(Arc::clone(&feeds.helm_charts), context));
+        let (origin, git) = (
+            Arc::clone(&feeds.helm_repositories),
+            Arc::clone(&self.git_repositories),
+        );
+        let running = self.sources(context, reconciler, &charts);
+        runners.spawn(when_complete(Arc::clone(&feeds.helm_charts), async move {
+            origin.complete().await;
+            git.complete().await;
+            running.await;
+        }));
+        vec![repositories, charts]
+    }
+
+    /// Runs a reconciler of sources.
+    fn sources<R: Reconcile>(
+        &self,
+        context: &Context,
+        reconciler: R,
+        queue: &Queue<Key>,
+    ) -> impl Future<Output = ()> + Send + use<R> {
+        let settings = &context.settings;
+        runner::run(
+            Arc::new(reconciler),
+            queue.clone(),
+            settings.concurrent_sources,
+            settings.grace,
+            Arc::clone(&self.metrics),
+        )
     }
 }
 

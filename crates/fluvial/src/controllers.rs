@@ -21,7 +21,7 @@ use crate::server::reachable;
 const LEASE: &str = "fluvial-leader-election";
 
 /// Kinds that are reconciled.
-const KINDS: [&str; 2] = ["GitRepository", "Kustomization"];
+const KINDS: [&str; 4] = ["GitRepository", "HelmChart", "HelmRepository", "Kustomization"];
 
 /// What the controllers are given besides the store.
 pub(crate) struct Ports {

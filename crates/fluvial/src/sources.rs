@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fluvial_cli::{LocalRepository, Rewrite, SourceOptions};
 use fluvial_ports::{
-    BoxFuture, BoxStream, CommitFacts, FetchRequest, Fetched, Revision, SourceError, SourceErrorClass,
-    Sources,
+    BoxFuture, BoxStream, ChartFound, ChartRequest, CommitFacts, FetchRequest, Fetched, IndexFound,
+    IndexRequest, Revision, SourceError, SourceErrorClass, Sources,
 };
 use fluvial_source::Class;
+use fluvial_source::helm::{HelmLimits, HelmSource};
 use fluvial_source::git::{
     self, Credentials, GitReference, GitRequest, GitSource, Location, Verify, VerifyMode,
 };
@@ -26,6 +27,7 @@ use crate::logins::Logins;
 #[derive(Default)]
 pub(crate) struct Shared {
     git: Mutex<Option<GitSource>>,
+    helm: Mutex<Option<HelmSource>>,
     logins: Arc<Logins>,
 }
 
@@ -40,6 +42,16 @@ impl Shared {
         Ok(git.insert(GitSource::new(cache, Limits::default())).clone())
     }
 
+    /// The cache of chart repositories, in a folder of the first caller's choice.
+    fn helm(&self, data: Option<&Path>, folders: &folders::Folders) -> Result<HelmSource, String> {
+        let mut helm = self.helm.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(helm) = &*helm {
+            return Ok(helm.clone());
+        }
+        let cache = folders.of(data, "charts")?;
+        Ok(helm.insert(HelmSource::new(cache, HelmLimits::default())).clone())
+    }
+
     /// A way with these options. The first call chooses the cache's folder.
     pub(crate) fn with(
         &self,
@@ -51,8 +63,9 @@ impl Shared {
             None => Mirrors::default(),
         };
         let git = self.git(options.data.as_deref(), folders)?;
-        Ok(Arc::new(Git {
+        Ok(Arc::new(Ways {
             git,
+            helm: self.helm(options.data.as_deref(), folders)?,
             logins: Arc::clone(&self.logins),
             mirrors,
             rewrites: options.rewrites.clone(),
@@ -113,15 +126,17 @@ struct Place {
     told: Option<String>,
 }
 
-struct Git {
+/// All ways to sources.
+struct Ways {
     git: GitSource,
+    helm: HelmSource,
     logins: Arc<Logins>,
     mirrors: Mirrors,
     rewrites: Vec<Rewrite>,
     dirty: bool,
 }
 
-impl Git {
+impl Ways {
     /// Where to go for a URL.
     fn place(&self, url: &str) -> Place {
         if let Some(rewrite) = self.rewrites.iter().find(|rewrite| rewrite.url == url) {
@@ -220,7 +235,7 @@ fn error(error: fluvial_source::SourceError) -> SourceError {
     }
 }
 
-impl Sources for Git {
+impl Sources for Ways {
     fn fetch(&self, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, SourceError>> {
         Box::pin(async move {
             let place = self.place(&request.url);
@@ -255,5 +270,13 @@ impl Sources for Git {
             watch.changed().await.then_some(((), watch))
         });
         Some(changes.boxed())
+    }
+
+    fn index(&self, request: IndexRequest) -> BoxFuture<'_, Result<IndexFound, SourceError>> {
+        Box::pin(async move { self.helm.index(&request, &self.mirrors).await.map_err(error) })
+    }
+
+    fn chart(&self, request: ChartRequest) -> BoxFuture<'_, Result<ChartFound, SourceError>> {
+        Box::pin(async move { self.helm.chart(&request, &self.mirrors).await.map_err(error) })
     }
 }

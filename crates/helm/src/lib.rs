@@ -81,6 +81,7 @@ mod objects;
 mod provenance;
 mod record;
 pub mod release;
+mod package;
 mod render;
 mod repo;
 mod schema;
@@ -101,9 +102,10 @@ pub use manifest::{Hook, Manifest};
 pub use metadata::{Dependency, ImportValues, Maintainer, Metadata};
 pub use provenance::{Layer, Origin, Provenance, Source, line_in, line_of};
 pub use record::Record;
+pub use package::{Package, merge_values};
 pub use render::{
     Crd, Options, Output, Release, RenderFailure, RenderRequest, Rendered, check_name, crds, render,
     render_again, render_files,
 };
-pub use repo::{ChartVersion, Index};
+pub use repo::{ChartVersion, Index, newest, sort_versions};
 pub use values::Values;
