@@ -6,6 +6,7 @@ pub mod condition;
 pub mod context;
 pub mod feed;
 pub mod git_repository;
+pub mod helm_release;
 pub mod key;
 pub mod kustomization;
 pub mod lease;

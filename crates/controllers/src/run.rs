@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fluvial_api::{GitRepository, Kustomization, Resource as Kind};
+use fluvial_api::{GitRepository, HelmChart, HelmRelease, Kustomization, Resource as Kind};
 use fluvial_ports::{Artifacts, Clock, Cluster, Events, Select, Sources};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -11,6 +11,7 @@ use crate::Key;
 use crate::context::{Context, Settings};
 use crate::feed::Feed;
 use crate::git_repository::GitRepositories;
+use crate::helm_release::HelmReleases;
 use crate::kustomization::Kustomizations;
 use crate::lease::{self, Lease};
 use crate::metrics::Metrics;
@@ -64,6 +65,8 @@ pub struct Handle {
     pub git_repositories: Arc<Feed<GitRepository>>,
     /// Kustomizations as they are now.
     pub kustomizations: Arc<Feed<Kustomization>>,
+    /// HelmReleases as they are now.
+    pub helm_releases: Arc<Feed<HelmRelease>>,
     stop: watch::Sender<bool>,
     task: JoinHandle<Ended>,
 }
@@ -90,6 +93,8 @@ struct Machine {
     probe: Arc<Probe>,
     git_repositories: Arc<Feed<GitRepository>>,
     kustomizations: Arc<Feed<Kustomization>>,
+    helm_charts: Arc<Feed<HelmChart>>,
+    helm_releases: Arc<Feed<HelmRelease>>,
 }
 
 /// Starts the controllers.
@@ -102,12 +107,15 @@ pub fn run(config: Config, ports: Ports) -> Handle {
         probe: Arc::default(),
         git_repositories: Arc::default(),
         kustomizations: Arc::default(),
+        helm_charts: Arc::default(),
+        helm_releases: Arc::default(),
     };
     Handle {
         metrics: Arc::clone(&machine.metrics),
         probe: Arc::clone(&machine.probe),
         git_repositories: Arc::clone(&machine.git_repositories),
         kustomizations: Arc::clone(&machine.kustomizations),
+        helm_releases: Arc::clone(&machine.helm_releases),
         stop,
         task: tokio::spawn(machine.run(stopped)),
     }
@@ -172,6 +180,7 @@ impl Machine {
         let complete = async {
             self.git_repositories.complete().await;
             self.kustomizations.complete().await;
+            self.helm_releases.complete().await;
         };
         let running = tokio::select! {
             () = complete => true,
@@ -236,7 +245,49 @@ impl Machine {
             sources.complete().await;
             running.await;
         }));
-        vec![git_queue, queue]
+        vec![git_queue, queue, self.start_releases(context, watches, runners)]
+    }
+
+    /// Starts the reconciler of HelmReleases.
+    fn start_releases(
+        &self,
+        context: &Arc<Context>,
+        watches: &mut JoinSet<()>,
+        runners: &mut JoinSet<()>,
+    ) -> Queue<Key> {
+        let settings = &context.settings;
+        let queue = Queue::default();
+        let releases = Arc::new(HelmReleases::new(
+            Arc::clone(context),
+            Arc::clone(&self.helm_releases),
+            Arc::clone(&self.helm_charts),
+            queue.clone(),
+        ));
+        watches.spawn(follow(Arc::clone(&self.helm_releases), context));
+        // Charts may be labelled for another process than releases are.
+        let select = Select {
+            namespace: settings.namespace.clone(),
+            ..Select::default()
+        };
+        let charts = Arc::clone(&self.helm_charts);
+        let watch = context.cluster.watch(&resource_of::<HelmChart>(), &select);
+        watches.spawn(async move { charts.follow(watch).await });
+        for watch in releases.watches() {
+            watches.spawn(watch);
+        }
+        let running = runner::run(
+            releases,
+            queue.clone(),
+            settings.concurrent_releases,
+            settings.grace,
+            Arc::clone(&self.metrics),
+        );
+        let charts = Arc::clone(&self.helm_charts);
+        runners.spawn(when_complete(self.helm_releases.clone(), async move {
+            charts.complete().await;
+            running.await;
+        }));
+        queue
     }
 }
 

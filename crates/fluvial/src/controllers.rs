@@ -21,7 +21,7 @@ use crate::server::reachable;
 const LEASE: &str = "fluvial-leader-election";
 
 /// Kinds that are reconciled.
-const KINDS: [&str; 2] = ["GitRepository", "Kustomization"];
+const KINDS: [&str; 3] = ["GitRepository", "Kustomization", "HelmRelease"];
 
 /// What the controllers are given besides the store.
 pub(crate) struct Ports {
