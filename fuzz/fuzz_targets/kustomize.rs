@@ -6,7 +6,7 @@ use fluvial_kustomize::{BuildRequest, NoCharts, NoRemote, Options, build};
 use fluvial_tree::{File, TreeBuilder, TreePath};
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
-    let mut files = TreeBuilder::new();
+    let mut files = TreeBuilder::default();
     let mut parts = text.split("\n==== ");
     let first = parts.next().unwrap_or_default();
     let _ = files.file("kustomization.yaml", File::new(first.as_bytes().to_vec(), false));

@@ -132,7 +132,7 @@ pub(crate) fn overlays(folder: &Path, count: usize) -> Result<Vec<Input>, Failur
         .map(|number| {
             let overlay = folder.join(format!("overlay-{number}"));
             let text = format!(
-                "resources: [../base]\nnamespace: tenant-{number}\nnameSuffix: -{number}\nlabels:\n- pairs: {{tenant: t{number}}}\n  includeSelectors: true\nconfigMapGenerator:\n- name: extra\n  literals: [tenant=t{number}]\npatches:\n- target: {{kind: Deployment}}\n  patch: |\n    - op: replace\n      path: /spec/replicas\n      value: {}\n",
+                "resources: [../base]\nnamespace: tenant-{number}\nnameSuffix: -t{number}\nlabels:\n- pairs: {{tenant: t{number}}}\n  includeSelectors: true\nconfigMapGenerator:\n- name: extra\n  literals: [tenant=t{number}]\npatches:\n- target: {{kind: Deployment}}\n  patch: |\n    - op: replace\n      path: /spec/replicas\n      value: {}\n",
                 number % 5 + 1
             );
             write(&overlay.join("kustomization.yaml"), text.as_bytes())?;

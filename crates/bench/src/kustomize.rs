@@ -28,12 +28,13 @@ pub(crate) fn run(words: &[String]) -> Result<Value, Failure> {
     let shared = PathBuf::from(flag(words, "--shared").unwrap_or("../shared"));
     let work = tempfile::tempdir().map_err(|error| error.to_string())?;
 
-    let mut inputs = largest(&shared, work.path())?;
-    inputs.push(inputs::many_documents(&work.path().join("many"), DOCUMENTS)?);
     let mut rows = Vec::new();
-    for input in &inputs {
+    for input in &largest(&shared, work.path())? {
         rows.push(side_by_side(input, ours, peer, rounds)?);
     }
+    // The released program takes minutes for this one: its name references cost objects times objects.
+    let many = inputs::many_documents(&work.path().join("many"), DOCUMENTS)?;
+    let many = side_by_side(&many, ours, peer, 1)?;
     let ratio = |name: &str| {
         let values: Vec<f64> = rows.iter().filter_map(|row| row[name].as_f64()).collect();
         (!values.is_empty()).then(|| median(values))
@@ -43,6 +44,7 @@ pub(crate) fn run(words: &[String]) -> Result<Value, Failure> {
         "median_wall_ratio": ratio("wall_ratio"),
         "median_peak_ratio": ratio("peak_ratio"),
         "processes": rows,
+        "many_documents": many,
         "in_process": in_process(work.path())?,
     }))
 }

@@ -4,12 +4,16 @@
 mod inputs;
 mod kustomize;
 mod measure;
+mod mttp;
 
 use std::process::ExitCode;
 
 const HELP: &str = "\
 fluvial-bench kustomize --ours PROGRAM [--peer PROGRAM] [--rounds N] [--shared FOLDER]
     `kustomize build` of the largest inputs, whole processes in turn; and the engine in process
+fluvial-bench mttp --ours PROGRAM [--n 1000] [--rounds 3] [--quiet SECONDS]
+    a repository of N Kustomizations: from the start of `up` to everything Ready, peak memory, and what
+    the program writes in the quiet time after it (300 s)
 fluvial-bench measure -- COMMAND…
     one process: wall seconds, processor seconds, peak resident KiB";
 
@@ -31,6 +35,7 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let result = match words.split_first().map(|(verb, rest)| (verb.as_str(), rest)) {
         Some(("kustomize", rest)) => kustomize::run(rest),
+        Some(("mttp", rest)) => mttp::run(rest),
         Some(("measure", rest)) => measure::child(rest),
         _ => Err(HELP.to_owned()),
     };

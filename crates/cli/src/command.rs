@@ -16,6 +16,17 @@ Exit codes:
 
 `get` and `reconcile` fail for an absent object; `suspend` and `resume` say so and go on.";
 
+/// A command whose options and subcommands are made only when it is the one called: all of them are
+/// half a megabyte.
+macro_rules! lazy {
+    ($name:expr, $about:expr, $rest:expr) => {
+        Command::new($name).about($about).defer(|command| {
+            let about = command.get_about().cloned();
+            ($rest)(command).about(about.unwrap_or_default())
+        })
+    };
+}
+
 /// The whole command line.
 pub(crate) fn root(version: &'static str) -> Command {
     Command::new("fluvial")
@@ -25,66 +36,62 @@ pub(crate) fn root(version: &'static str) -> Command {
         .disable_help_subcommand(true)
         .args(global())
         .subcommand(
-            up::Options::augment_args(Command::new("up"))
-                .about("Run a cluster in this process that follows a repository")
+            lazy!("up", "Run a cluster in this process that follows a repository", up::Options::augment_args)
                 .after_help(
                     "Examples:\n  fluvial up ./fleet --path clusters/demo\n  fluvial up --once --dirty\n  \
                      fluvial up https://example.com/fleet.git --branch main",
                 ),
         )
         .subcommand(
-            serve::Serve::augment_args(Command::new("serve"))
-                .about("Run the controllers against a cluster")
+            lazy!("serve", "Run the controllers against a cluster", serve::Serve::augment_args)
                 .after_help("Examples:\n  fluvial serve --kubeconfig ./kubeconfig --data /var/lib/fluvial"),
         )
         .subcommand(
-            serve::ApiServer::augment_args(Command::new("apiserver"))
-                .about("Run the API server alone")
+            lazy!("apiserver", "Run the API server alone", serve::ApiServer::augment_args)
                 .after_help("Examples:\n  fluvial apiserver --listen 127.0.0.1:6443 --data ./cluster"),
         )
         .subcommand(
-            why::Options::augment_args(Command::new("why"))
-                .about("Say why an object is not ready: the first cause, with file and line")
+            lazy!("why", "Say why objects are not ready: all first causes, with file and line", why::Options::augment_args)
                 .after_help("Examples:\n  fluvial why\n  fluvial why ks/apps\n  fluvial why deployment web -n shop"),
         )
-        .subcommand(build_command())
-        .subcommand(kustomize_command())
-        .subcommand(helm_command())
+        .subcommand(lazy!("build", "Show what would be applied", build_command))
+        .subcommand(lazy!("kustomize", "What kustomize does", kustomize_command))
+        .subcommand(lazy!("helm", "What Helm does", helm_command))
         .subcommand(
-            envsubst::Options::augment_args(Command::new("envsubst"))
-                .about("Substitute variables of the environment in standard input")
+            lazy!("envsubst", "Substitute variables of the environment in standard input", envsubst::Options::augment_args)
                 .after_help("Examples:\n  fluvial envsubst --strict < manifest.yaml"),
         )
-        .subcommand(get_command())
-        .subcommand(by_kind(
-            reconcile::Options::augment_args(Command::new("reconcile")).about("Reconcile an object now, and wait for it"),
-            Some(Verb::Reconcile),
-            "  fluvial reconcile ks apps --with-source\n  fluvial reconcile source git flux-system",
-        ))
-        .subcommand(by_kind(
-            suspend::Options::augment_args(Command::new("suspend")).about("Let objects rest"),
-            Some(Verb::Suspend),
-            "  fluvial suspend ks apps infra\n  fluvial suspend hr --all",
-        ))
-        .subcommand(by_kind(
-            suspend::Options::augment_args(Command::new("resume")).about("Wake objects, and wait for them"),
-            Some(Verb::Suspend),
-            "  fluvial resume ks apps\n  fluvial resume source git --all",
-        ))
-        .subcommand(by_kind(
-            export::Options::augment_args(Command::new("export")).about("Print objects as manifests"),
-            None,
-            "  fluvial export ks --all > kustomizations.yaml\n  fluvial export source git flux-system --with-credentials",
-        ))
-        .subcommand(tree_command())
         .subcommand(
-            stats::Options::augment_args(Command::new("stats"))
-                .about("Count what runs, fails and rests")
+            lazy!("get", "Show objects and how they are", get_command).after_help(
+                "Examples:\n  fluvial get all -A\n  fluvial get ks --status-selector ready=false\n  fluvial get hr -o json",
+            ),
+        )
+        .subcommand(
+            lazy!("reconcile", "Reconcile an object now, and wait for it", |verb| by_kind(reconcile::Options::augment_args(verb), Some(Verb::Reconcile)))
+                .after_help("Examples:\n  fluvial reconcile ks apps --with-source\n  fluvial reconcile source git flux-system")
+        )
+        .subcommand(
+            lazy!("suspend", "Let objects rest", |verb| by_kind(suspend::Options::augment_args(verb), Some(Verb::Suspend)))
+                .after_help("Examples:\n  fluvial suspend ks apps infra\n  fluvial suspend hr --all")
+        )
+        .subcommand(
+            lazy!("resume", "Wake objects, and wait for them", |verb| by_kind(suspend::Options::augment_args(verb), Some(Verb::Suspend)))
+                .after_help("Examples:\n  fluvial resume ks apps\n  fluvial resume source git --all")
+        )
+        .subcommand(
+            lazy!("export", "Print objects as manifests", |verb| by_kind(export::Options::augment_args(verb), None))
+                .after_help("Examples:\n  fluvial export ks --all > kustomizations.yaml\n  fluvial export source git flux-system --with-credentials")
+        )
+        .subcommand(
+            lazy!("tree", "Draw what an object made, and what that made", tree_command)
+                .after_help("Examples:\n  fluvial tree ks flux-system --compact\n  fluvial tree ks apps -o json"),
+        )
+        .subcommand(
+            lazy!("stats", "Count what runs, fails and rests", stats::Options::augment_args)
                 .after_help("Examples:\n  fluvial stats -A"),
         )
         .subcommand(
-            events::Options::augment_args(Command::new("events"))
-                .about("Show what happened to objects")
+            lazy!("events", "Show what happened to objects", events::Options::augment_args)
                 .after_help("Examples:\n  fluvial events -A\n  fluvial events --for kustomization/apps --types Warning"),
         )
         .subcommand(
@@ -133,31 +140,36 @@ fn global() -> [Arg; 5] {
     ]
 }
 
-fn kustomize_command() -> Command {
-    Command::new("kustomize").about("What kustomize does").subcommand(
-        kustomize::Options::augment_args(Command::new("build"))
-            .about("Build a kustomization, with kustomize's flags and output")
-            .after_help(
-                "Examples:\n  fluvial kustomize build overlays/prod\n  \
+fn kustomize_command(command: Command) -> Command {
+    command.subcommand(
+        lazy!(
+            "build",
+            "Build a kustomization, with kustomize's flags and output",
+            kustomize::Options::augment_args
+        )
+        .after_help(
+            "Examples:\n  fluvial kustomize build overlays/prod\n  \
                          fluvial kustomize build overlays/prod --explain Deployment/web:spec.replicas",
-            ),
+        ),
     )
 }
 
-fn helm_command() -> Command {
-    Command::new("helm").about("What Helm does").subcommand(
-        helm::Options::augment_args(Command::new("template"))
-            .about("Render a chart of this machine, with Helm's flags and output")
-            .after_help(
-                "Examples:\n  fluvial helm template shop ./charts/shop -f prod.yaml --set replicas=3\n  \
+fn helm_command(command: Command) -> Command {
+    command.subcommand(
+        lazy!(
+            "template",
+            "Render a chart of this machine, with Helm's flags and output",
+            helm::Options::augment_args
+        )
+        .after_help(
+            "Examples:\n  fluvial helm template shop ./charts/shop -f prod.yaml --set replicas=3\n  \
                          fluvial helm template shop shop-1.2.0.tgz -n apps --show-only templates/web.yaml",
-            ),
+        ),
     )
 }
 
-fn build_command() -> Command {
-    Command::new("build")
-        .about("Show what would be applied")
+fn build_command(command: Command) -> Command {
+    command
         .subcommand(
             build::Options::augment_args(Command::new("kustomization"))
                 .visible_alias("ks")
@@ -168,19 +180,19 @@ fn build_command() -> Command {
                 ),
         )
         .subcommand(
-            build::Whole::augment_args(Command::new("dir"))
-                .about("Build all Kustomizations of a cluster's folder, without a cluster")
-                .after_help("Examples:\n  fluvial build dir ./fleet --path clusters/demo --only apps"),
+            lazy!(
+                "dir",
+                "Build all Kustomizations of a cluster's folder, without a cluster",
+                build::Whole::augment_args
+            )
+            .after_help("Examples:\n  fluvial build dir ./fleet --path clusters/demo --only apps"),
         )
 }
 
-fn get_command() -> Command {
+fn get_command(command: Command) -> Command {
     let all = |about: &'static str| Command::new("all").about(about);
     let name = || Arg::new("name").num_args(0..).value_name("NAME");
-    let mut get = get::Options::augment_args(Command::new("get"))
-        .about("Show objects and how they are")
-        .after_help("Examples:\n  fluvial get all -A\n  fluvial get ks --status-selector ready=false\n  fluvial get hr -o json")
-        .subcommand(all("Every kind"));
+    let mut get = get::Options::augment_args(command).subcommand(all("Every kind"));
     for (group, plural) in [
         ("source", "sources"),
         ("image", "images"),
@@ -214,7 +226,7 @@ fn get_noun(noun: &Noun) -> Command {
 }
 
 /// A verb with a subcommand for each kind that takes it.
-fn by_kind(mut verb: Command, wanted: Option<Verb>, examples: &str) -> Command {
+fn by_kind(mut verb: Command, wanted: Option<Verb>) -> Command {
     let takes = |noun: &&Noun| wanted.is_none_or(|verb| noun.verbs.contains(&verb));
     let leaf = |noun: &Noun| {
         Command::new(noun.name)
@@ -234,19 +246,16 @@ fn by_kind(mut verb: Command, wanted: Option<Verb>, examples: &str) -> Command {
     for noun in NOUNS.iter().filter(takes).filter(|noun| noun.group.is_empty()) {
         verb = verb.subcommand(leaf(noun));
     }
-    verb.after_help(format!("Examples:\n{examples}"))
+    verb
 }
 
-fn tree_command() -> Command {
+fn tree_command(mut command: Command) -> Command {
     let leaf = |noun: &Noun| {
         tree::Options::augment_args(Command::new(noun.name))
             .visible_aliases(noun.aliases.iter().copied())
             .about(format!("What a {} made", noun.kind))
             .arg(Arg::new("name").num_args(1).value_name("NAME"))
     };
-    let mut command = Command::new("tree")
-        .about("Draw what an object made, and what that made")
-        .after_help("Examples:\n  fluvial tree ks flux-system --compact\n  fluvial tree ks apps -o json");
     for noun in NOUNS {
         command = match noun.kind {
             "Kustomization" => command.subcommand(leaf(noun)),

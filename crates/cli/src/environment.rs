@@ -240,6 +240,17 @@ impl Session<'_> {
             .map_err(Failure::new)
     }
 
+    /// Whether what is printed may be coloured: only on a terminal, and not against `NO_COLOR`.
+    pub(crate) fn colours(&self) -> bool {
+        let refused = |name: &str| {
+            self.env
+                .variables
+                .get(name)
+                .is_some_and(|value| !value.is_empty())
+        };
+        self.env.outside.terminal().is_some() && !refused("NO_COLOR")
+    }
+
     /// Prints data.
     pub(crate) fn print(&mut self, text: &str) -> Outcome {
         match self

@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod charts;
+mod why;
 
 const REVISION: &str = "main@sha1:5394cb7f48332b2de7c17dd8b8384bbc84b7e738";
 
@@ -26,6 +27,8 @@ const REVISION: &str = "main@sha1:5394cb7f48332b2de7c17dd8b8384bbc84b7e738";
 struct Memory {
     objects: Arc<Mutex<Vec<Value>>>,
     answers: bool,
+    /// What every artifact holds.
+    tree: Option<fluvial_tree::Tree>,
 }
 
 impl Memory {
@@ -79,8 +82,13 @@ impl Cluster for Memory {
         Arc::new(self.clone())
     }
 
-    fn resource<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Arc<Resource>, ClusterError>> {
-        async { refuse() }.boxed()
+    fn resource<'a>(
+        &'a self,
+        _: &'a str,
+        kind: &'a str,
+    ) -> BoxFuture<'a, Result<Arc<Resource>, ClusterError>> {
+        let known = fluvial_api::kinds::kind(kind).map(|info| Arc::new(crate::nouns::resource(info)));
+        async { known.map_or_else(refuse, Ok) }.boxed()
     }
 
     fn kind_changes(&self) -> BoxStream<'static, KindChange> {
@@ -213,7 +221,10 @@ impl Outside for Memory {
         &'a self,
         artifact: &'a fluvial_ports::Artifact,
     ) -> BoxFuture<'a, Result<fluvial_tree::Tree, String>> {
-        Box::pin(async { Err(format!("{} is not in these cases", artifact.url)) })
+        Box::pin(async {
+            let none = || format!("{} is not in these cases", artifact.url);
+            self.tree.clone().ok_or_else(none)
+        })
     }
 
     fn terminal(&self) -> Option<(u16, u16)> {
@@ -318,6 +329,7 @@ fn fleet(answers: bool) -> Memory {
     Memory {
         objects: Arc::new(Mutex::new(objects)),
         answers,
+        tree: None,
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use fluvial_ports::{Artifacts, Clock, Cluster, Sources};
 
 use crate::backoff::Backoff;
+use crate::charts::Charts;
 use crate::metrics::Metrics;
 use crate::recorder::Recorder;
 use crate::revisions::Revisions;
@@ -92,6 +93,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Trees that are held.
     pub revisions: Arc<Revisions>,
+    /// Charts that are held.
+    pub charts: Charts,
     /// Settings.
     pub settings: Settings,
 }

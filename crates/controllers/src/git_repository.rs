@@ -260,7 +260,7 @@ impl GitRepositories {
                 fetch.await
             }
         };
-        let revision = match fetched.map_err(source_failure)? {
+        let revision = match fetched.map_err(|error| source_failure(repository, error))? {
             Fetched::Unchanged => return Ok(Outcome::UpToDate),
             Fetched::Changed(revision) => revision,
         };
@@ -270,7 +270,10 @@ impl GitRepositories {
     /// The revision that need not be fetched: its tree is held, its artifact stored, and both are as the spec wants.
     async fn known(&self, key: &Key, repository: &GitRepository) -> Option<String> {
         let artifact = repository.status.artifact.as_ref()?;
-        if !repository.spec.include.is_empty() || !step::settings_observed(repository) {
+        if !repository.spec.include.is_empty()
+            || !step::settings_observed(repository)
+            || !step::verification_observed(repository)
+        {
             return None;
         }
         self.context
@@ -326,6 +329,8 @@ impl GitRepositories {
             None => None,
         };
         Ok(FetchRequest {
+            object: format!("{}/{namespace}/{}", GitRepository::KIND, repository.metadata.name),
+            provider: spec.provider.to_string(),
             url: spec.url.clone(),
             reference: Reference {
                 branch: given(reference.branch),
@@ -399,7 +404,7 @@ impl GitRepositories {
             .context
             .sources
             .filter(&revision.tree, spec.ignore.as_deref())
-            .map_err(source_failure)?;
+            .map_err(|error| source_failure(repository, error))?;
         let (tree, included) = self.include(repository, without_symlinks(&filtered)).await?;
         let artifact = self.put(key, repository, revision, &tree, &included).await?;
         self.context.revisions.put(
@@ -579,9 +584,13 @@ fn heard(includes: &Links<Key>, queue: &Queue<Key>, transition: &Transition<GitR
     }
 }
 
-fn source_failure(error: ports::SourceError) -> Failure {
+fn source_failure(repository: &GitRepository, error: ports::SourceError) -> Failure {
     Failure {
-        part: Part::Fetch,
+        part: if repository.spec.verify.is_some() && step::is_about_signatures(&error.reason) {
+            Part::Verify
+        } else {
+            Part::Fetch
+        },
         class: error.class,
         reason: error.reason,
         message: error.message,

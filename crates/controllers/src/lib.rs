@@ -2,11 +2,14 @@
 //! code that carries its decisions out.
 
 pub mod backoff;
+pub mod charts;
 pub mod condition;
 pub mod context;
 pub mod feed;
 pub mod git_repository;
+pub mod helm_chart;
 pub mod helm_release;
+pub mod helm_repository;
 pub mod key;
 pub mod kustomization;
 pub mod lease;
@@ -18,6 +21,7 @@ pub mod recorder;
 pub mod revisions;
 pub mod run;
 pub mod runner;
+pub mod source;
 pub mod status;
 pub mod store;
 mod wake;

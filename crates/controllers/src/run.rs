@@ -2,16 +2,21 @@
 
 use std::sync::Arc;
 
-use fluvial_api::{GitRepository, HelmChart, HelmRelease, Kustomization, Resource as Kind};
+use fluvial_api::{
+    Bucket, GitRepository, HelmChart, HelmRelease, HelmRepository, Kustomization, Resource as Kind,
+};
 use fluvial_ports::{Artifacts, Clock, Cluster, Events, Select, Sources};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::Key;
+use crate::charts::Charts;
 use crate::context::{Context, Settings};
 use crate::feed::Feed;
 use crate::git_repository::GitRepositories;
+use crate::helm_chart::{self, Origins};
 use crate::helm_release::HelmReleases;
+use crate::helm_repository::{HelmRepositories, Indexes};
 use crate::kustomization::Kustomizations;
 use crate::lease::{self, Lease};
 use crate::metrics::Metrics;
@@ -19,7 +24,7 @@ use crate::probe::{Phase, Probe};
 use crate::queue::Queue;
 use crate::recorder::Recorder;
 use crate::revisions::Revisions;
-use crate::runner;
+use crate::runner::{self, Reconcile};
 use crate::writer::resource_of;
 
 /// What the controllers ask of the outside.
@@ -85,6 +90,14 @@ impl Handle {
     }
 }
 
+/// The sources besides Git repositories, as they are now.
+#[derive(Default)]
+struct Feeds {
+    helm_repositories: Arc<Feed<HelmRepository>>,
+    helm_charts: Arc<Feed<HelmChart>>,
+    buckets: Arc<Feed<Bucket>>,
+}
+
 /// Everything that runs together.
 struct Machine {
     ports: Ports,
@@ -93,8 +106,8 @@ struct Machine {
     probe: Arc<Probe>,
     git_repositories: Arc<Feed<GitRepository>>,
     kustomizations: Arc<Feed<Kustomization>>,
-    helm_charts: Arc<Feed<HelmChart>>,
     helm_releases: Arc<Feed<HelmRelease>>,
+    feeds: Feeds,
 }
 
 /// Starts the controllers.
@@ -107,8 +120,8 @@ pub fn run(config: Config, ports: Ports) -> Handle {
         probe: Arc::default(),
         git_repositories: Arc::default(),
         kustomizations: Arc::default(),
-        helm_charts: Arc::default(),
         helm_releases: Arc::default(),
+        feeds: Feeds::default(),
     };
     Handle {
         metrics: Arc::clone(&machine.metrics),
@@ -171,6 +184,7 @@ impl Machine {
             recorder,
             metrics: Arc::clone(&self.metrics),
             revisions: Arc::new(Revisions::default()),
+            charts: Charts::default(),
             settings,
         });
         let mut watches = JoinSet::new();
@@ -245,7 +259,10 @@ impl Machine {
             sources.complete().await;
             running.await;
         }));
-        vec![git_queue, queue, self.start_releases(context, watches, runners)]
+        let mut queues = vec![git_queue, queue];
+        queues.extend(self.start_sources(context, watches, runners));
+        queues.push(self.start_releases(context, watches, runners));
+        queues
     }
 
     /// Starts the reconciler of HelmReleases.
@@ -257,21 +274,28 @@ impl Machine {
     ) -> Queue<Key> {
         let settings = &context.settings;
         let queue = Queue::default();
+        let charts = match &settings.selector {
+            None => Arc::clone(&self.feeds.helm_charts),
+            // Charts may be labelled for another process than their releases.
+            Some(_) => {
+                let all: Arc<Feed<HelmChart>> = Arc::default();
+                let select = Select {
+                    namespace: settings.namespace.clone(),
+                    ..Select::default()
+                };
+                let watch = context.cluster.watch(&resource_of::<HelmChart>(), &select);
+                let feed = Arc::clone(&all);
+                watches.spawn(async move { feed.follow(watch).await });
+                all
+            }
+        };
         let releases = Arc::new(HelmReleases::new(
             Arc::clone(context),
             Arc::clone(&self.helm_releases),
-            Arc::clone(&self.helm_charts),
+            Arc::clone(&charts),
             queue.clone(),
         ));
         watches.spawn(follow(Arc::clone(&self.helm_releases), context));
-        // Charts may be labelled for another process than releases are.
-        let select = Select {
-            namespace: settings.namespace.clone(),
-            ..Select::default()
-        };
-        let charts = Arc::clone(&self.helm_charts);
-        let watch = context.cluster.watch(&resource_of::<HelmChart>(), &select);
-        watches.spawn(async move { charts.follow(watch).await });
         for watch in releases.watches() {
             watches.spawn(watch);
         }
@@ -282,12 +306,72 @@ impl Machine {
             settings.grace,
             Arc::clone(&self.metrics),
         );
-        let charts = Arc::clone(&self.helm_charts);
         runners.spawn(when_complete(self.helm_releases.clone(), async move {
             charts.complete().await;
             running.await;
         }));
         queue
+    }
+
+    /// Starts what reconciles the sources that are not Git.
+    fn start_sources(
+        &self,
+        context: &Arc<Context>,
+        watches: &mut JoinSet<()>,
+        runners: &mut JoinSet<()>,
+    ) -> Vec<Queue<Key>> {
+        let feeds = &self.feeds;
+        let (repositories, charts) = (Queue::default(), Queue::default());
+        let reconciler = HelmRepositories::new(
+            Arc::clone(context),
+            Arc::clone(&feeds.helm_repositories),
+            repositories.clone(),
+            Indexes,
+        );
+        watches.spawn(follow(Arc::clone(&feeds.helm_repositories), context));
+        runners.spawn(when_complete(
+            Arc::clone(&feeds.helm_repositories),
+            self.sources(context, reconciler, &repositories),
+        ));
+        let reconciler = helm_chart::reconciler(
+            Arc::clone(context),
+            Arc::clone(&feeds.helm_charts),
+            Origins {
+                repositories: Arc::clone(&feeds.helm_repositories),
+                git: Arc::clone(&self.git_repositories),
+                buckets: Arc::clone(&feeds.buckets),
+            },
+            charts.clone(),
+        );
+        watches.spawn(follow(Arc::clone(&feeds.helm_charts), context));
+        let (origin, git) = (
+            Arc::clone(&feeds.helm_repositories),
+            Arc::clone(&self.git_repositories),
+        );
+        let running = self.sources(context, reconciler, &charts);
+        runners.spawn(when_complete(Arc::clone(&feeds.helm_charts), async move {
+            origin.complete().await;
+            git.complete().await;
+            running.await;
+        }));
+        vec![repositories, charts]
+    }
+
+    /// Runs a reconciler of sources.
+    fn sources<R: Reconcile>(
+        &self,
+        context: &Context,
+        reconciler: R,
+        queue: &Queue<Key>,
+    ) -> impl Future<Output = ()> + Send + use<R> {
+        let settings = &context.settings;
+        runner::run(
+            Arc::new(reconciler),
+            queue.clone(),
+            settings.concurrent_sources,
+            settings.grace,
+            Arc::clone(&self.metrics),
+        )
     }
 }
 

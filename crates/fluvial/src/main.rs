@@ -3,6 +3,7 @@
 mod artifacts;
 mod controllers;
 mod folders;
+mod logins;
 mod remotes;
 mod server;
 mod sources;
@@ -164,10 +165,22 @@ impl Clock for SystemClock {
     }
 }
 
+/// The commands that serve. The others are done sooner than threads for them would have started.
+const SERVING: [&str; 3] = ["up", "serve", "apiserver"];
+
 fn main() -> ExitCode {
     // Fails only if a provider is there already, which is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let arguments: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let mut builder = if arguments.iter().any(|word| SERVING.contains(&word.as_str())) {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(_) => return ExitCode::FAILURE,
     };
@@ -190,9 +203,5 @@ fn main() -> ExitCode {
         clock: Arc::new(SystemClock),
         outside: Arc::new(adapters),
     };
-    let arguments: Vec<String> = std::env::args_os()
-        .skip(1)
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect();
     ExitCode::from(runtime.block_on(fluvial_cli::run(&arguments, &mut environment)))
 }

@@ -124,24 +124,7 @@ impl Chart {
         if let Ok(file) = tree.file(path) {
             return Chart::from_archive(file.data(), limits);
         }
-        if !path.join("Chart.yaml").is_ok_and(|file| tree.file(&file).is_ok()) {
-            let file = if path.is_root() {
-                "Chart.yaml".to_owned()
-            } else {
-                format!("{path}/Chart.yaml")
-            };
-            return Err(Error::load(format!(
-                "unable to detect chart at {file}: open {file}: no such file or directory"
-            )));
-        }
-        let ignored = path.join(".helmignore").ok();
-        let rules = match ignored.and_then(|path| tree.file(&path).ok()) {
-            Some(file) => Rules::parse(&String::from_utf8_lossy(file.data())).map_err(Error::load)?,
-            None => Rules::default(),
-        };
-        let mut files = Vec::new();
-        let mut sum = 0;
-        collect(tree, path, path, &rules, limits, &mut sum, &mut files, 0)?;
+        let files = files_in(tree, path, limits)?;
         let chart = from_files(files, limits, 0)?;
         if !matches!(chart.metadata.api_version.as_str(), "v1" | "v2" | "v3") {
             return Err(Error::load("unsupported chart version"));
@@ -215,6 +198,29 @@ impl Chart {
             missing.join(", ")
         )))
     }
+}
+
+/// The files of a chart's folder that `.helmignore` leaves in.
+pub(crate) fn files_in(tree: &Tree, path: &TreePath, limits: LoadLimits) -> Result<Vec<ChartFile>, Error> {
+    if !path.join("Chart.yaml").is_ok_and(|file| tree.file(&file).is_ok()) {
+        let file = if path.is_root() {
+            "Chart.yaml".to_owned()
+        } else {
+            format!("{path}/Chart.yaml")
+        };
+        return Err(Error::load(format!(
+            "unable to detect chart at {file}: open {file}: no such file or directory"
+        )));
+    }
+    let ignored = path.join(".helmignore").ok();
+    let rules = match ignored.and_then(|path| tree.file(&path).ok()) {
+        Some(file) => Rules::parse(&String::from_utf8_lossy(file.data())).map_err(Error::load)?,
+        None => Rules::default(),
+    };
+    let mut files = Vec::new();
+    let mut sum = 0;
+    collect(tree, path, path, &rules, limits, &mut sum, &mut files, 0)?;
+    Ok(files)
 }
 
 /// The files of a folder in the order of a walk: names sorted within each folder.

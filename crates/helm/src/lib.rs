@@ -16,6 +16,7 @@ mod inflate;
 mod manifest;
 mod metadata;
 mod objects;
+mod package;
 pub mod release;
 mod render;
 mod repo;
@@ -33,9 +34,10 @@ pub use ignore::{Glob, Rules};
 pub use inflate::{Inflation, default_values, inflate};
 pub use manifest::{Hook, Manifest};
 pub use metadata::{Dependency, ImportValues, Maintainer, Metadata};
+pub use package::{Package, merge_values};
 pub use render::{
     Crd, Options, Output, Release, RenderFailure, RenderRequest, Rendered, check_name, crds, render,
     render_files,
 };
-pub use repo::{ChartVersion, Index};
+pub use repo::{ChartVersion, Index, newest, sort_versions};
 pub use values::Values;

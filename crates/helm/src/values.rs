@@ -77,7 +77,7 @@ impl Values {
     }
 }
 
-fn merge_json(into: &mut serde_json::Map<String, Json>, other: serde_json::Map<String, Json>) {
+pub(crate) fn merge_json(into: &mut serde_json::Map<String, Json>, other: serde_json::Map<String, Json>) {
     for (key, value) in other {
         match (into.get_mut(&key), value) {
             (Some(Json::Object(here)), Json::Object(there)) => merge_json(here, there),

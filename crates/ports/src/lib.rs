@@ -4,6 +4,7 @@
 mod artifact;
 mod cluster;
 mod event;
+mod registry;
 mod source;
 
 pub use artifact::{Artifact, ArtifactError, ArtifactName, Artifacts};
@@ -14,6 +15,10 @@ pub use cluster::{
 pub use event::{Event, Events, NoEvents, Severity};
 pub use futures::future::BoxFuture;
 pub use futures::stream::BoxStream;
+pub use registry::{
+    Access, BucketFound, BucketRequest, ChartFound, ChartRequest, Content, ImageFound, ImageReference,
+    ImageRequest, IndexFound, IndexRequest, Layer, Provider, SecretData, TokenService, Verification,
+};
 pub use source::{
     CommitFacts, FetchRequest, Fetched, Reference, Revision, SourceError, SourceErrorClass, Sources,
 };

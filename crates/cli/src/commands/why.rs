@@ -1,17 +1,21 @@
-//! `why`: one chain from an object that is not well to the first cause, with the file and line in Git.
+//! `why`: from an object that is not well to all first causes, each with the file and line in Git.
 
+mod graph;
 mod look;
 mod places;
 
+use std::collections::VecDeque;
+
 use serde_json::{Value, json};
 
+use self::graph::Graph;
 use self::look::{Found, Looker};
 use self::places::Places;
 use crate::environment::{Failure, Outcome, Session};
 use crate::output::{Format, write_value};
 
-/// Longer chains are circles, or nobody reads them.
-const LONGEST: usize = 32;
+/// More objects than anybody reads of; what is left out is said.
+const MOST: usize = 5_000;
 
 /// Options of `why`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -24,36 +28,11 @@ pub(crate) struct Options {
     output: Option<Format>,
 }
 
-/// One object on the way to the cause.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Step {
-    /// `Kind/namespace/name`.
-    pub id: String,
-    /// Whether it is as it should be.
-    pub well: bool,
-    /// How it is, in a word.
-    pub state: String,
-    /// What there is to say.
-    pub message: String,
-    /// `file:line` in its source.
-    pub place: Option<String>,
-    /// Which source and revision the place is in.
-    pub source: Option<String>,
-}
-
-impl Step {
-    fn value(&self) -> Value {
-        json!({"object": self.id, "ready": self.well, "state": self.state, "message": self.message,
-               "place": self.place, "source": self.source})
-    }
-}
-
 /// Explains one object, or all that are not ready.
 pub(crate) async fn run(session: &mut Session<'_>, options: &Options) -> Outcome {
     let cluster = session.cluster().await?;
     let now = session.env.clock.now();
     let looker = Looker::new(cluster.as_ref(), &session.global.namespace, now);
-    let mut places = Places::default();
     let starts = match options.object.as_slice() {
         [] => looker.unready().await?,
         [one] => {
@@ -64,150 +43,92 @@ pub(crate) async fn run(session: &mut Session<'_>, options: &Options) -> Outcome
         }
         [kind, name, ..] => vec![looker.find(kind, name).await?],
     };
+    let roots: Vec<String> = starts.iter().map(Found::id).collect();
     let outside = std::sync::Arc::clone(&session.env.outside);
-    let mut chains = vec![];
-    for start in starts {
-        let mut chain = vec![];
-        let mut next = Some(start);
-        while let Some(found) = next.take() {
-            let (mut step, cause) = looker.judge(&found).await?;
-            if chain.iter().any(|before: &Step| before.id == step.id) {
-                step.message = format!("{}; it waits for itself: break the circle", step.message);
-                chain.push(step);
-                break;
-            }
-            let (place, owner) = places.of(&looker, outside.as_ref(), &found).await;
-            if let Some(place) = place {
-                step.place = Some(place.place);
-                step.source = Some(place.source);
-            }
-            let well = step.well;
-            chain.push(step);
-            if chain.len() >= LONGEST {
-                break;
-            }
-            // What is absent is explained by who would make it.
-            next = match (cause, &found) {
-                (Some(cause), _) => Some(cause),
-                (None, Found::Absent { .. }) if !well => owner,
-                _ => None,
-            };
-        }
-        chains.push(chain);
-    }
-    print(session, &chains, options)
+    let graph = gather(&looker, outside.as_ref(), starts).await?;
+    print(session, &graph, &roots, options)
 }
 
-fn print(session: &mut Session<'_>, chains: &[Vec<Step>], options: &Options) -> Outcome {
+/// Judges objects, what is behind them, and so on.
+async fn gather(
+    looker: &Looker<'_>,
+    outside: &dyn crate::Outside,
+    starts: Vec<Found>,
+) -> Result<Graph, Failure> {
+    let mut places = Places::default();
+    let mut graph = Graph::default();
+    let mut queue: VecDeque<(Found, Option<String>)> =
+        starts.into_iter().map(|found| (found, None)).collect();
+    while let Some((found, asker)) = queue.pop_front() {
+        let id = found.id();
+        if graph.holds(&id) {
+            continue;
+        }
+        if graph.len() >= MOST {
+            graph.is_cut = true;
+            break;
+        }
+        let (mut step, mut causes) = looker.judge(&found).await?;
+        let (place, owner) = places.of(looker, outside, &found, asker.as_deref()).await;
+        if let Some(place) = place {
+            step.place = Some(place.place);
+            step.source = Some(place.source);
+        }
+        if let (Found::Absent { .. }, Some(owner)) = (&found, owner) {
+            // What is absent is explained by who would make it, unless that is who misses it.
+            if asker.as_ref() != Some(&owner.id()) {
+                causes.push(owner);
+            }
+        }
+        graph.add(step, causes.iter().map(Found::id).collect());
+        queue.extend(causes.into_iter().map(|cause| (cause, Some(id.clone()))));
+    }
+    Ok(graph)
+}
+
+fn print(session: &mut Session<'_>, graph: &Graph, roots: &[String], options: &Options) -> Outcome {
+    let whole = options.object.is_empty();
+    let tops = if whole { graph.tops(roots) } else { roots.to_vec() };
+    let firsts = graph.firsts(&tops);
     if let Some(format) = options.output {
-        let all: Vec<Value> = chains
-            .iter()
-            .map(|chain| {
-                json!({"steps": chain.iter().map(Step::value).collect::<Vec<_>>(),
-                                "cause": chain.last().map(Step::value)})
-            })
-            .collect();
-        let value = match (options.object.is_empty(), all.first()) {
-            (false, Some(one)) => one.clone(),
-            _ => json!({"items": all}),
+        let firsts: Vec<Value> = firsts.iter().map(|step| step.value()).collect();
+        let mut items = graph.values(&tops);
+        let mut value = if whole {
+            json!({"items": items})
+        } else {
+            items.swap_remove(0)
         };
+        value["firstCauses"] = firsts.into();
         return write_value(session, &value, format);
     }
-    if chains.is_empty() {
+    if roots.is_empty() {
         return session.print("everything is ready\n");
     }
-    let mut text = String::new();
-    if options.object.is_empty() {
-        text.push_str(&causes(chains));
-    } else {
-        chains.iter().for_each(|chain| draw(chain, &mut text));
+    let mut text = graph.draw(&tops, session.colours());
+    if whole || firsts.len() > 1 {
+        let held = roots
+            .iter()
+            .filter(|id| !firsts.iter().any(|first| first.id == **id))
+            .count();
+        text.push_str(&summary(firsts.len(), held));
+    }
+    if graph.is_cut {
+        text.push_str(&format!(
+            "only the first {MOST} objects were looked at; name one of those above to go on\n"
+        ));
     }
     session.print(&text)
 }
 
-/// One chain, each cause below what it causes.
-fn draw(chain: &[Step], text: &mut String) {
-    for (depth, step) in chain.iter().enumerate() {
-        let (indent, arm) = match depth {
-            0 => (String::new(), ""),
-            _ => ("  ".repeat(depth - 1), "└ "),
-        };
-        let sign = if step.well { "✔" } else { "✗" };
-        text.push_str(&format!("{indent}{arm}{sign} {} {}", step.id, step.state));
-        if !step.message.is_empty() {
-            text.push_str(&format!(": {}", step.message));
-        }
-        text.push('\n');
-        if let Some(place) = &step.place {
-            let below = "  ".repeat(depth + 1);
-            let source = step.source.as_deref().unwrap_or_default();
-            text.push_str(&format!("{below}{place} ({source})\n"));
-        }
-    }
-}
-
-/// First causes, each with the chain that leads to it and how many others it holds up.
-fn causes(chains: &[Vec<Step>]) -> String {
-    let mut text = String::new();
-    let mut told: Vec<&str> = vec![];
-    for chain in chains {
-        let Some(cause) = chain.last() else { continue };
-        if told.contains(&cause.id.as_str()) {
-            continue;
-        }
-        told.push(&cause.id);
-        let same: Vec<&Vec<Step>> = chains
-            .iter()
-            .filter(|other| other.last().is_some_and(|last| last.id == cause.id))
-            .collect();
-        // The longest chain shows the others as its parts.
-        if let Some(longest) = same.iter().max_by_key(|chain| chain.len()) {
-            draw(longest, &mut text);
-            let others: Vec<&str> = same
-                .iter()
-                .filter_map(|chain| chain.first())
-                .filter(|first| !longest.iter().any(|step| step.id == first.id))
-                .map(|first| first.id.as_str())
-                .collect();
-            if !others.is_empty() {
-                text.push_str(&format!("  the same holds up {}\n", others.join(", ")));
-            }
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn step(id: &str, place: Option<&str>) -> Step {
-        Step {
-            id: id.to_owned(),
-            well: false,
-            state: "failed".to_owned(),
-            message: "m".to_owned(),
-            place: place.map(str::to_owned),
-            source: place.map(|_| "GitRepository/a/b at main".to_owned()),
-        }
-    }
-
-    #[test]
-    fn causes_stand_below_what_they_cause_and_are_told_once() {
-        let chains = [
-            vec![step("K/b", None), step("D/x", Some("x.yaml:3"))],
-            vec![step("K/a", None), step("K/b", None), step("D/x", None)],
-            vec![step("K/c", None), step("D/x", None)],
-        ];
-        let mut text = String::new();
-        draw(&chains[0], &mut text);
-        assert_eq!(
-            text,
-            "✗ K/b failed: m\n└ ✗ D/x failed: m\n    x.yaml:3 (GitRepository/a/b at main)\n"
-        );
-        assert_eq!(
-            causes(&chains),
-            "✗ K/a failed: m\n└ ✗ K/b failed: m\n  └ ✗ D/x failed: m\n  the same holds up K/c\n"
-        );
+/// `2 first causes; 5 objects wait for them`.
+fn summary(causes: usize, held: usize) -> String {
+    let (causes, them) = match causes {
+        1 => ("1 first cause".to_owned(), "it"),
+        count => (format!("{count} first causes"), "them"),
+    };
+    match held {
+        0 => format!("\n{causes}\n"),
+        1 => format!("\n{causes}; 1 object waits for {them}\n"),
+        held => format!("\n{causes}; {held} objects wait for {them}\n"),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fluvial_api::GitRepository;
 use fluvial_api::meta::Artifact;
-use fluvial_api::source::{GitProvider, GitRepositoryStatus};
+use fluvial_api::source::{GitProvider, GitRepositorySpec, GitRepositoryStatus};
 use fluvial_object::time;
 use fluvial_ports::{self as ports, CommitFacts, Severity, SourceErrorClass};
 use jiff::Timestamp;
@@ -48,6 +48,8 @@ pub enum Part {
     Fetch,
     /// Putting in the artifacts of other repositories.
     Include,
+    /// Checking signatures.
+    Verify,
     /// Storing the artifact.
     Storage,
 }
@@ -124,17 +126,29 @@ pub fn begin(repository: &GitRepository) -> Begin {
     if spec.suspend {
         return Begin::Rest;
     }
-    if spec.provider != GitProvider::Generic {
-        return Begin::Refuse(Failure {
+    match unfit(spec) {
+        Some(message) => Begin::Refuse(Failure {
             part: Part::Fetch,
             class: SourceErrorClass::Stalled,
             reason: "InvalidProviderConfiguration".to_owned(),
-            message: "spec.provider other than 'generic' is not supported yet; remove it and put credentials into the \
-                      Secret of spec.secretRef"
-                .to_owned(),
-        });
+            message: message.to_owned(),
+        }),
+        None => Begin::Fetch,
     }
-    Begin::Fetch
+}
+
+/// What of the provider and the credentials does not fit together.
+fn unfit(spec: &GitRepositorySpec) -> Option<&'static str> {
+    let account = spec.service_account_name.as_deref().unwrap_or_default();
+    match spec.provider {
+        GitProvider::Github if spec.secret_ref.is_none() => {
+            Some("secretRef with github app data must be specified when provider is set to github")
+        }
+        GitProvider::Generic | GitProvider::Github if !account.is_empty() => {
+            Some("spec.serviceAccountName is for the providers azure and aws; remove it or set spec.provider")
+        }
+        _ => None,
+    }
 }
 
 /// Whether the stored artifact was made with the present settings, so that an unchanged revision means an unchanged
@@ -145,6 +159,32 @@ pub fn settings_observed(repository: &GitRepository) -> bool {
         && status.observed_recurse_submodules == spec.recurse_submodules
         && status.observed_sparse_checkout == spec.sparse_checkout
         && status.observed_include == spec.include
+}
+
+/// Whether the reason of a failed fetch is that signatures are not there as they must be.
+pub fn is_about_signatures(reason: &str) -> bool {
+    [
+        "VerificationError",
+        "InvalidCommitSignature",
+        "InvalidTagSignature",
+        "InvalidVerificationMode",
+        // Of an unsigned tag.
+        "InvalidGitObject",
+    ]
+    .contains(&reason)
+}
+
+/// Whether the stored artifact's signatures were verified as the spec wants it now.
+pub fn verification_observed(repository: &GitRepository) -> bool {
+    let (spec, status) = (&repository.spec, &repository.status);
+    match &spec.verify {
+        None => true,
+        Some(verify) => {
+            status.source_verification_mode == Some(verify.mode.to_string())
+                && status.observed_generation == repository.metadata.generation
+                && condition::is_true(&status.conditions, SOURCE_VERIFIED)
+        }
+    }
 }
 
 /// The status while a slow fetch is under way.
@@ -210,15 +250,22 @@ fn failed(repository: &GitRepository, status: &mut GitRepositoryStatus, failure:
     let generation = repository.metadata.generation;
     let stalled = failure.class == SourceErrorClass::Stalled;
     let mut conditions = Conditions::of(&mut status.conditions, generation, now);
-    let (kind, others) = match failure.part {
-        Part::Fetch => (FETCH_FAILED, [INCLUDE_UNAVAILABLE, STORAGE_OPERATION_FAILED]),
-        Part::Include => (INCLUDE_UNAVAILABLE, [FETCH_FAILED, STORAGE_OPERATION_FAILED]),
-        Part::Storage => (STORAGE_OPERATION_FAILED, [FETCH_FAILED, INCLUDE_UNAVAILABLE]),
+    let kind = match failure.part {
+        Part::Fetch => FETCH_FAILED,
+        Part::Include => INCLUDE_UNAVAILABLE,
+        Part::Verify => SOURCE_VERIFIED,
+        Part::Storage => STORAGE_OPERATION_FAILED,
     };
-    for other in others {
-        conditions.remove(other);
+    for other in [FETCH_FAILED, INCLUDE_UNAVAILABLE, STORAGE_OPERATION_FAILED] {
+        if other != kind {
+            conditions.remove(other);
+        }
     }
-    conditions.yes(kind, &failure.reason, &failure.message);
+    if failure.part == Part::Verify {
+        conditions.no(kind, &failure.reason, &failure.message);
+    } else {
+        conditions.yes(kind, &failure.reason, &failure.message);
+    }
     if failure.part == Part::Storage {
         conditions.yes(
             ARTIFACT_OUTDATED,
@@ -244,7 +291,9 @@ fn succeeded(
     let generation = repository.metadata.generation;
     let was_failed = condition::get(&status.conditions, FETCH_FAILED).is_some()
         || condition::get(&status.conditions, STORAGE_OPERATION_FAILED).is_some()
-        || condition::get(&status.conditions, INCLUDE_UNAVAILABLE).is_some();
+        || condition::get(&status.conditions, INCLUDE_UNAVAILABLE).is_some()
+        || condition::get(&status.conditions, SOURCE_VERIFIED)
+            .is_some_and(|condition| condition.status == "False");
     let mut notices = Vec::new();
     let mut fresh = None;
     let mut verified = None;

@@ -361,7 +361,8 @@ impl HelmReleases {
     /// The chart in an artifact, loaded once.
     pub(super) async fn load(&self, source: &Source) -> Result<Loaded, Failure> {
         let artifact = &source.artifact;
-        let chart = match self.charts.get(&artifact.digest) {
+        let held = self.context.charts.get(&source.id, &artifact.digest);
+        let chart = match held.or_else(|| self.charts.get(&artifact.digest)) {
             Some(chart) => chart,
             None => {
                 let tree = self.tree(source).await?;

@@ -151,7 +151,7 @@ impl Up {
             "json",
         ]);
         let value: Value = serde_json::from_str(&text).unwrap_or_default();
-        value["steps"][0]["ready"] == true
+        value["ready"] == true
     }
 
     /// Runs another command against it.

@@ -63,7 +63,8 @@ impl Transformer for NamespaceTransformer {
             let before = resource.id().key();
             resource.remember_id();
             let applied = self.apply(&mut resource.node, resource.cluster_scoped);
-            applied.within(|| format!("namespace transformation of {} failed", resource.id()))?;
+            let to = &self.namespace.text;
+            applied.within(|| format!("moving {} to namespace '{to}'", resource.id()))?;
             let after = resource.id().key();
             if let Some(count) = holders.get_mut(&before) {
                 *count -= 1;

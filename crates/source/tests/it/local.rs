@@ -269,7 +269,8 @@ fn what_is_wrong_is_said_with_what_to_do() {
             ..GitRequest::default()
         })
         .unwrap_err();
-    assert_eq!(ssh.class, Class::Stalled);
+    assert_eq!(ssh.reason, "AuthenticationFailed");
+    assert!(ssh.message.contains("known_hosts"), "{ssh}");
 }
 
 #[test]

@@ -1,17 +1,23 @@
 //! How an object is, and which other one makes it so.
 
+use std::collections::BTreeSet;
+
 use fluvial_delivery::health::{self, Status};
 use fluvial_delivery::inventory::Inventory;
 use fluvial_object::ObjectExt;
 use fluvial_ports::{Cluster, ErrorKind, Resource, Select, Target};
+use futures::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::Step;
+use super::graph::Step;
 use crate::environment::Failure;
 use crate::nouns::{self, NOUNS};
-use crate::state::{self, condition, field, text};
+use crate::state::{self, condition, field, shorten_digests, text};
 use crate::view::{Fare, fare};
+
+/// Questions to the cluster at once.
+const AT_ONCE: usize = 16;
 
 /// What a name stands for on the cluster.
 #[derive(Clone, Debug)]
@@ -210,11 +216,11 @@ impl<'a> Looker<'a> {
         Ok(found)
     }
 
-    /// How it is, and what is behind that.
-    pub(crate) async fn judge(&self, found: &Found) -> Result<(Step, Option<Found>), Failure> {
+    /// How it is, and what is behind that, the worst first.
+    pub(crate) async fn judge(&self, found: &Found) -> Result<(Step, Vec<Found>), Failure> {
         let mut step = Step {
             id: found.id(),
-            well: false,
+            fare: Fare::Failed,
             state: String::new(),
             message: String::new(),
             place: None,
@@ -224,7 +230,7 @@ impl<'a> Looker<'a> {
             Found::Object(object) => object,
             Found::Absent { .. } => {
                 "is not on the cluster".clone_into(&mut step.state);
-                return Ok((step, None));
+                return Ok((step, vec![]));
             }
         };
         if nouns::of_kind(state::kind(object)).is_some_and(|noun| noun.info().group == object.group()) {
@@ -234,9 +240,17 @@ impl<'a> Looker<'a> {
         }
     }
 
-    async fn judge_flux(&self, object: &Value, mut step: Step) -> Result<(Step, Option<Found>), Failure> {
+    async fn judge_flux(&self, object: &Value, mut step: Step) -> Result<(Step, Vec<Found>), Failure> {
         let (how, message) = fare(object, &[]);
-        step.message = message;
+        let ready = condition(object, "Ready");
+        let whole = ready
+            .and_then(|ready| text(ready, &["message"]))
+            .unwrap_or_default();
+        // A message of several lines is told whole; `fare` gives the first one.
+        step.message = match whole.trim().contains('\n') && message.ends_with(" …") {
+            true => shorten_digests(whole.trim()),
+            false => message,
+        };
         let state = match how {
             Fare::Ready => "is ready",
             Fare::Suspended => "is suspended",
@@ -249,128 +263,175 @@ impl<'a> Looker<'a> {
         if how == Fare::Suspended {
             "resume it to let it go on".clone_into(&mut step.message);
         }
-        step.well = how == Fare::Ready;
+        step.fare = how;
         if matches!(how, Fare::Ready | Fare::Suspended | Fare::Idle) {
-            return Ok((step, None));
+            return Ok((step, vec![]));
         }
-        let reason = condition(object, "Ready").and_then(|ready| text(ready, &["reason"]));
-        let cause = match reason.unwrap_or_default() {
-            "DependencyNotReady" => self.dependency(object).await?,
-            "BuildFailed" => None,
-            _ => match self.source(object).await? {
-                Some(source) => Some(source),
-                None => self.unhealthy(object).await?,
+        let reason = ready.and_then(|ready| text(ready, &["reason"]));
+        let causes = match reason.unwrap_or_default() {
+            "DependencyNotReady" | "DependencyCycle" => self.dependencies(object).await?,
+            "BuildFailed" => vec![],
+            _ => match self.sources(object).await? {
+                sources if !sources.is_empty() => sources,
+                _ => self.unhealthy(object).await?,
             },
         };
-        Ok((step, cause))
+        Ok((step, causes))
     }
 
-    /// The first dependency that is not ready.
-    async fn dependency(&self, object: &Value) -> Result<Option<Found>, Failure> {
+    /// Those of some objects that are not ready, in the order of the references.
+    async fn unready_of(&self, references: Vec<[String; 4]>) -> Result<Vec<Found>, Failure> {
+        let found: Vec<Found> = stream::iter(&references)
+            .map(|[version, kind, namespace, name]| self.get(version, kind, namespace, name))
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        let is_well =
+            |found: &Found| matches!(found, Found::Object(object) if fare(object, &[]).0 == Fare::Ready);
+        Ok(found.into_iter().filter(|found| !is_well(found)).collect())
+    }
+
+    /// The dependencies that are not ready.
+    async fn dependencies(&self, object: &Value) -> Result<Vec<Found>, Failure> {
         let list = field(object, &["spec", "dependsOn"]).and_then(Value::as_array);
-        for reference in list.into_iter().flatten() {
+        let references = list.into_iter().flatten().map(|reference| {
             let kind = text(reference, &["kind"]).unwrap_or(state::kind(object));
-            let api_version = text(reference, &["apiVersion"])
+            let version = text(reference, &["apiVersion"])
                 .map(str::to_owned)
-                .or_else(|| nouns::of_kind(kind).map(|noun| noun.info().api_version()))
-                .unwrap_or_default();
+                .or_else(|| nouns::of_kind(kind).map(|noun| noun.info().api_version()));
             let namespace = text(reference, &["namespace"]).unwrap_or(state::namespace(object));
             let name = text(reference, &["name"]).unwrap_or_default();
-            let found = self.get(&api_version, kind, namespace, name).await?;
-            match &found {
-                Found::Object(object) if matches!(fare(object, &[]).0, Fare::Ready) => {}
-                _ => return Ok(Some(found)),
-            }
-        }
-        Ok(None)
+            [
+                version.unwrap_or_default(),
+                kind.to_owned(),
+                namespace.to_owned(),
+                name.to_owned(),
+            ]
+        });
+        self.unready_of(references.collect()).await
     }
 
-    /// The source, if it is the one that is not well.
-    async fn source(&self, object: &Value) -> Result<Option<Found>, Failure> {
+    /// The sources that are not well: the nearest of each way.
+    async fn sources(&self, object: &Value) -> Result<Vec<Found>, Failure> {
         let paths: [&[&str]; 4] = [
             &["spec", "sourceRef"],
             &["spec", "chartRef"],
             &["spec", "chart", "spec", "sourceRef"],
             &["spec", "imageRepositoryRef"],
         ];
+        let own = state::namespace(object);
+        let mut references: Vec<[String; 4]> = vec![];
+        let mut add = |kind: &str, namespace: &str, name: &str| {
+            if let Some(noun) = nouns::of_kind(kind) {
+                let version = noun.info().api_version();
+                references.push([version, kind.to_owned(), namespace.to_owned(), name.to_owned()]);
+            }
+        };
+        if let Some((namespace, name)) =
+            text(object, &["status", "helmChart"]).and_then(|chart| chart.split_once('/'))
+        {
+            // The chart leads to its repository.
+            add("HelmChart", namespace, name);
+        }
         for reference in paths.iter().filter_map(|path| field(object, path)) {
             let kind = text(reference, &["kind"]).unwrap_or("ImageRepository");
-            let Some(noun) = nouns::of_kind(kind) else {
-                continue;
-            };
-            let namespace = text(reference, &["namespace"]).unwrap_or(state::namespace(object));
-            let name = text(reference, &["name"]).unwrap_or_default();
-            let found = self
-                .get(&noun.info().api_version(), kind, namespace, name)
-                .await?;
-            match &found {
-                Found::Object(object) if matches!(fare(object, &[]).0, Fare::Ready) => {}
-                _ => return Ok(Some(found)),
-            }
+            let namespace = text(reference, &["namespace"]).unwrap_or(own);
+            add(kind, namespace, text(reference, &["name"]).unwrap_or_default());
         }
-        Ok(None)
+        let mut found = self.unready_of(references).await?;
+        let leads =
+            |found: &Found| matches!(found, Found::Object(chart) if state::kind(chart) == "HelmChart");
+        if found.first().is_some_and(leads) && found.len() > 1 {
+            found.truncate(1);
+        }
+        Ok(found)
     }
 
-    /// The worst of what an object has applied.
-    async fn unhealthy(&self, object: &Value) -> Result<Option<Found>, Failure> {
-        let Some(inventory) = field(object, &["status", "inventory"]) else {
-            return Ok(None);
-        };
-        let inventory = Inventory::from_value(inventory)?;
-        let mut worst: Option<(u8, Found)> = None;
-        for entry in inventory.entries() {
-            let id = &entry.id;
-            let found = self
-                .get(&entry.api_version(), &id.kind, &id.namespace, &id.name)
-                .await?;
-            let rank = match &found {
-                Found::Absent { .. } => 2,
+    /// What an object has applied or watches that is not well, the worst first.
+    async fn unhealthy(&self, object: &Value) -> Result<Vec<Found>, Failure> {
+        let mut references: Vec<[String; 4]> = vec![];
+        if let Some(inventory) = field(object, &["status", "inventory"]) {
+            let inventory = Inventory::from_value(inventory)?;
+            references.extend(inventory.entries().iter().map(|entry| {
+                let id = &entry.id;
+                [
+                    entry.api_version(),
+                    id.kind.clone(),
+                    id.namespace.clone(),
+                    id.name.clone(),
+                ]
+            }));
+        }
+        let checks = field(object, &["spec", "healthChecks"]).and_then(Value::as_array);
+        for check in checks.into_iter().flatten() {
+            let part = |name: &str| text(check, &[name]).unwrap_or_default().to_owned();
+            let namespace = text(check, &["namespace"]).unwrap_or(state::namespace(object));
+            let reference = [
+                part("apiVersion"),
+                part("kind"),
+                namespace.to_owned(),
+                part("name"),
+            ];
+            if !references.iter().any(|known| known[1..] == reference[1..]) {
+                references.push(reference);
+            }
+        }
+        let found: Vec<Found> = stream::iter(&references)
+            .map(|[version, kind, namespace, name]| self.get(version, kind, namespace, name))
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        let mut ranked: Vec<(u8, Found)> = found
+            .into_iter()
+            .filter_map(|found| match &found {
+                Found::Absent { .. } => Some((1, found)),
                 Found::Object(object) => match health::assess(Some(object), self.now).status {
-                    Status::Current => continue,
-                    Status::InProgress | Status::Unknown => 1,
-                    _ => 3,
+                    Status::Current => None,
+                    Status::InProgress | Status::Unknown => Some((2, found)),
+                    _ => Some((0, found)),
                 },
-            };
-            if worst.as_ref().is_none_or(|(before, _)| *before < rank) {
-                worst = Some((rank, found));
-            }
-        }
-        Ok(worst.map(|(_, found)| found))
+            })
+            .collect();
+        ranked.sort_by_key(|(rank, _)| *rank);
+        Ok(ranked.into_iter().map(|(_, found)| found).collect())
     }
 
-    async fn judge_other(&self, object: &Value, mut step: Step) -> Result<(Step, Option<Found>), Failure> {
+    async fn judge_other(&self, object: &Value, mut step: Step) -> Result<(Step, Vec<Found>), Failure> {
         let health = health::assess(Some(object), self.now);
-        step.well = health.status == Status::Current;
-        step.state = if step.well {
-            "is well".to_owned()
-        } else {
-            format!("is {}", health.status.as_str())
+        step.fare = match health.status {
+            Status::Current => Fare::Ready,
+            Status::InProgress | Status::Unknown => Fare::Working,
+            _ => Fare::Failed,
+        };
+        step.state = match step.fare {
+            Fare::Ready => "is well".to_owned(),
+            _ => format!("is {}", health.status.as_str()),
         };
         step.message.clone_from(&health.message);
-        if step.well {
-            return Ok((step, None));
+        if step.is_well() {
+            return Ok((step, vec![]));
         }
         if state::kind(object) == "Pod" {
             if let Some(reason) = pod_reason(object) {
                 step.message = reason;
             }
-            return Ok((step, None));
+            return Ok((step, vec![]));
         }
-        Ok((step, self.pod(object).await?))
+        Ok((step, self.pods(object).await?))
     }
 
-    /// The first pod of a workload that is not well.
-    async fn pod(&self, object: &Value) -> Result<Option<Found>, Failure> {
+    /// The pods of a workload that are not well: one for each reason, for a hundred pods fail alike.
+    async fn pods(&self, object: &Value) -> Result<Vec<Found>, Failure> {
         let Some(labels) = field(object, &["spec", "selector", "matchLabels"]).and_then(Value::as_object)
         else {
-            return Ok(None);
+            return Ok(vec![]);
         };
         let selector: Vec<String> = labels
             .iter()
             .filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)))
             .collect();
         if selector.is_empty() {
-            return Ok(None);
+            return Ok(vec![]);
         }
         let resource = self.cluster.resource("v1", "Pod").await?;
         let select = Select {
@@ -379,10 +440,13 @@ impl<'a> Looker<'a> {
             ..Select::default()
         };
         let pods = self.cluster.list(&resource, &select).await?;
-        let bad = pods
+        let mut reasons = BTreeSet::new();
+        Ok(pods
             .into_iter()
-            .find(|pod| health::assess(Some(pod), self.now).status != Status::Current);
-        Ok(bad.map(|pod| Found::Object(Box::new(pod))))
+            .filter(|pod| health::assess(Some(pod), self.now).status != Status::Current)
+            .filter(|pod| reasons.insert(pod_reason(pod)))
+            .map(|pod| Found::Object(Box::new(pod)))
+            .collect())
     }
 }
 

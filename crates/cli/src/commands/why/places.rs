@@ -38,13 +38,14 @@ struct Made {
 }
 
 impl Places {
-    /// Where an object is written, and who makes it. Everything here may fail without harm: the chain is the answer,
+    /// Where an object is written, and who makes it; whoever asked for it is thought of first. Everything here may fail without harm: the chain is the answer,
     /// and places are an addition to it.
     pub(crate) async fn of(
         &mut self,
         looker: &Looker<'_>,
         outside: &dyn Outside,
         found: &Found,
+        asker: Option<&str>,
     ) -> (Option<Placed>, Option<Found>) {
         let id = found.id();
         let makers = match found {
@@ -52,7 +53,11 @@ impl Places {
                 Some(owner) => vec![owner],
                 None => return (None, None),
             },
-            Found::Absent { .. } => all(looker).await,
+            Found::Absent { .. } => {
+                let mut makers = all(looker).await;
+                makers.sort_by_key(|maker| Some(maker.as_str()) != asker);
+                makers
+            }
         };
         for maker in makers {
             let parts: Vec<&str> = maker.split('/').collect();

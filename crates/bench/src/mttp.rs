@@ -1,0 +1,261 @@
+//! Mean time to production: a fleet of N Kustomizations in a Git repository, from the start of `fluvial up`
+//! to everything Ready; its peak memory; and how many writes the API server sees once nothing happens.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use fluvial_cluster::{Client, Credentials};
+use fluvial_ports::{Cluster, Create, Select, Target};
+use serde_json::{Value, json};
+
+use crate::measure::{measure, medians};
+use crate::{Failure, flag};
+
+const GROUP: &str = "kustomize.toolkit.fluxcd.io/v1";
+/// Longer than any machine needs for a fleet that works.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// Runs `PROGRAM up` on a generated fleet.
+pub(crate) fn run(words: &[String]) -> Result<Value, Failure> {
+    let ours = flag(words, "--ours").ok_or("--ours PROGRAM is missing: a release build of fluvial")?;
+    let number = |name: &str, default: &str| -> Result<u64, Failure> {
+        let text = flag(words, name).unwrap_or(default);
+        text.parse().map_err(|_| format!("{name} needs a number"))
+    };
+    let count = number("--n", "1000")?;
+    let quiet = Duration::from_secs(number("--quiet", "300")?);
+    let rounds = number("--rounds", "3")?;
+
+    let work = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let fleet = work.path().join("fleet");
+    repository(&fleet, count)?;
+
+    let folder = fleet.display().to_string();
+    let once: Vec<String> = [ours, "up", &folder, "--path", "clusters/bench", "--once"]
+        .map(str::to_owned)
+        .to_vec();
+    let costs = (0..rounds)
+        .map(|_| measure(&once))
+        .collect::<Result<Vec<_>, _>>()?;
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let rest = runtime.block_on(stay(ours, &fleet, work.path(), count, quiet))?;
+    Ok(json!({
+        "kustomizations": count,
+        "objects": count * 4,
+        "rounds": rounds,
+        "all_ready": medians(&costs).json(),
+        "stayed": rest,
+    }))
+}
+
+/// A repository: per Kustomization a folder with a Namespace, a ConfigMap, a ServiceAccount and a Service.
+fn repository(folder: &Path, count: u64) -> Result<(), Failure> {
+    let mut owners = String::new();
+    for number in 0..count {
+        let name = format!("app-{number:04}");
+        let metadata = format!("metadata: {{name: {name}, namespace: {name}}}\n");
+        let app = folder.join("apps").join(&name);
+        write(
+            &app.join("kustomization.yaml"),
+            "resources: [namespace.yaml, objects.yaml]\n",
+        )?;
+        write(
+            &app.join("namespace.yaml"),
+            &format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n"),
+        )?;
+        write(
+            &app.join("objects.yaml"),
+            &format!(
+                "apiVersion: v1\nkind: ConfigMap\n{metadata}data: {{key: one}}\n---\n\
+                 apiVersion: v1\nkind: ServiceAccount\n{metadata}---\n\
+                 apiVersion: v1\nkind: Service\n{metadata}spec: {{selector: {{app: {name}}}, ports: [{{port: 80}}]}}\n"
+            ),
+        )?;
+        // Writing to a String cannot fail.
+        let _ = write!(
+            owners,
+            "apiVersion: {GROUP}\nkind: Kustomization\nmetadata: {{name: {name}, namespace: flux-system}}\n\
+             spec:\n  interval: 10m\n  prune: true\n  wait: true\n  path: ./apps/{name}\n  \
+             sourceRef: {{kind: GitRepository, name: flux-system}}\n---\n"
+        );
+    }
+    write(&folder.join("clusters/bench/apps.yaml"), &owners)?;
+    for arguments in [
+        &["init", "--quiet", "--initial-branch", "main"][..],
+        &["add", "--all"],
+        &["commit", "--quiet", "--message", "Fleet"],
+    ] {
+        git(folder, arguments)?;
+    }
+    Ok(())
+}
+
+fn git(folder: &Path, arguments: &[&str]) -> Result<(), Failure> {
+    let status = Command::new("git")
+        .args(["-c", "user.name=bench", "-c", "user.email=bench@example.com"])
+        .args(arguments)
+        .current_dir(folder)
+        .status()
+        .map_err(|error| format!("git: {error}"))?;
+    status
+        .success()
+        .then_some(())
+        .ok_or_else(|| format!("git {} failed", arguments.join(" ")))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    let folder = path.parent().unwrap_or(path);
+    std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Ends the program with the measuring, however that ends.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs the program without `--once`, and looks at what it does when all is ready.
+async fn stay(ours: &str, fleet: &Path, work: &Path, count: u64, quiet: Duration) -> Result<Value, Failure> {
+    let kubeconfig = work.join("kubeconfig");
+    let start = Instant::now();
+    let child = Command::new(ours)
+        .arg("up")
+        .arg(fleet)
+        .args(["--path", "clusters/bench", "--kubeconfig-out"])
+        .arg(&kubeconfig)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| format!("cannot start {ours}: {error}"))?;
+    let running = Running(child);
+    let cluster = connect(&kubeconfig, start).await?;
+    // Looking costs the program time, so it is looked seldom; `all_ready` has the time that counts.
+    while ready(&cluster).await? < count {
+        patience(start, "not everything became ready")?;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    // The last events and statuses are on their way still.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let (before, cpu_before) = (version(&cluster).await?, cpu(running.0.id())?);
+    tokio::time::sleep(quiet).await;
+    let (after, cpu_after) = (version(&cluster).await?, cpu(running.0.id())?);
+    Ok(json!({
+        "resident_kib": status(running.0.id(), "VmRSS:")?,
+        "peak_kib": status(running.0.id(), "VmHWM:")?,
+        "quiet_seconds": quiet.as_secs(),
+        // The measuring's own object is one of them.
+        "quiet_writes": after.saturating_sub(before + 1),
+        "quiet_cpu_ms": cpu_after - cpu_before,
+    }))
+}
+
+fn patience(start: Instant, problem: &str) -> Result<(), Failure> {
+    (start.elapsed() < PATIENCE)
+        .then_some(())
+        .ok_or_else(|| format!("{problem} in {} s", PATIENCE.as_secs()))
+}
+
+async fn connect(kubeconfig: &Path, start: Instant) -> Result<Client, Failure> {
+    loop {
+        let credentials = Credentials {
+            kubeconfig: Some(kubeconfig.to_owned()),
+            ..Credentials::default()
+        };
+        if kubeconfig.exists()
+            && let Ok(client) = Client::connect(&credentials).await
+            && client.resource(GROUP, "Kustomization").await.is_ok()
+        {
+            return Ok(client);
+        }
+        patience(start, "the API server did not come up")?;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// How many Kustomizations of the fleet are ready.
+async fn ready(cluster: &Client) -> Result<u64, Failure> {
+    let resource = cluster
+        .resource(GROUP, "Kustomization")
+        .await
+        .map_err(|error| error.to_string())?;
+    let listed = cluster
+        .list(&resource, &Select::default())
+        .await
+        .map_err(|error| error.to_string())?;
+    let is_ready = |object: &&Value| {
+        let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+        conditions
+            .into_iter()
+            .flatten()
+            .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+    };
+    let of_fleet = |object: &&Value| object["metadata"]["name"].as_str() != Some("flux-system");
+    Ok(listed.iter().filter(of_fleet).filter(is_ready).count() as u64)
+}
+
+/// The store's version, which counts every write of the API server: read off an object written now.
+async fn version(cluster: &Client) -> Result<u64, Failure> {
+    let resource = cluster
+        .resource("v1", "ConfigMap")
+        .await
+        .map_err(|error| error.to_string())?;
+    let probe = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"generateName": "probe-", "namespace": "default"},
+    });
+    let target = Target {
+        resource: &resource,
+        namespace: "default",
+        name: "",
+    };
+    let how = Create {
+        manager: "fluvial-bench",
+        dry_run: false,
+    };
+    let created = cluster
+        .create(target, &probe, how)
+        .await
+        .map_err(|error| error.to_string())?;
+    created["metadata"]["resourceVersion"]
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| "the API server's answer has no resource version".to_owned())
+}
+
+/// A figure of `/proc/PID/status` in KiB.
+fn status(process: u32, field: &str) -> Result<u64, Failure> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/status"))
+        .map_err(|error| format!("the program ended early: {error}"))?;
+    text.lines()
+        .find_map(|line| line.strip_prefix(field))
+        .and_then(|rest| rest.trim().split(' ').next()?.parse().ok())
+        .ok_or_else(|| format!("the system says nothing of {field}"))
+}
+
+/// Processor milliseconds so far.
+fn cpu(process: u32) -> Result<u64, Failure> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat"))
+        .map_err(|error| format!("the program ended early: {error}"))?;
+    // After the name in parentheses: user and system time are fields 14 and 15 of the whole, in hundredths.
+    let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split(' ').collect();
+    let ticks = |at: usize| {
+        fields
+            .get(at)
+            .and_then(|field| field.parse::<u64>().ok())
+            .unwrap_or_default()
+    };
+    Ok((ticks(12) + ticks(13)) * 10)
+}
