@@ -13,7 +13,7 @@ use fluvial_ports::{Clock, Cluster};
 use serde_json::Value;
 
 use super::crds;
-use super::hooks::Filter;
+use super::hooks::Moment;
 use super::names::{self, Action, Manner};
 use super::objects::{Hands, Placed, Trouble, Waits, awaited};
 use super::render::{self, Live, Recipe};
@@ -445,11 +445,10 @@ impl Engine<'_> {
         created: &mut Vec<Placed>,
     ) -> Result<(), Trouble> {
         let manner = &change.manner;
-        let all: Filter<'_> = &|_| true;
         let clock = &*self.clock;
         if manner.hooks {
             self.hands
-                .run_hooks(release, change.pre, manner, change.limit, clock, waits, all)
+                .run_hooks(release, moment(change.pre, change.limit), manner, clock, waits)
                 .await
                 .map_err(|trouble| trouble.context(failed_hooks(change.pre)))?;
         }
@@ -483,7 +482,7 @@ impl Engine<'_> {
             .await?;
         if manner.hooks {
             self.hands
-                .run_hooks(release, change.post, manner, change.limit, clock, waits, all)
+                .run_hooks(release, moment(change.post, change.limit), manner, clock, waits)
                 .await
                 .map_err(|trouble| trouble.context(failed_hooks(change.post)))?;
         }
@@ -559,10 +558,15 @@ impl Engine<'_> {
         limit: tokio::time::Instant,
         waits: &mut Waits<'_>,
     ) -> Result<(), Trouble> {
-        let all: Filter<'_> = &|_| true;
         if manner.hooks {
             self.hands
-                .run_hooks(release, Phase::PreDelete, manner, limit, &*self.clock, waits, all)
+                .run_hooks(
+                    release,
+                    moment(Phase::PreDelete, limit),
+                    manner,
+                    &*self.clock,
+                    waits,
+                )
                 .await
                 .map_err(|trouble| trouble.context("failed pre-delete"))?;
         }
@@ -587,12 +591,10 @@ impl Engine<'_> {
             self.hands
                 .run_hooks(
                     release,
-                    Phase::PostDelete,
+                    moment(Phase::PostDelete, limit),
                     manner,
-                    limit,
                     &*self.clock,
                     waits,
-                    all,
                 )
                 .await
                 .map_err(|trouble| trouble.context("failed post-delete"))?;
@@ -618,17 +620,13 @@ impl Engine<'_> {
             }
         }
         let wanted = |name: &str| !without.contains(&name) && (only.is_empty() || only.contains(&name));
+        let tests = Moment {
+            only: Some(&wanted),
+            ..moment(Phase::Test, limit)
+        };
         let result = self
             .hands
-            .run_hooks(
-                &mut release,
-                Phase::Test,
-                &manner,
-                limit,
-                &*self.clock,
-                waits,
-                &wanted,
-            )
+            .run_hooks(&mut release, tests, &manner, &*self.clock, waits)
             .await;
         self.store_end(release, history, outcome, result.err()).await
     }
@@ -683,6 +681,14 @@ impl Engine<'_> {
         let object = serde_json::json!({"apiVersion": "v1", "kind": "Namespace",
             "metadata": {"name": name, "labels": {"name": name}}});
         self.hands.create_if_absent(&object).await
+    }
+}
+
+fn moment<'f>(phase: Phase, limit: tokio::time::Instant) -> Moment<'f> {
+    Moment {
+        phase,
+        limit,
+        only: None,
     }
 }
 

@@ -132,7 +132,7 @@ impl HelmReleases {
                 revision: about.chart_version.clone(),
                 token: about.config_digest.clone(),
                 app_version: about.app_version.clone(),
-                oci_digest: about.oci_digest.clone(),
+                oci_digest: about.oci_digest,
             };
             self.tell(object, &news);
             if outcome.trouble.is_some() {

@@ -17,23 +17,32 @@ const SUCCEEDED: &str = "hook-succeeded";
 const FAILED: &str = "hook-failed";
 const BEFORE: &str = "before-hook-creation";
 
-/// Which hooks of a moment run.
-pub(crate) type Filter<'f> = &'f (dyn Fn(&str) -> bool + Sync);
+/// A moment of an action at which hooks run.
+#[derive(Clone, Copy)]
+pub(crate) struct Moment<'f> {
+    /// Which one.
+    pub(crate) phase: Phase,
+    /// When everything must be over.
+    pub(crate) limit: tokio::time::Instant,
+    /// Which of its hooks run; all without it.
+    pub(crate) only: Option<&'f (dyn Fn(&str) -> bool + Sync)>,
+}
 
 impl Hands<'_> {
     /// Runs the hooks of a moment. What came of each is put into the release, which the caller stores.
     pub(crate) async fn run_hooks(
         &self,
         release: &mut Stored,
-        phase: Phase,
+        moment: Moment<'_>,
         manner: &Manner,
-        limit: tokio::time::Instant,
         clock: &dyn Clock,
         waits: &mut Waits<'_>,
-        filter: Filter<'_>,
     ) -> Result<(), Trouble> {
-        let mut order = hooks_of(&release.hooks, phase);
-        order.retain(|position| filter(&release.hooks[*position].name));
+        let limit = moment.limit;
+        let mut order = hooks_of(&release.hooks, moment.phase);
+        if let Some(only) = moment.only {
+            order.retain(|position| only(&release.hooks[*position].name));
+        }
         let mut done = Vec::new();
         for position in order {
             let object = hook_object(&release.hooks[position].manifest)?;

@@ -79,8 +79,6 @@ pub(crate) enum Action {
     Uninstall,
     /// An action that was cut off is marked as failed.
     Unlock,
-    /// The cluster is made to match the release again.
-    CorrectDrift,
 }
 
 impl Action {
@@ -93,7 +91,6 @@ impl Action {
             Action::Rollback => "rollback",
             Action::Uninstall => "uninstall",
             Action::Unlock => "unlock",
-            Action::CorrectDrift => "correct cluster drift",
         }
     }
 }
@@ -138,7 +135,7 @@ pub(crate) fn timeout(object: &HelmRelease, action: Action) -> Duration {
         Action::Test => spec.test.as_ref().and_then(|test| test.timeout),
         Action::Rollback => spec.rollback.as_ref().and_then(|rollback| rollback.timeout),
         Action::Uninstall => spec.uninstall.as_ref().and_then(|uninstall| uninstall.timeout),
-        Action::Unlock | Action::CorrectDrift => None,
+        Action::Unlock => None,
     };
     own.or(spec.timeout).map_or(TIMEOUT, |timeout| timeout.0)
 }
@@ -179,7 +176,7 @@ pub(crate) fn manner(object: &HelmRelease, action: Action, last_server_side: boo
         Action::Upgrade => upgrade(object, plain),
         Action::Rollback => rollback(object, plain),
         Action::Uninstall => uninstall(object, plain),
-        Action::Test | Action::Unlock | Action::CorrectDrift => plain,
+        Action::Test | Action::Unlock => plain,
     }
 }
 

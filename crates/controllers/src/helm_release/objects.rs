@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::names::Manner;
 use crate::Key;
 use crate::kustomization::apply::target;
-use crate::kustomization::health::{Awaited, Ended, Judge, Wait, look};
+use crate::kustomization::health::{Awaited, Ended, Judge, Wait};
 use crate::kustomization::prune::gone;
 use crate::metrics::Metrics;
 use crate::queue::{Reasons, Work};
@@ -564,17 +564,6 @@ impl Hands<'_> {
             Err(true) => Err(canceled()),
             Err(false) => Err(Trouble::from(wait.report(true))),
         }
-    }
-
-    /// How an object is right now.
-    pub(crate) async fn look(&self, placed: &Placed) -> Result<Awaited, ClusterError> {
-        look(
-            &*self.cluster,
-            &self.judge,
-            placed.id.clone(),
-            Arc::clone(&placed.resource),
-        )
-        .await
     }
 }
 

@@ -9,7 +9,7 @@ use fluvial_helm::release::{History, Status, config_digest, go_digest};
 use fluvial_ports::Severity;
 use serde_json::Value;
 
-use super::actions::{self, Engine, Outcome, Wanted};
+use super::actions::{self, Engine, Wanted};
 use super::chart::Loaded;
 use super::names::{self, Action, Names};
 use super::objects::{Hands, Placed, Waits};
@@ -49,7 +49,6 @@ enum Kind {
     Test,
     Remedy,
     Unlock,
-    Drift,
 }
 
 fn kind(action: Action) -> Kind {
@@ -58,7 +57,6 @@ fn kind(action: Action) -> Kind {
         Action::Test => Kind::Test,
         Action::Rollback | Action::Uninstall => Kind::Remedy,
         Action::Unlock => Kind::Unlock,
-        Action::CorrectDrift => Kind::Drift,
     }
 }
 
@@ -265,7 +263,7 @@ impl HelmReleases {
         let action = state::active(status);
         let ignore = action
             .and_then(|action| names::remedy(object, action))
-            .map_or(false, |remedy| remedy.ignore_tests);
+            .is_some_and(|remedy| remedy.ignore_tests);
         state::truncate(&mut status.history, ignore);
         status
             .observed_post_renderers_digest
@@ -368,7 +366,6 @@ impl HelmReleases {
                 engine.uninstall(keep, history, waits).await
             }
             Action::Unlock => engine.unlock(history).await,
-            Action::CorrectDrift => Outcome::default(),
         };
         if matches!(action, Action::Install | Action::Upgrade) {
             let took = fluvial_api::Duration(started.elapsed());
