@@ -4,4 +4,5 @@
 
 mod fleet;
 mod kill;
+mod public;
 mod story;
