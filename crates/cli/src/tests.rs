@@ -257,6 +257,10 @@ impl Clock for Still {
     fn random(&self) -> f64 {
         0.5
     }
+
+    fn fill(&self, buffer: &mut [u8]) {
+        buffer.fill(4);
+    }
 }
 
 #[derive(Clone, Default)]

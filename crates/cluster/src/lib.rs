@@ -6,6 +6,7 @@ mod connect;
 mod discovery;
 mod error;
 mod request;
+mod served;
 mod watch;
 
 pub use client::Client;

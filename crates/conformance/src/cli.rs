@@ -157,6 +157,10 @@ impl Clock for Now {
     fn random(&self) -> f64 {
         0.5
     }
+
+    fn fill(&self, buffer: &mut [u8]) {
+        buffer.fill(4);
+    }
 }
 
 /// A writer whose text can be read afterwards.

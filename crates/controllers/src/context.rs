@@ -22,7 +22,9 @@ pub struct Settings {
     pub concurrent_sources: usize,
     /// How many Kustomizations are built and applied at the same time; waiting ones are not counted.
     pub concurrent_kustomizations: usize,
-    /// How many requests of one Kustomization are under way at the same time.
+    /// How many HelmReleases are worked on at the same time; waiting ones are not counted.
+    pub concurrent_releases: usize,
+    /// How many requests of one Kustomization or HelmRelease are under way at the same time.
     pub concurrent_requests: usize,
     /// How far successful intervals are spread, in percent.
     pub jitter_percent: u8,
@@ -34,7 +36,7 @@ pub struct Settings {
     pub no_cross_namespace_refs: bool,
     /// Whether remote bases are refused.
     pub no_remote_bases: bool,
-    /// Service account for Kustomizations that name none.
+    /// Service account for Kustomizations and HelmReleases that name none.
     pub default_service_account: Option<String>,
     /// Which ConfigMaps and Secrets wake those that refer to them; `None` for all.
     pub config_selector: Option<String>,
@@ -57,6 +59,7 @@ impl Default for Settings {
             selector: None,
             concurrent_sources: 4,
             concurrent_kustomizations: 8,
+            concurrent_releases: 8,
             concurrent_requests: 4,
             jitter_percent: 5,
             backoff: Backoff::default(),

@@ -8,6 +8,7 @@ pub mod context;
 pub mod feed;
 pub mod git_repository;
 pub mod helm_chart;
+pub mod helm_release;
 pub mod helm_repository;
 pub mod key;
 pub mod kustomization;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use fluvial_api::{Bucket, GitRepository, HelmChart, HelmRepository, Kustomization, Resource as Kind};
+use fluvial_api::{
+    Bucket, GitRepository, HelmChart, HelmRelease, HelmRepository, Kustomization, Resource as Kind,
+};
 use fluvial_ports::{Artifacts, Clock, Cluster, Events, Select, Sources};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -13,6 +15,7 @@ use crate::context::{Context, Settings};
 use crate::feed::Feed;
 use crate::git_repository::GitRepositories;
 use crate::helm_chart::{self, Origins};
+use crate::helm_release::HelmReleases;
 use crate::helm_repository::{HelmRepositories, Indexes};
 use crate::kustomization::Kustomizations;
 use crate::lease::{self, Lease};
@@ -67,6 +70,8 @@ pub struct Handle {
     pub git_repositories: Arc<Feed<GitRepository>>,
     /// Kustomizations as they are now.
     pub kustomizations: Arc<Feed<Kustomization>>,
+    /// HelmReleases as they are now.
+    pub helm_releases: Arc<Feed<HelmRelease>>,
     stop: watch::Sender<bool>,
     task: JoinHandle<Ended>,
 }
@@ -101,6 +106,7 @@ struct Machine {
     probe: Arc<Probe>,
     git_repositories: Arc<Feed<GitRepository>>,
     kustomizations: Arc<Feed<Kustomization>>,
+    helm_releases: Arc<Feed<HelmRelease>>,
     feeds: Feeds,
 }
 
@@ -114,6 +120,7 @@ pub fn run(config: Config, ports: Ports) -> Handle {
         probe: Arc::default(),
         git_repositories: Arc::default(),
         kustomizations: Arc::default(),
+        helm_releases: Arc::default(),
         feeds: Feeds::default(),
     };
     Handle {
@@ -121,6 +128,7 @@ pub fn run(config: Config, ports: Ports) -> Handle {
         probe: Arc::clone(&machine.probe),
         git_repositories: Arc::clone(&machine.git_repositories),
         kustomizations: Arc::clone(&machine.kustomizations),
+        helm_releases: Arc::clone(&machine.helm_releases),
         stop,
         task: tokio::spawn(machine.run(stopped)),
     }
@@ -186,6 +194,7 @@ impl Machine {
         let complete = async {
             self.git_repositories.complete().await;
             self.kustomizations.complete().await;
+            self.helm_releases.complete().await;
         };
         let running = tokio::select! {
             () = complete => true,
@@ -252,7 +261,56 @@ impl Machine {
         }));
         let mut queues = vec![git_queue, queue];
         queues.extend(self.start_sources(context, watches, runners));
+        queues.push(self.start_releases(context, watches, runners));
         queues
+    }
+
+    /// Starts the reconciler of HelmReleases.
+    fn start_releases(
+        &self,
+        context: &Arc<Context>,
+        watches: &mut JoinSet<()>,
+        runners: &mut JoinSet<()>,
+    ) -> Queue<Key> {
+        let settings = &context.settings;
+        let queue = Queue::default();
+        let charts = match &settings.selector {
+            None => Arc::clone(&self.feeds.helm_charts),
+            // Charts may be labelled for another process than their releases.
+            Some(_) => {
+                let all: Arc<Feed<HelmChart>> = Arc::default();
+                let select = Select {
+                    namespace: settings.namespace.clone(),
+                    ..Select::default()
+                };
+                let watch = context.cluster.watch(&resource_of::<HelmChart>(), &select);
+                let feed = Arc::clone(&all);
+                watches.spawn(async move { feed.follow(watch).await });
+                all
+            }
+        };
+        let releases = Arc::new(HelmReleases::new(
+            Arc::clone(context),
+            Arc::clone(&self.helm_releases),
+            Arc::clone(&charts),
+            queue.clone(),
+        ));
+        watches.spawn(follow(Arc::clone(&self.helm_releases), context));
+        for watch in releases.watches() {
+            watches.spawn(watch);
+        }
+        let running = runner::run(
+            releases,
+            queue.clone(),
+            settings.concurrent_releases,
+            settings.grace,
+            Arc::clone(&self.metrics),
+        );
+        runners.spawn(when_complete(self.helm_releases.clone(), async move {
+            charts.complete().await;
+            running.await;
+        }));
+        queue
     }
 
     /// Starts what reconciles the sources that are not Git.

@@ -18,7 +18,7 @@ use serde_json::{Map, Value as Json};
 
 pub use history::{History, to_forget};
 pub use metadata::{record_chart, record_metadata};
-pub use observe::{Forms, config_digest, observation_digest};
+pub use observe::{Forms, config_digest, go_digest, observation_digest};
 pub use plan::{Object, Phase, hooks_of, manifest_of, objects_of, replace_rendered, uninstall_order};
 pub use store::{Driver, StoreError, decode, encode, read_object, storage_name, storage_selector, to_object};
 

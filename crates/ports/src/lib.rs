@@ -10,7 +10,7 @@ mod source;
 pub use artifact::{Artifact, ArtifactError, ArtifactName, Artifacts};
 pub use cluster::{
     Apply, Cluster, ClusterError, Create, Delete, ErrorKind, FieldCause, KindChange, Patch, PatchKind,
-    Propagation, Resource, Select, Target, Watched,
+    Propagation, Resource, Select, Served, Target, Watched,
 };
 pub use event::{Event, Events, NoEvents, Severity};
 pub use futures::future::BoxFuture;
@@ -31,4 +31,6 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
     /// A number between 0 and 1, for jitter.
     fn random(&self) -> f64;
+    /// Fills a buffer with bytes that nobody can guess: charts make keys and passwords of them.
+    fn fill(&self, buffer: &mut [u8]);
 }

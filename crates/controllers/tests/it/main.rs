@@ -10,6 +10,8 @@
 )]
 
 mod fakes;
+mod fleets;
+mod helm_releases;
 mod kills;
 mod kustomizations;
 mod moves;

@@ -5,4 +5,5 @@
 mod fleet;
 mod kill;
 mod mistakes;
+mod public;
 mod story;

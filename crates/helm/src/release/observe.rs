@@ -143,3 +143,9 @@ pub fn config_digest(values: &Json) -> String {
     };
     format!("sha256:{}", Digest::of(text.as_bytes()).to_hex())
 }
+
+/// The digest of a value as Go's JSON: of post-renderers and common metadata.
+#[must_use]
+pub fn go_digest(value: &impl Serialize) -> String {
+    digest(value)
+}
