@@ -45,6 +45,10 @@ pub struct Api {
     pub services: Allocator,
     /// What runs beside it.
     pub features: Features,
+    /// Policies with their expressions compiled.
+    pub policies: crate::admission::policies::Cache,
+    /// Held from a look at quotas to the write that they allow.
+    pub quotas: std::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for Api {
@@ -92,6 +96,8 @@ impl Api {
             authority: parts.authority,
             services: Allocator::new(parts.range),
             features: parts.features,
+            policies: crate::admission::policies::Cache::default(),
+            quotas: std::sync::Mutex::default(),
         };
         api.services.load(&api.store);
         api.reload_definitions();

@@ -48,10 +48,16 @@ pub fn start(api: Arc<Api>, mut notices: UnboundedReceiver<Notice>, mut simulato
             };
             let mut taken = 0;
             let mut roles = false;
+            let mut spaces = std::collections::BTreeSet::new();
             while let Some(notice) = next {
                 if enabled {
                     react(&api, &mut garbage, &notice);
                     roles |= &*notice.collection == access::COLLECTION;
+                    crate::admission::policies::status::react(&api, &notice);
+                    let space = notice.event.object.namespace();
+                    if !space.is_empty() && !api.store.collection("resourcequotas").is_empty() {
+                        spaces.insert(space.to_owned());
+                    }
                 }
                 if let Some(simulator) = &mut simulator {
                     simulator.react(&api, &notice);
@@ -65,6 +71,9 @@ pub fn start(api: Arc<Api>, mut notices: UnboundedReceiver<Notice>, mut simulato
             }
             if roles {
                 access::aggregate(&api);
+            }
+            for space in spaces {
+                crate::admission::quota::refresh(&api, &space);
             }
             if let Some(simulator) = &mut simulator {
                 simulator.run(&api);
@@ -184,6 +193,32 @@ pub fn drop_finalizer(value: &mut Value, name: &str) -> bool {
     changed
 }
 
+/// Changes a stored object in the name of the controllers, whose fields are recorded; it goes if nothing keeps it.
+pub fn mutate_managed(api: &Api, kind: &Kind, key: &str, change: &mut dyn FnMut(&mut Value) -> bool) {
+    let collection = api.store.collection(&kind.collection);
+    mutate(api, &collection, key, &mut |value| {
+        let mut live = value.clone();
+        if !change(value) {
+            return false;
+        }
+        let mut updated = std::mem::take(value);
+        kind.stamp(&mut live);
+        kind.stamp(&mut updated);
+        let types = kind.types(&api.schemas);
+        *value = fluvial_merge::managed::update(fluvial_merge::managed::UpdateRequest {
+            types: types.as_ref(),
+            live: Some(&live),
+            updated,
+            manager: "kube-controller-manager",
+            subresource: "",
+            api_version: &kind.api_version(),
+            time: &api.now(),
+            reset_fields: &[],
+        });
+        true
+    });
+}
+
 /// Changes a stored object; it goes if it was being deleted and nothing keeps it any more.
 pub fn mutate(api: &Api, collection: &Collection, key: &str, change: &mut dyn FnMut(&mut Value) -> bool) {
     while let Some(stored) = collection.get(key) {
@@ -198,7 +233,8 @@ pub fn mutate(api: &Api, collection: &Collection, key: &str, change: &mut dyn Fn
             && (&*collection.name != "namespaces"
                 || value["spec"]["finalizers"].as_array().is_none_or(Vec::is_empty));
         let result = if finished {
-            api.store.remove(collection, key, stored.version, &mut value)
+            let mut last = stored.value();
+            api.store.remove(collection, key, stored.version, &mut last)
         } else {
             api.store
                 .put(collection, key, Expect::Version(stored.version), &mut value)

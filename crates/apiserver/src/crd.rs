@@ -92,6 +92,24 @@ pub fn is_true(definition: &Value, condition: &str) -> bool {
         .any(|item| item["type"] == condition && item["status"] == "True")
 }
 
+/// The warning of a deprecated version that has none of its own: it names the best successor.
+fn deprecation(definition: &Value, group: &str, version: &str, kind: &str) -> String {
+    let own = version_rank(version);
+    let successor = definition["spec"]["versions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|other| other["served"] == true && other["deprecated"] != true)
+        .map(|other| text(other, "name"))
+        .filter(|name| version_rank(name) < own)
+        .min_by_key(|name| version_rank(name));
+    let successor = successor.map(|name| format!("; use {group}/{name} {kind}"));
+    format!(
+        "{group}/{version} {kind} is deprecated{}",
+        successor.unwrap_or_default()
+    )
+}
+
 fn version_of(definition: &Value, version: &Value, several: bool) -> CustomVersion {
     let columns = version["additionalPrinterColumns"]
         .as_array()
@@ -117,13 +135,7 @@ fn version_of(definition: &Value, version: &Value, several: bool) -> CustomVersi
     let group = text(&definition["spec"], "group");
     let warning = deprecated.then(|| {
         version["deprecationWarning"].as_str().map_or_else(
-            || {
-                format!(
-                    "{group}/{} {} is deprecated",
-                    text(version, "name"),
-                    text(names, "kind")
-                )
-            },
+            || deprecation(definition, group, text(version, "name"), text(names, "kind")),
             str::to_owned,
         )
     });

@@ -252,9 +252,7 @@ impl Call {
             Ok(collected) => collected.to_bytes(),
             Err(error) if error.is::<http_body_util::LengthLimitError>() => {
                 let text = format!("Request entity too large: limit is {BODY_LIMIT}");
-                return Err(
-                    Failure::new(413, "RequestEntityTooLarge", text).with_details(serde_json::json!({}))
-                );
+                return Err(Failure::new(413, "RequestEntityTooLarge", text));
             }
             Err(_) => return Err(Failure::bad_request("unexpected EOF")),
         };
@@ -323,6 +321,9 @@ fn check_verb(kind: &crate::kinds::Kind, target: &Target, verb: &str) -> Outcome
     } else {
         match kind.subresource(&target.subresource) {
             Some(sub) => sub.verbs.iter().any(|own| own == verb),
+            None if kind.custom.is_some() => {
+                return Err(Failure::not_found(&kind.group, &kind.plural, &target.name));
+            }
             None => return Err(Failure::no_resource()),
         }
     };
@@ -334,6 +335,7 @@ fn check_verb(kind: &crate::kinds::Kind, target: &Target, verb: &str) -> Outcome
 }
 
 fn dispatch(api: &Arc<Api>, request: &mut Request, verb: &str) -> Outcome<Reply> {
+    crate::admission::deprecations(request);
     let scale = request.target.subresource == "scale";
     match verb {
         "get" if scale => verbs::special::get_scale(api, request),
@@ -344,6 +346,9 @@ fn dispatch(api: &Arc<Api>, request: &mut Request, verb: &str) -> Outcome<Reply>
             ) =>
         {
             verbs::read::get(api, request)
+        }
+        "get" | "update" | "patch" | "delete" if verbs::special::connect::is(&request.target.subresource) => {
+            verbs::special::connect::open(api, request)
         }
         "list" => verbs::read::list(api, request),
         "watch" => verbs::watch::open(api, request),

@@ -235,13 +235,7 @@ impl Failure {
 }
 
 fn cause(error: &FieldError) -> Value {
-    let whole = error.to_string();
-    let message = whole.strip_prefix(&format!("{}: ", error.path)).unwrap_or(&whole);
-    let mut cause = json!({"reason": error.kind.reason(), "message": message});
-    if !error.path.is_empty() {
-        cause["field"] = error.path.clone().into();
-    }
-    cause
+    json!({"reason": error.kind.reason(), "message": error.body(), "field": error.field()})
 }
 
 /// The answer to a deletion that has finished.

@@ -2,6 +2,7 @@
 //! because only ratios mean something on a shared machine; engines run in process.
 
 mod git;
+mod helm;
 mod inputs;
 mod kustomize;
 mod measure;
@@ -18,8 +19,18 @@ fluvial-bench mttp --ours PROGRAM [--n 1000] [--rounds 3] [--quiet SECONDS]
 fluvial-bench git [--files 20000] [--commits 2000] [--rounds 5]
     a large repository over HTTP: fetch and pack beside `git clone --depth 1` and tar; then a look without
     a change, and one with one changed file
+fluvial-bench helm --ours PROGRAM [--peer PROGRAM] [--rounds N] [--shared FOLDER]
+    `helm template` of the largest charts, whole processes in turn; the engine in process; a fleet
+fluvial-bench helm-warm [--rounds N] [--shared FOLDER]
+    the largest charts in process, for a profiler
+fluvial-bench helm-fleet [--threads N] [--shared FOLDER]
+    a hundred releases of one chart in this process
 fluvial-bench measure -- COMMAND…
     one process: wall seconds, processor seconds, peak resident KiB";
+
+// The program's own allocator, so that figures in process are its figures.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A failure, for people.
 pub(crate) type Failure = String;
@@ -42,6 +53,9 @@ fn main() -> ExitCode {
         Some(("git", rest)) => git::run(rest),
         Some(("git-fetch", rest)) => git::fetch(rest),
         Some(("mttp", rest)) => mttp::run(rest),
+        Some(("helm", rest)) => helm::run(rest),
+        Some(("helm-warm", rest)) => helm::repeat(rest),
+        Some(("helm-fleet", rest)) => helm::fleet(rest),
         Some(("measure", rest)) => measure::child(rest),
         _ => Err(HELP.to_owned()),
     };

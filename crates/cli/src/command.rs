@@ -4,7 +4,8 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use clap_complete::Shell;
 
 use crate::commands::{
-    build, envsubst, events, export, get, helm, kustomize, reconcile, serve, stats, suspend, tree, up, why,
+    build, create, envsubst, events, export, get, helm, kustomize, reconcile, serve, stats, suspend, tree,
+    up, why,
 };
 use crate::nouns::{NOUNS, Noun, Verb};
 
@@ -34,6 +35,8 @@ pub(crate) fn root(version: &'static str) -> Command {
         .about("GitOps in one binary")
         .after_long_help(EXIT_CODES)
         .disable_help_subcommand(true)
+        // As with flux, the last one counts.
+        .args_override_self(true)
         .args(global())
         .subcommand(
             lazy!("up", "Run a cluster in this process that follows a repository", up::Options::augment_args)
@@ -81,6 +84,14 @@ pub(crate) fn root(version: &'static str) -> Command {
         .subcommand(
             lazy!("export", "Print objects as manifests", |verb| by_kind(export::Options::augment_args(verb), None))
                 .after_help("Examples:\n  fluvial export ks --all > kustomizations.yaml\n  fluvial export source git flux-system --with-credentials")
+        )
+        .subcommand(
+            lazy!("create", "Create or update objects", create::command)
+                .after_help(
+                    "Examples:\n  fluvial create source git fleet --url=https://example.com/fleet --branch=main\n  \
+                     fluvial create ks apps --source=fleet --path=./apps --prune --export > apps.yaml\n  \
+                     fluvial create hr web --source=HelmRepository/web --chart=web --values=web.yaml",
+                ),
         )
         .subcommand(
             lazy!("tree", "Draw what an object made, and what that made", tree_command)

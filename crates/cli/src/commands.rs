@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub(crate) mod build;
+pub(crate) mod create;
 pub(crate) mod envsubst;
 pub(crate) mod events;
 pub(crate) mod export;

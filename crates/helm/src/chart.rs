@@ -157,6 +157,25 @@ impl Chart {
         from_files(archive::unpack(data, limits)?, limits, 0)
     }
 
+    /// The same chart under another version, which templates see.
+    #[must_use]
+    pub fn with_version(&self, version: &str) -> Arc<Chart> {
+        let mut metadata = self.metadata.clone();
+        version.clone_into(&mut metadata.version);
+        Arc::new(Chart {
+            metadata,
+            lock: self.lock.clone(),
+            values: self.values.clone(),
+            values_text: self.values_text.clone(),
+            schema: self.schema.clone(),
+            templates: self.templates.clone(),
+            files: self.files.clone(),
+            dependencies: self.dependencies.clone(),
+            parsed: Parses::default(),
+            validator: Validator::default(),
+        })
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -16,6 +16,9 @@ mod inflate;
 mod manifest;
 mod metadata;
 mod objects;
+mod provenance;
+mod record;
+pub mod release;
 mod render;
 mod repo;
 mod schema;
@@ -29,11 +32,14 @@ pub use chart::{Chart, ChartFile, LoadLimits};
 pub use error::{Error, Stage};
 pub use functions::{Lookup, NoCluster};
 pub use ignore::{Glob, Rules};
-pub use inflate::{Inflation, default_values, inflate};
+pub use inflate::{Inflation, default_values, inflate, release_name};
 pub use manifest::{Hook, Manifest};
 pub use metadata::{Dependency, ImportValues, Maintainer, Metadata};
+pub use provenance::{Layer, Origin, Provenance, Source, line_in, line_of};
+pub use record::Record;
 pub use render::{
-    Crd, Options, Output, Release, RenderFailure, RenderRequest, Rendered, check_name, render, render_files,
+    Crd, Options, Output, Release, RenderFailure, RenderRequest, Rendered, check_name, crds, render,
+    render_again, render_files,
 };
 pub use repo::{ChartVersion, Index};
 pub use values::Values;

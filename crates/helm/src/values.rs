@@ -67,6 +67,14 @@ impl Values {
         Json::Object(self.0.clone())
     }
 
+    /// The value at a path.
+    #[must_use]
+    pub fn get(&self, path: &[&str]) -> Option<&Json> {
+        let (first, rest) = path.split_first()?;
+        rest.iter()
+            .try_fold(self.0.get(*first)?, |here, key| here.as_object()?.get(*key))
+    }
+
     pub(crate) fn to_map(&self) -> Map {
         Map::new(
             self.0

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::error::ExecError;
 use crate::exec::Scope;
+use crate::trace::Reads;
 use crate::value::{Element, IntType, UintType, Value};
 
 /// The type of a parameter.
@@ -136,6 +137,7 @@ pub struct Function {
     pub(crate) body: Body,
     /// `and`, `or`: arguments are evaluated until the answer is known.
     pub(crate) short_circuit: Option<bool>,
+    pub(crate) reads: Reads,
 }
 
 impl Function {
@@ -148,6 +150,7 @@ impl Function {
             params,
             body: Arc::new(body),
             short_circuit: None,
+            reads: Reads::Whole,
         }
     }
 
@@ -157,6 +160,7 @@ impl Function {
             params,
             body: Arc::new(move |_, arguments| body(arguments)),
             short_circuit: None,
+            reads: Reads::Whole,
         }
     }
 }
@@ -189,6 +193,15 @@ impl Functions {
     pub fn alias(&mut self, name: &str, of: &str) {
         if let Some(function) = self.0.get(of).cloned() {
             self.insert(name, function);
+        }
+    }
+
+    /// Says what functions read of the maps that are their arguments; without it, all of them.
+    pub fn reading(&mut self, reads: Reads, names: &[&str]) {
+        for name in names {
+            if let Some(function) = self.0.get_mut(*name) {
+                function.reads = reads;
+            }
         }
     }
 

@@ -16,6 +16,7 @@
 
 mod ast;
 mod builtins;
+pub mod bytes;
 mod error;
 pub mod escape;
 mod exec;
@@ -26,6 +27,7 @@ mod parse;
 pub mod print;
 mod quote;
 pub mod sprig;
+mod trace;
 mod value;
 
 pub use builtins::{compare_basic, equal};
@@ -34,4 +36,5 @@ pub use exec::{Limits, MissingKey, Parsed, Scope, Set};
 pub use function::{Body, Function, FunctionError, FunctionResult, Functions, Params, Type};
 pub use parse::ParseError;
 pub use quote::{is_printable, quote, quote_char};
+pub use trace::{Depth, Read, Reads, Run, Step, Trace};
 pub use value::{Element, IntType, List, Map, Object, UintType, Underlying, Value};

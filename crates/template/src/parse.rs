@@ -63,7 +63,7 @@ pub(crate) fn parse(name: &str, text: &str, has_function: &dyn Fn(&str) -> bool)
 fn is_blank(nodes: &[Node]) -> bool {
     nodes
         .iter()
-        .all(|node| matches!(node, Node::Text(text) if text.trim().is_empty()))
+        .all(|node| matches!(node, Node::Text { text, .. } if text.trim().is_empty()))
 }
 
 struct Parser<'a> {
@@ -238,7 +238,10 @@ impl Parser<'_> {
     fn statement(&mut self) -> Result<Statement> {
         let item = self.take_word();
         match item.kind {
-            Kind::Text => Ok(Statement::Node(Node::Text(item.text.into()))),
+            Kind::Text => Ok(Statement::Node(Node::Text {
+                pos: item.pos,
+                text: item.text.into(),
+            })),
             Kind::LeftDelim => {
                 self.action_line = item.line;
                 let statement = self.action();

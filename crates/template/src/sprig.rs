@@ -24,6 +24,7 @@ mod words;
 
 use crate::exec::Scope;
 use crate::function::{FunctionError, Functions};
+use crate::trace::Reads;
 use crate::value::Value;
 
 pub use cast::{to_float, to_int, to_text};
@@ -75,6 +76,54 @@ pub fn register(functions: &mut Functions) {
     dates::register(functions);
     durations::register(functions);
     crypto::register(functions);
+    functions.reading(
+        Reads::Nothing,
+        &[
+            "dict",
+            "list",
+            "tuple",
+            "set",
+            "unset",
+            "ternary",
+            "append",
+            "mustAppend",
+            "push",
+            "mustPush",
+            "prepend",
+            "mustPrepend",
+            "concat",
+            "first",
+            "mustFirst",
+            "last",
+            "mustLast",
+            "rest",
+            "mustRest",
+            "initial",
+            "mustInitial",
+            "reverse",
+            "mustReverse",
+            "kindOf",
+            "kindIs",
+            "typeOf",
+            "typeIs",
+            "typeIsLike",
+        ],
+    );
+    functions.reading(
+        Reads::Emptiness,
+        &[
+            "default",
+            "empty",
+            "coalesce",
+            "all",
+            "any",
+            "compact",
+            "mustCompact",
+        ],
+    );
+    functions.reading(Reads::Entry, &["get", "hasKey"]);
+    functions.reading(Reads::EntryOfLast, &["dig"]);
+    functions.reading(Reads::Shallow, &["keys", "values", "pick", "omit"]);
 }
 
 /// The text argument at an index; the executor has checked its type.

@@ -216,6 +216,7 @@ pub fn shaped(api: &Api, request: &Request, reply: Reply) -> Outcome<Answer> {
     };
     match reply {
         Reply::Watch(watch) => answer(200, Content::Watch(watch)),
+        Reply::Text(code, text) => answer(code, Content::Bytes(text.into(), "text/plain")),
         Reply::Stored(code, stored) if plain && !crate::convert::differs(kind) => {
             let head = kind.head();
             let mut out = BytesMut::with_capacity(head.len() + stored.json.len());

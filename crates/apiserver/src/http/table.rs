@@ -160,6 +160,8 @@ pub fn cells(kind: &Kind, object: &Value, now: Timestamp) -> Vec<Value> {
     cells::of(kind, object, &name, &age, now)
 }
 
+pub use cells::conditions;
+
 fn custom_cell(column: &crate::crd::Column, object: &Value, now: Timestamp) -> Value {
     let found = column
         .template

@@ -90,6 +90,27 @@ fn finalizers(value: &Value, custom: bool, errors: &mut Vec<FieldError>) {
     }
 }
 
+/// Owner references with their fields in Go's order.
+fn go_owners(value: &Value) -> String {
+    let one = |owner: &Value| {
+        let fields = [
+            "apiVersion",
+            "kind",
+            "name",
+            "uid",
+            "controller",
+            "blockOwnerDeletion",
+        ];
+        let shown: Vec<String> = fields
+            .iter()
+            .filter_map(|field| owner.get(field).map(|value| format!("\"{field}\":{value}")))
+            .collect();
+        format!("{{{}}}", shown.join(","))
+    };
+    let all: Vec<String> = value.as_array().into_iter().flatten().map(one).collect();
+    format!("[{}]", all.join(","))
+}
+
 fn owners(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
     let mut controller: Option<String> = None;
     for owner in value.as_array().into_iter().flatten() {
@@ -119,7 +140,11 @@ fn owners(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
                 let detail = format!(
                     "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {shown}"
                 );
-                errors.push(invalid(path, value.clone(), detail));
+                errors.push(FieldError::plain(
+                    ErrorKind::Invalid,
+                    path,
+                    format!("{}: {detail}", go_owners(value)),
+                ));
             }
             controller = Some(shown);
         }

@@ -44,9 +44,14 @@ pub fn place(request: &Request, object: &mut Value) -> Outcome<()> {
     } else {
         ""
     };
-    if given.is_empty() && !own.is_empty() {
+    if own.is_empty() {
+        // What lives in no namespace loses the one it names.
+        if let Some(meta) = object["metadata"].as_object_mut() {
+            meta.remove("namespace");
+        }
+    } else if given.is_empty() {
         object["metadata"]["namespace"] = own.into();
-    } else if given != own && !(own.is_empty() && given.is_empty()) {
+    } else if given != own {
         let why = "the namespace of the provided object does not match the namespace sent on the request";
         return Err(Failure::bad_request(why));
     }
@@ -116,8 +121,8 @@ pub fn insert(api: &Api, request: &Request, mut object: Value) -> Outcome<Reply>
     }
     let name = meta(&object, "name").to_owned();
     admission::before_create(api, request, &mut object)?;
-    let version = meta(&object, "resourceVersion");
-    if !request.dry_run && !matches!(version, "" | "0") {
+    let asked = meta(&object, "resourceVersion").to_owned();
+    if !request.dry_run && !matches!(asked.as_str(), "" | "0") {
         return Err(Failure::unclassified(
             "resourceVersion should not be set on objects to be created",
         ));
@@ -130,6 +135,7 @@ pub fn insert(api: &Api, request: &Request, mut object: Value) -> Outcome<Reply>
     if !errors.is_empty() {
         return Err(Failure::invalid(&kind.group, &kind.kind, &name, &errors));
     }
+    let quota = admission::validate(api, request, &object, None)?;
     let key = kind.key(meta(&object, "namespace"), &name);
     let collection = api.store.collection(&kind.collection);
     let exists = || Failure::already_exists(&kind.group, &kind.plural, &name);
@@ -137,8 +143,12 @@ pub fn insert(api: &Api, request: &Request, mut object: Value) -> Outcome<Reply>
         if collection.get(&key).is_some() {
             return Err(exists());
         }
-        if let Some(meta) = object["metadata"].as_object_mut() {
-            meta.remove("resourceVersion");
+        if kind.is("", "Service") {
+            api.services.rehearse(&mut object, None)?;
+        }
+        // What was asked for is shown, though nothing has a version yet.
+        if !asked.is_empty() {
+            object["metadata"]["resourceVersion"] = asked.into();
         }
         return Ok(Reply::Value(201, object));
     }
@@ -150,6 +160,7 @@ pub fn insert(api: &Api, request: &Request, mut object: Value) -> Outcome<Reply>
             Ok(Reply::Stored(201, stored))
         }
         Err(Refused::Exists) if generated.is_some() => {
+            drop(quota);
             object["metadata"]["name"] = "".into();
             kind.stamp(&mut object);
             convert::from_storage(kind, &mut object);

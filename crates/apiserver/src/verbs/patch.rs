@@ -58,7 +58,13 @@ pub fn patch(api: &Api, request: &mut Request) -> Outcome<Reply> {
             _ => {
                 let types = request.kind.types(&api.schemas);
                 new = strategic::apply(new, &decoded.value, types.as_ref())
-                    .map_err(|error| Failure::bad_request(error.to_string()))?;
+                    .map_err(|error| strategic_failure(&error))?;
+                // The result is read as the kind, whatever it says it is.
+                for field in ["apiVersion", "kind"] {
+                    if new[field].is_null() {
+                        new[field] = live[field].clone();
+                    }
+                }
             }
         }
         let mut complaints = decode::Complaints {
@@ -83,6 +89,15 @@ fn json_failure(error: &fluvial_merge::PatchError) -> Failure {
         "the server rejected our request due to an error in our request",
     )
     .with_details(json!({}))
+}
+
+/// A directive that is not known counts as the server's own error.
+fn strategic_failure(error: &fluvial_merge::PatchError) -> Failure {
+    let text = error.to_string();
+    if text.starts_with("unknown patch type") {
+        return Failure::unclassified(text);
+    }
+    Failure::bad_request(text)
 }
 
 /// Makes a patched object one of the kind's type again.
@@ -129,7 +144,7 @@ fn retyped(
     Ok(new)
 }
 
-fn apply_failure(request: &Request, namespace: &str, error: ApplyError) -> Failure {
+fn apply_failure(error: ApplyError) -> Failure {
     match error {
         ApplyError::Conflict { message, conflicts } => {
             let causes: Vec<Value> = conflicts
@@ -141,11 +156,7 @@ fn apply_failure(request: &Request, namespace: &str, error: ApplyError) -> Failu
             Failure::new(409, "Conflict", message).with_details(json!({"causes": causes}))
         }
         ApplyError::BadRequest(message) => Failure::bad_request(message),
-        ApplyError::Typed(message) => {
-            // The object as it was sent, which need not name its namespace.
-            let name = format!("({namespace}/{}; ", request.target.name);
-            Failure::unclassified(message.replace("(%s; ", &name))
-        }
+        ApplyError::Typed(message) => Failure::unclassified(message),
     }
 }
 
@@ -156,7 +167,7 @@ fn apply(api: &Api, request: &Request) -> Outcome<Reply> {
             "error decoding YAML: error converting YAML to JSON: {error}"
         ))
     })?;
-    let mut applied = decoded.value;
+    let applied = decoded.value;
     let kind = &request.kind;
     let (version, name) = (
         applied["apiVersion"].as_str().unwrap_or(""),
@@ -181,20 +192,20 @@ fn apply(api: &Api, request: &Request) -> Outcome<Reply> {
         return Err(Failure::bad_request(why));
     }
     check_applied(request, &applied)?;
-    let namespace = meta(&applied, "namespace").to_owned();
-    create::place(request, &mut applied)?;
+    // The patch is recorded as it was sent, which need not name its namespace.
+    create::place(request, &mut applied.clone())?;
     let live = api.store.collection(&kind.collection).get(&request.key());
     if live.is_none() {
-        return apply_new(api, request, &applied, &namespace);
+        return apply_new(api, request, &applied);
     }
     let result = update::change(api, request, &mut |live| {
-        let new = merged(api, request, Some(live), &applied, &namespace)?;
+        let new = merged(api, request, Some(live), &applied)?;
         update::prepared(api, request, new, live)
     });
     match result {
         // It was deleted meanwhile.
         Err(failure) if failure.code == 404 && request.target.subresource.is_empty() => {
-            apply_new(api, request, &applied, &namespace)
+            apply_new(api, request, &applied)
         }
         other => other,
     }
@@ -215,7 +226,7 @@ fn check_applied(request: &Request, applied: &Value) -> Outcome<()> {
     Ok(())
 }
 
-fn apply_new(api: &Api, request: &Request, applied: &Value, namespace: &str) -> Outcome<Reply> {
+fn apply_new(api: &Api, request: &Request, applied: &Value) -> Outcome<Reply> {
     let kind = &request.kind;
     if !request.target.subresource.is_empty() {
         return Err(request.not_found());
@@ -232,9 +243,6 @@ fn apply_new(api: &Api, request: &Request, applied: &Value, namespace: &str) -> 
             &why,
         ));
     }
-    if !meta(applied, "resourceVersion").is_empty() {
-        return Err(request.changed());
-    }
     let wanted = Attributes {
         verb: "create",
         group: &request.target.group,
@@ -248,20 +256,18 @@ fn apply_new(api: &Api, request: &Request, applied: &Value, namespace: &str) -> 
         let (group, plural) = (&kind.group, &kind.plural);
         return Err(Failure::forbidden(group, plural, &request.target.name, &why));
     }
-    let mut object = merged(api, request, None, applied, namespace)?;
+    let mut object = merged(api, request, None, applied)?;
+    // There was no version that it could have meant.
+    if let Some(meta) = object["metadata"].as_object_mut() {
+        meta.remove("resourceVersion");
+    }
     if meta(&object, "name").is_empty() {
         object["metadata"]["name"] = request.target.name.clone().into();
     }
     create::insert(api, request, object)
 }
 
-fn merged(
-    api: &Api,
-    request: &Request,
-    live: Option<&Value>,
-    applied: &Value,
-    namespace: &str,
-) -> Outcome<Value> {
+fn merged(api: &Api, request: &Request, live: Option<&Value>, applied: &Value) -> Outcome<Value> {
     let kind = &request.kind;
     let types = kind.types(&api.schemas);
     let fields = prepare::reset_fields(kind, &request.target.subresource);
@@ -276,11 +282,12 @@ fn merged(
         force: request.query.flag("force"),
         reset_fields: &fields,
     })
-    .map_err(|error| apply_failure(request, namespace, error))?;
+    .map_err(apply_failure)?;
     let mut complaints = decode::Complaints::default();
     decode::typed(api, kind, &mut new, &mut complaints).map_err(Failure::unclassified)?;
     if meta(&new, "name").is_empty() {
         new["metadata"]["name"] = request.target.name.clone().into();
     }
+    create::place(request, &mut new)?;
     Ok(new)
 }

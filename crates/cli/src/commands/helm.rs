@@ -76,7 +76,9 @@ pub(crate) async fn template(
     };
     let name = match (name, &options.name_template) {
         (Some(_), Some(_)) => return Err(Failure::new("name the release or give --name-template, not both")),
-        (None, Some(template)) => Some(charts::named(template).map_err(Failure::new)?),
+        (None, Some(template)) => {
+            Some(charts::named(template, session.env.outside.as_ref()).map_err(Failure::new)?)
+        }
         (name, None) => name,
     };
     let mut input = String::new();
