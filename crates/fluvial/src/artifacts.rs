@@ -29,6 +29,19 @@ impl Stored {
     /// A store in a folder, served at an address.
     pub(crate) fn open(folder: PathBuf, address: String) -> Result<Self, String> {
         let store = Store::open(folder).map_err(|error| error.message)?;
+        if !store.is_empty() {
+            // What it removes is fetched again at the first look at its source.
+            let store = store.clone();
+            std::thread::spawn(move || match store.check() {
+                0 => tracing::debug!("all stored artifacts are intact"),
+                damaged => {
+                    tracing::warn!(
+                        damaged,
+                        "stored artifacts were damaged; they were removed and are made anew"
+                    );
+                }
+            });
+        }
         Ok(Stored { store, address })
     }
 

@@ -239,6 +239,14 @@ impl Sources for Ways {
     fn fetch(&self, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, SourceError>> {
         Box::pin(async move {
             let place = self.place(&request.url);
+            // An object in a cluster may not name files of the machine that this runs on; only rewrites lead there.
+            if !request.object.is_empty() && place.told.is_none() && local(&place.url).is_some() {
+                return Err(SourceError {
+                    class: SourceErrorClass::Stalled,
+                    reason: "URLInvalid".to_owned(),
+                    message: "spec.url is a path of this machine; write an http, https or ssh URL".to_owned(),
+                });
+            }
             let request = self.request(request, place.url).await?;
             match self.git.fetch(&request).await.map_err(error)? {
                 git::Fetched::Unchanged => Ok(Fetched::Unchanged),

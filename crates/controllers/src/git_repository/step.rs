@@ -147,6 +147,9 @@ fn unfit(spec: &GitRepositorySpec) -> Option<&'static str> {
         GitProvider::Generic | GitProvider::Github if !account.is_empty() => {
             Some("spec.serviceAccountName is for the providers azure and aws; remove it or set spec.provider")
         }
+        _ if !account.is_empty() => Some(
+            "spec.serviceAccountName is not supported yet; remove it to use the identity that this program runs with",
+        ),
         _ => None,
     }
 }
@@ -413,6 +416,7 @@ fn described(artifact: &ports::Artifact, now: Timestamp) -> Artifact {
 mod tests {
     use super::*;
     use fluvial_api::Resource;
+    use fluvial_api::source::{GitVerification, VerificationMode};
     use serde_json::json;
 
     fn repository() -> GitRepository {
@@ -503,7 +507,7 @@ mod tests {
     #[test]
     fn what_only_a_new_spec_can_mend_is_stalled_and_not_tried_again() {
         let mut repository = repository();
-        repository.spec.provider = GitProvider::Azure;
+        repository.spec.provider = GitProvider::Github;
         let Begin::Refuse(refusal) = begin(&repository) else {
             unreachable!("it is refused")
         };
@@ -512,6 +516,60 @@ mod tests {
         assert_eq!(decision.status.observed_generation, 2);
         assert!(condition::is_true(&decision.status.conditions, "Stalled"));
         assert!(condition::get(&decision.status.conditions, "Reconciling").is_none());
+    }
+
+    #[test]
+    fn providers_that_need_more_than_the_spec_gives_are_refused() {
+        let mut repository = repository();
+        for (provider, account, refused) in [
+            (GitProvider::Azure, "", false),
+            (GitProvider::Aws, "", false),
+            (GitProvider::Azure, "account", true),
+            (GitProvider::Generic, "account", true),
+            (GitProvider::Github, "", true),
+        ] {
+            repository.spec.provider = provider;
+            repository.spec.service_account_name = Some(account.to_owned());
+            assert_eq!(
+                begin(&repository) != Begin::Fetch,
+                refused,
+                "{provider:?} {account}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_wrong_signature_is_told_as_such_until_there_is_a_right_one() {
+        let mut repository = repository();
+        repository.spec.verify = Some(GitVerification::default());
+        assert!(!verification_observed(&repository));
+        let outcome = Outcome::Failed(Failure {
+            part: Part::Verify,
+            class: SourceErrorClass::Retry,
+            reason: "InvalidCommitSignature".to_owned(),
+            message: "no".to_owned(),
+        });
+        let wrong = finished(&repository, outcome, 0);
+        let verified = condition::get(&wrong.status.conditions, SOURCE_VERIFIED).expect("it is there");
+        assert_eq!(
+            (verified.status.as_str(), verified.reason.as_str()),
+            ("False", "InvalidCommitSignature")
+        );
+        assert!(condition::get(&wrong.status.conditions, FETCH_FAILED).is_none());
+        repository.status = wrong.status;
+        let Outcome::Stored(mut right) = stored("main@sha1:1") else {
+            unreachable!("it is stored")
+        };
+        right.verified = Some("verified signature of x".to_owned());
+        repository.status = finished(&repository, Outcome::Stored(right), 1).status;
+        assert!(condition::is_true(&repository.status.conditions, SOURCE_VERIFIED));
+        assert!(verification_observed(&repository));
+        // Another mode has to be looked at.
+        repository.spec.verify = Some(GitVerification {
+            mode: VerificationMode::Tag,
+            ..GitVerification::default()
+        });
+        assert!(!verification_observed(&repository));
     }
 
     #[test]

@@ -437,6 +437,12 @@ impl Store {
     #[cfg(not(unix))]
     fn sweep(&self) {}
 
+    /// Whether nothing is stored.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        fs::read_dir(self.0.root.join(OBJECTS)).is_ok_and(|mut entries| entries.next().is_none())
+    }
+
     /// Reads every content and removes what does not have the digest that it is named by, so that a
     /// reconcile stores it anew. The number of damaged contents.
     #[must_use]
@@ -544,7 +550,9 @@ mod tests {
     fn a_start_removes_leftovers_and_a_check_damaged_contents() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
+        assert!(store.is_empty());
         store.put(&owner(), "aa.tar.gz", &Packed::new("one")).unwrap();
+        assert!(!store.is_empty());
         fs::write(dir.path().join(PENDING).join("1-1"), "half").unwrap();
         let object = dir.path().join(OBJECTS).join(Packed::new("one").digest.to_hex());
         fs::write(&object, "damaged").unwrap();

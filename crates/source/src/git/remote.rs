@@ -80,6 +80,7 @@ impl Remotes {
             return Ok(Fetched::Unchanged);
         }
         let shown = redact(url);
+        self.caches.sweep_sometimes();
         let store = self.caches.store(&shown);
         let turn = store.enter(job.deadline)?;
         let session = Session {

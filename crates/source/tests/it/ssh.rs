@@ -342,6 +342,104 @@ async fn every_kind_of_key_signs_in() {
     assert!(error.message.contains("passphrase"), "{error}");
 }
 
+/// A real sshd that runs until this is dropped.
+struct Sshd(std::process::Child, u16);
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Sshd {
+    /// None if there is no sshd; says so.
+    async fn start(folder: &Path, host: &Path, key: &Path) -> Option<Self> {
+        // sshd starts itself again for each connection and wants to know where it is.
+        let program = ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/sbin/sshd"]
+            .iter()
+            .map(Path::new)
+            .find(|path| path.is_file());
+        let Some(program) = program else {
+            println!("skipped: there is no sshd");
+            return None;
+        };
+        let authorized = folder.join("authorized_keys");
+        std::fs::write(&authorized, public(key)).unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let child = Command::new(program)
+            .args(["-D", "-e", "-f", "/dev/null", "-p", &port.to_string()])
+            .arg("-h")
+            .arg(host)
+            .args([
+                "-o",
+                "ListenAddress=127.0.0.1",
+                "-o",
+                "StrictModes=no",
+                "-o",
+                "PidFile=none",
+            ])
+            .args(["-o", "PermitRootLogin=yes", "-o", "AcceptEnv=GIT_PROTOCOL"])
+            .arg("-o")
+            .arg(format!("AuthorizedKeysFile={}", authorized.display()))
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let server = Sshd(child, port);
+        for _ in 0..100 {
+            if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+                return Some(server);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        println!("skipped: sshd does not start here");
+        None
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_sshd_lets_in_keys_of_every_kind() {
+    if git_is_missing() || keygen_is_missing() {
+        return;
+    }
+    let repo = TestRepo::new();
+    repo.commit(&[("a", "1")], "first");
+    let keys = tempfile::tempdir().unwrap();
+    let user = Command::new("id").arg("-un").output().unwrap().stdout;
+    let user = String::from_utf8(user).unwrap();
+    for (host, key) in [("ed25519", "rsa"), ("rsa", "ecdsa"), ("ecdsa", "ed25519")] {
+        let folder = keys.path().join(host);
+        std::fs::create_dir(&folder).unwrap();
+        let host = keygen(&folder, "host", &["-t", host, "-N", ""]);
+        let key = keygen(&folder, "key", &["-t", key, "-N", ""]);
+        let Some(server) = Sshd::start(&folder, &host, &key).await else {
+            return;
+        };
+        let known = format!("[127.0.0.1]:{} {}", server.1, public(&host));
+        let url = format!(
+            "ssh://{}@127.0.0.1:{}{}",
+            user.trim(),
+            server.1,
+            repo.path().display()
+        );
+        let request = request(url, credentials(&key, None, &known));
+        let cache = tempfile::tempdir().unwrap();
+        let revision = changed(source(&cache).fetch(&request).await.unwrap());
+        assert_eq!(text(&revision.tree, "a"), "1");
+        let other = keygen(&folder, "other", &["-t", "ed25519", "-N", ""]);
+        let error = refused(&GitRequest {
+            credentials: credentials(&other, None, &known),
+            ..request
+        })
+        .await;
+        assert!(error.message.contains("refused the key"), "{error}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_are_fetched_bit_by_bit_and_every_reference_is_found() {
     if git_is_missing() || keygen_is_missing() {
