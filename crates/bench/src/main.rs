@@ -25,9 +25,6 @@ fluvial-bench helm-warm [--rounds N] [--shared FOLDER]
     the largest charts in process, for a profiler
 fluvial-bench helm-fleet [--threads N] [--shared FOLDER]
     a hundred releases of one chart in this process
-fluvial-bench mttp --ours PROGRAM [--n 1000] [--rounds 3] [--quiet SECONDS]
-    a repository of N Kustomizations: from the start of `up` to everything Ready, peak memory, and what
-    the program writes in the quiet time after it (300 s)
 fluvial-bench measure -- COMMAND…
     one process: wall seconds, processor seconds, peak resident KiB";
 
@@ -59,10 +56,6 @@ fn main() -> ExitCode {
         Some(("helm", rest)) => helm::run(rest),
         Some(("helm-warm", rest)) => helm::repeat(rest),
         Some(("helm-fleet", rest)) => helm::fleet(rest),
-        Some(("helm", rest)) => helm::run(rest),
-        Some(("helm-warm", rest)) => helm::repeat(rest),
-        Some(("helm-fleet", rest)) => helm::fleet(rest),
-        Some(("mttp", rest)) => mttp::run(rest),
         Some(("measure", rest)) => measure::child(rest),
         _ => Err(HELP.to_owned()),
     };

@@ -9,10 +9,10 @@ use fluvial_ports::{
     IndexRequest, Revision, SourceError, SourceErrorClass, Sources,
 };
 use fluvial_source::Class;
-use fluvial_source::helm::{HelmLimits, HelmSource};
 use fluvial_source::git::{
     self, Credentials, GitReference, GitRequest, GitSource, Location, Verify, VerifyMode,
 };
+use fluvial_source::helm::{HelmLimits, HelmSource};
 use fluvial_source::limits::Limits;
 use fluvial_source::mirrors::Mirrors;
 use fluvial_tree::{Tree, TreePath};

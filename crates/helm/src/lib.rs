@@ -78,10 +78,10 @@ mod lint;
 mod manifest;
 mod metadata;
 mod objects;
+mod package;
 mod provenance;
 mod record;
 pub mod release;
-mod package;
 mod render;
 mod repo;
 mod schema;
@@ -100,9 +100,9 @@ pub use inflate::{Inflation, default_values, inflate, release_name};
 pub use lint::{Finding, LintRequest, Severity, lint};
 pub use manifest::{Hook, Manifest};
 pub use metadata::{Dependency, ImportValues, Maintainer, Metadata};
+pub use package::{Package, merge_values};
 pub use provenance::{Layer, Origin, Provenance, Source, line_in, line_of};
 pub use record::Record;
-pub use package::{Package, merge_values};
 pub use render::{
     Crd, Options, Output, Release, RenderFailure, RenderRequest, Rendered, check_name, crds, render,
     render_again, render_files,

@@ -34,7 +34,10 @@ fn the_demo_fleet_comes_up_offline() {
     let demo = fleets.join("f4z3r+flux-demo");
     let work = tempfile::tempdir().unwrap();
     let bundle = demo.join("flux-demo.bundle");
-    git(&["clone", "--quiet", &bundle.to_string_lossy(), "demo"], work.path());
+    git(
+        &["clone", "--quiet", &bundle.to_string_lossy(), "demo"],
+        work.path(),
+    );
     let clone = work.path().join("demo");
     let mirrors = work.path().join("mirrors.yaml");
     let text = std::fs::read_to_string(demo.join("mirrors.yaml"))
