@@ -191,17 +191,17 @@ mod tests {
 
     #[test]
     fn values_are_merged_in_order_and_the_specs_own_come_last() {
-        let spec = json!({"values": {"a": {"x": 3}, "n": null},
+        let spec = json!({"values": {"a": {"x": 3}, "m": null},
             "valuesFrom": [{"kind": "ConfigMap", "name": "one"}, {"kind": "Secret", "name": "two"}]});
         let values = composed(
             spec,
             &[
-                Some("a: {x: 1, y: 1}\nl: [1, 2]\nn: 1"),
-                Some("a: {y: 2}\nl: [3]"),
+                Some("a: {x: 1, z: 1}\nl: [1, 2]\nm: 1"),
+                Some("a: {z: 2}\nl: [3]"),
             ],
         )
         .unwrap();
-        assert_eq!(values, json!({"a": {"x": 3, "y": 2}, "l": [3], "n": null}));
+        assert_eq!(values, json!({"a": {"x": 3, "z": 2}, "l": [3], "m": null}));
     }
 
     #[test]
