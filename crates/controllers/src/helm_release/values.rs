@@ -181,8 +181,11 @@ mod tests {
     fn composed(spec: Value, found: &[Option<&str>]) -> Result<Value, String> {
         let mut object = json!({"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
             "metadata": {"name": "web", "namespace": "ns"}, "spec": {"interval": "1m"}});
-        for (key, value) in spec.as_object().unwrap() {
-            object["spec"][key] = value.clone();
+        let Value::Object(fields) = spec else {
+            unreachable!("a spec is a map")
+        };
+        for (key, value) in fields {
+            object["spec"][key] = value;
         }
         let object = HelmRelease::from_value(&object).unwrap();
         let found: Vec<Found> = found.iter().map(|text| text.map(str::to_owned)).collect();
