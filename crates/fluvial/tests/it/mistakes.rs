@@ -181,11 +181,14 @@ fn a_source_that_cannot_be_had_is_named_and_what_it_gave_stays() {
              flux-system\nspec:\n  interval: 1s\n  url: {url}\n  ref: {{{reference}}}\n"
         )
     };
-    let url = format!("file://{}", other.repository().display());
-    let mut all = source("vanishing", &url, "branch: main");
+    let url = "https://git.example.com/other";
+    let mirrors = fleet.beside("mirrors.yaml");
+    let to = other.repository().display().to_string();
+    std::fs::write(&mirrors, format!("- {{from: \"{url}\", to: \"{to}\"}}\n")).unwrap();
+    let mut all = source("vanishing", url, "branch: main");
     all.push_str(&source(
         "forgotten",
-        &url,
+        url,
         &format!("branch: main, commit: {lost}"),
     ));
     all.push_str(
@@ -194,7 +197,7 @@ fn a_source_that_cannot_be_had_is_named_and_what_it_gave_stays() {
     );
     fleet.write("clusters/demo/sources.yaml", &all);
     fleet.commit("sources");
-    let up = fleet.up(&[]);
+    let up = fleet.up(&["--mirrors", &mirrors.to_string_lossy()]);
     eventually("the other repository", || ready(&up, "definitions-of-other"));
     let said = |name: &str| up.text(&["get", "sources", "git", name]);
     // A revision that was force-pushed away is one that the repository does not have.
