@@ -27,7 +27,7 @@ pub fn warn(request: &Request, kind: &Kind, object: &Value) {
             pod(request, spec, "spec.jobTemplate.spec.template.spec");
         }
         ("apiextensions.k8s.io", "CustomResourceDefinition")
-            if object["spec"]["conversion"]["strategy"] == "Webhook" =>
+            if object["spec"]["conversion"]["webhook"]["clientConfig"].is_object() =>
         {
             request.warn(
                 "this server does not call conversion webhooks: an object is shown in each version as that version's \
