@@ -265,12 +265,7 @@ impl HelmReleases {
             .and_then(|action| names::remedy(object, action))
             .is_some_and(|remedy| remedy.ignore_tests);
         state::truncate(&mut status.history, ignore);
-        status
-            .observed_post_renderers_digest
-            .clone_from(&inputs.desired.post_renderers);
-        status
-            .observed_common_metadata_digest
-            .clone_from(&inputs.desired.common_metadata);
+        observe(status, &inputs.desired);
         if status.inventory.is_none() {
             self.take_inventory(status, engine, &course.history, &[]).await;
         }
@@ -373,6 +368,8 @@ impl HelmReleases {
         }
         if let Some(trouble) = &outcome.trouble {
             self.wakes.wait_for_kinds(key, trouble.missing_kinds.clone());
+        } else if matches!(action, Action::Install | Action::Upgrade) {
+            observe(status, &inputs.desired);
         }
         let mut report = self.report(object, status, inputs);
         let (news, result) = match (action, target) {
@@ -584,6 +581,16 @@ impl HelmReleases {
             )
         })
     }
+}
+
+/// Takes down by which post-renderers and metadata the release was made.
+fn observe(status: &mut HelmReleaseStatus, desired: &Desired) {
+    status
+        .observed_post_renderers_digest
+        .clone_from(&desired.post_renderers);
+    status
+        .observed_common_metadata_digest
+        .clone_from(&desired.common_metadata);
 }
 
 /// What comes next in a run.

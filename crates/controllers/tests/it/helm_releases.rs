@@ -530,6 +530,16 @@ async fn dependencies_come_first_and_renderers_last() {
         .unwrap();
     assert_eq!(config_map["data"], json!({"size": "1", "patched": "yes"}));
     assert_eq!(config_map["metadata"]["annotations"]["team"], "a");
+    // Other metadata is one upgrade, not one after the other.
+    world
+        .patch(
+            &hr("web"),
+            json!({"spec": {"commonMetadata": {"annotations": {"team": "b"}}}}),
+        )
+        .await;
+    ready(&world, "web", "UpgradeSucceeded").await;
+    world.quiet().await;
+    assert_eq!(stored(&world, "web").await.len(), 2);
     world.stop().await;
 }
 
