@@ -195,6 +195,7 @@ impl Chart {
             templates: self.templates.clone(),
             files: self.files.clone(),
             dependencies: self.dependencies.clone(),
+            crds: OnceLock::new(),
             parsed: Parses::default(),
             validator: Validator::default(),
         })

@@ -28,7 +28,7 @@ impl Package {
     /// # Errors
     /// If it is no archive of a chart, or unpacks to more than allowed.
     pub fn from_archive(data: &[u8], limits: LoadLimits) -> Result<Self, Error> {
-        Self::of(archive::unpack(data, limits)?)
+        Self::of(archive::unpack_with(data, limits)?)
     }
 
     /// Takes in a folder of a tree, or an archive that the path leads to.
