@@ -13,8 +13,8 @@ use std::process::ExitCode;
 const HELP: &str = "\
 fluvial-bench kustomize --ours PROGRAM [--peer PROGRAM] [--rounds N] [--shared FOLDER]
     `kustomize build` of the largest inputs, whole processes in turn; and the engine in process
-fluvial-bench mttp --ours PROGRAM [--n 1000] [--rounds 3] [--quiet SECONDS]
-    a repository of N Kustomizations: from the start of `up` to everything Ready, peak memory, and what
+fluvial-bench mttp --ours PROGRAM [--kind kustomization|helmrelease] [--n 1000] [--rounds 3] [--quiet SECONDS]
+    a repository of N Kustomizations or HelmReleases: from the start of `up` to everything Ready, peak memory, and what
     the program writes in the quiet time after it (300 s)
 fluvial-bench git [--files 20000] [--commits 2000] [--rounds 5]
     a large repository over HTTP: fetch and pack beside `git clone --depth 1` and tar; then a look without

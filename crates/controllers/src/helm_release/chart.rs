@@ -218,12 +218,17 @@ impl HelmReleases {
             .chart
             .as_ref()
             .filter(|_| object.spec.chart_ref.is_none() && !object.metadata.is_deleting());
-        let known = object.status.helm_chart.as_deref();
+        let mut known = object.status.helm_chart.clone();
+        if object.metadata.is_deleting() && known.is_none() {
+            // A kill may have come before the status could tell of it.
+            let template = object.spec.chart.as_ref();
+            known = template.map(|template| chart_key(object, template).to_string());
+        }
         let key = wanted.map(|template| chart_key(object, template));
         if let Some(known) = known
             && key.as_ref().is_none_or(|key| key.to_string() != known)
         {
-            self.drop_chart(object, known).await?;
+            self.drop_chart(object, &known).await?;
         }
         let (Some(template), Some(key)) = (wanted, key) else {
             return Ok(None);

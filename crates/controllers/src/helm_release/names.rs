@@ -341,8 +341,11 @@ mod tests {
     fn release(spec: Value) -> HelmRelease {
         let mut object = json!({"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
             "metadata": {"name": "web", "namespace": "ns"}, "spec": {"interval": "1m"}});
-        for (key, value) in spec.as_object().unwrap() {
-            object["spec"][key] = value.clone();
+        let Value::Object(fields) = spec else {
+            unreachable!("a spec is a map")
+        };
+        for (key, value) in fields {
+            object["spec"][key] = value;
         }
         HelmRelease::from_value(&object).unwrap()
     }

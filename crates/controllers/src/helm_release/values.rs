@@ -181,8 +181,11 @@ mod tests {
     fn composed(spec: Value, found: &[Option<&str>]) -> Result<Value, String> {
         let mut object = json!({"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
             "metadata": {"name": "web", "namespace": "ns"}, "spec": {"interval": "1m"}});
-        for (key, value) in spec.as_object().unwrap() {
-            object["spec"][key] = value.clone();
+        let Value::Object(fields) = spec else {
+            unreachable!("a spec is a map")
+        };
+        for (key, value) in fields {
+            object["spec"][key] = value;
         }
         let object = HelmRelease::from_value(&object).unwrap();
         let found: Vec<Found> = found.iter().map(|text| text.map(str::to_owned)).collect();
@@ -191,17 +194,17 @@ mod tests {
 
     #[test]
     fn values_are_merged_in_order_and_the_specs_own_come_last() {
-        let spec = json!({"values": {"a": {"x": 3}, "n": null},
+        let spec = json!({"values": {"a": {"x": 3}, "m": null},
             "valuesFrom": [{"kind": "ConfigMap", "name": "one"}, {"kind": "Secret", "name": "two"}]});
         let values = composed(
             spec,
             &[
-                Some("a: {x: 1, y: 1}\nl: [1, 2]\nn: 1"),
-                Some("a: {y: 2}\nl: [3]"),
+                Some("a: {x: 1, z: 1}\nl: [1, 2]\nm: 1"),
+                Some("a: {z: 2}\nl: [3]"),
             ],
         )
         .unwrap();
-        assert_eq!(values, json!({"a": {"x": 3, "y": 2}, "l": [3], "n": null}));
+        assert_eq!(values, json!({"a": {"x": 3, "z": 2}, "l": [3], "m": null}));
     }
 
     #[test]

@@ -6,10 +6,14 @@ use super::*;
 fn object(spec: Value, annotations: Value) -> HelmRelease {
     let chart = json!({"spec": {"chart": "podinfo", "sourceRef": {"kind": "HelmRepository", "name": "r"}}});
     let mut object = json!({"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
-        "metadata": {"name": "web", "namespace": "ns", "generation": 2, "annotations": annotations},
+        "metadata": {"name": "web", "namespace": "ns", "generation": 2},
         "spec": {"interval": "1m", "chart": chart}});
-    for (key, value) in spec.as_object().unwrap() {
-        object["spec"][key] = value.clone();
+    object["metadata"]["annotations"] = annotations;
+    let Value::Object(fields) = spec else {
+        unreachable!("a spec is a map")
+    };
+    for (key, value) in fields {
+        object["spec"][key] = value;
     }
     HelmRelease::from_value(&object).unwrap()
 }
