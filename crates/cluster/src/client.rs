@@ -430,4 +430,33 @@ impl Cluster for Client {
             }
         })
     }
+
+    fn account_token<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+        audience: &'a str,
+    ) -> BoxFuture<'a, Result<String, ClusterError>> {
+        Box::pin(async move {
+            let accounts = Resource {
+                group: String::new(),
+                version: "v1".to_owned(),
+                kind: "ServiceAccount".to_owned(),
+                plural: "serviceaccounts".to_owned(),
+                namespaced: true,
+            };
+            let request = json!({
+                "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+                "spec": {"audiences": [audience], "expirationSeconds": 3600},
+            });
+            let url = Url::new(path(&accounts, namespace, name, Some("token")));
+            let body = Some(("application/json", encode(&request)));
+            let answer: Value = self.call(Method::POST, url.as_str(), Form::Whole, body).await?;
+            let token = answer.pointer("/status/token").and_then(Value::as_str);
+            token.map(str::to_owned).ok_or_else(|| {
+                let message = format!("the answer for ServiceAccount '{namespace}/{name}' holds no token");
+                ClusterError::new(ErrorKind::Other, message)
+            })
+        })
+    }
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use fluvial_api::source::GitRepositoryStatus;
 use fluvial_api::{GitRepository, Resource as _, meta};
 use fluvial_ports::{
-    self as ports, ArtifactName, FetchRequest, Fetched, Reference, Resource, Revision, SourceErrorClass,
-    Target,
+    self as ports, Account, ArtifactName, FetchRequest, Fetched, Reference, Resource, Revision,
+    SourceErrorClass, Target,
 };
 use fluvial_tree::{Entry, Tree, TreePath};
 use futures::StreamExt;
@@ -328,9 +328,14 @@ impl GitRepositories {
             )),
             None => None,
         };
+        let account = match spec.service_account_name.as_deref() {
+            Some(name) if !name.is_empty() => Some(self.account(namespace, name).await?),
+            _ => None,
+        };
         Ok(FetchRequest {
             object: format!("{}/{namespace}/{}", GitRepository::KIND, repository.metadata.name),
             provider: spec.provider.to_string(),
+            account,
             url: spec.url.clone(),
             reference: Reference {
                 branch: given(reference.branch),
@@ -355,17 +360,46 @@ impl GitRepositories {
         name: &str,
         field: &str,
     ) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
-        let failure = |message: String| Failure {
-            part: Part::Fetch,
-            class: SourceErrorClass::Retry,
-            reason: "AuthenticationFailed".to_owned(),
-            message,
-        };
+        let secret = self
+            .core_object(("Secret", "secrets"), namespace, name, field)
+            .await?;
+        config_data(&secret)
+            .map_err(|error| sign_in(format!("Secret '{namespace}/{name}' of {field}: {error}")))
+    }
+
+    /// The service account whose identity is used.
+    async fn account(&self, namespace: &str, name: &str) -> Result<Account, Failure> {
+        let kind = ("ServiceAccount", "serviceaccounts");
+        let account = self
+            .core_object(kind, namespace, name, "spec.serviceAccountName")
+            .await?;
+        let annotations = account
+            .pointer("/metadata/annotations")
+            .and_then(serde_json::Value::as_object);
+        let text =
+            |(key, value): (&String, &serde_json::Value)| Some((key.clone(), value.as_str()?.to_owned()));
+        Ok(Account {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            annotations: annotations
+                .map(|all| all.iter().filter_map(text).collect())
+                .unwrap_or_default(),
+            cluster: Arc::clone(&self.context.cluster),
+        })
+    }
+
+    async fn core_object(
+        &self,
+        (kind, plural): (&str, &str),
+        namespace: &str,
+        name: &str,
+        field: &str,
+    ) -> Result<serde_json::Value, Failure> {
         let resource = Resource {
             group: String::new(),
             version: "v1".to_owned(),
-            kind: "Secret".to_owned(),
-            plural: "secrets".to_owned(),
+            kind: kind.to_owned(),
+            plural: plural.to_owned(),
             namespaced: true,
         };
         let target = Target {
@@ -373,23 +407,20 @@ impl GitRepositories {
             namespace,
             name,
         };
-        let secret = self
-            .context
+        self.context
             .cluster
             .get(target)
             .await
             .map_err(|error| {
-                failure(format!(
-                    "cannot read Secret '{namespace}/{name}' of {field}: {error}"
+                sign_in(format!(
+                    "cannot read {kind} '{namespace}/{name}' of {field}: {error}"
                 ))
             })?
             .ok_or_else(|| {
-                failure(format!(
-                    "Secret '{namespace}/{name}' of {field} not found; create it or correct the reference"
+                sign_in(format!(
+                    "{kind} '{namespace}/{name}' of {field} not found; create it or correct the reference"
                 ))
-            })?;
-        config_data(&secret)
-            .map_err(|error| failure(format!("Secret '{namespace}/{name}' of {field}: {error}")))
+            })
     }
 
     /// Makes an artifact of a fetched revision.
@@ -581,6 +612,16 @@ fn heard(includes: &Links<Key>, queue: &Queue<Key>, transition: &Transition<GitR
         for includer in includes.referrers(key) {
             queue.add(includer, Reasons::SOURCE);
         }
+    }
+}
+
+/// What is needed for signing in is not there.
+fn sign_in(message: String) -> Failure {
+    Failure {
+        part: Part::Fetch,
+        class: SourceErrorClass::Retry,
+        reason: "AuthenticationFailed".to_owned(),
+        message,
     }
 }
 

@@ -1,10 +1,11 @@
 //! How to sign in to Git servers: by a Secret, as a GitHub App, or with the identity that a cloud gives.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
-use fluvial_ports::FetchRequest;
-use fluvial_source::credentials::cloud::{Ask, Clouds, GitLogin};
+use fluvial_ports::{BoxFuture, Cluster, FetchRequest};
+use fluvial_source::credentials::cloud::{Ask, Clouds, GitLogin, ServiceAccount, ServiceAccountTokens};
 use fluvial_source::credentials::{Basic, GitHubApp, Secret, TokenCache};
 use fluvial_source::git::{Credentials, redact};
 use fluvial_source::http::HttpClients;
@@ -60,8 +61,14 @@ impl Logins {
                 // The settings of the proxy are for the cloud's services as well.
                 let settings = credentials.http_settings();
                 let environment: BTreeMap<String, String> = std::env::vars().collect();
+                let account = request.account.as_ref().map(|account| ServiceAccount {
+                    namespace: account.namespace.clone(),
+                    name: account.name.clone(),
+                    annotations: account.annotations.clone(),
+                    tokens: Arc::new(Tokens(Arc::clone(&account.cluster))),
+                });
                 let ask = Ask {
-                    account: None,
+                    account: account.as_ref(),
                     environment: &environment,
                     clients: &self.clients,
                     settings: &settings,
@@ -74,6 +81,33 @@ impl Logins {
                 })
             }
         }
+    }
+}
+
+/// Tokens of service accounts, made by their cluster.
+struct Tokens(Arc<dyn Cluster>);
+
+impl ServiceAccountTokens for Tokens {
+    fn token<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+        audience: &'a str,
+    ) -> BoxFuture<'a, Result<String, SourceError>> {
+        Box::pin(async move {
+            self.0
+                .account_token(namespace, name, audience)
+                .await
+                .map_err(|error| {
+                    SourceError::retry(
+                        reason::AUTHENTICATION_FAILED,
+                        format!(
+                            "no token for ServiceAccount '{namespace}/{name}': {error}; let this program create \
+                             serviceaccounts/token"
+                        ),
+                    )
+                })
+        })
     }
 }
 

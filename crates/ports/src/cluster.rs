@@ -300,4 +300,15 @@ pub trait Cluster: Send + Sync + 'static {
     /// Deletes an object; `false` when it was not there.
     fn delete<'a>(&'a self, target: Target<'a>, how: Delete<'a>)
     -> BoxFuture<'a, Result<bool, ClusterError>>;
+
+    /// A short-lived token of a service account for one audience, as clouds exchange it for their own.
+    fn account_token<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+        _audience: &'a str,
+    ) -> BoxFuture<'a, Result<String, ClusterError>> {
+        let message = format!("no token for ServiceAccount '{namespace}/{name}': none are made here");
+        Box::pin(async move { Err(ClusterError::new(ErrorKind::Other, message)) })
+    }
 }

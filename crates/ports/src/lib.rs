@@ -20,7 +20,7 @@ pub use registry::{
     ImageRequest, IndexFound, IndexRequest, Layer, Provider, SecretData, TokenService, Verification,
 };
 pub use source::{
-    CommitFacts, FetchRequest, Fetched, Reference, Revision, SourceError, SourceErrorClass, Sources,
+    Account, CommitFacts, FetchRequest, Fetched, Reference, Revision, SourceError, SourceErrorClass, Sources,
 };
 
 use jiff::Timestamp;

@@ -1,6 +1,7 @@
 //! Where revisions come from.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fluvial_tree::Tree;
@@ -8,6 +9,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 
+use crate::cluster::Cluster;
 use crate::registry::{
     BucketFound, BucketRequest, ChartFound, ChartRequest, ImageFound, ImageRequest, IndexFound, IndexRequest,
 };
@@ -27,6 +29,19 @@ pub struct Reference {
     pub commit: Option<String>,
 }
 
+/// A service account whose identity a cloud knows.
+#[derive(Clone)]
+pub struct Account {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its annotations, which say who it is in the cloud.
+    pub annotations: BTreeMap<String, String>,
+    /// Makes its tokens.
+    pub cluster: Arc<dyn Cluster>,
+}
+
 /// What to fetch, and with which rights.
 #[derive(Clone, Default)]
 pub struct FetchRequest {
@@ -34,6 +49,8 @@ pub struct FetchRequest {
     pub object: String,
     /// Who vouches for the credentials, as `spec.provider` says; empty means `generic`.
     pub provider: String,
+    /// Whose identity the provider is asked with; without one, that of the program.
+    pub account: Option<Account>,
     /// Repository URL as the object spells it; rewriting is the adapter's.
     pub url: String,
     /// Which revision.

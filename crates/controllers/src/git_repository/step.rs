@@ -147,9 +147,6 @@ fn unfit(spec: &GitRepositorySpec) -> Option<&'static str> {
         GitProvider::Generic | GitProvider::Github if !account.is_empty() => {
             Some("spec.serviceAccountName is for the providers azure and aws; remove it or set spec.provider")
         }
-        _ if !account.is_empty() => Some(
-            "spec.serviceAccountName is not supported yet; remove it to use the identity that this program runs with",
-        ),
         _ => None,
     }
 }
@@ -524,7 +521,7 @@ mod tests {
         for (provider, account, refused) in [
             (GitProvider::Azure, "", false),
             (GitProvider::Aws, "", false),
-            (GitProvider::Azure, "account", true),
+            (GitProvider::Azure, "account", false),
             (GitProvider::Generic, "account", true),
             (GitProvider::Github, "", true),
         ] {

@@ -31,12 +31,12 @@ const DEFAULT_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
 /// Makes tokens for service accounts (the TokenRequest API).
 pub trait ServiceAccountTokens: Send + Sync {
-    /// A token of `namespace/name` for these audiences.
+    /// A token of `namespace/name` for an audience.
     fn token<'a>(
         &'a self,
         namespace: &'a str,
         name: &'a str,
-        audiences: &'a [String],
+        audience: &'a str,
     ) -> BoxFuture<'a, Result<String, SourceError>>;
 }
 
@@ -71,9 +71,7 @@ impl ServiceAccount {
     }
 
     async fn token(&self, audience: &str) -> Result<String, SourceError> {
-        self.tokens
-            .token(&self.namespace, &self.name, &[audience.to_owned()])
-            .await
+        self.tokens.token(&self.namespace, &self.name, audience).await
     }
 }
 

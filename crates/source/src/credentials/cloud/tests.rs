@@ -17,9 +17,9 @@ impl ServiceAccountTokens for Tokens {
         &'a self,
         namespace: &'a str,
         name: &'a str,
-        audiences: &'a [String],
+        audience: &'a str,
     ) -> BoxFuture<'a, Result<String, SourceError>> {
-        Box::pin(async move { Ok(format!("jwt:{namespace}/{name}:{}", audiences.join(","))) })
+        Box::pin(async move { Ok(format!("jwt:{namespace}/{name}:{}", audience)) })
     }
 }
 
