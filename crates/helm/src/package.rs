@@ -275,7 +275,7 @@ mod tests {
         let mut package = package();
         assert_eq!(package.missing_dependencies()[0].name, "db");
         package.set_version_metadata("0123456789ab.4").unwrap();
-        let values = merge_values([("a", "a: {x: 1, y: 2}\n"), ("b", "a: {y: 3}\nb: 1.5\n")]).unwrap();
+        let values = merge_values([("a", "a: {x: 1, z: 2}\n"), ("b", "a: {z: 3}\nb: 1.5\n")]).unwrap();
         package.set_values(&values);
         let dependency = {
             let mut tree = TreeBuilder::default();
@@ -291,7 +291,7 @@ mod tests {
         assert_eq!(chart.metadata.version, "1.2.3+0123456789ab.4");
         assert_eq!(chart.dependencies[0].name(), "db");
         let text = chart.values_text.as_ref().unwrap().text().into_owned();
-        assert_eq!(text, "a:\n  x: 1\n  y: 3\nb: 1.5\n");
+        assert_eq!(text, "a:\n  x: 1\n  z: 3\nb: 1.5\n");
     }
 
     #[test]
