@@ -162,7 +162,10 @@ async fn left(world: &World, kinds: &BTreeSet<(String, String)>) -> Vec<String> 
     for (version, kind) in kinds {
         for object in world.list(version, kind).await {
             let labels = &object["metadata"]["labels"];
-            let kept = object["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep";
+            let annotations = &object["metadata"]["annotations"];
+            // Hooks are no part of a release: without a policy that says otherwise they stay, as with Helm.
+            let kept =
+                annotations["helm.sh/resource-policy"] == "keep" || annotations["helm.sh/hook"].is_string();
             if labels["helm.toolkit.fluxcd.io/name"].is_string()
                 && !kept
                 && object["metadata"]["deletionTimestamp"].is_null()
