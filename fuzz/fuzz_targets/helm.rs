@@ -22,7 +22,7 @@ impl Ambient for Still {
 }
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
-    let mut files = TreeBuilder::new();
+    let mut files = TreeBuilder::default();
     let mut parts = text.split("\n==== ");
     let values = parts.next().unwrap_or_default();
     let head: &[u8] = b"apiVersion: v2\nname: one\nversion: 1.0.0\n";

@@ -6,8 +6,9 @@ mod note;
 pub(crate) use eval::plain;
 
 use std::any::Any;
-use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
 
 use crate::ast::{Branch, BranchKind, Command, Expr, Node, Pipe, Tree, template_clause};
 use crate::error::{ExecError, Location};
@@ -54,7 +55,7 @@ impl Default for Limits {
 #[derive(Clone)]
 pub struct Set {
     parent: Option<Arc<Set>>,
-    trees: BTreeMap<Arc<str>, Arc<Tree>>,
+    trees: FxHashMap<Arc<str>, Arc<Tree>>,
     functions: Arc<Functions>,
     patterns: Arc<Patterns>,
     missing_key: MissingKey,
@@ -66,7 +67,7 @@ impl Set {
     pub fn new(functions: Arc<Functions>) -> Self {
         Set {
             parent: None,
-            trees: BTreeMap::new(),
+            trees: FxHashMap::default(),
             functions,
             patterns: Arc::default(),
             missing_key: MissingKey::default(),
@@ -80,7 +81,7 @@ impl Set {
         let patterns = Arc::clone(&parent.patterns);
         Set {
             parent: Some(parent),
-            trees: BTreeMap::new(),
+            trees: FxHashMap::default(),
             functions,
             patterns,
             missing_key,

@@ -1,8 +1,9 @@
 //! Functions and their parameter types, so that wrong arguments fail as Go's reflection makes them fail.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
 
 use crate::error::ExecError;
 use crate::exec::Scope;
@@ -167,7 +168,7 @@ impl Function {
 
 /// The functions that templates of a set can call, by name.
 #[derive(Clone, Default)]
-pub struct Functions(BTreeMap<String, Function>);
+pub struct Functions(FxHashMap<String, Function>);
 
 impl Functions {
     /// The language's own functions: `and`, `call`, `html`, `index`, `slice`, `js`, `len`, `not`,
@@ -218,7 +219,9 @@ impl Functions {
 
     /// The names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        let mut names: Vec<&str> = self.0.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names.into_iter()
     }
 }
 

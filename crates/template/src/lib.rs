@@ -102,6 +102,8 @@ mod error;
 pub mod escape;
 mod exec;
 mod function;
+#[cfg(test)]
+mod hostile;
 mod lex;
 pub mod number;
 mod parse;

@@ -17,6 +17,10 @@ use crate::value::{Map, Value};
 
 /// Looks that are kept; a run that looks more often counts as having read everything.
 const MOST_TOUCHES: usize = 4_000_000;
+/// Statements that are kept; what later ones write has no known origin.
+const MOST_STEPS: usize = 1_000_000;
+/// Lines that are looked through for one that was taken over.
+const FARTHEST: usize = 200;
 /// Maps inside of each other that a whole reading follows.
 const DEEPEST: usize = 200;
 
@@ -356,10 +360,13 @@ impl Trace {
         }
     }
 
-    pub(crate) fn step(&mut self, step: StepData) -> u32 {
+    pub(crate) fn step(&mut self, step: StepData) -> Option<u32> {
+        if self.steps.len() >= MOST_STEPS {
+            return None;
+        }
         let number = u32::try_from(self.steps.len()).unwrap_or(u32::MAX);
         self.steps.push(step);
-        number
+        Some(number)
     }
 
     /// A nested run has ended with a text of these lines.
@@ -417,7 +424,7 @@ fn carried(from: &str, lines: &[Vec<Part>], to: &str) -> Vec<Vec<Part>> {
         }
         // Lines may have been dropped, not made up.
         let mut ahead = old.clone();
-        match ahead.find(|(text, _)| *text == line) {
+        match ahead.by_ref().take(FARTHEST).find(|(text, _)| *text == line) {
             Some((_, parts)) => {
                 new.push(parts.clone());
                 old = ahead;

@@ -17,14 +17,14 @@ impl<'t> State<'_, 't> {
         let within = self.within;
         let trace = self.budget.trace.as_mut()?;
         let to = trace.mark();
-        Some(trace.step(StepData {
+        trace.step(StepData {
             template: self.tree.name.clone(),
             source: self.tree.file.clone(),
             pos,
             action,
             within,
             reads: (from, to),
-        }))
+        })
     }
 
     pub(super) fn note_text(&mut self, pos: usize, text: &str) {

@@ -295,7 +295,8 @@ impl<'a> Printer<'a> {
             magnitude
         };
         let digits = self.flags.precision.unwrap_or(4).max(4);
-        let mut text = format!("U+{code:0digits$X}");
+        let hex = format!("{code:X}");
+        let mut text = format!("U+{}{hex}", "0".repeat(digits.saturating_sub(hex.len())));
         if self.flags.sharp
             && let Some(c) = u32::try_from(code)
                 .ok()
