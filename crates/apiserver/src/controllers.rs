@@ -48,12 +48,13 @@ pub fn start(api: Arc<Api>, mut notices: UnboundedReceiver<Notice>, mut simulato
                 None => None,
             };
             let mut taken = 0;
-            let mut roles = false;
+            let (mut roles, mut served) = (false, false);
             let mut spaces = std::collections::BTreeSet::new();
             while let Some(notice) = next {
                 if enabled {
                     react(&api, &mut garbage, &notice);
                     roles |= &*notice.collection == access::COLLECTION;
+                    served |= &*notice.collection == crd::COLLECTION;
                     crate::admission::policies::status::react(&api, &notice);
                     aggregation::react(&api, &notice);
                     let space = notice.event.object.namespace();
@@ -74,6 +75,9 @@ pub fn start(api: Arc<Api>, mut notices: UnboundedReceiver<Notice>, mut simulato
             if roles {
                 access::aggregate(&api);
             }
+            if served {
+                aggregation::sync(&api);
+            }
             for space in spaces {
                 crate::admission::quota::refresh(&api, &space);
             }
@@ -91,7 +95,6 @@ fn react(api: &Api, garbage: &mut garbage::Collector, notice: &Notice) {
     garbage.react(api, notice);
     namespaces::react(api, notice);
     if &*notice.collection == crd::COLLECTION {
-        aggregation::sync(api);
         definition(api, notice);
     }
 }
