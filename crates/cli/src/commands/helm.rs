@@ -154,7 +154,7 @@ fn rendered(
 }
 
 /// Reads a chart.
-fn load(folder: &Path, name: &str) -> Result<Arc<Chart>, String> {
+pub(crate) fn load(folder: &Path, name: &str) -> Result<Arc<Chart>, String> {
     let path = folder.join(name);
     if !path.exists() {
         let help = if name.contains("://") {
