@@ -5,7 +5,7 @@ use clap_complete::Shell;
 
 use crate::commands::{
     build, create, debug, delete, diff, envsubst, events, export, get, helm, kustomize, migrate, reconcile,
-    serve, stats, suspend, trace, tree, up, why,
+    release, serve, stats, suspend, trace, tree, up, why,
 };
 use crate::nouns::{NOUNS, Noun, Verb};
 
@@ -268,6 +268,18 @@ fn build_command(command: Command) -> Command {
         )
         .subcommand(
             lazy!(
+                "helmrelease",
+                "Render one HelmRelease with all values that it takes",
+                release::Options::augment_args
+            )
+            .visible_alias("hr")
+            .after_help(
+                "Examples:\n  fluvial build helmrelease web\n  \
+                     fluvial build hr web --chart ./charts/web --helmrelease-file web.yaml --dry-run",
+            ),
+        )
+        .subcommand(
+            lazy!(
                 "dir",
                 "Build all Kustomizations of a cluster's folder, without a cluster",
                 build::Whole::augment_args
@@ -342,6 +354,12 @@ fn diff_command(diff: Command) -> Command {
             .visible_alias("ks")
             .about("What the apply of a Kustomization from a folder would change; exit code 1 for a change, 2 for an error")
             .after_help("Examples:\n  fluvial diff kustomization apps --path ./apps"),
+    )
+    .subcommand(
+        release::Options::augment_args(Command::new("helmrelease"))
+            .visible_alias("hr")
+            .about("What the upgrade of a HelmRelease would change; exit code 1 for a change, 2 for an error")
+            .after_help("Examples:\n  fluvial diff helmrelease web --chart ./charts/web"),
     )
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod helm;
 pub(crate) mod kustomize;
 pub(crate) mod migrate;
 pub(crate) mod reconcile;
+pub(crate) mod release;
 pub(crate) mod serve;
 pub(crate) mod stats;
 pub(crate) mod suspend;

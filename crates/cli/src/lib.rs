@@ -25,7 +25,7 @@ use clap_complete::Shell;
 
 use commands::{
     build, create, debug, delete, diff, envsubst, events, export, get, helm, kustomize, migrate, reconcile,
-    serve, stats, suspend, trace, tree, up, why,
+    release, serve, stats, suspend, trace, tree, up, why,
 };
 pub use environment::{
     Connection, ControllerOptions, Controllers, Environment, LocalRepository, LogOptions, Outside, Rewrite,
@@ -215,6 +215,8 @@ async fn dispatch(matches: &ArgMatches, root: &mut clap::Command, mut session: S
         ["create", ref rest @ ..] if is_leaf(inner) => create::run(session, rest, inner).await,
         ["debug", "kustomization"] => debug::kustomization(session, &command::options(inner)).await,
         ["debug", "helmrelease"] => debug::release(session, &command::options(inner)).await,
+        ["build", "helmrelease"] => release::build(session, &command::options(inner)).await,
+        ["diff", "helmrelease"] => release::compare(session, &command::options(inner)).await,
         ["diff", "kustomization"] => diff::kustomization(session, &command::options(inner)).await,
         ["trace"] => trace::run(session, &command::options(inner)).await,
         ["migrate"] => migrate::run(session, &command::options(inner)).await,

@@ -183,7 +183,7 @@ async fn variables(cluster: &dyn Cluster, object: &Value) -> Result<String, Fail
 }
 
 /// The values of a release: those of `valuesFrom` in their order, then its own.
-async fn values(cluster: &dyn Cluster, object: &Value) -> Result<Value, Failure> {
+pub(crate) async fn values(cluster: &dyn Cluster, object: &Value) -> Result<Value, Failure> {
     let mut values = Values::new();
     let list = field(object, &["spec", "valuesFrom"]).and_then(Value::as_array);
     for reference in list.into_iter().flatten() {

@@ -8,7 +8,7 @@ use fluvial_delivery::ignore::{IgnoreRules, leave_alone};
 use fluvial_delivery::inventory::{Entry, Inventory};
 use fluvial_delivery::{drift, stage};
 use fluvial_object::ObjectExt;
-use fluvial_ports::{Apply, Cluster, ClusterError, ErrorKind, Target};
+use fluvial_ports::{Apply as How, Cluster, ClusterError, ErrorKind, Target};
 use serde_json::{Value, json};
 
 use super::build;
@@ -17,9 +17,6 @@ use crate::environment::{Failure, Outcome, Session};
 use crate::nouns;
 use crate::render::{self, Rendered};
 use crate::state::{self, field};
-
-/// Field manager of the controller whose apply is tried.
-const MANAGER: &str = "kustomize-controller";
 
 /// Options of `diff kustomization`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -36,7 +33,13 @@ pub(crate) struct Trial {
 
 /// Shows what a Kustomization's apply would change. Exit code 1: something; 2: that cannot be said.
 pub(crate) async fn kustomization(session: &mut Session<'_>, options: &Trial) -> Outcome {
-    match changes(session, options).await {
+    let outcome = changes(session, options).await;
+    verdict(session, outcome)
+}
+
+/// The end of a comparison.
+pub(crate) fn verdict(session: &mut Session<'_>, outcome: Result<bool, Failure>) -> Outcome {
+    match outcome {
         Ok(false) => Ok(()),
         Ok(true) => {
             session.warning("identified at least one change, exiting with non-zero exit code");
@@ -47,6 +50,43 @@ pub(crate) async fn kustomization(session: &mut Session<'_>, options: &Trial) ->
         }
         Err(failure) => Err(Failure { code: 2, ..failure }),
     }
+}
+
+/// An apply that is only tried.
+pub(crate) struct Apply<'a> {
+    /// Field manager of the controller whose apply it is.
+    pub manager: &'static str,
+    /// Fields to leave alone.
+    pub ignore: &'a IgnoreRules,
+    /// The objects.
+    pub items: &'a [Rendered],
+}
+
+/// Tells what an apply would change; whether that is anything.
+pub(crate) async fn tell(
+    session: &mut Session<'_>,
+    cluster: &dyn Cluster,
+    apply: &Apply<'_>,
+) -> Result<bool, Failure> {
+    let width = session
+        .env
+        .outside
+        .terminal()
+        .map(|(columns, _)| usize::from(columns));
+    let namespaces: BTreeSet<&str> = apply
+        .items
+        .iter()
+        .filter(|item| item.object.kind() == "Namespace")
+        .map(|item| item.object.name())
+        .collect();
+    let mut changed = false;
+    for item in apply.items {
+        if let Some((text, counts)) = one(cluster, item, apply, &namespaces, width).await? {
+            changed |= counts;
+            session.print(&text)?;
+        }
+    }
+    Ok(changed)
 }
 
 async fn changes(session: &mut Session<'_>, options: &Trial) -> Result<bool, Failure> {
@@ -71,29 +111,18 @@ async fn changes(session: &mut Session<'_>, options: &Trial) -> Result<bool, Fai
             inventory = inventory.union(&Inventory::from_value(status)?);
         }
     }
-    let ignore = field(&built.owners[0], &["spec", "ignore"]);
+    let ignore = built
+        .owners
+        .first()
+        .and_then(|owner| field(owner, &["spec", "ignore"]));
     let ignore = IgnoreRules::from_value(ignore.unwrap_or(&Value::Null))?;
-    let width = session
-        .env
-        .outside
-        .terminal()
-        .map(|(columns, _)| usize::from(columns));
-    let namespaces: BTreeSet<String> = built
-        .items
-        .iter()
-        .filter(|item| item.object.kind() == "Namespace")
-        .map(|item| item.object.name().to_owned())
-        .collect();
-    let mut changed = false;
-    let mut desired = vec![];
-    for item in &built.items {
-        desired.push(Entry::of(&item.object));
-        let told = one(cluster.as_ref(), item, &ignore, &namespaces, width).await?;
-        if let Some((text, counts)) = told {
-            changed |= counts;
-            session.print(&text)?;
-        }
-    }
+    let apply = Apply {
+        manager: "kustomize-controller",
+        ignore: &ignore,
+        items: &built.items,
+    };
+    let mut changed = tell(session, cluster.as_ref(), &apply).await?;
+    let desired = built.items.iter().map(|item| Entry::of(&item.object));
     let mut gone = inventory.without(&Inventory::new(desired));
     stage::sort(&mut gone, |entry| &entry.id);
     for entry in gone {
@@ -129,8 +158,8 @@ async fn live(cluster: &dyn Cluster, owner: &Value) -> Result<Option<Value>, Fai
 async fn one(
     cluster: &dyn Cluster,
     item: &Rendered,
-    ignore: &IgnoreRules,
-    namespaces: &BTreeSet<String>,
+    apply: &Apply<'_>,
+    namespaces: &BTreeSet<&str>,
     width: Option<usize>,
 ) -> Result<Option<(String, bool)>, Failure> {
     let mut object = item.object.clone();
@@ -164,12 +193,12 @@ async fn one(
     }
     let created = || Ok(Some((format!("► {id} created\n"), true)));
     let mut applied = object.clone();
-    let pointers = ignore.pointers(&object);
+    let pointers = apply.ignore.pointers(&object);
     if let Some(live) = &live {
-        leave_alone(&mut applied, live, &pointers, MANAGER);
+        leave_alone(&mut applied, live, &pointers, apply.manager);
     }
-    let how = Apply {
-        manager: MANAGER,
+    let how = How {
+        manager: apply.manager,
         force: true,
         dry_run: true,
     };

@@ -2,7 +2,7 @@
 
 mod graph;
 pub(crate) mod look;
-mod places;
+pub(crate) mod places;
 
 use std::collections::VecDeque;
 
