@@ -397,6 +397,28 @@ impl<'t> State<'_, 't> {
         }
     }
 
+    /// Large values cost more than one step: a call that takes or makes one does much work.
+    fn charge(&mut self, values: &[Value]) -> Result2<()> {
+        let cost = |value: &Value| match value {
+            Value::Str(text) => text.len() >> 8,
+            Value::List(list) => list.items().len() >> 2,
+            _ => 0,
+        };
+        let cost: usize = values.iter().map(cost).sum();
+        self.spend(cost as u64)
+    }
+
+    /// Takes steps off the budget.
+    fn spend(&mut self, steps: u64) -> Result2<()> {
+        match self.budget.steps.checked_sub(steps) {
+            Some(steps) => {
+                self.budget.steps = steps;
+                Ok(())
+            }
+            None => self.fail("the template runs longer than allowed"),
+        }
+    }
+
     fn write(&mut self, text: &str) -> Result2<()> {
         let Some(left) = self.budget.output.checked_sub(text.len()) else {
             return self.fail("the output is larger than allowed");

@@ -139,6 +139,8 @@ pub struct Function {
     /// `and`, `or`: arguments are evaluated until the answer is known.
     pub(crate) short_circuit: Option<bool>,
     pub(crate) reads: Reads,
+    /// Steps that a call takes beside its own.
+    pub(crate) cost: u64,
 }
 
 impl Function {
@@ -152,6 +154,7 @@ impl Function {
             body: Arc::new(body),
             short_circuit: None,
             reads: Reads::Whole,
+            cost: 0,
         }
     }
 
@@ -162,6 +165,7 @@ impl Function {
             body: Arc::new(move |_, arguments| body(arguments)),
             short_circuit: None,
             reads: Reads::Whole,
+            cost: 0,
         }
     }
 }
@@ -202,6 +206,15 @@ impl Functions {
         for name in names {
             if let Some(function) = self.0.get_mut(*name) {
                 function.reads = reads;
+            }
+        }
+    }
+
+    /// Says that calls of functions take as long as so many steps.
+    pub fn costing(&mut self, steps: u64, names: &[&str]) {
+        for name in names {
+            if let Some(function) = self.0.get_mut(*name) {
+                function.cost = steps;
             }
         }
     }

@@ -62,3 +62,13 @@ fn precisions_beyond_the_standard_librarys_are_met_with_zeros() {
     }
     assert_eq!(run("{{ printf \"%.70000g\" 1.5 }}"), "1.5");
 }
+
+#[test]
+fn many_large_lists_use_up_the_steps() {
+    let text = "{{ range $i := until 10000 }}{{ $x := until 100000 }}{{ end }}";
+    assert!(
+        run(text).ends_with("the template runs longer than allowed"),
+        "{}",
+        run(text)
+    );
+}

@@ -77,6 +77,22 @@ pub fn register(functions: &mut Functions) {
     dates::register(functions);
     durations::register(functions);
     crypto::register(functions);
+    // Making keys and slow hashes: a second or so each.
+    functions.costing(
+        2_000_000,
+        &[
+            "genPrivateKey",
+            "genCA",
+            "genCAWithKey",
+            "genSelfSignedCert",
+            "genSelfSignedCertWithKey",
+            "genSignedCert",
+            "genSignedCertWithKey",
+            "derivePassword",
+            "bcrypt",
+            "htpasswd",
+        ],
+    );
     functions.reading(
         Reads::Nothing,
         &[

@@ -327,6 +327,8 @@ impl<'t> State<'_, 't> {
         };
         let arguments = self.arguments(dot, &function.params, name, arguments, last)?;
         self.note_arguments(function, &arguments);
+        self.charge(&arguments)?;
+        self.spend(function.cost)?;
         let mut scope = Scope {
             set,
             budget: self.budget,
@@ -336,6 +338,7 @@ impl<'t> State<'_, 't> {
         match stacker::maybe_grow(64 << 10, 1 << 20, || body(&mut scope, &arguments)) {
             Ok(value) => {
                 self.note_made(&value, &arguments);
+                self.charge(std::slice::from_ref(&value))?;
                 Ok(value)
             }
             Err(FunctionError { mut message, source }) => {

@@ -63,7 +63,8 @@ pub(crate) async fn refusals(
     let mut refused = Vec::new();
     for part in parts(rendered) {
         if let Err(error) = attempt(cluster, part.object, namespace, true).await {
-            if error.is_transient() {
+            // Values of a wrong type are an internal error to servers that apply, as real ones say it.
+            if error.is_transient() && error.code != 500 {
                 return Err(error);
             }
             refused.extend(told(&part, &error));
@@ -84,7 +85,12 @@ fn told(part: &Part<'_>, error: &ClusterError) -> Vec<Refusal> {
         unknown: error.kind == ErrorKind::NoKind,
     };
     if error.causes.is_empty() {
-        return vec![refusal("", &error.message)];
+        // `…: .spec.replicas: expected numeric, got string`
+        let field = error
+            .message
+            .split_once(": .")
+            .and_then(|(_, rest)| rest.split(':').next());
+        return vec![refusal(field.unwrap_or_default(), &error.message)];
     }
     error
         .causes
