@@ -2,7 +2,7 @@
 
 mod cluster;
 mod explain;
-mod input;
+pub(crate) mod input;
 pub(crate) mod lint;
 pub(crate) mod show;
 

@@ -233,7 +233,7 @@ enum Source {
 impl Source {
     fn load(&self) -> Result<Arc<Chart>, String> {
         match self {
-            Source::Here(folder, name) => helm::load(folder, name),
+            Source::Here(folder, name) => helm::input::load(folder, name),
             Source::Tree(tree) => {
                 // At the root, or in a folder of the chart's name.
                 let file = tree
