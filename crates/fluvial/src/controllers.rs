@@ -21,7 +21,13 @@ use crate::server::reachable;
 const LEASE: &str = "fluvial-leader-election";
 
 /// Kinds that are reconciled.
-const KINDS: [&str; 4] = ["GitRepository", "HelmChart", "HelmRepository", "Kustomization"];
+const KINDS: [&str; 5] = [
+    "GitRepository",
+    "HelmChart",
+    "HelmRepository",
+    "Kustomization",
+    "OCIRepository",
+];
 
 /// What the controllers are given besides the store.
 pub(crate) struct Ports {

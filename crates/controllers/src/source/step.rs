@@ -60,6 +60,16 @@ impl Failure {
         Self::new(Part::Fetch, SourceErrorClass::Retry, reason, message)
     }
 
+    /// Something else must come first.
+    pub fn new_waiting(reason: &str, message: impl Into<String>) -> Self {
+        Self::new(Part::Fetch, SourceErrorClass::Waiting, reason, message)
+    }
+
+    /// What was fetched cannot be made into what is wanted; another revision may do.
+    pub fn new_build(reason: &str, message: impl Into<String>) -> Self {
+        Self::new(Part::Build, SourceErrorClass::Waiting, reason, message)
+    }
+
     /// Something that only another spec ends.
     pub fn stalled(reason: &str, message: impl Into<String>) -> Self {
         Self::new(Part::Fetch, SourceErrorClass::Stalled, reason, message)
