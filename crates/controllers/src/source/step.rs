@@ -391,7 +391,10 @@ mod tests {
         let mut object = repository();
         let failure = Failure::fetch("Failed", "no such host");
         let decision = failed(&object, &failure, 0, moment(&settings));
-        assert_eq!(decision.status.observed_generation, 0);
+        assert_eq!(
+            decision.status.observed_generation,
+            object.status.observed_generation
+        );
         assert!(matches!(decision.requeue, Requeue::After(_)));
         object.status = decision.status;
         let ready = condition::get(&object.status.conditions, condition::READY).unwrap();
