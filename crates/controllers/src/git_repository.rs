@@ -653,7 +653,7 @@ pub fn port_artifact(artifact: &meta::Artifact) -> ports::Artifact {
 }
 
 /// Artifacts hold no symlinks, so nothing that is built in this process may see one either.
-fn without_symlinks(tree: &Tree) -> Tree {
+pub(crate) fn without_symlinks(tree: &Tree) -> Tree {
     let links: Vec<TreePath> = tree
         .iter()
         .filter(|(_, entry)| matches!(entry, Entry::Symlink(_)))

@@ -1,6 +1,7 @@
 //! The reconcilers over ports: queues, conditions, events, metrics, leases; per kind one pure step function and the
 //! code that carries its decisions out.
 
+pub mod artifact_generator;
 pub mod backoff;
 pub mod charts;
 pub mod condition;
@@ -15,6 +16,7 @@ pub mod kustomization;
 pub mod lease;
 pub mod links;
 pub mod metrics;
+pub mod oci_repository;
 pub mod probe;
 pub mod queue;
 pub mod recorder;

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use fluvial_api::{
-    Bucket, GitRepository, HelmChart, HelmRelease, HelmRepository, Kustomization, Resource as Kind,
+    ArtifactGenerator, Bucket, GitRepository, HelmChart, HelmRelease, HelmRepository, Kustomization,
+    OCIRepository, Resource as Kind,
 };
 use fluvial_ports::{Artifacts, Clock, Cluster, Events, Select, Sources};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::Key;
+use crate::artifact_generator::{self, ArtifactGenerators};
 use crate::charts::Charts;
 use crate::context::{Context, Settings};
 use crate::feed::Feed;
@@ -20,6 +22,7 @@ use crate::helm_repository::{HelmRepositories, Indexes};
 use crate::kustomization::Kustomizations;
 use crate::lease::{self, Lease};
 use crate::metrics::Metrics;
+use crate::oci_repository::{Images, OciRepositories};
 use crate::probe::{Phase, Probe};
 use crate::queue::Queue;
 use crate::recorder::Recorder;
@@ -96,6 +99,8 @@ struct Feeds {
     helm_repositories: Arc<Feed<HelmRepository>>,
     helm_charts: Arc<Feed<HelmChart>>,
     buckets: Arc<Feed<Bucket>>,
+    oci_repositories: Arc<Feed<OCIRepository>>,
+    generators: Arc<Feed<ArtifactGenerator>>,
 }
 
 /// Everything that runs together.
@@ -354,7 +359,36 @@ impl Machine {
             git.complete().await;
             running.await;
         }));
-        vec![repositories, charts]
+        let images = Queue::default();
+        let reconciler = OciRepositories::new(
+            Arc::clone(context),
+            Arc::clone(&feeds.oci_repositories),
+            images.clone(),
+            Images,
+        );
+        watches.spawn(follow(Arc::clone(&feeds.oci_repositories), context));
+        runners.spawn(when_complete(
+            Arc::clone(&feeds.oci_repositories),
+            self.sources(context, reconciler, &images),
+        ));
+        let generators = Queue::default();
+        let reconciler = ArtifactGenerators::new(
+            Arc::clone(context),
+            Arc::clone(&feeds.generators),
+            artifact_generator::Origins {
+                git: Arc::clone(&self.git_repositories),
+                oci: Arc::clone(&feeds.oci_repositories),
+                buckets: Arc::clone(&feeds.buckets),
+                charts: Arc::clone(&feeds.helm_charts),
+            },
+            generators.clone(),
+        );
+        watches.spawn(follow(Arc::clone(&feeds.generators), context));
+        runners.spawn(when_complete(
+            Arc::clone(&feeds.generators),
+            self.sources(context, reconciler, &generators),
+        ));
+        vec![repositories, charts, images, generators]
     }
 
     /// Runs a reconciler of sources.

@@ -21,12 +21,14 @@ use crate::server::reachable;
 const LEASE: &str = "fluvial-leader-election";
 
 /// Kinds that are reconciled.
-const KINDS: [&str; 5] = [
+const KINDS: [&str; 7] = [
+    "ArtifactGenerator",
     "GitRepository",
     "HelmChart",
     "HelmRelease",
     "HelmRepository",
     "Kustomization",
+    "OCIRepository",
 ];
 
 /// What the controllers are given besides the store.

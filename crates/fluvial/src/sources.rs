@@ -5,16 +5,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fluvial_cli::{LocalRepository, Rewrite, SourceOptions};
 use fluvial_ports::{
-    BoxFuture, BoxStream, ChartFound, ChartRequest, CommitFacts, FetchRequest, Fetched, IndexFound,
-    IndexRequest, Revision, SourceError, SourceErrorClass, Sources,
+    BoxFuture, BoxStream, ChartFound, ChartRequest, CommitFacts, FetchRequest, Fetched, ImageFound,
+    ImageRequest, IndexFound, IndexRequest, Revision, SourceError, SourceErrorClass, Sources,
 };
 use fluvial_source::Class;
+use fluvial_source::credentials::cloud::Clouds;
 use fluvial_source::git::{
     self, Credentials, GitReference, GitRequest, GitSource, Location, Verify, VerifyMode,
 };
 use fluvial_source::helm::{HelmLimits, HelmSource};
 use fluvial_source::limits::Limits;
 use fluvial_source::mirrors::Mirrors;
+use fluvial_source::oci::OciSource;
 use fluvial_tree::{Tree, TreePath};
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -27,7 +29,7 @@ use crate::logins::Logins;
 #[derive(Default)]
 pub(crate) struct Shared {
     git: Mutex<Option<GitSource>>,
-    helm: Mutex<Option<HelmSource>>,
+    charts: Mutex<Option<(HelmSource, OciSource)>>,
     logins: Arc<Logins>,
 }
 
@@ -42,14 +44,19 @@ impl Shared {
         Ok(git.insert(GitSource::new(cache, Limits::default())).clone())
     }
 
-    /// The cache of chart repositories, in a folder of the first caller's choice.
-    fn helm(&self, data: Option<&Path>, folders: &folders::Folders) -> Result<HelmSource, String> {
-        let mut helm = self.helm.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(helm) = &*helm {
-            return Ok(helm.clone());
+    /// The cache of chart repositories, in a folder of the first caller's choice, and registries.
+    fn charts(
+        &self,
+        data: Option<&Path>,
+        folders: &folders::Folders,
+    ) -> Result<(HelmSource, OciSource), String> {
+        let mut charts = self.charts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(charts) = &*charts {
+            return Ok(charts.clone());
         }
-        let cache = folders.of(data, "charts")?;
-        Ok(helm.insert(HelmSource::new(cache, HelmLimits::default())).clone())
+        let helm = HelmSource::new(folders.of(data, "charts")?, HelmLimits::default());
+        let oci = OciSource::new(std::env::vars().collect(), helm.clone(), Clouds::default());
+        Ok(charts.insert((helm, oci)).clone())
     }
 
     /// A way with these options. The first call chooses the cache's folder.
@@ -63,9 +70,11 @@ impl Shared {
             None => Mirrors::default(),
         };
         let git = self.git(options.data.as_deref(), folders)?;
+        let (helm, oci) = self.charts(options.data.as_deref(), folders)?;
         Ok(Arc::new(Ways {
             git,
-            helm: self.helm(options.data.as_deref(), folders)?,
+            helm,
+            oci,
             logins: Arc::clone(&self.logins),
             mirrors,
             rewrites: options.rewrites.clone(),
@@ -130,6 +139,7 @@ struct Place {
 struct Ways {
     git: GitSource,
     helm: HelmSource,
+    oci: OciSource,
     logins: Arc<Logins>,
     mirrors: Mirrors,
     rewrites: Vec<Rewrite>,
@@ -285,6 +295,17 @@ impl Sources for Ways {
     }
 
     fn chart(&self, request: ChartRequest) -> BoxFuture<'_, Result<ChartFound, SourceError>> {
-        Box::pin(async move { self.helm.chart(&request, &self.mirrors).await.map_err(error) })
+        Box::pin(async move {
+            let found = if request.repository.starts_with("oci://") {
+                self.oci.chart(&request, &self.mirrors).await
+            } else {
+                self.helm.chart(&request, &self.mirrors).await
+            };
+            found.map_err(error)
+        })
+    }
+
+    fn image(&self, request: ImageRequest) -> BoxFuture<'_, Result<ImageFound, SourceError>> {
+        Box::pin(async move { self.oci.image(&request, &self.mirrors).await.map_err(error) })
     }
 }

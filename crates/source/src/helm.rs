@@ -8,7 +8,7 @@ mod index;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fluvial_helm::{ChartVersion, LoadLimits, Package, newest};
+use fluvial_helm::{ChartVersion, LoadLimits, newest};
 use fluvial_ports::{Access, ChartFound, ChartRequest, Content, IndexFound, IndexRequest};
 use reqwest::header::{ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use reqwest::{StatusCode, Url};
@@ -231,7 +231,10 @@ impl HelmSource {
     /// With Flux's reason: no such chart or version, or what the index leads to cannot be had.
     pub async fn chart(&self, request: &ChartRequest, mirrors: &Mirrors) -> Result<ChartFound, SourceError> {
         if request.repository.starts_with("oci://") {
-            return self.registry_chart(request, mirrors).await;
+            return Err(SourceError::stalled(
+                "URLInvalid",
+                "a registry has no index; set spec.type: oci on the HelmRepository",
+            ));
         }
         let located = locate(&request.repository, mirrors)?;
         let session = match &located.place {
@@ -287,25 +290,12 @@ impl HelmSource {
         Ok(found)
     }
 
-    /// A chart of an OCI registry, or of the folder that stands for it.
-    async fn registry_chart(
+    /// A chart of a folder that stands for a registry.
+    pub(crate) fn folder_chart(
         &self,
+        folder: &Path,
         request: &ChartRequest,
-        mirrors: &Mirrors,
     ) -> Result<ChartFound, SourceError> {
-        let rewrite = mirrors.rewrite(&request.repository);
-        let folder = rewrite.and_then(|rewrite| folder::path_of(&rewrite.url));
-        let Some(folder) = folder else {
-            return Err(SourceError::stalled(
-                "UnsupportedConnectionType",
-                "charts of OCI registries are not supported yet; use an HTTP repository",
-            ));
-        };
-        let (this, request) = (self.clone(), request.clone());
-        aside(move || this.folder_chart(&folder, &request)).await
-    }
-
-    fn folder_chart(&self, folder: &Path, request: &ChartRequest) -> Result<ChartFound, SourceError> {
         let invalid = |why: &dyn std::fmt::Display| {
             SourceError::stalled(
                 INVALID_CHART_REFERENCE,
@@ -467,12 +457,18 @@ impl HelmSource {
         Ok(data.into())
     }
 
-    /// The charts of a name in a folder, as an OCI registry would have them: rows with their archives' places.
+    /// The charts of a name in a folder, as an OCI registry would have them: rows with their archives' places. A path that
+    /// leads to a chart, or nowhere, means what lies beside it.
     pub(crate) fn folder_versions(
         &self,
         folder: &Path,
         name: &str,
     ) -> Result<Vec<(serde_json::Value, PathBuf)>, SourceError> {
+        let whole = folder.is_dir() && !folder::is_chart(folder);
+        let folder = match folder.parent() {
+            Some(parent) if !whole => parent,
+            _ => folder,
+        };
         let charts = folder::charts(folder, &self.0.seen, self.0.limits.load)?;
         let of_name = charts.into_iter().filter(|chart| chart.name == name);
         Ok(of_name
@@ -487,21 +483,11 @@ impl HelmSource {
             })
             .collect())
     }
-}
 
-/// Checks that bytes are a chart; gives its name and version.
-///
-/// # Errors
-/// If they are none.
-pub fn identify(data: &[u8], limits: LoadLimits) -> Result<(String, String), SourceError> {
-    let package = Package::from_archive(data, limits).map_err(|error| {
-        SourceError::retry(
-            CHART_PULL_ERROR,
-            format!("chart pull error: this is no chart: {error}"),
-        )
-    })?;
-    let metadata = package.metadata();
-    Ok((metadata.name.clone(), metadata.version.clone()))
+    /// A packed chart of this machine.
+    pub(crate) fn folder_archive(&self, path: &Path) -> Result<Arc<[u8]>, SourceError> {
+        folder::archive(path, self.0.limits.load)
+    }
 }
 
 /// Work on files, away from the threads that must not wait.

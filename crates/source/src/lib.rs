@@ -11,6 +11,7 @@ pub mod ignore;
 pub mod include;
 pub mod limits;
 pub mod mirrors;
+pub mod oci;
 pub mod watch;
 
 mod entry;

@@ -60,6 +60,16 @@ impl Failure {
         Self::new(Part::Fetch, SourceErrorClass::Retry, reason, message)
     }
 
+    /// Something else must come first.
+    pub fn new_waiting(reason: &str, message: impl Into<String>) -> Self {
+        Self::new(Part::Fetch, SourceErrorClass::Waiting, reason, message)
+    }
+
+    /// What was fetched cannot be made into what is wanted; another revision may do.
+    pub fn new_build(reason: &str, message: impl Into<String>) -> Self {
+        Self::new(Part::Build, SourceErrorClass::Waiting, reason, message)
+    }
+
     /// Something that only another spec ends.
     pub fn stalled(reason: &str, message: impl Into<String>) -> Self {
         Self::new(Part::Fetch, SourceErrorClass::Stalled, reason, message)
@@ -381,7 +391,10 @@ mod tests {
         let mut object = repository();
         let failure = Failure::fetch("Failed", "no such host");
         let decision = failed(&object, &failure, 0, moment(&settings));
-        assert_eq!(decision.status.observed_generation, 0);
+        assert_eq!(
+            decision.status.observed_generation,
+            object.status.observed_generation
+        );
         assert!(matches!(decision.requeue, Requeue::After(_)));
         object.status = decision.status;
         let ready = condition::get(&object.status.conditions, condition::READY).unwrap();

@@ -12,8 +12,10 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use fluvial_helm::{LoadLimits, Package};
 use fluvial_ports::{Access, ChartRequest, Content, IndexRequest};
+use fluvial_source::credentials::cloud::Clouds;
 use fluvial_source::helm::{HelmLimits, HelmSource};
 use fluvial_source::mirrors::Mirrors;
+use fluvial_source::oci::OciSource;
 use fluvial_source::{Class, SourceError};
 use fluvial_tree::{File, TreeBuilder, TreePath};
 use serde_json::json;
@@ -341,18 +343,19 @@ async fn a_folder_of_charts_stands_in_for_a_repository_and_a_registry() {
         .await
         .unwrap();
     assert_eq!(found.rewritten.as_deref(), Some(folder.path().to_str().unwrap()));
+    let oci = OciSource::new(BTreeMap::new(), setup.helm.clone(), Clouds::default());
+    let chart_of = async |request: ChartRequest| {
+        let found = if request.repository.starts_with("oci:") {
+            oci.chart(&request, &mirrors).await
+        } else {
+            setup.helm.chart(&request, &mirrors).await
+        };
+        found.unwrap()
+    };
     for repository in ["https://charts.example.org/", "oci://registry.example.org/charts"] {
-        let stable = setup
-            .helm
-            .chart(&wanted(repository, "", access(None)), &mirrors)
-            .await
-            .unwrap();
+        let stable = chart_of(wanted(repository, "", access(None))).await;
         assert_eq!(stable.version, "1.0.0", "{repository}");
-        let dev = setup
-            .helm
-            .chart(&wanted(repository, ">=2.0.0-0", access(None)), &mirrors)
-            .await
-            .unwrap();
+        let dev = chart_of(wanted(repository, ">=2.0.0-0", access(None))).await;
         let package = Package::from_archive(&dev.archive.unwrap(), LoadLimits::default()).unwrap();
         assert_eq!(package.metadata().version, "2.0.0-dev");
     }

@@ -9,6 +9,8 @@ mod http;
 #[cfg(test)]
 mod local;
 #[cfg(test)]
+mod oci;
+#[cfg(test)]
 mod ssh;
 #[cfg(test)]
 mod support;
