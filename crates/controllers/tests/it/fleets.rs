@@ -232,6 +232,13 @@ async fn live(case: &Case) -> Result<(), String> {
             world.create(definition).await;
         }
     }
+    for name in &case.namespaces {
+        if world.get("v1", "Namespace", "", name).await.is_none() {
+            world
+                .create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))
+                .await;
+        }
+    }
     serve(&world, case).await;
     world
         .create(
