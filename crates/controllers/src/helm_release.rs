@@ -32,7 +32,7 @@ use fluvial_object::ObjectExt;
 use fluvial_ports::{BoxFuture, Cluster, ClusterError, Resource, Select, Severity, Watched};
 use fluvial_schema::SchemaSet;
 use futures::{FutureExt, StreamExt};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::backoff::jitter;
 use crate::condition::{self, Conditions};
@@ -68,6 +68,8 @@ pub struct HelmReleases {
     charts: chart::Charts,
     /// Failures in a row, by object.
     tries: Mutex<FxHashMap<Key, u32>>,
+    /// Objects whose definition is an older one, without an inventory in the status.
+    without_inventory: Mutex<FxHashSet<Key>>,
     /// What the cluster can do, until a kind comes or goes.
     capabilities: Arc<Mutex<Option<Capabilities>>>,
 }
@@ -134,6 +136,7 @@ impl HelmReleases {
             taken_over: taken_over(objects::MANAGER, &["helm".to_owned()]),
             charts: chart::Charts::default(),
             tries: Mutex::default(),
+            without_inventory: Mutex::default(),
             capabilities: Arc::default(),
         }
     }
@@ -367,6 +370,13 @@ impl HelmReleases {
             Ok(None) => return Requeue::Now,
             Err(error) => return self.unwritten(key, &error),
         };
+        if status.inventory.is_some() && written.status.inventory.is_none() {
+            let mut without = self
+                .without_inventory
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            without.insert(key.clone());
+        }
         if let Err(failure) = &result
             && !failure.told
             && !quiet
@@ -453,8 +463,21 @@ impl HelmReleases {
             .show(HelmRelease::KIND, key, conditions, &facts);
     }
 
+    /// Whether the status of an object can hold an inventory, as far as is known.
+    fn keeps_inventory(&self, key: &Key) -> bool {
+        let without = self
+            .without_inventory
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        !without.contains(key)
+    }
+
     fn forget(&self, key: &Key) {
         self.tried(key, false);
+        self.without_inventory
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
         self.context.metrics.forget(HelmRelease::KIND, key);
         self.queue.forget(key);
     }

@@ -110,7 +110,7 @@ impl OciSource {
         let (url, local, rewritten) = mirrored(&request.url, mirrors);
         if let Some(folder) = local {
             let (this, request) = (self.clone(), request.clone());
-            return blocking(move || this.folder_image(&folder, &request, rewritten)).await;
+            return blocking(move || this.folder_image(&folder, &request, rewritten.as_deref())).await;
         }
         refuse_verification(request.verify.as_ref(), reason::VERIFICATION_ERROR)?;
         let repository = self.repository(&url, &request.access).await?;
@@ -295,7 +295,7 @@ impl OciSource {
         &self,
         folder: &Path,
         request: &ImageRequest,
-        rewritten: Option<String>,
+        rewritten: Option<&str>,
     ) -> Result<ImageFound, SourceError> {
         let reference = &request.reference;
         let tag = reference.tag.clone().filter(|tag| !tag.is_empty());
@@ -308,7 +308,7 @@ impl OciSource {
             layer: (request.last_revision.as_deref() != Some(&revision)).then_some(layer),
             revision,
             annotations: BTreeMap::new(),
-            rewritten: rewritten.clone(),
+            rewritten: rewritten.map(str::to_owned),
             verified: None,
         };
         if charts.is_empty() {

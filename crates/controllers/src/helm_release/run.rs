@@ -266,7 +266,7 @@ impl HelmReleases {
             .is_some_and(|remedy| remedy.ignore_tests);
         state::truncate(&mut status.history, ignore);
         observe(status, &inputs.desired);
-        if status.inventory.is_none() {
+        if status.inventory.is_none() && self.keeps_inventory(&Key::of(&object.metadata)) {
             self.take_inventory(status, engine, &course.history, &[]).await;
         }
         let mut report = self.report(object, status, inputs);

@@ -47,6 +47,7 @@ struct Case {
     version: String,
     spec: Value,
     kinds: BTreeSet<(String, String)>,
+    namespaces: BTreeSet<String>,
 }
 
 /// The cases of all fleets; releases of several clusters with one chart and the same values count once.
@@ -73,6 +74,12 @@ fn cases(fleets: &Path) -> Vec<Case> {
             if !seen.insert(key) {
                 continue;
             }
+            // Addresses of services are of the cluster's own range.
+            let mut values = entry["values"].clone();
+            if let Some(service) = values.pointer_mut("/service").and_then(Value::as_object_mut) {
+                service.remove("clusterIP");
+                service.remove("clusterIPs");
+            }
             let expected = folder.join(render["expected"].as_str().unwrap_or_default());
             let text = std::fs::read_to_string(&expected).unwrap_or_default();
             cases.push(Case {
@@ -88,13 +95,20 @@ fn cases(fleets: &Path) -> Vec<Case> {
                     "interval": "1h",
                     "timeout": "20s",
                     "releaseName": entry["releaseName"],
+                    "targetNamespace": entry["releaseNamespace"],
                     "chartRef": {"kind": "ExternalArtifact", "name": "chart"},
-                    "values": entry["values"],
+                    "values": values,
+                    // Objects of some charts have finalizers that only a controller takes off.
+                    "uninstall": {"disableWait": true},
                     "install": {"disableSchemaValidation": skips, "crds": "Skip"},
                     "upgrade": {"disableSchemaValidation": skips, "crds": "Skip",
                         "remediation": {"retries": 0, "remediateLastFailure": true}},
                 }),
                 kinds: kinds(&text),
+                namespaces: namespaces(&text)
+                    .into_iter()
+                    .chain(entry["releaseNamespace"].as_str().map(str::to_owned))
+                    .collect(),
             });
         }
     }
@@ -110,6 +124,15 @@ fn kinds(text: &str) -> BTreeSet<(String, String)> {
             let version = one.object["apiVersion"].as_str()?;
             Some((version.to_owned(), one.object["kind"].as_str()?.to_owned()))
         })
+        .collect()
+}
+
+/// Namespaces that documents are in.
+fn namespaces(text: &str) -> BTreeSet<String> {
+    fluvial_helm::release::objects_of(text)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|one| Some(one.object["metadata"]["namespace"].as_str()?.to_owned()))
         .collect()
 }
 
@@ -207,6 +230,13 @@ async fn live(case: &Case) -> Result<(), String> {
             && let Some(definition) = definition(version, kind)
         {
             world.create(definition).await;
+        }
+    }
+    for name in &case.namespaces {
+        if world.get("v1", "Namespace", "", name).await.is_none() {
+            world
+                .create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))
+                .await;
         }
     }
     serve(&world, case).await;
