@@ -49,7 +49,7 @@ struct Registry {
 
 impl Registry {
     /// Stores an image; gives its digest.
-    fn push(&self, tag: &str, layers: &[(&str, &[u8])], annotations: serde_json::Value) -> String {
+    fn push(&self, tag: &str, layers: &[(&str, &[u8])], annotations: &serde_json::Value) -> String {
         let mut stored = self.stored.lock().unwrap();
         let mut descriptors = Vec::new();
         for (media_type, data) in layers {
@@ -196,11 +196,9 @@ async fn images_are_found_by_tag_range_and_digest() {
     let packed = artifact::pack(&files);
     let flux = "application/vnd.cncf.flux.content.v1.tar+gzip";
     let origin = json!({"org.opencontainers.image.revision": "main@sha1:1"});
-    let first = setup
-        .registry
-        .push("1.0.0", &[(flux, &packed.data)], origin.clone());
-    setup.registry.push("1.1.0-rc.1", &[(flux, b"later")], json!({}));
-    setup.registry.push("0.9.0", &[(flux, b"older")], json!({}));
+    let first = setup.registry.push("1.0.0", &[(flux, &packed.data)], &origin);
+    setup.registry.push("1.1.0-rc.1", &[(flux, b"later")], &json!({}));
+    setup.registry.push("0.9.0", &[(flux, b"older")], &json!({}));
     let none = Mirrors::default();
     let range = ImageReference {
         semver: Some("1.x".to_owned()),
@@ -241,7 +239,7 @@ async fn images_are_found_by_tag_range_and_digest() {
 async fn a_token_is_asked_for_with_the_login_of_the_host() {
     let setup = setup(Some("right")).await;
     let packed = artifact::pack(&tree(&[("a", "b")]));
-    setup.registry.push("latest", &[("x", &packed.data)], json!({}));
+    setup.registry.push("latest", &[("x", &packed.data)], &json!({}));
     let error = setup.fails(setup.asks(ImageReference::default())).await;
     assert_eq!(error.reason, "AuthenticationFailed");
     let mut wrong = setup.asks(ImageReference::default());
@@ -273,9 +271,9 @@ async fn a_token_is_asked_for_with_the_login_of_the_host() {
 async fn failures_name_what_is_missing_or_damaged() {
     let setup = setup(None).await;
     let packed = artifact::pack(&tree(&[("a", "b")]));
-    setup.registry.push("1.0.0", &[("x/y", &packed.data)], json!({}));
-    setup.registry.push("empty", &[], json!({}));
-    setup.registry.push("text", &[("x/y", b"no archive")], json!({}));
+    setup.registry.push("1.0.0", &[("x/y", &packed.data)], &json!({}));
+    setup.registry.push("empty", &[], &json!({}));
+    setup.registry.push("text", &[("x/y", b"no archive")], &json!({}));
     let error = setup.fails(setup.asks(tag("2.0.0"))).await;
     assert!(
         error.message.contains("'2.0.0'") && error.message.contains("404"),
@@ -341,7 +339,7 @@ async fn charts_come_from_registries_by_version_and_range() {
         let tag = version.replace('+', "_");
         setup
             .registry
-            .push(&tag, &[("prov", b"x"), (chart, &package(version))], json!({}));
+            .push(&tag, &[("prov", b"x"), (chart, &package(version))], &json!({}));
     }
     let mut request = ChartRequest {
         repository: format!("oci://{}/org/charts", setup.host),
