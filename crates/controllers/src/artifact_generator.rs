@@ -95,12 +95,8 @@ impl ArtifactGenerators {
         }
         wake(&origins.git, &links, &queue, |git| git.status.artifact.as_ref());
         wake(&origins.oci, &links, &queue, |oci| oci.status.artifact.as_ref());
-        wake(&origins.buckets, &links, &queue, |bucket| {
-            bucket.status.artifact.as_ref()
-        });
-        wake(&origins.charts, &links, &queue, |chart| {
-            chart.status.artifact.as_ref()
-        });
+        wake(&origins.buckets, &links, &queue, |of| of.status.artifact.as_ref());
+        wake(&origins.charts, &links, &queue, |of| of.status.artifact.as_ref());
         let writer = Writer::new(
             Arc::clone(&context.cluster),
             Arc::clone(&feed),

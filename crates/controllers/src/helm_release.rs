@@ -38,7 +38,6 @@ use crate::backoff::jitter;
 use crate::condition::{self, Conditions};
 use crate::context::Context;
 use crate::feed::Feed;
-use crate::metrics::ResourceFacts;
 use crate::queue::{Queue, Reasons, Work};
 use crate::recorder::About;
 use crate::runner::{Reconcile, Requeue, Slot};
@@ -442,25 +441,6 @@ impl HelmReleases {
     fn unwritten(&self, key: &Key, error: &ClusterError) -> Requeue {
         tracing::warn!(kind = HelmRelease::KIND, %key, %error, "the object could not be written; it is tried again");
         Requeue::After(self.context.settings.backoff.after(1))
-    }
-
-    fn show(&self, key: &Key, object: &HelmRelease) {
-        let conditions = &object.status.conditions;
-        let source = chart::source_of(object)
-            .map(|id| id.to_string())
-            .unwrap_or_default();
-        let facts = ResourceFacts {
-            ready: condition::get(conditions, condition::READY)
-                .map_or("Unknown", |ready| ready.status.as_str()),
-            suspended: object.spec.suspend,
-            revision: state::latest(&object.status.history)
-                .map(|snapshot| snapshot.chart_version.as_str())
-                .unwrap_or_default(),
-            source: &source,
-        };
-        self.context
-            .metrics
-            .show(HelmRelease::KIND, key, conditions, &facts);
     }
 
     /// Whether the status of an object can hold an inventory, as far as is known.

@@ -14,6 +14,7 @@ use reqwest::header::{ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_M
 use reqwest::{StatusCode, Url};
 use sha2::{Digest as _, Sha256};
 
+use crate::aside::aside;
 use crate::error::SourceError;
 use crate::git::redact;
 use crate::http::{HttpClients, HttpSession};
@@ -156,7 +157,7 @@ impl HelmSource {
 
     async fn folder_index(&self, path: &Path) -> Result<Arc<Held>, SourceError> {
         let (this, path) = (self.clone(), path.to_owned());
-        aside(move || {
+        aside(FAILED, move || {
             let charts = folder::charts(&path, &this.0.seen, this.0.limits.load)?;
             this.0.cache.of_charts(charts)
         })
@@ -207,7 +208,7 @@ impl HelmSource {
         };
         let this = self.clone();
         let (digest, file) = (revision.clone(), pending.clone());
-        let held = aside(move || {
+        let held = aside(FAILED, move || {
             let held = this.0.cache.take_in(&file, &digest, size);
             this.0.cache.discard(&file);
             held
@@ -336,7 +337,7 @@ impl HelmSource {
         chart: &str,
     ) -> Result<Option<Vec<ChartVersion>>, SourceError> {
         let (held, chart) = (Arc::clone(held), chart.to_owned());
-        aside(move || held.versions(&chart)).await
+        aside(FAILED, move || held.versions(&chart)).await
     }
 
     /// The archive of a version, checked against the index's digest.
@@ -397,7 +398,7 @@ impl HelmSource {
         let local = |path: PathBuf| async move {
             let mut load = limits.load;
             load.total = load.total.min(limits.chart);
-            aside(move || folder::archive(&path, load))
+            aside(FAILED, move || folder::archive(&path, load))
                 .await
                 .map_err(|error| error.message)
         };
@@ -487,18 +488,5 @@ impl HelmSource {
     /// A packed chart of this machine.
     pub(crate) fn folder_archive(&self, path: &Path) -> Result<Arc<[u8]>, SourceError> {
         folder::archive(path, self.0.limits.load)
-    }
-}
-
-/// Work on files, away from the threads that must not wait.
-async fn aside<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
-) -> Result<T, SourceError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(SourceError::retry(
-            FAILED,
-            format!("the work was broken off: {error}"),
-        )),
     }
 }

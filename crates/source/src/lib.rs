@@ -14,6 +14,7 @@ pub mod mirrors;
 pub mod oci;
 pub mod watch;
 
+mod aside;
 mod entry;
 mod web;
 

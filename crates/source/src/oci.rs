@@ -14,6 +14,7 @@ use fluvial_ports::{
 use regex::Regex;
 
 use crate::artifact;
+use crate::aside::aside;
 use crate::credentials::cloud::{Ask, Clouds};
 use crate::error::{SourceError, reason};
 use crate::git::redact;
@@ -110,7 +111,10 @@ impl OciSource {
         let (url, local, rewritten) = mirrored(&request.url, mirrors);
         if let Some(folder) = local {
             let (this, request) = (self.clone(), request.clone());
-            return blocking(move || this.folder_image(&folder, &request, rewritten.as_deref())).await;
+            return aside(OCI_ARTIFACT_PULL_FAILED, move || {
+                this.folder_image(&folder, &request, rewritten.as_deref())
+            })
+            .await;
         }
         refuse_verification(request.verify.as_ref(), reason::VERIFICATION_ERROR)?;
         let repository = self.repository(&url, &request.access).await?;
@@ -140,7 +144,10 @@ impl OciSource {
             Layer::Copy(data)
         } else {
             let limits = self.0.limits;
-            let unpacked = blocking(move || artifact::unpack(&data[..], limits)).await;
+            let unpacked = aside(OCI_ARTIFACT_PULL_FAILED, move || {
+                artifact::unpack(&data[..], limits)
+            })
+            .await;
             Layer::Files(unpacked.map_err(|error| {
                 layer_failed(format!(
                     "failed to extract layer contents from artifact: {}",
@@ -174,7 +181,10 @@ impl OciSource {
         if let Some(folder) = local {
             let (this, mut request) = (self.clone(), request.clone());
             request.chart = found.name;
-            return blocking(move || this.0.helm.folder_chart(&folder, &request)).await;
+            return aside(OCI_ARTIFACT_PULL_FAILED, move || {
+                this.0.helm.folder_chart(&folder, &request)
+            })
+            .await;
         }
         refuse_verification(request.verify.as_ref(), "ChartVerificationError")?;
         let repository = self.repository(&target, &request.access).await?;
@@ -430,16 +440,6 @@ fn newest_tag(
     let found = best(spelled, &constraint);
     let found = found.ok_or_else(|| pull_failed(format!("no match found for semver: {range}")))?;
     Ok(if charts { found.replace('+', "_") } else { found })
-}
-
-/// Work on files, away from the threads that must not wait.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
-) -> Result<T, SourceError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(pull_failed(format!("the work was broken off: {error}"))),
-    }
 }
 
 #[cfg(test)]

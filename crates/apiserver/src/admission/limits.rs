@@ -42,24 +42,7 @@ pub fn admit(api: &Api, request: &Request, object: &mut Value) -> Outcome<()> {
         let mut wrong = vec![];
         if pod {
             fill(&range, object);
-            for limit in limits(&range, "Container") {
-                for field in ["containers", "initContainers"] {
-                    for container in object["spec"][field].as_array().into_iter().flatten() {
-                        let own = &container["resources"];
-                        bounds(
-                            limit,
-                            "Container",
-                            &amounts(&own["requests"]),
-                            &amounts(&own["limits"]),
-                            &mut wrong,
-                        );
-                    }
-                }
-            }
-            for limit in limits(&range, "Pod") {
-                let (requests, limited) = resources::pod(&object["spec"]);
-                bounds(limit, "Pod", &requests, &limited, &mut wrong);
-            }
+            pod_bounds(&range, &object["spec"], &mut wrong);
         } else {
             for limit in limits(&range, "PersistentVolumeClaim") {
                 let requests = amounts(&object["spec"]["resources"]["requests"]);
@@ -77,6 +60,24 @@ pub fn admit(api: &Api, request: &Request, object: &mut Value) -> Outcome<()> {
         }
     }
     Ok(())
+}
+
+fn pod_bounds(range: &Value, spec: &Value, wrong: &mut Vec<String>) {
+    for limit in limits(range, "Container") {
+        for field in ["containers", "initContainers"] {
+            for container in spec[field].as_array().into_iter().flatten() {
+                let (requests, limited) = (
+                    amounts(&container["resources"]["requests"]),
+                    amounts(&container["resources"]["limits"]),
+                );
+                bounds(limit, "Container", &requests, &limited, wrong);
+            }
+        }
+    }
+    for limit in limits(range, "Pod") {
+        let (requests, limited) = resources::pod(spec);
+        bounds(limit, "Pod", &requests, &limited, wrong);
+    }
 }
 
 fn amounts(value: &Value) -> Amounts {

@@ -205,11 +205,8 @@ pub fn finish(
     random: f64,
 ) -> Decision {
     let mut status = repository.status.clone();
-    status.last_handled_reconcile_at = repository
-        .metadata
-        .requested_at()
-        .map(str::to_owned)
-        .or(status.last_handled_reconcile_at);
+    let requested = repository.metadata.requested_at().map(str::to_owned);
+    status.last_handled_reconcile_at = requested.or(status.last_handled_reconcile_at);
     let interval = repository.spec.interval.0;
     match outcome {
         Outcome::Failed(failure) => {

@@ -1,15 +1,19 @@
 //! What actions leave behind in the status and in events: conditions, counts, snapshots, in Flux's words.
 
-use fluvial_api::HelmRelease;
 use fluvial_api::helm::{HelmReleaseStatus, Snapshot};
+use fluvial_api::HelmRelease;
 use fluvial_ports::Severity;
 use jiff::Timestamp;
 
+use super::HelmReleases;
 use super::actions::{Outcome, tests_of};
+use super::chart;
 use super::names::{self, Action, Names};
 use super::state::{self, Desired};
 use super::step::{self, Class, Failure, RELEASED, REMEDIATED, TEST_SUCCESS};
+use crate::Key;
 use crate::condition::{self, Conditions};
+use crate::metrics::ResourceFacts;
 
 /// An event to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -352,5 +356,27 @@ pub(crate) fn told(reason: &str, message: String) -> Failure {
         reason: reason.to_owned(),
         message,
         told: true,
+    }
+}
+
+impl HelmReleases {
+    /// Shows an object in the metrics.
+    pub(super) fn show(&self, key: &Key, object: &HelmRelease) {
+        let conditions = &object.status.conditions;
+        let source = chart::source_of(object)
+            .map(|id| id.to_string())
+            .unwrap_or_default();
+        let facts = ResourceFacts {
+            ready: condition::get(conditions, condition::READY)
+                .map_or("Unknown", |ready| ready.status.as_str()),
+            suspended: object.spec.suspend,
+            revision: state::latest(&object.status.history)
+                .map(|snapshot| snapshot.chart_version.as_str())
+                .unwrap_or_default(),
+            source: &source,
+        };
+        self.context
+            .metrics
+            .show(HelmRelease::KIND, key, conditions, &facts);
     }
 }

@@ -65,10 +65,10 @@ impl Kustomizations {
 
     /// The artifact of a source that somebody else reconciles.
     async fn foreign_artifact(&self, id: &SourceId) -> Result<Option<Artifact>, Failure> {
-        let (group_version, plural) = match &*id.kind {
-            "OCIRepository" => ("source.toolkit.fluxcd.io/v1", "ocirepositories"),
-            "Bucket" => ("source.toolkit.fluxcd.io/v1", "buckets"),
-            "ExternalArtifact" => ("source.toolkit.fluxcd.io/v1", "externalartifacts"),
+        let plural = match &*id.kind {
+            "OCIRepository" => "ocirepositories",
+            "Bucket" => "buckets",
+            "ExternalArtifact" => "externalartifacts",
             other => {
                 return Err(Failure::stalled(
                     ARTIFACT_FAILED,
@@ -78,10 +78,9 @@ impl Kustomizations {
                 ));
             }
         };
-        let (group, version) = group_version.split_once('/').unwrap_or_default();
         let resource = Resource {
-            group: group.to_owned(),
-            version: version.to_owned(),
+            group: "source.toolkit.fluxcd.io".to_owned(),
+            version: "v1".to_owned(),
             kind: id.kind.to_string(),
             plural: plural.to_owned(),
             namespaced: true,

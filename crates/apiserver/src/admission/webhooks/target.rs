@@ -106,11 +106,9 @@ fn host_of(host: &str) -> &str {
 
 /// The address of one of a service's endpoints. Where workloads are simulated there is none to connect to.
 fn endpoint(api: &Api, service: &Value, port: u64) -> Result<Option<String>, String> {
-    let (namespace, name) = (
-        service["namespace"].as_str().unwrap_or(""),
-        service["name"].as_str().unwrap_or(""),
-    );
-    let key = format!("{namespace}/{name}");
+    let word = |field: &str| service[field].as_str().unwrap_or("");
+    let name = word("name");
+    let key = format!("{}/{name}", word("namespace"));
     let found = api
         .store
         .collection("services")
