@@ -1,7 +1,7 @@
 //! What actions leave behind in the status and in events: conditions, counts, snapshots, in Flux's words.
 
-use fluvial_api::helm::{HelmReleaseStatus, Snapshot};
 use fluvial_api::HelmRelease;
+use fluvial_api::helm::{HelmReleaseStatus, Snapshot};
 use fluvial_ports::Severity;
 use jiff::Timestamp;
 

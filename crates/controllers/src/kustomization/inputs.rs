@@ -141,16 +141,12 @@ impl Kustomizations {
             .map_err(|error| failed(format!("spec.postBuild cannot be read: {error}")))?;
         let mut found: Vec<(Reference, Option<Value>)> = Vec::new();
         for reference in fluvial_delivery::substitute::references(&post_build) {
-            let plural = if reference.kind == "Secret" {
-                "secrets"
-            } else {
-                "configmaps"
-            };
             let resource = Resource {
                 group: String::new(),
                 version: "v1".to_owned(),
                 kind: reference.kind.clone(),
-                plural: plural.to_owned(),
+                // Secrets or config maps.
+                plural: format!("{}s", reference.kind.to_lowercase()),
                 namespaced: true,
             };
             let target = Target {
