@@ -73,7 +73,7 @@ fn build_one(root: &Path, module: &Path, name: &str) -> Result<(), String> {
 pub(crate) fn bench(root: &Path, arguments: &[String]) -> Result<(), Vec<String>> {
     let (verb, rest) = arguments
         .split_first()
-        .ok_or_else(|| vec!["bench what? kustomize or mttp".to_owned()])?;
+        .ok_or_else(|| vec!["bench what? kustomize, helm, git or mttp".to_owned()])?;
     let cargo = |words: &[&str]| -> Result<(), Vec<String>> {
         let status = Command::new(env!("CARGO")).args(words).current_dir(root).status();
         match status {

@@ -33,92 +33,16 @@ impl FromStr for Duration {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        parse(text)
+        fluvial_object::duration::parse_std(text)
             .map(Duration)
-            .ok_or_else(|| ParseError(text.to_owned()))
+            .map_err(|_| ParseError(text.to_owned()))
     }
-}
-
-fn parse(text: &str) -> Option<std::time::Duration> {
-    let text = text.strip_prefix('+').unwrap_or(text);
-    if text == "0" {
-        return Some(std::time::Duration::ZERO);
-    }
-    let mut rest = text;
-    let mut nanos: u128 = 0;
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, tail) = rest.split_at(end);
-        let unit_end = tail
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(unit_end);
-        let scale: u128 = match unit {
-            "ns" => 1,
-            "us" | "µs" | "μs" => 1_000,
-            "ms" => 1_000_000,
-            "s" => 1_000_000_000,
-            "m" => 60_000_000_000,
-            "h" => 3_600_000_000_000,
-            _ => return None,
-        };
-        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
-            return None;
-        }
-        if !whole.is_empty() {
-            nanos = nanos.checked_add(whole.parse::<u128>().ok()?.checked_mul(scale)?)?;
-        }
-        let mut place = scale;
-        for digit in fraction.bytes() {
-            place /= 10;
-            nanos += place * u128::from(digit - b'0');
-        }
-        rest = tail;
-    }
-    i64::try_from(nanos)
-        .ok()
-        .map(|nanos| std::time::Duration::from_nanos(nanos.unsigned_abs()))
 }
 
 impl fmt::Display for Duration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nanos = self.0.as_nanos();
-        if nanos == 0 {
-            return f.write_str("0s");
-        }
-        if nanos < 1_000_000_000 {
-            let (unit, scale) = match nanos {
-                0..1_000 => ("ns", 1),
-                1_000..1_000_000 => ("µs", 1_000),
-                _ => ("ms", 1_000_000),
-            };
-            return write!(f, "{}{unit}", decimal(nanos, scale));
-        }
-        let seconds = self.0.as_secs();
-        let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
-        if hours > 0 {
-            write!(f, "{hours}h")?;
-        }
-        if hours > 0 || minutes > 0 {
-            write!(f, "{minutes}m")?;
-        }
-        write!(f, "{}s", decimal(nanos % 60_000_000_000, 1_000_000_000))
+        f.write_str(&fluvial_object::duration::format_std(self.0))
     }
-}
-
-/// `value / scale` with as many decimals as it takes.
-fn decimal(value: u128, scale: u128) -> String {
-    let (whole, rest) = (value / scale, value % scale);
-    if rest == 0 {
-        return whole.to_string();
-    }
-    let width = scale.ilog10() as usize;
-    let digits = format!("{rest:0width$}");
-    format!("{whole}.{}", digits.trim_end_matches('0'))
 }
 
 impl Serialize for Duration {

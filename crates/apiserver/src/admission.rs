@@ -1,5 +1,14 @@
 //! Checks between decoding and storing: namespaces, service accounts and other rules of the cluster.
 
+pub mod limits;
+pub mod pod_security;
+pub mod policies;
+pub mod quota;
+pub mod resources;
+pub mod webhooks;
+
+use std::sync::MutexGuard;
+
 use serde_json::{Value, json};
 
 use crate::api::{Api, meta, name_suffix};
@@ -15,19 +24,54 @@ pub fn before_create(api: &Api, request: &Request, object: &mut Value) -> Outcom
     if kind.namespaced && !kind.is("authorization.k8s.io", "LocalSubjectAccessReview") {
         namespace(api, request, meta(object, "name"))?;
     }
-    deprecations(request);
     crate::auth::escalation::check(api, request, object, None)?;
     crate::registry::warnings::warn(request, kind, object);
+    limits::admit(api, request, object)?;
     match (kind.group.as_str(), kind.kind.as_str()) {
-        ("", "Pod") => service_account(api, request, object),
-        ("", "PersistentVolumeClaim") => storage_class(api, object),
-        ("", "PersistentVolume") => {
-            protect(object, "kubernetes.io/pv-protection");
-            Ok(())
-        }
-        ("networking.k8s.io", "Ingress") => ingress_class(api, object),
-        _ => Ok(()),
+        ("", "Pod") => service_account(api, request, object)?,
+        ("", "PersistentVolumeClaim") => storage_class(api, object)?,
+        ("", "PersistentVolume") => protect(object, "kubernetes.io/pv-protection"),
+        ("networking.k8s.io", "Ingress") => ingress_class(api, object)?,
+        _ => {}
     }
+    policies::mutate(api, request, "CREATE", object, &Value::Null)?;
+    webhooks::mutate(api, request, "CREATE", object, &Value::Null)
+}
+
+/// Whether there are policies or webhooks that may change or refuse what is written.
+#[must_use]
+pub fn has_policies(api: &Api) -> bool {
+    [
+        policies::VALIDATING,
+        policies::MUTATING,
+        "mutatingwebhookconfigurations.admissionregistration.k8s.io",
+        "validatingwebhookconfigurations.admissionregistration.k8s.io",
+    ]
+    .iter()
+    .any(|name| !api.store.collection(name).is_empty())
+}
+
+/// Holds what is about to be written against everything that checks without changing. The guard is kept until the
+/// object is in the store.
+///
+/// # Errors
+/// Somebody refuses it.
+pub fn validate<'a>(
+    api: &'a Api,
+    request: &Request,
+    object: &Value,
+    old: Option<&Value>,
+) -> Outcome<Option<MutexGuard<'a, ()>>> {
+    pod_security::validate(api, request, object, old)?;
+    let context = policies::Context {
+        request,
+        operation: if old.is_some() { "UPDATE" } else { "CREATE" },
+        object,
+        old: old.unwrap_or(&Value::Null),
+    };
+    policies::validate(api, &context)?;
+    webhooks::validate(api, &context)?;
+    quota::check(api, request, object, old)
 }
 
 fn namespace(api: &Api, request: &Request, name: &str) -> Outcome<()> {
@@ -54,13 +98,17 @@ fn namespace(api: &Api, request: &Request, name: &str) -> Outcome<()> {
     Ok(())
 }
 
-fn deprecations(request: &Request) {
+/// Warns of kinds and versions that are on their way out, whatever is done with them.
+pub fn deprecations(request: &Request) {
     let kind = &request.kind;
     if let Some(warning) = kind.custom.as_ref().and_then(|custom| custom.warning.as_ref()) {
         request.warn(warning.clone());
     }
     if kind.is("", "Endpoints") {
         request.warn("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice");
+    }
+    if kind.is("", "ComponentStatus") {
+        request.warn("v1 ComponentStatus is deprecated in v1.19+");
     }
 }
 
@@ -253,13 +301,18 @@ fn ingress_class(api: &Api, object: &mut Value) -> Outcome<()> {
 /// # Errors
 /// The cluster does not take the change.
 pub fn before_update(api: &Api, request: &Request, new: &mut Value, old: &Value) -> Outcome<()> {
-    deprecations(request);
     if request.target.subresource.is_empty() {
         crate::auth::escalation::check(api, request, new, Some(old))?;
         crate::registry::warnings::warn(request, &request.kind, new);
     }
-    if request.kind.is("", "Service") && request.target.subresource.is_empty() && !request.dry_run {
-        api.services.allocate(new, Some(old))?;
+    policies::mutate(api, request, "UPDATE", new, old)?;
+    webhooks::mutate(api, request, "UPDATE", new, old)?;
+    if request.kind.is("", "Service") && request.target.subresource.is_empty() {
+        if request.dry_run {
+            api.services.rehearse(new, Some(old))?;
+        } else {
+            api.services.allocate(new, Some(old))?;
+        }
     }
     Ok(())
 }
@@ -268,7 +321,7 @@ pub fn before_update(api: &Api, request: &Request, new: &mut Value, old: &Value)
 ///
 /// # Errors
 /// It may not go.
-pub fn before_delete(_api: &Api, request: &Request, _object: &Value) -> Outcome<()> {
+pub fn before_delete(api: &Api, request: &Request, object: &Value) -> Outcome<()> {
     let name = request.target.name.as_str();
     if request.kind.is("", "Namespace") && matches!(name, "default" | "kube-system" | "kube-public") {
         return Err(Failure::forbidden(
@@ -278,5 +331,12 @@ pub fn before_delete(_api: &Api, request: &Request, _object: &Value) -> Outcome<
             "this namespace may not be deleted",
         ));
     }
-    Ok(())
+    let context = policies::Context {
+        request,
+        operation: "DELETE",
+        object: &Value::Null,
+        old: object,
+    };
+    policies::validate(api, &context)?;
+    webhooks::validate(api, &context)
 }

@@ -45,6 +45,12 @@ pub struct Api {
     pub services: Allocator,
     /// What runs beside it.
     pub features: Features,
+    /// Policies with their expressions compiled.
+    pub policies: crate::admission::policies::Cache,
+    /// Bindings and roles, read once.
+    pub rules: crate::auth::rbac::Cache,
+    /// Held from a look at quotas to the write that they allow.
+    pub quotas: std::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for Api {
@@ -92,6 +98,9 @@ impl Api {
             authority: parts.authority,
             services: Allocator::new(parts.range),
             features: parts.features,
+            policies: crate::admission::policies::Cache::default(),
+            rules: crate::auth::rbac::Cache::default(),
+            quotas: std::sync::Mutex::default(),
         };
         api.services.load(&api.store);
         api.reload_definitions();

@@ -1,6 +1,7 @@
 //! What a cluster does by itself: one task follows every change of the store and reacts at once.
 
 pub mod access;
+pub mod aggregation;
 pub mod bootstrap;
 pub mod garbage;
 pub mod namespaces;
@@ -47,11 +48,19 @@ pub fn start(api: Arc<Api>, mut notices: UnboundedReceiver<Notice>, mut simulato
                 None => None,
             };
             let mut taken = 0;
-            let mut roles = false;
+            let (mut roles, mut served) = (false, false);
+            let mut spaces = std::collections::BTreeSet::new();
             while let Some(notice) = next {
                 if enabled {
                     react(&api, &mut garbage, &notice);
                     roles |= &*notice.collection == access::COLLECTION;
+                    served |= &*notice.collection == crd::COLLECTION;
+                    crate::admission::policies::status::react(&api, &notice);
+                    aggregation::react(&api, &notice);
+                    let space = notice.event.object.namespace();
+                    if !space.is_empty() && !api.store.collection("resourcequotas").is_empty() {
+                        spaces.insert(space.to_owned());
+                    }
                 }
                 if let Some(simulator) = &mut simulator {
                     simulator.react(&api, &notice);
@@ -65,6 +74,12 @@ pub fn start(api: Arc<Api>, mut notices: UnboundedReceiver<Notice>, mut simulato
             }
             if roles {
                 access::aggregate(&api);
+            }
+            if served {
+                aggregation::sync(&api);
+            }
+            for space in spaces {
+                crate::admission::quota::refresh(&api, &space);
             }
             if let Some(simulator) = &mut simulator {
                 simulator.run(&api);
@@ -115,6 +130,7 @@ pub fn finish_definition(api: &Api, name: &str) {
             drop_finalizer(value, crd::definition::FINALIZER)
         });
         api.reload_definitions();
+        aggregation::sync(api);
     }
 }
 
@@ -144,7 +160,8 @@ pub fn request(kind: &Arc<Kind>, namespace: &str, name: &str) -> Request {
         body: bytes::Bytes::new(),
         dry_run: false,
         validation: FieldValidation::Ignore,
-        warnings: std::cell::RefCell::default(),
+        warnings: std::sync::Mutex::default(),
+        calls: crate::admission::webhooks::Calls::default(),
     }
 }
 
@@ -184,6 +201,32 @@ pub fn drop_finalizer(value: &mut Value, name: &str) -> bool {
     changed
 }
 
+/// Changes a stored object in the name of the controllers, whose fields are recorded; it goes if nothing keeps it.
+pub fn mutate_managed(api: &Api, kind: &Kind, key: &str, change: &mut dyn FnMut(&mut Value) -> bool) {
+    let collection = api.store.collection(&kind.collection);
+    mutate(api, &collection, key, &mut |value| {
+        let mut live = value.clone();
+        if !change(value) {
+            return false;
+        }
+        let mut updated = std::mem::take(value);
+        kind.stamp(&mut live);
+        kind.stamp(&mut updated);
+        let types = kind.types(&api.schemas);
+        *value = fluvial_merge::managed::update(fluvial_merge::managed::UpdateRequest {
+            types: types.as_ref(),
+            live: Some(&live),
+            updated,
+            manager: "kube-controller-manager",
+            subresource: "",
+            api_version: &kind.api_version(),
+            time: &api.now(),
+            reset_fields: &[],
+        });
+        true
+    });
+}
+
 /// Changes a stored object; it goes if it was being deleted and nothing keeps it any more.
 pub fn mutate(api: &Api, collection: &Collection, key: &str, change: &mut dyn FnMut(&mut Value) -> bool) {
     while let Some(stored) = collection.get(key) {
@@ -198,7 +241,8 @@ pub fn mutate(api: &Api, collection: &Collection, key: &str, change: &mut dyn Fn
             && (&*collection.name != "namespaces"
                 || value["spec"]["finalizers"].as_array().is_none_or(Vec::is_empty));
         let result = if finished {
-            api.store.remove(collection, key, stored.version, &mut value)
+            let mut last = stored.value();
+            api.store.remove(collection, key, stored.version, &mut last)
         } else {
             api.store
                 .put(collection, key, Expect::Version(stored.version), &mut value)

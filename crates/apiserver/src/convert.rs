@@ -49,6 +49,13 @@ pub fn from_storage(kind: &Kind, object: &mut Value) {
         }
     } else if kind.kind == "Event" {
         rename(object, EVENT_FIELDS.iter().copied());
+        if let Some(map) = object.as_object_mut() {
+            for field in ["reportingController", "reportingInstance"] {
+                if map.get(field).is_some_and(|value| value == "") {
+                    map.remove(field);
+                }
+            }
+        }
     } else {
         autoscaler_to_v1(object);
     }

@@ -92,23 +92,41 @@ pub fn is_true(definition: &Value, condition: &str) -> bool {
         .any(|item| item["type"] == condition && item["status"] == "True")
 }
 
-fn version_of(definition: &Value, version: &Value, several: bool) -> CustomVersion {
-    let columns = version["additionalPrinterColumns"]
+/// The warning of a deprecated version that has none of its own: it names the best successor.
+fn deprecation(definition: &Value, group: &str, version: &str, kind: &str) -> String {
+    let own = version_rank(version);
+    let successor = definition["spec"]["versions"]
         .as_array()
         .into_iter()
         .flatten()
-        .filter_map(|column| {
-            let path = text(column, "jsonPath");
-            Some(Column {
-                name: text(column, "name").to_owned(),
-                kind: text(column, "type").to_owned(),
-                format: text(column, "format").to_owned(),
-                description: text(column, "description").to_owned(),
-                priority: column["priority"].as_i64().unwrap_or(0),
-                path: path.to_owned(),
-                template: Template::parse(&format!("{{{path}}}")).ok()?,
-            })
-        });
+        .filter(|other| other["served"] == true && other["deprecated"] != true)
+        .map(|other| text(other, "name"))
+        .filter(|name| version_rank(name) < own)
+        .min_by_key(|name| version_rank(name));
+    let successor = successor.map(|name| format!("; use {group}/{name} {kind}"));
+    format!(
+        "{group}/{version} {kind} is deprecated{}",
+        successor.unwrap_or_default()
+    )
+}
+
+/// A column of tables; `None` if its path cannot be read.
+fn column_of(column: &Value) -> Option<Column> {
+    let path = text(column, "jsonPath");
+    Some(Column {
+        name: text(column, "name").to_owned(),
+        kind: text(column, "type").to_owned(),
+        format: text(column, "format").to_owned(),
+        description: text(column, "description").to_owned(),
+        priority: column["priority"].as_i64().unwrap_or(0),
+        path: path.to_owned(),
+        template: Template::parse(&format!("{{{path}}}")).ok()?,
+    })
+}
+
+fn version_of(definition: &Value, version: &Value, several: bool) -> CustomVersion {
+    let columns = version["additionalPrinterColumns"].as_array();
+    let columns = columns.into_iter().flatten().filter_map(column_of);
     let scale = &version["subresources"]["scale"];
     let schema = &version["schema"]["openAPIV3Schema"];
     let selectable = version["selectableFields"].as_array().into_iter().flatten();
@@ -117,18 +135,13 @@ fn version_of(definition: &Value, version: &Value, several: bool) -> CustomVersi
     let group = text(&definition["spec"], "group");
     let warning = deprecated.then(|| {
         version["deprecationWarning"].as_str().map_or_else(
-            || {
-                format!(
-                    "{group}/{} {} is deprecated",
-                    text(version, "name"),
-                    text(names, "kind")
-                )
-            },
+            || deprecation(definition, group, text(version, "name"), text(names, "kind")),
             str::to_owned,
         )
     });
     CustomVersion {
-        schema: CrdSchema::parse(schema).ok(),
+        // Whatever was let in is served: a schema that is refused today was good when it was written.
+        schema: schema.is_object().then(|| CrdSchema::read(schema)),
         several,
         columns: columns.collect(),
         selectable: selectable
@@ -168,6 +181,18 @@ fn subresources(kind: &str, version: &Value) -> Vec<Subresource> {
     all
 }
 
+/// What can be done to objects of definitions, in the order of discovery.
+const VERBS: [&str; 8] = [
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "create",
+    "update",
+    "watch",
+];
+
 /// The kinds that a definition adds.
 fn kinds_of(definition: &Value) -> Vec<Arc<Kind>> {
     if !is_true(definition, "Established") {
@@ -178,20 +203,9 @@ fn kinds_of(definition: &Value) -> Vec<Arc<Kind>> {
     let versions = spec["versions"].as_array().map_or(&[][..], Vec::as_slice);
     let several = versions.len() > 1;
     let terminating = !definition["metadata"]["deletionTimestamp"].is_null();
-    let verbs: &[&str] = if terminating {
-        &["delete", "deletecollection", "get", "list", "watch"]
-    } else {
-        &[
-            "delete",
-            "deletecollection",
-            "get",
-            "list",
-            "patch",
-            "create",
-            "update",
-            "watch",
-        ]
-    };
+    // What is about to go takes nothing new.
+    let writes = |verb: &str| matches!(verb, "patch" | "create" | "update");
+    let verbs = VERBS.iter().filter(|verb| !terminating || !writes(verb));
     versions
         .iter()
         .filter(|version| version["served"] == true)
@@ -207,7 +221,7 @@ fn kinds_of(definition: &Value) -> Vec<Arc<Kind>> {
                 short_names: texts(&names["shortNames"]),
                 categories: texts(&names["categories"]),
                 namespaced: text(spec, "scope") == "Namespaced",
-                verbs: verbs.iter().map(|verb| (*verb).to_owned()).collect(),
+                verbs: verbs.clone().map(|verb| (*verb).to_owned()).collect(),
                 subresources: subresources(kind, version),
                 collection: format!("{plural}.{group}"),
                 custom: Some(Arc::new(version_of(definition, version, several))),

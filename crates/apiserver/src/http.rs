@@ -12,7 +12,6 @@ pub mod route;
 pub mod shape;
 pub mod table;
 
-use std::cell::RefCell;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -59,6 +58,11 @@ where
     let result = call.run(body).await;
     let mut response = match result {
         Ok(answer) => answer.into_response(format),
+        Err(failure)
+            if failure.code == 406 && negotiate::only_protobuf(header(&call.parts.headers, "accept")) =>
+        {
+            response::refused_protobuf()
+        }
         Err(failure) => response::failure(&failure, format),
     };
     for warning in &call.warnings {
@@ -93,6 +97,12 @@ impl Call {
             Path::Resource(target) => self.resource(user, target, body).await,
             Path::Discovery(core, rest) => {
                 self.allow_path(&user, &path)?;
+                if !core
+                    && let [group, version] = rest.as_slice()
+                    && crate::controllers::aggregation::is_remote(&self.api, group, version)
+                {
+                    return Err(Failure::unavailable());
+                }
                 self.get_only()?;
                 let accept = self.accept.clone()?;
                 discovery::answer(&self.api, core, &rest, &accept, &self.parts.headers)
@@ -127,7 +137,7 @@ impl Call {
             path,
             ..Attributes::default()
         };
-        if rbac::authorize(&self.api.store, user, &wanted).allowed {
+        if rbac::authorize(&self.api, user, &wanted).allowed {
             return Ok(());
         }
         let text = format!("forbidden: {}", wanted.refusal(user));
@@ -197,7 +207,7 @@ impl Call {
             name,
             path: "",
         };
-        if rbac::authorize(&self.api.store, user, &wanted).allowed {
+        if rbac::authorize(&self.api, user, &wanted).allowed {
             return Ok(());
         }
         Err(Failure::forbidden(
@@ -224,6 +234,9 @@ impl Call {
             .find(&target.group, &target.version, &target.resource)
             .cloned()
         else {
+            if crate::controllers::aggregation::is_remote(&self.api, &target.group, &target.version) {
+                return Err(Failure::unavailable());
+            }
             let known = kinds.version(&target.group, &target.version);
             let builtin = known.is_some_and(|kinds| kinds.iter().all(|kind| kind.custom.is_none()));
             return Err(if builtin {
@@ -242,7 +255,9 @@ impl Call {
             });
         }
         let mut accept = self.accept.clone();
-        if verb == "watch" && accept.is_err() {
+        let only_protobuf =
+            || kind.custom.is_some() && negotiate::only_protobuf(header(&self.parts.headers, "accept"));
+        if verb == "watch" && accept.is_err() && !only_protobuf() {
             accept = Ok(Accept::default());
         }
         let accept = accept?;
@@ -252,9 +267,7 @@ impl Call {
             Ok(collected) => collected.to_bytes(),
             Err(error) if error.is::<http_body_util::LengthLimitError>() => {
                 let text = format!("Request entity too large: limit is {BODY_LIMIT}");
-                return Err(
-                    Failure::new(413, "RequestEntityTooLarge", text).with_details(serde_json::json!({}))
-                );
+                return Err(Failure::new(413, "RequestEntityTooLarge", text));
             }
             Err(_) => return Err(Failure::bad_request("unexpected EOF")),
         };
@@ -277,15 +290,22 @@ impl Call {
             body,
             dry_run: false,
             validation: crate::request::FieldValidation::default(),
-            warnings: RefCell::default(),
+            warnings: std::sync::Mutex::default(),
+            calls: crate::admission::webhooks::Calls::enabled(),
         };
         let writes = !matches!(verb, "get" | "list" | "watch");
-        // The request's cell of warnings must not live across a wait.
-        let result = {
+        let result = loop {
             let result = dispatch(&self.api, &mut request, verb)
                 .and_then(|reply| response::shaped(&self.api, &request, reply));
-            self.warnings = request.warnings.take();
-            result
+            self.warnings = request.take_warnings();
+            // A webhook has to be asked first: the work is done again with its answer.
+            match request.calls.pending() {
+                Some((key, call)) => {
+                    let answer = call.send().await;
+                    request.calls.answered(key, answer);
+                }
+                None => break result,
+            }
         };
         if writes {
             self.api.store.settled().await.map_err(Failure::internal)?;
@@ -323,6 +343,9 @@ fn check_verb(kind: &crate::kinds::Kind, target: &Target, verb: &str) -> Outcome
     } else {
         match kind.subresource(&target.subresource) {
             Some(sub) => sub.verbs.iter().any(|own| own == verb),
+            None if kind.custom.is_some() => {
+                return Err(Failure::not_found(&kind.group, &kind.plural, &target.name));
+            }
             None => return Err(Failure::no_resource()),
         }
     };
@@ -334,6 +357,7 @@ fn check_verb(kind: &crate::kinds::Kind, target: &Target, verb: &str) -> Outcome
 }
 
 fn dispatch(api: &Arc<Api>, request: &mut Request, verb: &str) -> Outcome<Reply> {
+    crate::admission::deprecations(request);
     let scale = request.target.subresource == "scale";
     match verb {
         "get" if scale => verbs::special::get_scale(api, request),
@@ -344,6 +368,9 @@ fn dispatch(api: &Arc<Api>, request: &mut Request, verb: &str) -> Outcome<Reply>
             ) =>
         {
             verbs::read::get(api, request)
+        }
+        "get" | "update" | "patch" | "delete" if verbs::special::connect::is(&request.target.subresource) => {
+            verbs::special::connect::open(api, request)
         }
         "list" => verbs::read::list(api, request),
         "watch" => verbs::watch::open(api, request),

@@ -66,6 +66,16 @@ impl Kind {
         }
     }
 
+    /// The group that errors about an object name: events are those of the first group, however they are written.
+    #[must_use]
+    pub fn error_group(&self) -> &str {
+        if self.custom.is_none() && self.group == "events.k8s.io" {
+            ""
+        } else {
+            &self.group
+        }
+    }
+
     /// `plural` or `plural.group`.
     #[must_use]
     pub fn resource(&self) -> String {

@@ -1,12 +1,12 @@
 //! A request to a resource, with its options read.
 
-use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use fluvial_schema::{ErrorKind, FieldError};
 use serde_json::{Value, json};
 
+use crate::admission::webhooks::Calls;
 use crate::auth::User;
 use crate::http::negotiate::Accept;
 use crate::http::route::{Query, Target};
@@ -49,7 +49,9 @@ pub struct Request {
     /// How strict decoding is.
     pub validation: FieldValidation,
     /// Warnings for the answer.
-    pub warnings: RefCell<Vec<String>>,
+    pub warnings: Mutex<Vec<String>>,
+    /// What webhooks said of it.
+    pub calls: Calls,
 }
 
 fn unsupported(path: &str, value: Value, allowed: &[&str]) -> FieldError {
@@ -63,10 +65,16 @@ fn unsupported(path: &str, value: Value, allowed: &[&str]) -> FieldError {
 }
 
 impl Request {
+    /// Takes the warnings out.
+    #[must_use]
+    pub fn take_warnings(&self) -> Vec<String> {
+        std::mem::take(&mut *self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Adds a warning.
     pub fn warn(&self, text: impl Into<String>) {
         let text = text.into();
-        let mut warnings = self.warnings.borrow_mut();
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
         if !warnings.contains(&text) {
             warnings.push(text);
         }
@@ -156,7 +164,13 @@ impl Request {
     /// 404 for the object named.
     #[must_use]
     pub fn not_found(&self) -> Failure {
-        Failure::not_found(&self.kind.group, &self.kind.plural, &self.target.name)
+        // The one kind that answers under the name of one.
+        let plural = if self.kind.is("", "ComponentStatus") {
+            &self.kind.singular
+        } else {
+            &self.kind.plural
+        };
+        Failure::not_found(&self.kind.group, plural, &self.target.name)
     }
 
     /// 409 for the object named, because it changed.

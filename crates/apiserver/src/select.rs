@@ -106,14 +106,7 @@ impl Selection {
     /// A selector cannot be read or names a field that cannot be selected.
     pub fn read(request: &Request) -> Outcome<Self> {
         let labels = request.query.text("labelSelector");
-        let labels = Selector::parse(labels).map_err(|error| {
-            let text = error.to_string();
-            // A text that does not even begin like a requirement is not said to be one.
-            if text.starts_with("found ") && text.contains("expected: !") {
-                return Failure::bad_request(text);
-            }
-            Failure::bad_request(format!("unable to parse requirement: {text}"))
-        })?;
+        let labels = Selector::parse(labels).map_err(|error| Failure::bad_request(error.to_string()))?;
         let fields = FieldSelector::parse(request.query.text("fieldSelector"))
             .map_err(|error| Failure::bad_request(error.to_string()))?;
         let kind = &request.kind;

@@ -77,6 +77,14 @@ impl Failure {
         Failure::new(500, "", message)
     }
 
+    /// 503 for what another server would have to answer.
+    #[must_use]
+    pub fn unavailable() -> Self {
+        let mut failure = Failure::new(503, "", "service unavailable\n");
+        failure.plain = true;
+        failure
+    }
+
     /// 500 with the reason InternalError.
     #[must_use]
     pub fn internal(message: impl std::fmt::Display) -> Self {
@@ -235,13 +243,7 @@ impl Failure {
 }
 
 fn cause(error: &FieldError) -> Value {
-    let whole = error.to_string();
-    let message = whole.strip_prefix(&format!("{}: ", error.path)).unwrap_or(&whole);
-    let mut cause = json!({"reason": error.kind.reason(), "message": message});
-    if !error.path.is_empty() {
-        cause["field"] = error.path.clone().into();
-    }
-    cause
+    json!({"reason": error.kind.reason(), "message": error.body(), "field": error.field()})
 }
 
 /// The answer to a deletion that has finished.

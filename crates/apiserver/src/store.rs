@@ -282,6 +282,12 @@ impl Collection {
         Ok(state.log.range(start..).take(limit).cloned().collect())
     }
 
+    /// The version of the last change.
+    #[must_use]
+    pub fn latest(&self) -> u64 {
+        *self.latest.borrow()
+    }
+
     /// A receiver that wakes on every change.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<u64> {

@@ -34,6 +34,8 @@ pub enum Reply {
         /// The objects.
         objects: Vec<Arc<Stored>>,
     },
+    /// A text, such as a log.
+    Text(u16, String),
     /// A watch.
     Watch(Box<watch::Watch>),
 }

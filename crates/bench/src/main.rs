@@ -1,6 +1,8 @@
 //! `fluvial-bench`: figures as JSON. Whole programs run beside their peers in the same run, in turn,
 //! because only ratios mean something on a shared machine; engines run in process.
 
+mod git;
+mod helm;
 mod inputs;
 mod kustomize;
 mod measure;
@@ -11,11 +13,24 @@ use std::process::ExitCode;
 const HELP: &str = "\
 fluvial-bench kustomize --ours PROGRAM [--peer PROGRAM] [--rounds N] [--shared FOLDER]
     `kustomize build` of the largest inputs, whole processes in turn; and the engine in process
-fluvial-bench mttp --ours PROGRAM [--n 1000] [--rounds 3] [--quiet SECONDS]
-    a repository of N Kustomizations: from the start of `up` to everything Ready, peak memory, and what
+fluvial-bench mttp --ours PROGRAM [--kind kustomization|helmrelease] [--n 1000] [--rounds 3] [--quiet SECONDS]
+    a repository of N Kustomizations or HelmReleases: from the start of `up` to everything Ready, peak memory, and what
     the program writes in the quiet time after it (300 s)
+fluvial-bench git [--files 20000] [--commits 2000] [--rounds 5]
+    a large repository over HTTP: fetch and pack beside `git clone --depth 1` and tar; then a look without
+    a change, and one with one changed file
+fluvial-bench helm --ours PROGRAM [--peer PROGRAM] [--rounds N] [--shared FOLDER]
+    `helm template` of the largest charts, whole processes in turn; the engine in process; a fleet
+fluvial-bench helm-warm [--rounds N] [--shared FOLDER]
+    the largest charts in process, for a profiler
+fluvial-bench helm-fleet [--threads N] [--shared FOLDER]
+    a hundred releases of one chart in this process
 fluvial-bench measure -- COMMAND…
     one process: wall seconds, processor seconds, peak resident KiB";
+
+// The program's own allocator, so that figures in process are its figures.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A failure, for people.
 pub(crate) type Failure = String;
@@ -35,7 +50,12 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let result = match words.split_first().map(|(verb, rest)| (verb.as_str(), rest)) {
         Some(("kustomize", rest)) => kustomize::run(rest),
+        Some(("git", rest)) => git::run(rest),
+        Some(("git-fetch", rest)) => git::fetch(rest),
         Some(("mttp", rest)) => mttp::run(rest),
+        Some(("helm", rest)) => helm::run(rest),
+        Some(("helm-warm", rest)) => helm::repeat(rest),
+        Some(("helm-fleet", rest)) => helm::fleet(rest),
         Some(("measure", rest)) => measure::child(rest),
         _ => Err(HELP.to_owned()),
     };

@@ -1,6 +1,7 @@
 //! One process, measured. Peak memory is known per set of awaited children only, so every
 //! measured process gets a parent of its own: this program again, as `measure`.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -51,10 +52,16 @@ pub(crate) fn child(words: &[String]) -> Result<Value, Failure> {
 
 /// Runs a command under a parent of its own.
 pub(crate) fn measure(command: &[String]) -> Result<Cost, Failure> {
+    measure_in(command, Path::new("."))
+}
+
+/// As [`measure`], in a folder.
+pub(crate) fn measure_in(command: &[String], folder: &Path) -> Result<Cost, Failure> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let output = Command::new(own)
         .args(["measure", "--"])
         .args(command)
+        .current_dir(folder)
         .output()
         .map_err(|error| error.to_string())?;
     if !output.status.success() {

@@ -1,5 +1,5 @@
-//! Mean time to production: a fleet of N Kustomizations in a Git repository, from the start of `fluvial up`
-//! to everything Ready; its peak memory; and how many writes the API server sees once nothing happens.
+//! Mean time to production: a fleet of N Kustomizations or HelmReleases in a Git repository, from the start of
+//! `fluvial up` to everything Ready; its peak memory; and how many writes the API server sees once nothing happens.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -13,7 +13,35 @@ use serde_json::{Value, json};
 use crate::measure::{measure, medians};
 use crate::{Failure, flag};
 
-const GROUP: &str = "kustomize.toolkit.fluxcd.io/v1";
+/// What a fleet is made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Made {
+    Kustomizations,
+    HelmReleases,
+}
+
+impl Made {
+    fn read(word: &str) -> Result<Self, Failure> {
+        match word {
+            "kustomization" => Ok(Made::Kustomizations),
+            "helmrelease" => Ok(Made::HelmReleases),
+            other => Err(format!("--kind is kustomization or helmrelease, not {other}")),
+        }
+    }
+
+    /// API version, kind, and what the figures call many of them.
+    fn names(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Made::Kustomizations => (
+                "kustomize.toolkit.fluxcd.io/v1",
+                "Kustomization",
+                "kustomizations",
+            ),
+            Made::HelmReleases => ("helm.toolkit.fluxcd.io/v2", "HelmRelease", "helmreleases"),
+        }
+    }
+}
+
 /// Longer than any machine needs for a fleet that works.
 const PATIENCE: Duration = Duration::from_mins(5);
 
@@ -27,10 +55,11 @@ pub(crate) fn run(words: &[String]) -> Result<Value, Failure> {
     let count = number("--n", "1000")?;
     let quiet = Duration::from_secs(number("--quiet", "300")?);
     let rounds = number("--rounds", "3")?;
+    let made = Made::read(flag(words, "--kind").unwrap_or("kustomization"))?;
 
     let work = tempfile::tempdir().map_err(|error| error.to_string())?;
     let fleet = work.path().join("fleet");
-    repository(&fleet, count)?;
+    repository(&fleet, made, count)?;
 
     let folder = fleet.display().to_string();
     let once: Vec<String> = [ours, "up", &folder, "--path", "clusters/bench", "--once"]
@@ -44,9 +73,9 @@ pub(crate) fn run(words: &[String]) -> Result<Value, Failure> {
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;
-    let rest = runtime.block_on(stay(ours, &fleet, work.path(), count, quiet))?;
+    let rest = runtime.block_on(stay(ours, &fleet, made, work.path(), count, quiet))?;
     Ok(json!({
-        "kustomizations": count,
+        (made.names().2): count,
         "objects": count * 4,
         "rounds": rounds,
         "all_ready": medians(&costs).json(),
@@ -54,8 +83,74 @@ pub(crate) fn run(words: &[String]) -> Result<Value, Failure> {
     }))
 }
 
-/// A repository: per Kustomization a folder with a Namespace, a ConfigMap, a ServiceAccount and a Service.
-fn repository(folder: &Path, count: u64) -> Result<(), Failure> {
+/// A repository with a fleet.
+fn repository(folder: &Path, made: Made, count: u64) -> Result<(), Failure> {
+    match made {
+        Made::Kustomizations => kustomizations(folder, count)?,
+        Made::HelmReleases => releases(folder, count)?,
+    }
+    for arguments in [
+        &["init", "--quiet", "--initial-branch", "main"][..],
+        &["add", "--all"],
+        &["commit", "--quiet", "--message", "Fleet"],
+    ] {
+        git(folder, arguments)?;
+    }
+    Ok(())
+}
+
+/// Per HelmRelease a Deployment without replicas, a ConfigMap, a ServiceAccount and a Service, all of one chart.
+fn releases(folder: &Path, count: u64) -> Result<(), Failure> {
+    let chart = folder.join("charts/app");
+    write(
+        &chart.join("Chart.yaml"),
+        "apiVersion: v2\nname: app\nversion: 1.0.0\n",
+    )?;
+    write(&chart.join("values.yaml"), "replicas: 0\nkey: one\n")?;
+    let head = |api_version: &str, kind: &str| {
+        format!(
+            "apiVersion: {api_version}\nkind: {kind}\nmetadata:\n  name: {{{{ .Release.Name }}}}\n  \
+             labels: {{{{- include \"app.labels\" . | nindent 4 }}}}\n"
+        )
+    };
+    let labels = "app.kubernetes.io/name: {{ .Chart.Name }}\napp.kubernetes.io/instance: {{ .Release.Name }}";
+    let pod = "spec:\n  replicas: {{ .Values.replicas }}\n  selector:\n    matchLabels: {app: {{ .Release.Name }}}\n  \
+               template:\n    metadata:\n      labels: {app: {{ .Release.Name }}}\n    spec:\n      \
+               serviceAccountName: {{ .Release.Name }}\n      containers:\n      - name: app\n        image: app:1\n";
+    for (file, text) in [
+        (
+            "_helpers.tpl",
+            format!("{{{{- define \"app.labels\" }}}}\n{labels}\n{{{{- end }}}}\n"),
+        ),
+        ("deployment.yaml", head("apps/v1", "Deployment") + pod),
+        (
+            "config.yaml",
+            head("v1", "ConfigMap") + "data:\n  key: {{ .Values.key | quote }}\n",
+        ),
+        ("account.yaml", head("v1", "ServiceAccount")),
+        (
+            "service.yaml",
+            head("v1", "Service") + "spec:\n  selector: {app: {{ .Release.Name }}}\n  ports: [{port: 80}]\n",
+        ),
+    ] {
+        write(&chart.join("templates").join(file), &text)?;
+    }
+    let mut owners = String::new();
+    for number in 0..count {
+        // Writing to a String cannot fail.
+        let _ = write!(
+            owners,
+            "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\n\
+             metadata: {{name: app-{number:04}, namespace: flux-system}}\n\
+             spec:\n  interval: 10m\n  chart:\n    spec:\n      chart: ./charts/app\n      \
+             sourceRef: {{kind: GitRepository, name: flux-system}}\n  values: {{key: v{number}}}\n---\n"
+        );
+    }
+    write(&folder.join("clusters/bench/apps.yaml"), &owners)
+}
+
+/// Per Kustomization a folder with a Namespace, a ConfigMap, a ServiceAccount and a Service.
+fn kustomizations(folder: &Path, count: u64) -> Result<(), Failure> {
     let mut owners = String::new();
     for number in 0..count {
         let name = format!("app-{number:04}");
@@ -80,20 +175,12 @@ fn repository(folder: &Path, count: u64) -> Result<(), Failure> {
         // Writing to a String cannot fail.
         let _ = write!(
             owners,
-            "apiVersion: {GROUP}\nkind: Kustomization\nmetadata: {{name: {name}, namespace: flux-system}}\n\
+            "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {{name: {name}, namespace: flux-system}}\n\
              spec:\n  interval: 10m\n  prune: true\n  wait: true\n  path: ./apps/{name}\n  \
              sourceRef: {{kind: GitRepository, name: flux-system}}\n---\n"
         );
     }
-    write(&folder.join("clusters/bench/apps.yaml"), &owners)?;
-    for arguments in [
-        &["init", "--quiet", "--initial-branch", "main"][..],
-        &["add", "--all"],
-        &["commit", "--quiet", "--message", "Fleet"],
-    ] {
-        git(folder, arguments)?;
-    }
-    Ok(())
+    write(&folder.join("clusters/bench/apps.yaml"), &owners)
 }
 
 fn git(folder: &Path, arguments: &[&str]) -> Result<(), Failure> {
@@ -127,7 +214,14 @@ impl Drop for Running {
 }
 
 /// Runs the program without `--once`, and looks at what it does when all is ready.
-async fn stay(ours: &str, fleet: &Path, work: &Path, count: u64, quiet: Duration) -> Result<Value, Failure> {
+async fn stay(
+    ours: &str,
+    fleet: &Path,
+    made: Made,
+    work: &Path,
+    count: u64,
+    quiet: Duration,
+) -> Result<Value, Failure> {
     let kubeconfig = work.join("kubeconfig");
     let start = Instant::now();
     let child = Command::new(ours)
@@ -143,7 +237,7 @@ async fn stay(ours: &str, fleet: &Path, work: &Path, count: u64, quiet: Duration
     let running = Running(child);
     let cluster = connect(&kubeconfig, start).await?;
     // Looking costs the program time, so it is looked seldom; `all_ready` has the time that counts.
-    while ready(&cluster).await? < count {
+    while ready(&cluster, made).await? < count {
         patience(start, "not everything became ready")?;
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
@@ -176,7 +270,10 @@ async fn connect(kubeconfig: &Path, start: Instant) -> Result<Client, Failure> {
         };
         if kubeconfig.exists()
             && let Ok(client) = Client::connect(&credentials).await
-            && client.resource(GROUP, "Kustomization").await.is_ok()
+            && client
+                .resource(Made::Kustomizations.names().0, "Kustomization")
+                .await
+                .is_ok()
         {
             return Ok(client);
         }
@@ -185,10 +282,11 @@ async fn connect(kubeconfig: &Path, start: Instant) -> Result<Client, Failure> {
     }
 }
 
-/// How many Kustomizations of the fleet are ready.
-async fn ready(cluster: &Client) -> Result<u64, Failure> {
+/// How many objects of the fleet are ready.
+async fn ready(cluster: &Client, made: Made) -> Result<u64, Failure> {
+    let (api_version, kind, _) = made.names();
     let resource = cluster
-        .resource(GROUP, "Kustomization")
+        .resource(api_version, kind)
         .await
         .map_err(|error| error.to_string())?;
     let listed = cluster

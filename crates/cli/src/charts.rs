@@ -5,7 +5,6 @@ use std::sync::Arc;
 use fluvial_helm::{Chart, Inflation, Output};
 use fluvial_kustomize::{ChartRenderer, ChartRequest};
 use fluvial_template::sprig::Ambient;
-use fluvial_template::{Functions, Limits, Set, Value as TemplateValue};
 use fluvial_tree::Tree;
 use serde_json::Value;
 
@@ -66,15 +65,8 @@ fn absent(request: &ChartRequest) -> String {
 }
 
 /// The name of a release that a template makes.
-pub(crate) fn named(template: &str) -> Result<String, String> {
-    let failed = |error: &dyn std::fmt::Display| format!("name template {template:?}: {error}");
-    let mut functions = Functions::builtins();
-    fluvial_template::sprig::register(&mut functions);
-    let mut set = Set::new(Arc::new(functions));
-    set.add("name-template", template)
-        .map_err(|error| failed(&error))?;
-    set.execute("name-template", &TemplateValue::Nil, Limits::default(), &mut ())
-        .map_err(|error| failed(&error))
+pub(crate) fn named(template: &str, outside: &dyn Outside) -> Result<String, String> {
+    fluvial_helm::release_name(template, ambient(outside)?).map_err(|error| error.to_string())
 }
 
 impl ChartRenderer for LocalCharts {
@@ -87,7 +79,7 @@ impl ChartRenderer for LocalCharts {
             release_name: if request.name_template.is_empty() {
                 request.release_name.clone()
             } else {
-                named(&request.name_template)?
+                named(&request.name_template, self.outside.as_ref())?
             },
             namespace: request.namespace.clone(),
             values: request.values.clone(),

@@ -4,7 +4,8 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use clap_complete::Shell;
 
 use crate::commands::{
-    build, envsubst, events, export, get, helm, kustomize, reconcile, serve, stats, suspend, tree, up, why,
+    build, create, debug, delete, diff, envsubst, events, export, get, helm, kustomize, migrate, reconcile,
+    release, serve, stats, suspend, trace, tree, up, why,
 };
 use crate::nouns::{NOUNS, Noun, Verb};
 
@@ -14,7 +15,8 @@ Exit codes:
   0  done
   1  failed, or the command line cannot be understood; the reason is on standard error
 
-`get` and `reconcile` fail for an absent object; `suspend` and `resume` say so and go on.";
+`get` and `reconcile` fail for an absent object; `suspend` and `resume` say so and go on.
+`up --once` exits 1 when not everything can become ready. `diff` exits 1 for a difference, and 2 if that cannot be said.";
 
 /// A command whose options and subcommands are made only when it is the one called: all of them are
 /// half a megabyte.
@@ -29,38 +31,69 @@ macro_rules! lazy {
 
 /// The whole command line.
 pub(crate) fn root(version: &'static str) -> Command {
-    Command::new("fluvial")
+    let root = Command::new("fluvial")
         .version(version)
         .about("GitOps in one binary")
         .after_long_help(EXIT_CODES)
         .disable_help_subcommand(true)
+        // As with flux, the last one counts.
+        .args_override_self(true)
         .args(global())
         .subcommand(
-            lazy!("up", "Run a cluster in this process that follows a repository", up::Options::augment_args)
-                .after_help(
-                    "Examples:\n  fluvial up ./fleet --path clusters/demo\n  fluvial up --once --dirty\n  \
+            lazy!(
+                "up",
+                "Run a cluster in this process that follows a repository",
+                up::Options::augment_args
+            )
+            .after_help(
+                "Examples:\n  fluvial up ./fleet --path clusters/demo\n  fluvial up --once --dirty\n  \
                      fluvial up https://example.com/fleet.git --branch main",
-                ),
+            ),
         )
         .subcommand(
-            lazy!("serve", "Run the controllers against a cluster", serve::Serve::augment_args)
-                .after_help("Examples:\n  fluvial serve --kubeconfig ./kubeconfig --data /var/lib/fluvial"),
+            lazy!(
+                "serve",
+                "Run the controllers against a cluster",
+                serve::Serve::augment_args
+            )
+            .after_help("Examples:\n  fluvial serve --kubeconfig ./kubeconfig --data /var/lib/fluvial"),
         )
         .subcommand(
-            lazy!("apiserver", "Run the API server alone", serve::ApiServer::augment_args)
-                .after_help("Examples:\n  fluvial apiserver --listen 127.0.0.1:6443 --data ./cluster"),
+            lazy!(
+                "apiserver",
+                "Run the API server alone",
+                serve::ApiServer::augment_args
+            )
+            .after_help("Examples:\n  fluvial apiserver --listen 127.0.0.1:6443 --data ./cluster"),
         )
         .subcommand(
-            lazy!("why", "Say why objects are not ready: all first causes, with file and line", why::Options::augment_args)
-                .after_help("Examples:\n  fluvial why\n  fluvial why ks/apps\n  fluvial why deployment web -n shop"),
+            lazy!(
+                "why",
+                "Say why objects are not ready: all first causes, with file and line",
+                why::Options::augment_args
+            )
+            .after_help(
+                "Examples:\n  fluvial why\n  fluvial why ks/apps\n  fluvial why deployment web -n shop",
+            ),
         )
         .subcommand(lazy!("build", "Show what would be applied", build_command))
+        .subcommand(lazy!("diff", "Show what an apply would change", diff_command))
         .subcommand(lazy!("kustomize", "What kustomize does", kustomize_command))
         .subcommand(lazy!("helm", "What Helm does", helm_command))
         .subcommand(
-            lazy!("envsubst", "Substitute variables of the environment in standard input", envsubst::Options::augment_args)
-                .after_help("Examples:\n  fluvial envsubst --strict < manifest.yaml"),
-        )
+            lazy!(
+                "envsubst",
+                "Substitute variables of the environment in standard input",
+                envsubst::Options::augment_args
+            )
+            .after_help("Examples:\n  fluvial envsubst --strict < manifest.yaml"),
+        );
+    with_objects(root)
+}
+
+/// The commands on objects of a cluster, and those on the program itself.
+fn with_objects(root: Command) -> Command {
+    root
         .subcommand(
             lazy!("get", "Show objects and how they are", get_command).after_help(
                 "Examples:\n  fluvial get all -A\n  fluvial get ks --status-selector ready=false\n  fluvial get hr -o json",
@@ -81,6 +114,32 @@ pub(crate) fn root(version: &'static str) -> Command {
         .subcommand(
             lazy!("export", "Print objects as manifests", |verb| by_kind(export::Options::augment_args(verb), None))
                 .after_help("Examples:\n  fluvial export ks --all > kustomizations.yaml\n  fluvial export source git flux-system --with-credentials")
+        )
+        .subcommand(
+            lazy!("create", "Create or update objects", create::command)
+                .after_help(
+                    "Examples:\n  fluvial create source git fleet --url=https://example.com/fleet --branch=main\n  \
+                     fluvial create ks apps --source=fleet --path=./apps --prune --export > apps.yaml\n  \
+                     fluvial create hr web --source=HelmRepository/web --chart=web --values=web.yaml",
+                ),
+        )
+        .subcommand(
+            lazy!("delete", "Delete an object", |verb| by_kind(delete::Options::augment_args(verb), Some(Verb::Suspend)))
+                .after_help("Examples:\n  fluvial delete ks apps\n  fluvial delete source git fleet --silent")
+        )
+        .subcommand(
+            lazy!("debug", "Show what an object is made with, and what became of it", debug_command).after_help(
+                "Examples:\n  fluvial debug hr web --show-values\n  fluvial debug ks apps --show-vars\n  \
+                 fluvial debug ks apps --show-history",
+            ),
+        )
+        .subcommand(
+            lazy!("trace", "Say who delivers an object, and from which source", trace::Options::augment_args)
+                .after_help("Examples:\n  fluvial trace deployment web -n shop\n  fluvial trace cm/web svc/web -n shop"),
+        )
+        .subcommand(
+            lazy!("migrate", "Bring manifests, or what a cluster has stored, to the newest versions", migrate::Options::augment_args)
+                .after_help("Examples:\n  fluvial migrate --path=. --dry-run\n  fluvial migrate"),
         )
         .subcommand(
             lazy!("tree", "Draw what an object made, and what that made", tree_command)
@@ -155,17 +214,45 @@ fn kustomize_command(command: Command) -> Command {
 }
 
 fn helm_command(command: Command) -> Command {
-    command.subcommand(
-        lazy!(
-            "template",
-            "Render a chart of this machine, with Helm's flags and output",
-            helm::Options::augment_args
+    command
+        .subcommand(
+            lazy!(
+                "template",
+                "Render a chart of this machine, with Helm's flags and output",
+                helm::Options::augment_args
+            )
+            .after_help(
+                "Examples:\n  fluvial helm template shop ./charts/shop -f prod.yaml --set replicas=3\n  \
+                         fluvial helm template shop shop-1.2.0.tgz -n apps --show-only templates/web.yaml\n  \
+                         fluvial helm template shop ./charts/shop -f prod.yaml --explain Deployment/shop:spec.replicas",
+            ),
         )
-        .after_help(
-            "Examples:\n  fluvial helm template shop ./charts/shop -f prod.yaml --set replicas=3\n  \
-                         fluvial helm template shop shop-1.2.0.tgz -n apps --show-only templates/web.yaml",
-        ),
-    )
+        .subcommand(
+            lazy!(
+                "lint",
+                "Look for what is odd or wrong in charts, and for objects that the Kubernetes API would refuse",
+                helm::lint::Options::augment_args
+            )
+            .after_help("Examples:\n  fluvial helm lint ./charts/shop -f prod.yaml --strict"),
+        )
+        .subcommand(lazy!("show", "Print what is in a chart", show_command).visible_alias("inspect"))
+}
+
+/// The parts of `helm show`.
+fn show_command(command: Command) -> Command {
+    let part = |name: &'static str, about: &'static str| {
+        helm::show::Options::augment_args(Command::new(name)).about(about)
+    };
+    command
+        .subcommand(part("all", "Everything below"))
+        .subcommand(part("chart", "Chart.yaml, as it is understood"))
+        .subcommand(part("values", "values.yaml, as it stands"))
+        .subcommand(part("readme", "The file for readers"))
+        .subcommand(part(
+            "crds",
+            "The custom resource definitions, those of dependencies too",
+        ))
+        .after_help("Examples:\n  fluvial helm show values shop-1.2.0.tgz > my-values.yaml")
 }
 
 fn build_command(command: Command) -> Command {
@@ -178,6 +265,18 @@ fn build_command(command: Command) -> Command {
                     "Examples:\n  fluvial build kustomization apps --path ./apps\n  \
                      fluvial build ks apps --path ./apps --kustomization-file apps.yaml --dry-run",
                 ),
+        )
+        .subcommand(
+            lazy!(
+                "helmrelease",
+                "Render one HelmRelease with all values that it takes",
+                release::Options::augment_args
+            )
+            .visible_alias("hr")
+            .after_help(
+                "Examples:\n  fluvial build helmrelease web\n  \
+                     fluvial build hr web --chart ./charts/web --helmrelease-file web.yaml --dry-run",
+            ),
         )
         .subcommand(
             lazy!(
@@ -247,6 +346,35 @@ fn by_kind(mut verb: Command, wanted: Option<Verb>) -> Command {
         verb = verb.subcommand(leaf(noun));
     }
     verb
+}
+
+fn diff_command(diff: Command) -> Command {
+    diff.subcommand(
+        diff::Trial::augment_args(Command::new("kustomization"))
+            .visible_alias("ks")
+            .about("What the apply of a Kustomization from a folder would change; exit code 1 for a change, 2 for an error")
+            .after_help("Examples:\n  fluvial diff kustomization apps --path ./apps"),
+    )
+    .subcommand(
+        release::Options::augment_args(Command::new("helmrelease"))
+            .visible_alias("hr")
+            .about("What the upgrade of a HelmRelease would change; exit code 1 for a change, 2 for an error")
+            .after_help("Examples:\n  fluvial diff helmrelease web --chart ./charts/web"),
+    )
+}
+
+fn debug_command(debug: Command) -> Command {
+    debug
+        .subcommand(
+            debug::Kustomization::augment_args(Command::new("kustomization"))
+                .visible_alias("ks")
+                .about("Status, history or variables of a Kustomization"),
+        )
+        .subcommand(
+            debug::Release::augment_args(Command::new("helmrelease"))
+                .visible_alias("hr")
+                .about("Status, history or values of a HelmRelease"),
+        )
 }
 
 fn tree_command(mut command: Command) -> Command {

@@ -1,16 +1,23 @@
 //! The commands, one file each.
 
 pub(crate) mod build;
+pub(crate) mod create;
+pub(crate) mod debug;
+pub(crate) mod delete;
+pub(crate) mod diff;
 pub(crate) mod envsubst;
 pub(crate) mod events;
 pub(crate) mod export;
 pub(crate) mod get;
 pub(crate) mod helm;
 pub(crate) mod kustomize;
+pub(crate) mod migrate;
 pub(crate) mod reconcile;
+pub(crate) mod release;
 pub(crate) mod serve;
 pub(crate) mod stats;
 pub(crate) mod suspend;
+pub(crate) mod trace;
 pub(crate) mod tree;
 pub(crate) mod up;
 pub(crate) mod wait;

@@ -93,6 +93,29 @@ impl Reader {
         Ok(())
     }
 
+    /// Takes in a folder with all that is below it, whatever its files name.
+    pub(crate) fn plain_folder(&mut self, folder: &Path) -> Result<(), String> {
+        self.add_folder(folder)?;
+        let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)
+            .map_err(|error| format!("{}: {error}", folder.display()))?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .collect();
+        entries.sort();
+        for path in entries {
+            if !path.is_dir() {
+                self.file(&path)?;
+                continue;
+            }
+            // A link to a folder above leads in circles.
+            let circle = path.is_symlink()
+                && std::fs::canonicalize(&path).map_or(true, |target| path.starts_with(target));
+            if path.file_name().is_some_and(|name| name != ".git") && !circle {
+                self.plain_folder(&path)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes in what a text may name, seen from a folder.
     pub(crate) fn text(&mut self, text: &str, folder: &Path) -> Result<(), String> {
         if text.is_empty() || text.len() > 4096 || text.contains(['\n', '\0']) || text.contains("://") {

@@ -281,6 +281,11 @@ impl Session<'_> {
         self.note("►", text);
     }
 
+    /// `✚` something is made.
+    pub(crate) fn addition(&mut self, text: &str) {
+        self.note("✚", text);
+    }
+
     /// `◎` something is waited for.
     pub(crate) fn waiting(&mut self, text: &str) {
         self.note("◎", text);

@@ -5,6 +5,7 @@ mod bootstrap;
 mod charts;
 mod command;
 mod commands;
+mod difference;
 mod disk;
 mod environment;
 mod nouns;
@@ -19,11 +20,12 @@ mod view;
 use std::path::PathBuf;
 
 use clap::ArgMatches;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap_complete::Shell;
 
 use commands::{
-    build, envsubst, events, export, get, helm, kustomize, reconcile, serve, stats, suspend, tree, up, why,
+    build, create, debug, delete, diff, envsubst, events, export, get, helm, kustomize, migrate, reconcile,
+    release, serve, stats, suspend, trace, tree, up, why,
 };
 pub use environment::{
     Connection, ControllerOptions, Controllers, Environment, LocalRepository, LogOptions, Outside, Rewrite,
@@ -49,13 +51,82 @@ pub async fn run(arguments: &[String], env: &mut Environment) -> u8 {
 
 async fn parse_and_run(arguments: &[String], env: &mut Environment) -> Outcome {
     let mut root = command::root(env.version);
-    let words = std::iter::once("fluvial".to_owned()).chain(arguments.iter().cloned());
-    let matches = match root.try_get_matches_from_mut(words) {
-        Ok(matches) => matches,
-        Err(error) => return explain(&error, arguments, &mut root, env),
+    let mut words = vec!["fluvial".to_owned()];
+    words.extend_from_slice(arguments);
+    let matches = loop {
+        let error = match root.try_get_matches_from_mut(&words) {
+            Ok(matches) => break matches,
+            Err(error) => error,
+        };
+        if !plain_switch(&error, &mut words)? {
+            return explain(&error, arguments, &mut root, env);
+        }
     };
     let global = global(&matches, env)?;
     dispatch(&matches, &mut root, Session { env, global }).await
+}
+
+/// Switches may be written as `--switch=true` and `--switch=false`, as with flux; whether this was one, and is none now.
+fn plain_switch(error: &clap::Error, words: &mut Vec<String>) -> Result<bool, Failure> {
+    let (ErrorKind::TooManyValues, Some(name), Some(value)) = (
+        error.kind(),
+        detail(error, ContextKind::InvalidArg),
+        detail(error, ContextKind::InvalidValue),
+    ) else {
+        return Ok(false);
+    };
+    let written = format!("{name}={value}");
+    let Some(at) = words.iter().position(|word| *word == written) else {
+        return Ok(false);
+    };
+    match value.as_str() {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => words[at] = name,
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => {
+            words.remove(at);
+        }
+        _ => {
+            return Err(Failure::new(format!(
+                "invalid argument {value:?} for {name:?} flag: strconv.ParseBool: parsing {value:?}: invalid syntax"
+            )));
+        }
+    }
+    Ok(true)
+}
+
+/// A text that goes with an error of the command line.
+fn detail(error: &clap::Error, kind: ContextKind) -> Option<String> {
+    match error.get(kind)? {
+        ContextValue::String(text) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+/// What is wrong with a command line, in flux's words where it has some.
+fn wrong(error: &clap::Error) -> String {
+    let name = detail(error, ContextKind::InvalidArg);
+    // `--interval <DURATION>` and `-i, --interval <DURATION>` are one flag.
+    let flag = name
+        .as_deref()
+        .and_then(|name| name.split(' ').find(|word| word.starts_with("--")));
+    let flag = flag.map(|flag| flag.trim_end_matches(','));
+    let value = detail(error, ContextKind::InvalidValue).unwrap_or_default();
+    let source = std::error::Error::source(error).map(ToString::to_string);
+    match (error.kind(), flag, source) {
+        (ErrorKind::ValueValidation, Some(flag), Some(why)) => {
+            return format!("invalid argument {value:?} for {flag:?} flag: {why}");
+        }
+        (ErrorKind::UnknownArgument, Some(flag), _) => {
+            let near = match error.get(ContextKind::SuggestedArg) {
+                Some(ContextValue::String(near)) => format!("; did you mean {near}?"),
+                _ => String::new(),
+            };
+            let flag = flag.split('=').next().unwrap_or(flag);
+            return format!("unknown flag: {flag}{near}");
+        }
+        _ => {}
+    }
+    let text = error.to_string();
+    text.trim_start_matches("error: ").trim_end().to_owned()
 }
 
 /// Help and versions are no failures; a group asked for something that it does not have prints its help, as flux does.
@@ -81,8 +152,7 @@ fn explain(
         }
         _ => {}
     }
-    let text = error.to_string();
-    Err(Failure::new(text.trim_start_matches("error: ").trim_end()))
+    Err(Failure::new(wrong(error)))
 }
 
 fn global(matches: &ArgMatches, env: &Environment) -> Result<Global, Failure> {
@@ -136,7 +206,20 @@ async fn dispatch(matches: &ArgMatches, root: &mut clap::Command, mut session: S
             let namespace = inner.get_one::<String>("namespace").cloned();
             helm::template(session, &command::options(inner), namespace).await
         }
+        ["helm", "lint"] => {
+            let namespace = inner.get_one::<String>("namespace").cloned();
+            helm::lint::lint(session, &command::options(inner), namespace).await
+        }
+        ["helm", "show", what] => helm::show::show(session, &command::options(inner), what),
         ["envsubst"] => envsubst::run(session, command::options(inner)),
+        ["create", ref rest @ ..] if is_leaf(inner) => create::run(session, rest, inner).await,
+        ["debug", "kustomization"] => debug::kustomization(session, &command::options(inner)).await,
+        ["debug", "helmrelease"] => debug::release(session, &command::options(inner)).await,
+        ["build", "helmrelease"] => release::build(session, &command::options(inner)).await,
+        ["diff", "helmrelease"] => release::compare(session, &command::options(inner)).await,
+        ["diff", "kustomization"] => diff::kustomization(session, &command::options(inner)).await,
+        ["trace"] => trace::run(session, &command::options(inner)).await,
+        ["migrate"] => migrate::run(session, &command::options(inner)).await,
         ["why"] => why::run(session, &command::options(inner)).await,
         ["up"] => up::run(session, &command::options(inner)).await,
         ["serve"] => serve::serve(session, &command::options(inner)).await,
@@ -159,6 +242,7 @@ async fn dispatch(matches: &ArgMatches, root: &mut clap::Command, mut session: S
         [verb, ref rest @ ..] => match find(rest) {
             Some(noun) => match verb {
                 "get" => get::run(session, &[noun], false, name, &command::options(inner)).await,
+                "delete" => delete::run(session, noun, name, &command::options(inner)).await,
                 "suspend" => suspend::suspend(session, noun, &names, &command::options(inner)).await,
                 "resume" => suspend::resume(session, noun, &names, &command::options(inner)).await,
                 "export" => export::run(session, noun, name, &command::options(inner)).await,
@@ -173,6 +257,11 @@ async fn dispatch(matches: &ArgMatches, root: &mut clap::Command, mut session: S
         },
         [] => help(session, root, &[]),
     }
+}
+
+/// Whether a command takes names, which groups do not.
+fn is_leaf(matches: &ArgMatches) -> bool {
+    matches.try_contains_id("name").is_ok()
 }
 
 /// The row that the words after a verb name.

@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod charts;
+mod helm;
 mod why;
 
 const REVISION: &str = "main@sha1:5394cb7f48332b2de7c17dd8b8384bbc84b7e738";
@@ -255,6 +256,10 @@ impl Clock for Still {
 
     fn random(&self) -> f64 {
         0.5
+    }
+
+    fn fill(&self, buffer: &mut [u8]) {
+        buffer.fill(4);
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fluvial_ports::{
     Apply, BoxFuture, BoxStream, Cluster, ClusterError, Create, Delete, ErrorKind, KindChange, Patch,
-    PatchKind, Propagation, Resource, Select, Target, Token, Watched,
+    PatchKind, Propagation, Resource, Select, Served, Target, Token, Watched,
 };
 use futures::StreamExt;
 use http::{Method, Request, Response, StatusCode};
@@ -142,6 +142,14 @@ impl Client {
         }
     }
 
+    /// The same connection as nobody in particular: discovery belongs to it, not to the user it acts as.
+    pub(crate) fn plain(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            user: None,
+        }
+    }
+
     async fn find_resource(&self, api_version: &str, kind: &str) -> Result<Arc<Resource>, ClusterError> {
         if let Some(resource) = self.shared.discovery.lookup(api_version, kind) {
             return Ok(resource);
@@ -152,12 +160,8 @@ impl Client {
         } else {
             format!("/api/{api_version}")
         };
-        // Discovery belongs to the connection, not to the user it acts as.
-        let plain = Self {
-            shared: Arc::clone(&self.shared),
-            user: None,
-        };
-        match plain
+        match self
+            .plain()
             .call::<ResourceList>(Method::GET, &url, Form::Whole, None)
             .await
         {
@@ -277,6 +281,10 @@ impl Cluster for Client {
         kind: &'a str,
     ) -> BoxFuture<'a, Result<Arc<Resource>, ClusterError>> {
         Box::pin(self.find_resource(api_version, kind))
+    }
+
+    fn served(&self) -> BoxFuture<'_, Result<Option<Served>, ClusterError>> {
+        Box::pin(async move { crate::served::read(self).await.map(Some) })
     }
 
     fn kind_changes(&self) -> BoxStream<'static, KindChange> {

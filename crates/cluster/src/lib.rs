@@ -7,6 +7,7 @@ mod discovery;
 mod error;
 mod remote;
 mod request;
+mod served;
 mod watch;
 
 pub use client::Client;

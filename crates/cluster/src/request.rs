@@ -7,6 +7,8 @@ use kube::client::Body;
 
 const JSON: &str = "application/json";
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+const DISCOVERY: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,\
+                         application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
 const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 
 /// Path of a collection, and of one object when `name` is not empty.
@@ -96,6 +98,8 @@ pub(crate) enum Form {
     Whole,
     Metadata,
     MetadataList,
+    /// All kinds of all groups at once.
+    Discovery,
 }
 
 pub(crate) fn build(
@@ -109,6 +113,7 @@ pub(crate) fn build(
         Form::Whole => JSON,
         Form::Metadata => METADATA,
         Form::MetadataList => METADATA_LIST,
+        Form::Discovery => DISCOVERY,
     };
     let mut request = Request::builder()
         .method(method)

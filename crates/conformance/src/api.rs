@@ -221,8 +221,26 @@ fn body_of(request: &Value) -> Vec<u8> {
         return format!("[{}]", all.join(",")).into_bytes();
     }
     match request.get("body") {
-        Some(body) => body.to_string().into_bytes(),
+        Some(body) => spaced(body).into_bytes(),
         None => vec![],
+    }
+}
+
+/// JSON as the recorder sent it, with a space behind each comma and colon: some answers quote bodies.
+fn spaced(value: &Value) -> String {
+    match value {
+        Value::Array(items) => {
+            let all: Vec<String> = items.iter().map(spaced).collect();
+            format!("[{}]", all.join(", "))
+        }
+        Value::Object(map) => {
+            let all: Vec<String> = map
+                .iter()
+                .map(|(key, value)| format!("{}: {}", Value::from(key.as_str()), spaced(value)))
+                .collect();
+            format!("{{{}}}", all.join(", "))
+        }
+        other => other.to_string(),
     }
 }
 

@@ -40,13 +40,44 @@ pub fn suites() -> Vec<Suite> {
     }
     let mut suites = groups!(
         "build-kustomization",
+        "artifact-args",
+        "create",
+        "create-alert",
+        "create-alert-provider",
+        "create-helmrelease",
+        "create-image-policy",
+        "create-image-repository",
+        "create-image-update",
+        "create-kustomization",
+        "create-misc",
+        "create-receiver",
+        "create-secret-git",
+        "create-secret-githubapp",
+        "create-secret-helm",
+        "create-secret-notation",
+        "create-secret-oci",
+        "create-secret-proxy",
+        "create-secret-receiver",
+        "create-secret-tls",
+        "create-source-bucket",
+        "create-source-chart",
+        "create-source-git",
+        "create-source-helm",
+        "create-source-oci",
+        "create-tenant",
+        "delete",
+        "diff-kustomization",
         "envsubst",
         "export",
         "get",
+        "help",
         "inspect",
+        "install-args",
+        "migrate",
         "reconcile",
         "resume",
         "suspend",
+        "trace",
         "tree",
         "upstream"
     );
@@ -60,10 +91,7 @@ pub fn suites() -> Vec<Suite> {
 
 /// Commands of groups that stand only in part.
 fn stands(arguments: &[String]) -> bool {
-    !matches!(
-        arguments.first().map(String::as_str),
-        Some("debug" | "trace" | "check")
-    )
+    !matches!(arguments.first().map(String::as_str), Some("check"))
 }
 
 fn group(shared: &Path, name: &str) -> Vec<Case> {
@@ -128,6 +156,10 @@ impl Clock for Now {
 
     fn random(&self) -> f64 {
         0.5
+    }
+
+    fn fill(&self, buffer: &mut [u8]) {
+        buffer.fill(4);
     }
 }
 
@@ -214,6 +246,10 @@ async fn run(archive: &Archive, arguments: &[String]) -> Result<(), String> {
     );
     for (what, got) in [("stdout", &out), ("stderr", &err)] {
         let want = archive.text(what).unwrap_or_default();
+        if what == "stdout" && want.contains("\nUsage:\n  flux") {
+            helps(&want, got, arguments)?;
+            continue;
+        }
         if !same(&want, got) {
             return Err(format!("{what}: {}", first_difference(&want, got)));
         }
@@ -221,9 +257,46 @@ async fn run(archive: &Archive, arguments: &[String]) -> Result<(), String> {
     if code != wanted {
         return Err(format!("exit: want {wanted}, got {code}"));
     }
+    for (name, want) in &archive.sections {
+        let Some(path) = name.strip_prefix("out/") else {
+            continue;
+        };
+        let got = std::fs::read(folder.join(path)).map_err(|error| format!("{path}: {error}"))?;
+        let (want, got) = (String::from_utf8_lossy(want), String::from_utf8_lossy(&got));
+        if want != got {
+            return Err(format!("{path}: {}", first_difference(&want, &got)));
+        }
+    }
     match client {
         Some(client) => compare_changes(archive, &before, &everything(client.as_ref()).await?),
         None => Ok(()),
+    }
+}
+
+/// A help text's wording is its own; the commands and options that it names are those of the reference, and more.
+fn helps(want: &str, got: &str, arguments: &[String]) -> Result<(), String> {
+    let names =
+        |text: &str, of: fn(&str) -> Option<String>| -> Vec<String> { text.lines().filter_map(of).collect() };
+    let ours: Vec<&str> = got.split(|c: char| !(c.is_alphanumeric() || c == '-')).collect();
+    let mut missing = vec![];
+    if let Some((_, rest)) = want.split_once("Available Commands:\n") {
+        let list = rest.split("\n\n").next().unwrap_or_default();
+        let first = |line: &str| line.split_whitespace().next().map(str::to_owned);
+        missing.extend(names(list, first));
+    }
+    // Options of the whole belong to the help of the root.
+    let local = want.split("Global Flags:").next().unwrap_or_default();
+    if let (Some((_, list)), true) = (local.split_once("\nFlags:\n"), arguments.len() > 1) {
+        let flag = |line: &str| {
+            let word = line.split_whitespace().find(|word| word.starts_with("--"))?;
+            Some(word.to_owned())
+        };
+        missing.extend(names(list, flag));
+    }
+    missing.retain(|name| name != "help" && !ours.contains(&name.as_str()));
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(format!("help: nothing is said of {}", missing.join(", "))),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Helm: template vectors over a chart, whole charts, small behaviours, `--set`, fleets.
 
 mod cases;
-mod command;
+pub mod command;
 mod compare;
 mod fleets;
 mod vectors;

@@ -182,11 +182,8 @@ fn json_patch_case(case: &Value) -> Outcome {
 
 fn strategic_case(case: &Value, kinds: &Kinds) -> Outcome {
     let kind = case["kind"].as_str().unwrap_or_default();
-    let found = kinds
-        .builtin
-        .resources()
-        .iter()
-        .find(|resource| resource.kind == kind);
+    let mut resources = kinds.builtin.resources().iter();
+    let found = resources.find(|resource| resource.kind == kind);
     let types = found.and_then(|found| kinds.builtin.kind(&found.group, &found.version, kind));
     let types = types.as_ref();
     let original = &case["original"];

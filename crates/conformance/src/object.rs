@@ -240,28 +240,30 @@ fn parse_all(vector: &Vector) -> Result<Vec<semver::Version>, String> {
         .collect()
 }
 
+fn constrained(vector: &Vector) -> Result<Value, String> {
+    let constraint =
+        semver::Constraint::parse(vector.str("constraint")).map_err(|error| error.to_string())?;
+    let versions = parse_all(vector)?;
+    let matches: Vec<&str> = versions
+        .iter()
+        .filter(|version| constraint.matches(version))
+        .map(semver::Version::original)
+        .collect();
+    let best = constraint.best(&versions).map(semver::Version::original);
+    let mut got = json!({"matches": matches, "string": constraint.to_string()});
+    if let Some(best) = best {
+        got["best"] = json!(best);
+    } else if vector.value["want"].get("best").is_some() {
+        got["best"] = json!("");
+    }
+    Ok(got)
+}
+
 fn versions(shared: &Path) -> Vec<Case> {
     vectors(shared, "semver.jsonl", |vector| {
         let parse = |text: &str| semver::Version::parse(text).map_err(|error| error.to_string());
         let got = match vector.str("op") {
-            "constraint" => semver::Constraint::parse(vector.str("constraint"))
-                .map_err(|error| error.to_string())
-                .and_then(|constraint| {
-                    let versions = parse_all(vector)?;
-                    let matches: Vec<&str> = versions
-                        .iter()
-                        .filter(|version| constraint.matches(version))
-                        .map(semver::Version::original)
-                        .collect();
-                    let best = constraint.best(&versions).map(semver::Version::original);
-                    let mut got = json!({"matches": matches, "string": constraint.to_string()});
-                    if let Some(best) = best {
-                        got["best"] = json!(best);
-                    } else if vector.value["want"].get("best").is_some() {
-                        got["best"] = json!("");
-                    }
-                    Ok(got)
-                }),
+            "constraint" => constrained(vector),
             "sort" => parse_all(vector).map(|mut versions| {
                 versions.sort();
                 versions.iter().map(|version| json!(version.original())).collect()

@@ -6,6 +6,7 @@ use std::time::Duration;
 use fluvial_ports::{Artifacts, Clock, Cluster, Decryption, Remotes, Sources};
 
 use crate::backoff::Backoff;
+use crate::charts::Charts;
 use crate::metrics::Metrics;
 use crate::recorder::Recorder;
 use crate::remote::Tokens;
@@ -22,7 +23,9 @@ pub struct Settings {
     pub concurrent_sources: usize,
     /// How many Kustomizations are built and applied at the same time; waiting ones are not counted.
     pub concurrent_kustomizations: usize,
-    /// How many requests of one Kustomization are under way at the same time.
+    /// How many HelmReleases are worked on at the same time; waiting ones are not counted.
+    pub concurrent_releases: usize,
+    /// How many requests of one Kustomization or HelmRelease are under way at the same time.
     pub concurrent_requests: usize,
     /// How far successful intervals are spread, in percent.
     pub jitter_percent: u8,
@@ -34,7 +37,7 @@ pub struct Settings {
     pub no_cross_namespace_refs: bool,
     /// Whether remote bases are refused.
     pub no_remote_bases: bool,
-    /// Service account for Kustomizations that name none.
+    /// Service account for Kustomizations and HelmReleases that name none.
     pub default_service_account: Option<String>,
     /// Secret (namespace and name) with age keys for Kustomizations that name no Secret with keys.
     pub sops_age_secret: Option<(String, String)>,
@@ -59,6 +62,7 @@ impl Default for Settings {
             selector: None,
             concurrent_sources: 4,
             concurrent_kustomizations: 8,
+            concurrent_releases: 8,
             concurrent_requests: 4,
             jitter_percent: 5,
             backoff: Backoff::default(),
@@ -99,6 +103,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Trees that are held.
     pub revisions: Arc<Revisions>,
+    /// Charts that are held.
+    pub charts: Charts,
     /// Settings.
     pub settings: Settings,
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use fluvial_api::source::GitRepositoryStatus;
 use fluvial_api::{GitRepository, Resource as _, meta};
 use fluvial_ports::{
-    self as ports, ArtifactName, FetchRequest, Fetched, Reference, Resource, Revision, SourceErrorClass,
-    Target,
+    self as ports, Account, ArtifactName, FetchRequest, Fetched, Reference, Resource, Revision,
+    SourceErrorClass, Target,
 };
 use fluvial_tree::{Entry, Tree, TreePath};
 use futures::StreamExt;
@@ -260,7 +260,7 @@ impl GitRepositories {
                 fetch.await
             }
         };
-        let revision = match fetched.map_err(source_failure)? {
+        let revision = match fetched.map_err(|error| source_failure(repository, error))? {
             Fetched::Unchanged => return Ok(Outcome::UpToDate),
             Fetched::Changed(revision) => revision,
         };
@@ -270,7 +270,10 @@ impl GitRepositories {
     /// The revision that need not be fetched: its tree is held, its artifact stored, and both are as the spec wants.
     async fn known(&self, key: &Key, repository: &GitRepository) -> Option<String> {
         let artifact = repository.status.artifact.as_ref()?;
-        if !repository.spec.include.is_empty() || !step::settings_observed(repository) {
+        if !repository.spec.include.is_empty()
+            || !step::settings_observed(repository)
+            || !step::verification_observed(repository)
+        {
             return None;
         }
         self.context
@@ -325,7 +328,14 @@ impl GitRepositories {
             )),
             None => None,
         };
+        let account = match spec.service_account_name.as_deref() {
+            Some(name) if !name.is_empty() => Some(self.account(namespace, name).await?),
+            _ => None,
+        };
         Ok(FetchRequest {
+            object: format!("{}/{namespace}/{}", GitRepository::KIND, repository.metadata.name),
+            provider: spec.provider.to_string(),
+            account,
             url: spec.url.clone(),
             reference: Reference {
                 branch: given(reference.branch),
@@ -350,17 +360,46 @@ impl GitRepositories {
         name: &str,
         field: &str,
     ) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
-        let failure = |message: String| Failure {
-            part: Part::Fetch,
-            class: SourceErrorClass::Retry,
-            reason: "AuthenticationFailed".to_owned(),
-            message,
-        };
+        let secret = self
+            .core_object(("Secret", "secrets"), namespace, name, field)
+            .await?;
+        config_data(&secret)
+            .map_err(|error| sign_in(format!("Secret '{namespace}/{name}' of {field}: {error}")))
+    }
+
+    /// The service account whose identity is used.
+    async fn account(&self, namespace: &str, name: &str) -> Result<Account, Failure> {
+        let kind = ("ServiceAccount", "serviceaccounts");
+        let account = self
+            .core_object(kind, namespace, name, "spec.serviceAccountName")
+            .await?;
+        let annotations = account
+            .pointer("/metadata/annotations")
+            .and_then(serde_json::Value::as_object);
+        let text =
+            |(key, value): (&String, &serde_json::Value)| Some((key.clone(), value.as_str()?.to_owned()));
+        Ok(Account {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            annotations: annotations
+                .map(|all| all.iter().filter_map(text).collect())
+                .unwrap_or_default(),
+            cluster: Arc::clone(&self.context.cluster),
+        })
+    }
+
+    async fn core_object(
+        &self,
+        (kind, plural): (&str, &str),
+        namespace: &str,
+        name: &str,
+        field: &str,
+    ) -> Result<serde_json::Value, Failure> {
         let resource = Resource {
             group: String::new(),
             version: "v1".to_owned(),
-            kind: "Secret".to_owned(),
-            plural: "secrets".to_owned(),
+            kind: kind.to_owned(),
+            plural: plural.to_owned(),
             namespaced: true,
         };
         let target = Target {
@@ -368,23 +407,20 @@ impl GitRepositories {
             namespace,
             name,
         };
-        let secret = self
-            .context
+        self.context
             .cluster
             .get(target)
             .await
             .map_err(|error| {
-                failure(format!(
-                    "cannot read Secret '{namespace}/{name}' of {field}: {error}"
+                sign_in(format!(
+                    "cannot read {kind} '{namespace}/{name}' of {field}: {error}"
                 ))
             })?
             .ok_or_else(|| {
-                failure(format!(
-                    "Secret '{namespace}/{name}' of {field} not found; create it or correct the reference"
+                sign_in(format!(
+                    "{kind} '{namespace}/{name}' of {field} not found; create it or correct the reference"
                 ))
-            })?;
-        config_data(&secret)
-            .map_err(|error| failure(format!("Secret '{namespace}/{name}' of {field}: {error}")))
+            })
     }
 
     /// Makes an artifact of a fetched revision.
@@ -399,7 +435,7 @@ impl GitRepositories {
             .context
             .sources
             .filter(&revision.tree, spec.ignore.as_deref())
-            .map_err(source_failure)?;
+            .map_err(|error| source_failure(repository, error))?;
         let (tree, included) = self.include(repository, without_symlinks(&filtered)).await?;
         let artifact = self.put(key, repository, revision, &tree, &included).await?;
         self.context.revisions.put(
@@ -579,9 +615,23 @@ fn heard(includes: &Links<Key>, queue: &Queue<Key>, transition: &Transition<GitR
     }
 }
 
-fn source_failure(error: ports::SourceError) -> Failure {
+/// What is needed for signing in is not there.
+fn sign_in(message: String) -> Failure {
     Failure {
         part: Part::Fetch,
+        class: SourceErrorClass::Retry,
+        reason: "AuthenticationFailed".to_owned(),
+        message,
+    }
+}
+
+fn source_failure(repository: &GitRepository, error: ports::SourceError) -> Failure {
+    Failure {
+        part: if repository.spec.verify.is_some() && step::is_about_signatures(&error.reason) {
+            Part::Verify
+        } else {
+            Part::Fetch
+        },
         class: error.class,
         reason: error.reason,
         message: error.message,
@@ -603,7 +653,7 @@ pub fn port_artifact(artifact: &meta::Artifact) -> ports::Artifact {
 }
 
 /// Artifacts hold no symlinks, so nothing that is built in this process may see one either.
-fn without_symlinks(tree: &Tree) -> Tree {
+pub(crate) fn without_symlinks(tree: &Tree) -> Tree {
     let links: Vec<TreePath> = tree
         .iter()
         .filter(|(_, entry)| matches!(entry, Entry::Symlink(_)))

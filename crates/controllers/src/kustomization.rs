@@ -2,15 +2,15 @@
 //!
 //! One run is one straight line: source, dependencies, build, apply, prune, wait. Where it waits it holds no worker.
 
-mod apply;
+pub(crate) mod apply;
 mod claims;
 mod delete;
 mod depends;
-mod health;
+pub(crate) mod health;
 mod inputs;
 mod keys;
 mod manifest;
-mod prune;
+pub(crate) mod prune;
 mod run;
 mod steady;
 pub mod step;

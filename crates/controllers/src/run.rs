@@ -2,23 +2,32 @@
 
 use std::sync::Arc;
 
-use fluvial_api::{GitRepository, Kustomization, Resource as Kind};
+use fluvial_api::{
+    ArtifactGenerator, Bucket, GitRepository, HelmChart, HelmRelease, HelmRepository, Kustomization,
+    OCIRepository, Resource as Kind,
+};
 use fluvial_ports::{Artifacts, Clock, Cluster, Decryption, Events, Remotes, Select, Sources};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::Key;
+use crate::artifact_generator::{self, ArtifactGenerators};
+use crate::charts::Charts;
 use crate::context::{Context, Settings};
 use crate::feed::Feed;
 use crate::git_repository::GitRepositories;
+use crate::helm_chart::{self, Origins};
+use crate::helm_release::HelmReleases;
+use crate::helm_repository::{HelmRepositories, Indexes};
 use crate::kustomization::Kustomizations;
 use crate::lease::{self, Lease};
 use crate::metrics::Metrics;
+use crate::oci_repository::{Images, OciRepositories};
 use crate::probe::{Phase, Probe};
 use crate::queue::Queue;
 use crate::recorder::Recorder;
 use crate::revisions::Revisions;
-use crate::runner;
+use crate::runner::{self, Reconcile};
 use crate::writer::resource_of;
 
 /// What the controllers ask of the outside.
@@ -68,6 +77,8 @@ pub struct Handle {
     pub git_repositories: Arc<Feed<GitRepository>>,
     /// Kustomizations as they are now.
     pub kustomizations: Arc<Feed<Kustomization>>,
+    /// HelmReleases as they are now.
+    pub helm_releases: Arc<Feed<HelmRelease>>,
     stop: watch::Sender<bool>,
     task: JoinHandle<Ended>,
 }
@@ -86,6 +97,16 @@ impl Handle {
     }
 }
 
+/// The sources besides Git repositories, as they are now.
+#[derive(Default)]
+struct Feeds {
+    helm_repositories: Arc<Feed<HelmRepository>>,
+    helm_charts: Arc<Feed<HelmChart>>,
+    buckets: Arc<Feed<Bucket>>,
+    oci_repositories: Arc<Feed<OCIRepository>>,
+    generators: Arc<Feed<ArtifactGenerator>>,
+}
+
 /// Everything that runs together.
 struct Machine {
     ports: Ports,
@@ -94,6 +115,8 @@ struct Machine {
     probe: Arc<Probe>,
     git_repositories: Arc<Feed<GitRepository>>,
     kustomizations: Arc<Feed<Kustomization>>,
+    helm_releases: Arc<Feed<HelmRelease>>,
+    feeds: Feeds,
 }
 
 /// Starts the controllers.
@@ -106,12 +129,15 @@ pub fn run(config: Config, ports: Ports) -> Handle {
         probe: Arc::default(),
         git_repositories: Arc::default(),
         kustomizations: Arc::default(),
+        helm_releases: Arc::default(),
+        feeds: Feeds::default(),
     };
     Handle {
         metrics: Arc::clone(&machine.metrics),
         probe: Arc::clone(&machine.probe),
         git_repositories: Arc::clone(&machine.git_repositories),
         kustomizations: Arc::clone(&machine.kustomizations),
+        helm_releases: Arc::clone(&machine.helm_releases),
         stop,
         task: tokio::spawn(machine.run(stopped)),
     }
@@ -170,6 +196,7 @@ impl Machine {
             recorder,
             metrics: Arc::clone(&self.metrics),
             revisions: Arc::new(Revisions::default()),
+            charts: Charts::default(),
             settings,
         });
         let mut watches = JoinSet::new();
@@ -179,6 +206,7 @@ impl Machine {
         let complete = async {
             self.git_repositories.complete().await;
             self.kustomizations.complete().await;
+            self.helm_releases.complete().await;
         };
         let running = tokio::select! {
             () = complete => true,
@@ -243,7 +271,148 @@ impl Machine {
             sources.complete().await;
             running.await;
         }));
-        vec![git_queue, queue]
+        let mut queues = vec![git_queue, queue];
+        queues.extend(self.start_sources(context, watches, runners));
+        queues.push(self.start_releases(context, watches, runners));
+        queues
+    }
+
+    /// Starts the reconciler of HelmReleases.
+    fn start_releases(
+        &self,
+        context: &Arc<Context>,
+        watches: &mut JoinSet<()>,
+        runners: &mut JoinSet<()>,
+    ) -> Queue<Key> {
+        let settings = &context.settings;
+        let queue = Queue::default();
+        let charts = match &settings.selector {
+            None => Arc::clone(&self.feeds.helm_charts),
+            // Charts may be labelled for another process than their releases.
+            Some(_) => {
+                let all: Arc<Feed<HelmChart>> = Arc::default();
+                let select = Select {
+                    namespace: settings.namespace.clone(),
+                    ..Select::default()
+                };
+                let watch = context.cluster.watch(&resource_of::<HelmChart>(), &select);
+                let feed = Arc::clone(&all);
+                watches.spawn(async move { feed.follow(watch).await });
+                all
+            }
+        };
+        let releases = Arc::new(HelmReleases::new(
+            Arc::clone(context),
+            Arc::clone(&self.helm_releases),
+            Arc::clone(&charts),
+            queue.clone(),
+        ));
+        watches.spawn(follow(Arc::clone(&self.helm_releases), context));
+        for watch in releases.watches() {
+            watches.spawn(watch);
+        }
+        let running = runner::run(
+            releases,
+            queue.clone(),
+            settings.concurrent_releases,
+            settings.grace,
+            Arc::clone(&self.metrics),
+        );
+        runners.spawn(when_complete(self.helm_releases.clone(), async move {
+            charts.complete().await;
+            running.await;
+        }));
+        queue
+    }
+
+    /// Starts what reconciles the sources that are not Git.
+    fn start_sources(
+        &self,
+        context: &Arc<Context>,
+        watches: &mut JoinSet<()>,
+        runners: &mut JoinSet<()>,
+    ) -> Vec<Queue<Key>> {
+        let feeds = &self.feeds;
+        let (repositories, charts) = (Queue::default(), Queue::default());
+        let reconciler = HelmRepositories::new(
+            Arc::clone(context),
+            Arc::clone(&feeds.helm_repositories),
+            repositories.clone(),
+            Indexes,
+        );
+        watches.spawn(follow(Arc::clone(&feeds.helm_repositories), context));
+        runners.spawn(when_complete(
+            Arc::clone(&feeds.helm_repositories),
+            self.sources(context, reconciler, &repositories),
+        ));
+        let reconciler = helm_chart::reconciler(
+            Arc::clone(context),
+            Arc::clone(&feeds.helm_charts),
+            Origins {
+                repositories: Arc::clone(&feeds.helm_repositories),
+                git: Arc::clone(&self.git_repositories),
+                buckets: Arc::clone(&feeds.buckets),
+            },
+            charts.clone(),
+        );
+        watches.spawn(follow(Arc::clone(&feeds.helm_charts), context));
+        let (origin, git) = (
+            Arc::clone(&feeds.helm_repositories),
+            Arc::clone(&self.git_repositories),
+        );
+        let running = self.sources(context, reconciler, &charts);
+        runners.spawn(when_complete(Arc::clone(&feeds.helm_charts), async move {
+            origin.complete().await;
+            git.complete().await;
+            running.await;
+        }));
+        let images = Queue::default();
+        let reconciler = OciRepositories::new(
+            Arc::clone(context),
+            Arc::clone(&feeds.oci_repositories),
+            images.clone(),
+            Images,
+        );
+        watches.spawn(follow(Arc::clone(&feeds.oci_repositories), context));
+        runners.spawn(when_complete(
+            Arc::clone(&feeds.oci_repositories),
+            self.sources(context, reconciler, &images),
+        ));
+        let generators = Queue::default();
+        let reconciler = ArtifactGenerators::new(
+            Arc::clone(context),
+            Arc::clone(&feeds.generators),
+            artifact_generator::Origins {
+                git: Arc::clone(&self.git_repositories),
+                oci: Arc::clone(&feeds.oci_repositories),
+                buckets: Arc::clone(&feeds.buckets),
+                charts: Arc::clone(&feeds.helm_charts),
+            },
+            generators.clone(),
+        );
+        watches.spawn(follow(Arc::clone(&feeds.generators), context));
+        runners.spawn(when_complete(
+            Arc::clone(&feeds.generators),
+            self.sources(context, reconciler, &generators),
+        ));
+        vec![repositories, charts, images, generators]
+    }
+
+    /// Runs a reconciler of sources.
+    fn sources<R: Reconcile>(
+        &self,
+        context: &Context,
+        reconciler: R,
+        queue: &Queue<Key>,
+    ) -> impl Future<Output = ()> + Send + use<R> {
+        let settings = &context.settings;
+        runner::run(
+            Arc::new(reconciler),
+            queue.clone(),
+            settings.concurrent_sources,
+            settings.grace,
+            Arc::clone(&self.metrics),
+        )
     }
 }
 

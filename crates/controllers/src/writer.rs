@@ -19,6 +19,8 @@ pub struct Writer<T> {
     /// Of both, finalizers and status: what the appliers of our kinds call themselves may not be it, because they take
     /// over what was written under their own name, and drop what Git does not have.
     manager: &'static str,
+    /// The finalizer that holds an object.
+    finalizer: &'static str,
 }
 
 /// The kind as the API serves it; no look-up is needed for our own kinds.
@@ -50,7 +52,15 @@ where
             metrics,
             resource: resource_of::<T>(),
             manager,
+            finalizer: keys::FINALIZER,
         }
+    }
+
+    /// The same with another finalizer.
+    #[must_use]
+    pub fn with_finalizer(mut self, finalizer: &'static str) -> Self {
+        self.finalizer = finalizer;
+        self
     }
 
     fn target<'a>(&'a self, object: &'a T) -> Target<'a> {
@@ -95,18 +105,18 @@ where
 
     /// Puts our finalizer on the object, if it is not there. `None` if the object is gone.
     pub async fn hold(&self, object: &Arc<T>) -> Result<Option<Arc<T>>, ClusterError> {
-        if has_finalizer(&**object) {
+        if has_finalizer(&**object, self.finalizer) {
             return Ok(Some(Arc::clone(object)));
         }
-        self.finalizers(object, |list| list.push(keys::FINALIZER.to_owned()))
+        self.finalizers(object, |list| list.push(self.finalizer.to_owned()))
             .await
     }
 
     /// Takes our finalizer off the object, so that it can go.
     pub async fn release(&self, object: &Arc<T>) -> Result<(), ClusterError> {
-        if has_finalizer(&**object) {
+        if has_finalizer(&**object, self.finalizer) {
             self.finalizers(object, |list| {
-                list.retain(|finalizer| finalizer != keys::FINALIZER)
+                list.retain(|finalizer| finalizer != self.finalizer)
             })
             .await?;
         }
@@ -161,12 +171,12 @@ where
     }
 }
 
-fn has_finalizer(object: &impl Kind) -> bool {
+fn has_finalizer(object: &impl Kind, wanted: &str) -> bool {
     object
         .metadata()
         .finalizers
         .iter()
-        .any(|finalizer| finalizer == keys::FINALIZER)
+        .any(|finalizer| finalizer == wanted)
 }
 
 /// Reads the data of a Secret or ConfigMap as it stands in the object: text by key, or base64 in a Secret's `data`.

@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use fluvial_ports::{Artifact, ArtifactError, ArtifactName, Artifacts, BoxFuture};
+use fluvial_ports::{Artifact, ArtifactError, ArtifactName, Artifacts, BoxFuture, Content};
 use fluvial_source::SourceError;
-use fluvial_source::artifact::{self, Owner, Store};
+use fluvial_source::artifact::{self, Owner, Packed, Store};
 use fluvial_source::limits::Limits;
 use fluvial_tree::Tree;
 use sha2::{Digest, Sha256};
@@ -29,7 +29,46 @@ impl Stored {
     /// A store in a folder, served at an address.
     pub(crate) fn open(folder: PathBuf, address: String) -> Result<Self, String> {
         let store = Store::open(folder).map_err(|error| error.message)?;
+        if !store.is_empty() {
+            // What it removes is fetched again at the first look at its source.
+            let store = store.clone();
+            std::thread::spawn(move || match store.check() {
+                0 => tracing::debug!("all stored artifacts are intact"),
+                damaged => {
+                    tracing::warn!(
+                        damaged,
+                        "stored artifacts were damaged; they were removed and are made anew"
+                    );
+                }
+            });
+        }
         Ok(Stored { store, address })
+    }
+
+    fn described(&self, stored: artifact::Stored, revision: &str) -> Artifact {
+        Artifact {
+            url: self.url(&stored.path),
+            path: stored.path,
+            revision: revision.to_owned(),
+            digest: stored.digest,
+            size: stored.size,
+        }
+    }
+
+    /// The bytes of an artifact of this store or of another.
+    async fn read(&self, artifact: &Artifact) -> Result<Vec<u8>, ArtifactError> {
+        if self.verify(artifact).await {
+            let (store, path, digest) = (self.store.clone(), artifact.path.clone(), artifact.digest.clone());
+            return aside(move || store.get(&path, &digest)).await;
+        }
+        if artifact.url == self.url(&artifact.path) {
+            return Err(ArtifactError {
+                reason: "ArtifactFailed".to_owned(),
+                missing: true,
+                message: format!("{} is not in the store", artifact.path),
+            });
+        }
+        download(artifact).await
     }
 
     /// The files over HTTP.
@@ -114,6 +153,14 @@ async fn aside<T: Send + 'static>(
     }
 }
 
+fn owner(name: &ArtifactName) -> Owner {
+    Owner {
+        kind: name.kind.clone(),
+        namespace: name.namespace.clone(),
+        name: name.name.clone(),
+    }
+}
+
 /// Kind, namespace, name and file of a path in the store.
 fn parts(path: &str) -> Option<(Owner, &str)> {
     let mut parts = path.split('/');
@@ -133,21 +180,33 @@ impl Artifacts for Stored {
         tree: &'a Tree,
     ) -> BoxFuture<'a, Result<Artifact, ArtifactError>> {
         Box::pin(async move {
-            let owner = Owner {
-                kind: name.kind.clone(),
-                namespace: name.namespace.clone(),
-                name: name.name.clone(),
-            };
+            let owner = owner(name);
             let (store, tree, file) = (self.store.clone(), tree.clone(), name.file.clone());
             let stored = aside(move || store.put(&owner, &file, &artifact::pack(&tree))).await?;
-            Ok(Artifact {
-                url: self.url(&stored.path),
-                path: stored.path,
-                revision: revision.to_owned(),
-                digest: stored.digest,
-                size: stored.size,
-            })
+            Ok(self.described(stored, revision))
         })
+    }
+
+    fn put_content<'a>(
+        &'a self,
+        name: &'a ArtifactName,
+        revision: &'a str,
+        content: &'a Content,
+    ) -> BoxFuture<'a, Result<Artifact, ArtifactError>> {
+        Box::pin(async move {
+            let owner = owner(name);
+            let (store, content, file) = (self.store.clone(), content.clone(), name.file.clone());
+            let stored = aside(move || match &content {
+                Content::Bytes(data) => store.put(&owner, &file, &Packed::new(data.to_vec())),
+                Content::File(path) => store.put_file(&owner, &file, path),
+            })
+            .await?;
+            Ok(self.described(stored, revision))
+        })
+    }
+
+    fn bytes<'a>(&'a self, artifact: &'a Artifact) -> BoxFuture<'a, Result<Vec<u8>, ArtifactError>> {
+        Box::pin(self.read(artifact))
     }
 
     fn verify<'a>(&'a self, artifact: &'a Artifact) -> BoxFuture<'a, bool> {
@@ -161,19 +220,7 @@ impl Artifacts for Stored {
 
     fn load<'a>(&'a self, artifact: &'a Artifact) -> BoxFuture<'a, Result<Tree, ArtifactError>> {
         Box::pin(async move {
-            let data = if self.verify(artifact).await {
-                let (store, path, digest) =
-                    (self.store.clone(), artifact.path.clone(), artifact.digest.clone());
-                aside(move || store.get(&path, &digest)).await?
-            } else if artifact.url == self.url(&artifact.path) {
-                return Err(ArtifactError {
-                    reason: "ArtifactFailed".to_owned(),
-                    missing: true,
-                    message: format!("{} is not in the store", artifact.path),
-                });
-            } else {
-                download(artifact).await?
-            };
+            let data = self.read(artifact).await?;
             aside(move || artifact::unpack(data.as_slice(), Limits::default())).await
         })
     }

@@ -23,7 +23,15 @@ use crate::server::reachable;
 const LEASE: &str = "fluvial-leader-election";
 
 /// Kinds that are reconciled.
-const KINDS: [&str; 2] = ["GitRepository", "Kustomization"];
+const KINDS: [&str; 7] = [
+    "ArtifactGenerator",
+    "GitRepository",
+    "HelmChart",
+    "HelmRelease",
+    "HelmRepository",
+    "Kustomization",
+    "OCIRepository",
+];
 
 /// What the controllers are given besides the store.
 pub(crate) struct Ports {

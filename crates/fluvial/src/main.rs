@@ -3,6 +3,7 @@
 mod artifacts;
 mod controllers;
 mod folders;
+mod logins;
 mod remotes;
 mod server;
 mod sources;
@@ -137,12 +138,16 @@ impl Ambient for Present {
     }
 
     fn random(&mut self, buffer: &mut [u8]) {
-        // Charts make keys and passwords of it.
-        rustls::crypto::aws_lc_rs::default_provider()
-            .secure_random
-            .fill(buffer)
-            .expect("the system's source of randomness works");
+        fill(buffer);
     }
+}
+
+/// Random bytes that nobody can guess: charts make keys and passwords of them.
+fn fill(buffer: &mut [u8]) {
+    rustls::crypto::aws_lc_rs::default_provider()
+        .secure_random
+        .fill(buffer)
+        .expect("the system's source of randomness works");
 }
 
 /// The system's clock.
@@ -158,6 +163,10 @@ impl Clock for SystemClock {
         use std::hash::{BuildHasher, RandomState};
         let bits = u32::try_from(RandomState::new().hash_one(0_u8) >> 32).unwrap_or_default();
         f64::from(bits) / f64::from(u32::MAX)
+    }
+
+    fn fill(&self, buffer: &mut [u8]) {
+        fill(buffer);
     }
 }
 

@@ -5,24 +5,32 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fluvial_cli::{LocalRepository, Rewrite, SourceOptions};
 use fluvial_ports::{
-    BoxFuture, BoxStream, CommitFacts, FetchRequest, Fetched, Revision, SourceError, SourceErrorClass,
-    Sources,
+    BoxFuture, BoxStream, ChartFound, ChartRequest, CommitFacts, FetchRequest, Fetched, ImageFound,
+    ImageRequest, IndexFound, IndexRequest, Revision, SourceError, SourceErrorClass, Sources,
 };
 use fluvial_source::Class;
-use fluvial_source::git::{self, Credentials, GitReference, GitRequest, GitSource, Location};
+use fluvial_source::credentials::cloud::Clouds;
+use fluvial_source::git::{
+    self, Credentials, GitReference, GitRequest, GitSource, Location, Verify, VerifyMode,
+};
+use fluvial_source::helm::{HelmLimits, HelmSource};
 use fluvial_source::limits::Limits;
 use fluvial_source::mirrors::Mirrors;
+use fluvial_source::oci::OciSource;
 use fluvial_tree::{Tree, TreePath};
 use futures::StreamExt;
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::folders;
+use crate::logins::Logins;
 
 /// What all ways to sources share: one cache.
 #[derive(Default)]
 pub(crate) struct Shared {
     git: Mutex<Option<GitSource>>,
+    charts: Mutex<Option<(HelmSource, OciSource)>>,
+    logins: Arc<Logins>,
 }
 
 impl Shared {
@@ -36,6 +44,21 @@ impl Shared {
         Ok(git.insert(GitSource::new(cache, Limits::default())).clone())
     }
 
+    /// The cache of chart repositories, in a folder of the first caller's choice, and registries.
+    fn charts(
+        &self,
+        data: Option<&Path>,
+        folders: &folders::Folders,
+    ) -> Result<(HelmSource, OciSource), String> {
+        let mut charts = self.charts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(charts) = &*charts {
+            return Ok(charts.clone());
+        }
+        let helm = HelmSource::new(folders.of(data, "charts")?, HelmLimits::default());
+        let oci = OciSource::new(std::env::vars().collect(), helm.clone(), Clouds::default());
+        Ok(charts.insert((helm, oci)).clone())
+    }
+
     /// A way with these options. The first call chooses the cache's folder.
     pub(crate) fn with(
         &self,
@@ -47,8 +70,12 @@ impl Shared {
             None => Mirrors::default(),
         };
         let git = self.git(options.data.as_deref(), folders)?;
-        Ok(Arc::new(Git {
+        let (helm, oci) = self.charts(options.data.as_deref(), folders)?;
+        Ok(Arc::new(Ways {
             git,
+            helm,
+            oci,
+            logins: Arc::clone(&self.logins),
             mirrors,
             rewrites: options.rewrites.clone(),
             dirty: options.dirty,
@@ -108,14 +135,18 @@ struct Place {
     told: Option<String>,
 }
 
-struct Git {
+/// All ways to sources.
+struct Ways {
     git: GitSource,
+    helm: HelmSource,
+    oci: OciSource,
+    logins: Arc<Logins>,
     mirrors: Mirrors,
     rewrites: Vec<Rewrite>,
     dirty: bool,
 }
 
-impl Git {
+impl Ways {
     /// Where to go for a URL.
     fn place(&self, url: &str) -> Place {
         if let Some(rewrite) = self.rewrites.iter().find(|rewrite| rewrite.url == url) {
@@ -140,23 +171,25 @@ impl Git {
         }
     }
 
-    fn request(&self, request: FetchRequest, url: String) -> Result<GitRequest, SourceError> {
-        let mut credentials = match &request.credentials {
-            Some(data) => Credentials::from_secret(data).map_err(error)?,
-            None => Credentials::default(),
+    async fn request(&self, request: FetchRequest, url: String) -> Result<GitRequest, SourceError> {
+        let credentials = if local(&url).is_some() {
+            Credentials::default()
+        } else {
+            self.logins.credentials(&request, &url).await.map_err(error)?
         };
-        if let Some(data) = &request.proxy {
-            credentials = credentials.with_proxy(data).map_err(error)?;
-        }
-        if request.verify.is_some() {
-            return Err(SourceError {
-                class: SourceErrorClass::Stalled,
-                reason: "VerificationError".to_owned(),
-                message: "signatures of commits cannot be verified yet; remove spec.verify to go on without"
-                    .to_owned(),
-            });
-        }
+        let verify = match request.verify {
+            Some((mode, keys)) => Some(Verify {
+                mode: VerifyMode::parse(&mode).ok_or_else(|| SourceError {
+                    class: SourceErrorClass::Stalled,
+                    reason: "InvalidVerificationMode".to_owned(),
+                    message: format!("spec.verify.mode '{mode}' is not one of HEAD, Tag, TagAndHEAD"),
+                })?,
+                keys,
+            }),
+            None => None,
+        };
         Ok(GitRequest {
+            verify,
             dirty: self.dirty && local(&url).is_some(),
             url,
             reference: GitReference {
@@ -212,11 +245,19 @@ fn error(error: fluvial_source::SourceError) -> SourceError {
     }
 }
 
-impl Sources for Git {
+impl Sources for Ways {
     fn fetch(&self, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, SourceError>> {
         Box::pin(async move {
             let place = self.place(&request.url);
-            let request = self.request(request, place.url)?;
+            // An object in a cluster may not name files of the machine that this runs on; only rewrites lead there.
+            if !request.object.is_empty() && place.told.is_none() && local(&place.url).is_some() {
+                return Err(SourceError {
+                    class: SourceErrorClass::Stalled,
+                    reason: "URLInvalid".to_owned(),
+                    message: "spec.url is a path of this machine; write an http, https or ssh URL".to_owned(),
+                });
+            }
+            let request = self.request(request, place.url).await?;
             match self.git.fetch(&request).await.map_err(error)? {
                 git::Fetched::Unchanged => Ok(Fetched::Unchanged),
                 git::Fetched::Changed(revision) => Ok(Fetched::Changed(Box::new(Revision {
@@ -229,7 +270,7 @@ impl Sources for Git {
                         time: Timestamp::from_second(revision.commit.time).ok(),
                     },
                     rewritten: place.told,
-                    verified: None,
+                    verified: revision.verified,
                 }))),
             }
         })
@@ -247,5 +288,24 @@ impl Sources for Git {
             watch.changed().await.then_some(((), watch))
         });
         Some(changes.boxed())
+    }
+
+    fn index(&self, request: IndexRequest) -> BoxFuture<'_, Result<IndexFound, SourceError>> {
+        Box::pin(async move { self.helm.index(&request, &self.mirrors).await.map_err(error) })
+    }
+
+    fn chart(&self, request: ChartRequest) -> BoxFuture<'_, Result<ChartFound, SourceError>> {
+        Box::pin(async move {
+            let found = if request.repository.starts_with("oci://") {
+                self.oci.chart(&request, &self.mirrors).await
+            } else {
+                self.helm.chart(&request, &self.mirrors).await
+            };
+            found.map_err(error)
+        })
+    }
+
+    fn image(&self, request: ImageRequest) -> BoxFuture<'_, Result<ImageFound, SourceError>> {
+        Box::pin(async move { self.oci.image(&request, &self.mirrors).await.map_err(error) })
     }
 }

@@ -6,7 +6,10 @@ use crate::chart::{ChartFile, LoadLimits};
 use crate::error::Error;
 
 /// The files of an archive, without the chart's own folder.
-pub(crate) fn unpack(data: &[u8], limits: LoadLimits) -> Result<Vec<ChartFile>, Error> {
+///
+/// # Errors
+/// If it is no archive, or larger than allowed, or its names lead elsewhere.
+pub fn unpack_with(data: &[u8], limits: LoadLimits) -> Result<Vec<ChartFile>, Error> {
     if !data.starts_with(&[0x1f, 0x8b]) {
         return Err(Error::load(
             "file does not appear to be a gzipped archive; got 'application/octet-stream'",

@@ -77,7 +77,7 @@ impl KubeVersion {
 }
 
 /// The cluster and Helm, as `.Capabilities`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capabilities {
     /// The cluster's version.
     pub kube_version: KubeVersion,

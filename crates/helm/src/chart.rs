@@ -1,9 +1,10 @@
 //! A chart in memory, and reading one from a tree or from an archive's bytes.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use fluvial_template::Parsed;
+use fluvial_template::sprig::Patterns;
 use fluvial_tree::{Entry, Tree, TreePath};
 use serde_json::Value as Json;
 
@@ -76,13 +77,18 @@ pub struct Chart {
     pub dependencies: Vec<Arc<Chart>>,
     /// Templates that have been parsed, by their full name.
     pub(crate) parsed: Parses,
+    /// The files of `crds/` as texts.
+    pub(crate) crds: OnceLock<Vec<(Arc<str>, Arc<str>)>>,
     /// The schema, compiled.
     pub(crate) validator: Validator,
 }
 
-/// Parsed templates of a chart, kept from render to render.
+/// Parsed templates of a chart, and patterns that they use, kept from render to render.
 #[derive(Default)]
-pub(crate) struct Parses(Mutex<BTreeMap<String, Parsed>>);
+pub(crate) struct Parses {
+    templates: Mutex<BTreeMap<String, Parsed>>,
+    pub(crate) patterns: Arc<Patterns>,
+}
 
 impl std::fmt::Debug for Parses {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -92,7 +98,7 @@ impl std::fmt::Debug for Parses {
 
 impl Parses {
     pub(crate) fn get(&self, name: &str) -> Option<Parsed> {
-        self.0
+        self.templates
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .get(name)
@@ -100,7 +106,7 @@ impl Parses {
     }
 
     pub(crate) fn put(&self, name: &str, parsed: Parsed) {
-        self.0
+        self.templates
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(name.to_owned(), parsed);
@@ -108,6 +114,41 @@ impl Parses {
 }
 
 impl Chart {
+    /// The same chart with other charts below it.
+    #[must_use]
+    pub fn with_dependencies(&self, dependencies: Vec<Arc<Chart>>) -> Arc<Chart> {
+        Arc::new(Chart {
+            metadata: self.metadata.clone(),
+            lock: self.lock.clone(),
+            values: self.values.clone(),
+            values_text: self.values_text.clone(),
+            schema: self.schema.clone(),
+            templates: self.templates.clone(),
+            files: self.files.clone(),
+            dependencies,
+            parsed: Parses::default(),
+            crds: OnceLock::new(),
+            validator: Validator::default(),
+        })
+    }
+
+    /// The files of `crds/` that are manifests: names and texts.
+    pub fn crd_files(&self) -> &[(Arc<str>, Arc<str>)] {
+        let is_manifest = |name: &str| {
+            let (_, extension) = name.rsplit_once('.').unwrap_or_default();
+            ["yaml", "yml", "json"]
+                .iter()
+                .any(|known| extension.eq_ignore_ascii_case(known))
+        };
+        self.crds.get_or_init(|| {
+            self.files
+                .iter()
+                .filter(|file| file.name.starts_with("crds/") && is_manifest(&file.name))
+                .map(|file| (Arc::clone(&file.name), file.text().into()))
+                .collect()
+        })
+    }
+
     /// Reads the chart in a folder of a tree; `path` may also lead to an archive.
     ///
     /// # Errors
@@ -124,24 +165,7 @@ impl Chart {
         if let Ok(file) = tree.file(path) {
             return Chart::from_archive(file.data(), limits);
         }
-        if !path.join("Chart.yaml").is_ok_and(|file| tree.file(&file).is_ok()) {
-            let file = if path.is_root() {
-                "Chart.yaml".to_owned()
-            } else {
-                format!("{path}/Chart.yaml")
-            };
-            return Err(Error::load(format!(
-                "unable to detect chart at {file}: open {file}: no such file or directory"
-            )));
-        }
-        let ignored = path.join(".helmignore").ok();
-        let rules = match ignored.and_then(|path| tree.file(&path).ok()) {
-            Some(file) => Rules::parse(&String::from_utf8_lossy(file.data())).map_err(Error::load)?,
-            None => Rules::default(),
-        };
-        let mut files = Vec::new();
-        let mut sum = 0;
-        collect(tree, path, path, &rules, limits, &mut sum, &mut files, 0)?;
+        let files = files_in(tree, path, limits)?;
         let chart = from_files(files, limits, 0)?;
         if !matches!(chart.metadata.api_version.as_str(), "v1" | "v2" | "v3") {
             return Err(Error::load("unsupported chart version"));
@@ -154,7 +178,27 @@ impl Chart {
     /// # Errors
     /// If the bytes are no archive of a chart, or unpack to more than allowed.
     pub fn from_archive(data: &[u8], limits: LoadLimits) -> Result<Arc<Chart>, Error> {
-        from_files(archive::unpack(data, limits)?, limits, 0)
+        from_files(archive::unpack_with(data, limits)?, limits, 0)
+    }
+
+    /// The same chart under another version, which templates see.
+    #[must_use]
+    pub fn with_version(&self, version: &str) -> Arc<Chart> {
+        let mut metadata = self.metadata.clone();
+        version.clone_into(&mut metadata.version);
+        Arc::new(Chart {
+            metadata,
+            lock: self.lock.clone(),
+            values: self.values.clone(),
+            values_text: self.values_text.clone(),
+            schema: self.schema.clone(),
+            templates: self.templates.clone(),
+            files: self.files.clone(),
+            dependencies: self.dependencies.clone(),
+            crds: OnceLock::new(),
+            parsed: Parses::default(),
+            validator: Validator::default(),
+        })
     }
 
     /// Its name.
@@ -196,6 +240,29 @@ impl Chart {
             missing.join(", ")
         )))
     }
+}
+
+/// The files of a chart's folder that `.helmignore` leaves in.
+pub(crate) fn files_in(tree: &Tree, path: &TreePath, limits: LoadLimits) -> Result<Vec<ChartFile>, Error> {
+    if !path.join("Chart.yaml").is_ok_and(|file| tree.file(&file).is_ok()) {
+        let file = if path.is_root() {
+            "Chart.yaml".to_owned()
+        } else {
+            format!("{path}/Chart.yaml")
+        };
+        return Err(Error::load(format!(
+            "unable to detect chart at {file}: open {file}: no such file or directory"
+        )));
+    }
+    let ignored = path.join(".helmignore").ok();
+    let rules = match ignored.and_then(|path| tree.file(&path).ok()) {
+        Some(file) => Rules::parse(&String::from_utf8_lossy(file.data())).map_err(Error::load)?,
+        None => Rules::default(),
+    };
+    let mut files = Vec::new();
+    let mut sum = 0;
+    collect(tree, path, path, &rules, limits, &mut sum, &mut files, 0)?;
+    Ok(files)
 }
 
 /// The files of a folder in the order of a walk: names sorted within each folder.
@@ -323,6 +390,7 @@ fn from_files(files: Vec<ChartFile>, limits: LoadLimits, depth: usize) -> Result
         files: parts.files,
         dependencies,
         parsed: Parses::default(),
+        crds: OnceLock::new(),
         validator: Validator::default(),
     }))
 }
@@ -341,7 +409,7 @@ fn nested(
                 "error unpacking subchart tar in {parent}: expected {folder}, got {found}"
             )));
         };
-        let unpacked = archive::unpack(&file.data, limits);
+        let unpacked = archive::unpack_with(&file.data, limits);
         return Ok(unpacked.and_then(|files| from_files(files, limits, depth + 1)));
     }
     let inside = files.into_iter().filter_map(|file| {

@@ -14,6 +14,7 @@ use crate::files::Files;
 use crate::functions::{self, FAIL_END, FAIL_START, Lookup, RunState};
 use crate::metadata::chart_value;
 use crate::objects::Table;
+use crate::record::{Record, Recorder};
 use crate::values::put;
 
 /// How templates run.
@@ -40,8 +41,20 @@ struct Template {
 
 static FUNCTIONS: LazyLock<Arc<Functions>> = LazyLock::new(|| Arc::new(functions::all()));
 
-/// The text of every template of the release by its full name.
-pub(crate) fn run(root: &Member, top: &Top, mode: Mode) -> Result<BTreeMap<String, String>, Error> {
+/// What is to be noted of a run, and what is there of an earlier one.
+pub(crate) struct Notes<'n> {
+    pub(crate) recorder: &'n mut Recorder,
+    /// The rendering before and the values of this one, if outputs may be taken over.
+    pub(crate) before: Option<(&'n Record, &'n serde_json::Value)>,
+}
+
+/// The text of every template of the release by its full name. Those that are taken over are left out.
+pub(crate) fn run(
+    root: &Member,
+    top: &Top,
+    mut mode: Mode,
+    mut notes: Option<Notes<'_>>,
+) -> Result<BTreeMap<String, String>, Error> {
     let mut sources = Vec::new();
     let mut unlink = Unlink(vec![top.values.clone()]);
     gather(root, None, None, top, &root.chart, &mut sources, &mut unlink)?;
@@ -54,6 +67,7 @@ pub(crate) fn run(root: &Member, top: &Top, mode: Mode) -> Result<BTreeMap<Strin
     // Deeper files first, later names first: what stands higher up overrides definitions below.
     order.sort_by_key(|name| std::cmp::Reverse((name.matches('/').count(), name.as_str())));
     let mut set = Set::new(Arc::clone(&FUNCTIONS));
+    set.set_patterns(Arc::clone(&root.chart.parsed.patterns));
     set.set_missing_key(if mode.strict {
         MissingKey::Error
     } else {
@@ -63,6 +77,11 @@ pub(crate) fn run(root: &Member, top: &Top, mode: Mode) -> Result<BTreeMap<Strin
         set.add_parsed(&templates[*name].parsed);
     }
     let set = Arc::new(set);
+    if let Some(notes) = &mut notes {
+        unlink.0.iter().for_each(|map| notes.recorder.trace.guard(map));
+        mode.ambient = notes.recorder.ambient(mode.ambient);
+        mode.lookup = notes.recorder.lookup(mode.lookup);
+    }
     let mut host = Host {
         ambient: mode.ambient,
         state: Box::new(RunState::new(Arc::clone(&set), mode.lookup, mode.lint)),
@@ -71,6 +90,12 @@ pub(crate) fn run(root: &Member, top: &Top, mode: Mode) -> Result<BTreeMap<Strin
     let mut left = mode.limits.output;
     for name in order {
         if name.rsplit('/').next().is_some_and(|base| base.starts_with('_')) {
+            continue;
+        }
+        if let Some((record, values)) = notes.as_ref().and_then(|notes| notes.before)
+            && let Some(kept) = record.again(name, values)
+        {
+            left = left.saturating_sub(kept.text.len());
             continue;
         }
         let template = &templates[name];
@@ -82,9 +107,17 @@ pub(crate) fn run(root: &Member, top: &Top, mode: Mode) -> Result<BTreeMap<Strin
             output: left,
             ..mode.limits
         };
-        let out = set
-            .execute(name, &Table::value(template.data.clone()), limits, &mut host)
-            .map_err(|error| Error::new(Stage::Template, reformat(name, &error)))?;
+        let data = Table::value(template.data.clone());
+        let out = match &mut notes {
+            None => set.execute_raw(name, &data, limits, &mut host),
+            Some(Notes { recorder, .. }) => {
+                recorder.begin();
+                let out = set.execute_traced(name, &data, limits, &mut host, &mut recorder.trace);
+                recorder.end(name);
+                out
+            }
+        };
+        let out = out.map_err(|error| Error::new(Stage::Template, reformat(name, &error)))?;
         left = left.saturating_sub(out.len());
         let out = if out.contains("<no value>") {
             out.replace("<no value>", "")
@@ -159,7 +192,7 @@ fn gather(
     };
     let subcharts = Map::default();
     let data = Map::default();
-    unlink.0.push(data.clone());
+    unlink.0.extend([data.clone(), subcharts.clone()]);
     let chart = chart_value(
         &member.chart.metadata,
         &member.name,

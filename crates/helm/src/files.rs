@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use fluvial_template::bytes::from_bytes;
 use fluvial_template::{Element, List, Map, Object, Params, Type, Underlying, Value};
 
 use crate::chart::{Chart, ChartFile};
@@ -40,7 +41,7 @@ impl Files {
     fn text(&self, name: &str) -> String {
         self.files
             .get(name)
-            .map(|file| file.text().into_owned())
+            .map(|file| from_bytes(&file.data).into_owned())
             .unwrap_or_default()
     }
 

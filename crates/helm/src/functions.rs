@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use fluvial_template::sprig::{self, Host};
 use fluvial_template::{
-    Function, FunctionError, FunctionResult, Functions, Map, Params, Parsed, Scope, Set, Type, Value, quote,
+    Function, FunctionError, FunctionResult, Functions, Map, Params, Parsed, Reads, Scope, Set, Type, Value,
+    quote,
 };
 
 pub(crate) use yaml::to_yaml;
@@ -93,6 +94,7 @@ pub(crate) fn all() -> Functions {
     functions.insert("required", Function::new(text_any(), required));
     functions.insert("fail", Function::new(Params::fixed(&[Type::Str]), fail));
     functions.insert("lookup", Function::new(Params::fixed(&[Type::Str; 4]), lookup));
+    functions.reading(Reads::Nothing, &["include", "tpl", "required"]);
     // Names are resolved only where a caller allows it; nobody does here.
     functions.pure("getHostByName", Params::fixed(&[Type::Str]), |_| Ok("".into()));
     functions

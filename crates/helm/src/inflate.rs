@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use fluvial_template::sprig::Ambient;
+use fluvial_template::sprig::{self, Ambient, Host};
+use fluvial_template::{Functions, Limits, Set, Value};
 use fluvial_tree::{Tree, TreePath};
 use serde_json::Value as Json;
 
@@ -28,6 +29,30 @@ pub struct Inflation {
     pub api_versions: Vec<String>,
     /// What to print.
     pub output: Output,
+}
+
+/// The name of a release that a template makes, as `--name-template` does: Sprig's functions, no data.
+///
+/// # Errors
+/// If the template does not parse or fails.
+pub fn release_name(template: &str, ambient: Box<dyn Ambient>) -> Result<String, Error> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Error::new(
+            Stage::Request,
+            format!("name template {}: {error}", fluvial_template::quote(template)),
+        )
+    };
+    let mut functions = Functions::builtins();
+    sprig::register(&mut functions);
+    let mut set = Set::new(Arc::new(functions));
+    set.add("name-template", template)
+        .map_err(|error| failed(&error))?;
+    let mut host = Host {
+        ambient,
+        state: Box::new(()),
+    };
+    set.execute("name-template", &Value::Nil, Limits::default(), &mut host)
+        .map_err(|error| failed(&error))
 }
 
 /// A chart's own default values.

@@ -15,6 +15,8 @@ use crate::values::yaml_to_json;
 pub struct Manifest {
     /// The template that made it.
     pub source: String,
+    /// The line of the template's output at which it begins, from 0.
+    pub line: usize,
     /// Its text.
     pub content: String,
     /// Its `kind`.
@@ -32,6 +34,8 @@ pub struct Hook {
     pub kind: String,
     /// The template that made it.
     pub path: String,
+    /// The line of the template's output at which it begins, from 0.
+    pub line: usize,
     /// Its text.
     pub manifest: String,
     /// `pre-install`, `test`, and so on.
@@ -109,7 +113,7 @@ const INSTALL_ORDER: [&str; 38] = [
 ];
 
 /// Where a kind stands; unknown ones come last, by name.
-fn rank(kind: &str) -> (usize, &str) {
+pub(crate) fn rank(kind: &str) -> (usize, &str) {
     match INSTALL_ORDER.iter().position(|known| *known == kind) {
         Some(rank) => (rank, ""),
         None => (INSTALL_ORDER.len(), kind),
@@ -133,48 +137,67 @@ pub(crate) fn split(text: &str) -> Vec<&str> {
         .collect()
 }
 
-/// Manifests and hooks of a release, each in install order.
-pub(crate) fn sort(files: &BTreeMap<String, String>) -> Result<(Vec<Manifest>, Vec<Hook>), Error> {
-    let mut manifests = Vec::new();
-    let mut hooks = Vec::new();
-    for (path, text) in files {
-        if text.trim().is_empty() {
+/// A document of a template's output.
+#[derive(Clone, Debug)]
+pub(crate) enum Document {
+    Manifest(Manifest),
+    Hook(Hook),
+}
+
+/// The documents of what a template made.
+pub(crate) fn read(path: &str, text: &str) -> Result<Vec<Document>, Error> {
+    let mut documents = Vec::new();
+    let (mut line, mut counted) = (0, 0);
+    for document in split(text) {
+        let head = read_head(document)
+            .map_err(|error| Error::new(Stage::Manifest, format!("YAML parse error on {path}: {error}")))?;
+        // The document is a part of the text.
+        let start = document.as_ptr().addr() - text.as_ptr().addr();
+        line += text[counted..start].matches('\n').count();
+        counted = start;
+        let Some(events) = head.annotation("helm.sh/hook") else {
+            documents.push(Document::Manifest(Manifest {
+                source: path.to_owned(),
+                line,
+                content: document.to_owned(),
+                kind: head.kind,
+                object: head.object,
+            }));
             continue;
+        };
+        if let Some(events) = read_events(events) {
+            documents.push(Document::Hook(Hook {
+                events,
+                weight: head
+                    .annotation("helm.sh/hook-weight")
+                    .and_then(|weight| weight.parse().ok())
+                    .unwrap_or(0),
+                delete_policies: head.policies("helm.sh/hook-delete-policy"),
+                output_log_policies: head.policies("helm.sh/hook-output-log-policy"),
+                path: path.to_owned(),
+                line,
+                manifest: document.to_owned(),
+                name: head.name,
+                kind: head.kind,
+                object: head.object,
+            }));
         }
-        for document in split(text) {
-            let head = read_head(document).map_err(|error| {
-                Error::new(Stage::Manifest, format!("YAML parse error on {path}: {error}"))
-            })?;
-            let Some(events) = head.annotation("helm.sh/hook") else {
-                manifests.push(Manifest {
-                    source: path.clone(),
-                    content: document.to_owned(),
-                    kind: head.kind,
-                    object: head.object,
-                });
-                continue;
-            };
-            if let Some(events) = read_events(events) {
-                hooks.push(Hook {
-                    events,
-                    weight: head
-                        .annotation("helm.sh/hook-weight")
-                        .and_then(|weight| weight.parse().ok())
-                        .unwrap_or(0),
-                    delete_policies: head.policies("helm.sh/hook-delete-policy"),
-                    output_log_policies: head.policies("helm.sh/hook-output-log-policy"),
-                    path: path.clone(),
-                    manifest: document.to_owned(),
-                    name: head.name,
-                    kind: head.kind,
-                    object: head.object,
-                });
-            }
+    }
+    Ok(documents)
+}
+
+/// Manifests and hooks of a release, each in install order.
+pub(crate) fn sort(documents: impl IntoIterator<Item = Document>) -> (Vec<Manifest>, Vec<Hook>) {
+    let (mut manifests, mut hooks) = (Vec::new(), Vec::new());
+    for document in documents {
+        match document {
+            Document::Manifest(manifest) => manifests.push(manifest),
+            Document::Hook(hook) => hooks.push(hook),
         }
     }
     manifests.sort_by(|a, b| rank(&a.kind).cmp(&rank(&b.kind)));
     hooks.sort_by(|a, b| rank(&a.kind).cmp(&rank(&b.kind)));
-    Ok((manifests, hooks))
+    (manifests, hooks)
 }
 
 /// The events of a hook; none if one of them is unknown: such a hook never runs.
@@ -215,6 +238,10 @@ impl Head {
 }
 
 fn read_head(document: &str) -> Result<Head, String> {
+    if fluvial_template::bytes::is_binary(document) {
+        let problem = "error converting YAML to JSON: yaml: invalid leading UTF-8 octet";
+        return Err(problem.to_owned());
+    }
     let object = yaml_to_json(document)?;
     let mut head = Head {
         kind: String::new(),

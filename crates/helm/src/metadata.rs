@@ -242,11 +242,111 @@ impl Metadata {
         Ok(())
     }
 
+    /// The same as `Chart.yaml` would hold it, without what is empty.
+    #[must_use]
+    pub fn to_json(&self) -> Json {
+        let mut out = Fields::new();
+        let mut text = |key: &str, text: &str| {
+            if !text.is_empty() {
+                out.insert(key.to_owned(), text.into());
+            }
+        };
+        text("apiVersion", &self.api_version);
+        text("name", &self.name);
+        text("version", &self.version);
+        text("appVersion", &self.app_version);
+        text("kubeVersion", &self.kube_version);
+        text("description", &self.description);
+        text("type", &self.kind);
+        text("home", &self.home);
+        text("icon", &self.icon);
+        text("condition", &self.condition);
+        text("tags", &self.tags);
+        let mut list = |key: &str, items: Vec<Json>| {
+            if !items.is_empty() {
+                out.insert(key.to_owned(), items.into());
+            }
+        };
+        list(
+            "sources",
+            self.sources.iter().map(|source| source.as_str().into()).collect(),
+        );
+        list(
+            "keywords",
+            self.keywords.iter().map(|word| word.as_str().into()).collect(),
+        );
+        list(
+            "maintainers",
+            self.maintainers.iter().map(maintainer_json).collect(),
+        );
+        list(
+            "dependencies",
+            self.dependencies.iter().map(dependency_json).collect(),
+        );
+        if self.deprecated {
+            out.insert("deprecated".to_owned(), true.into());
+        }
+        if let Some(annotations) = self
+            .annotations
+            .as_ref()
+            .filter(|annotations| !annotations.is_empty())
+        {
+            let entries = annotations
+                .iter()
+                .map(|(key, value)| (key.clone(), value.as_str().into()));
+            out.insert("annotations".to_owned(), Json::Object(entries.collect()));
+        }
+        Json::Object(out)
+    }
+
     /// Whether it only defines templates for others.
     #[must_use]
     pub fn is_library(&self) -> bool {
         self.kind == "library"
     }
+}
+
+/// Texts that are not empty.
+fn filled<const N: usize>(entries: [(&str, &str); N]) -> Fields {
+    entries
+        .into_iter()
+        .filter(|(_, text)| !text.is_empty())
+        .map(|(key, text)| (key.to_owned(), text.into()))
+        .collect()
+}
+
+fn maintainer_json(person: &Maintainer) -> Json {
+    filled([
+        ("name", &person.name),
+        ("email", &person.email),
+        ("url", &person.url),
+    ])
+    .into()
+}
+
+fn dependency_json(dependency: &Dependency) -> Json {
+    let mut out = filled([
+        ("version", &dependency.version),
+        ("condition", &dependency.condition),
+        ("alias", &dependency.alias),
+    ]);
+    out.insert("name".to_owned(), dependency.name.as_str().into());
+    out.insert("repository".to_owned(), dependency.repository.as_str().into());
+    if !dependency.tags.is_empty() {
+        out.insert("tags".to_owned(), dependency.tags.clone().into());
+    }
+    if dependency.enabled {
+        out.insert("enabled".to_owned(), true.into());
+    }
+    if !dependency.import_values.is_empty() {
+        let imports = dependency.import_values.iter().map(|import| match import {
+            ImportValues::Export(name) => name.as_str().into(),
+            ImportValues::Table { child, parent } => filled([("child", child), ("parent", parent)]).into(),
+            ImportValues::Other(json) => json.clone(),
+        });
+        out.insert("import-values".to_owned(), imports.collect());
+    }
+    Json::Object(out)
 }
 
 /// What templates see as `.Chart`; `name` and the dependencies are those after aliases and conditions.

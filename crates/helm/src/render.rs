@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 
 use fluvial_template::sprig::Ambient;
@@ -13,16 +14,18 @@ use serde_json::Value as Json;
 use crate::capabilities::Capabilities;
 use crate::chart::Chart;
 use crate::dependencies::{self, Member, compatible, full_path};
-use crate::engine::{self, Mode, Top};
+use crate::engine::{self, Mode, Notes, Top};
 use crate::error::{Error, Stage};
 use crate::functions::Lookup;
 use crate::ignore::Glob;
-use crate::manifest::{self, Hook, Manifest};
+use crate::manifest::{self, Document, Hook, Manifest};
+use crate::provenance::Provenance;
+use crate::record::{self, Kept, Record, Recorder};
 use crate::schema;
 use crate::values::{Coalesce, Values, put};
 
 /// The release that a chart is rendered for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
     /// Name.
     pub name: String,
@@ -35,7 +38,7 @@ pub struct Release {
 }
 
 /// What may be asked of a rendering.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// Missing keys are errors.
     pub strict: bool,
@@ -45,6 +48,8 @@ pub struct Options {
     pub skip_schema: bool,
     /// The notes of dependencies count too.
     pub sub_notes: bool,
+    /// Where everything comes from is noted ([`Rendered::provenance`]).
+    pub provenance: bool,
     /// Bounds of the templates.
     pub limits: Limits,
 }
@@ -73,7 +78,7 @@ pub struct Crd {
     /// Path with the charts above it.
     pub path: String,
     /// Its text.
-    pub content: String,
+    pub content: Arc<str>,
 }
 
 /// A rendered release.
@@ -93,6 +98,8 @@ pub struct Rendered {
     pub values: Json,
     /// The charts that took part, by full path, the release's own first.
     pub charts: Vec<String>,
+    /// Where everything comes from, if it was asked for.
+    pub provenance: Option<Provenance>,
 }
 
 /// A failed rendering, with what there is to show of it.
@@ -118,15 +125,45 @@ impl std::error::Error for RenderFailure {}
 /// Values that do not fit, a cluster too old, templates that fail, or output that is no manifest.
 pub fn render(request: RenderRequest<'_>) -> Result<Rendered, RenderFailure> {
     let warnings = RefCell::new(Vec::new());
-    match render_with(request, &warnings) {
-        Ok(mut rendered) => {
-            rendered.warnings = warnings.into_inner();
-            Ok(rendered)
+    let result = if request.options.provenance {
+        noted(request, &warnings, None).map(|(rendered, _)| rendered)
+    } else {
+        plain(request, &warnings)
+    };
+    finish(result, warnings, itself)
+}
+
+/// Renders a release and keeps what the next rendering of the same chart can take over: the output of
+/// every template that read nothing which has changed since `before`. The result is the same as
+/// [`render`]'s.
+///
+/// # Errors
+/// As [`render`]; what was kept before stays good.
+pub fn render_again(
+    request: RenderRequest<'_>,
+    before: Option<&Record>,
+) -> Result<(Rendered, Record), RenderFailure> {
+    let warnings = RefCell::new(Vec::new());
+    let result = noted(request, &warnings, before);
+    finish(result, warnings, |(rendered, _)| rendered)
+}
+
+fn itself(rendered: &mut Rendered) -> &mut Rendered {
+    rendered
+}
+
+fn finish<T>(
+    result: Result<T, Error>,
+    warnings: RefCell<Vec<String>>,
+    rendered: impl Fn(&mut T) -> &mut Rendered,
+) -> Result<T, RenderFailure> {
+    let warnings = warnings.into_inner();
+    match result {
+        Ok(mut done) => {
+            rendered(&mut done).warnings = warnings;
+            Ok(done)
         }
-        Err(error) => Err(RenderFailure {
-            error,
-            warnings: warnings.into_inner(),
-        }),
+        Err(error) => Err(RenderFailure { error, warnings }),
     }
 }
 
@@ -137,7 +174,7 @@ pub fn render(request: RenderRequest<'_>) -> Result<Rendered, RenderFailure> {
 pub fn render_files(request: RenderRequest<'_>) -> Result<BTreeMap<String, String>, Error> {
     let warnings = RefCell::new(Vec::new());
     let (root, top) = prepare(&request, &warnings)?;
-    execute(request, &root, &top)
+    execute(request, &root, &top, None)
 }
 
 fn prepare(request: &RenderRequest<'_>, warnings: &RefCell<Vec<String>>) -> Result<(Member, Top), Error> {
@@ -168,10 +205,15 @@ fn prepare(request: &RenderRequest<'_>, warnings: &RefCell<Vec<String>>) -> Resu
     Ok((root, top))
 }
 
-fn execute(request: RenderRequest<'_>, root: &Member, top: &Top) -> Result<BTreeMap<String, String>, Error> {
+fn execute(
+    request: RenderRequest<'_>,
+    root: &Member,
+    top: &Top,
+    notes: Option<Notes<'_>>,
+) -> Result<BTreeMap<String, String>, Error> {
     let wanted = &request.chart.metadata.kube_version;
     let cluster = request.capabilities.kube_version.normalized();
-    if !wanted.is_empty() && !compatible(wanted, cluster) {
+    if !request.options.lint && !wanted.is_empty() && !compatible(wanted, cluster) {
         return Err(Error::new(
             Stage::Version,
             format!("chart requires kubeVersion: {wanted} which is incompatible with Kubernetes {cluster}"),
@@ -184,32 +226,162 @@ fn execute(request: RenderRequest<'_>, root: &Member, top: &Top) -> Result<BTree
         lookup: request.lookup,
         ambient: request.ambient,
     };
-    engine::run(root, top, mode)
+    engine::run(root, top, mode, notes)
 }
 
-fn render_with(request: RenderRequest<'_>, warnings: &RefCell<Vec<String>>) -> Result<Rendered, Error> {
+fn plain(request: RenderRequest<'_>, warnings: &RefCell<Vec<String>>) -> Result<Rendered, Error> {
     let (root, top) = prepare(&request, warnings)?;
     let values = Value::Map(top.values.clone()).to_json();
-    let sub_notes = request.options.sub_notes;
-    let mut files = execute(request, &root, &top)?;
-    let own_notes = format!("{}/templates/NOTES.txt", root.name);
-    let mut notes = String::new();
-    files.retain(|name, text| {
-        if !name.ends_with("NOTES.txt") {
-            return true;
+    let options = request.options;
+    let files = execute(request, &root, &top, None)?;
+    let mut documents = Vec::new();
+    for (name, text) in &files {
+        if !name.ends_with(NOTES) {
+            documents.extend(manifest::read(name, text)?);
         }
-        if sub_notes || *name == own_notes {
+    }
+    let texts = files.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+    Ok(assemble(&root, values, texts, documents, options))
+}
+
+/// Randomness and clock that two attempts share.
+struct Shared(Rc<RefCell<Box<dyn Ambient>>>);
+
+impl Ambient for Shared {
+    fn now(&mut self) -> i128 {
+        self.0.borrow_mut().now()
+    }
+
+    fn random(&mut self, buffer: &mut [u8]) {
+        self.0.borrow_mut().random(buffer);
+    }
+}
+
+/// Renders with notes; `before` is used as far as it fits.
+fn noted(
+    request: RenderRequest<'_>,
+    warnings: &RefCell<Vec<String>>,
+    before: Option<&Record>,
+) -> Result<(Rendered, Record), Error> {
+    let ambient = Rc::new(RefCell::new(request.ambient));
+    let request = || RenderRequest {
+        lookup: Arc::clone(&request.lookup),
+        ambient: Box::new(Shared(Rc::clone(&ambient))),
+        chart: request.chart,
+        values: request.values,
+        release: request.release,
+        capabilities: request.capabilities,
+        options: request.options,
+    };
+    if before.is_some() {
+        if let Some(done) = attempt(request(), warnings, before)? {
+            return Ok(done);
+        }
+        // A template changes what others see, so all must run, in order.
+        warnings.borrow_mut().clear();
+    }
+    let done = attempt(request(), warnings, None)?;
+    done.ok_or_else(|| Error::new(Stage::Template, "the rendering gave nothing"))
+}
+
+/// One rendering; nothing if outputs were taken over that cannot be.
+fn attempt(
+    request: RenderRequest<'_>,
+    warnings: &RefCell<Vec<String>>,
+    before: Option<&Record>,
+) -> Result<Option<(Rendered, Record)>, Error> {
+    let (root, top) = prepare(&request, warnings)?;
+    let values = Value::Map(top.values.clone()).to_json();
+    let options = request.options;
+    let mut members = String::new();
+    record::fingerprint(&root, &mut members);
+    let before = before.filter(|before| {
+        Arc::ptr_eq(&before.chart, request.chart)
+            && before.release == *request.release
+            && before.capabilities == *request.capabilities
+            && before.options == options
+            && before.members == members
+            && before.still
+    });
+    let mut record = Record {
+        chart: Arc::clone(request.chart),
+        release: request.release.clone(),
+        capabilities: request.capabilities.clone(),
+        options,
+        members,
+        values: values.clone(),
+        still: true,
+        templates: BTreeMap::new(),
+        reused: 0,
+    };
+    let mut recorder = Recorder::new(&top.values);
+    let notes = Notes {
+        recorder: &mut recorder,
+        before: before.map(|before| (before, &values)),
+    };
+    let files = execute(request, &root, &top, Some(notes))?;
+    if before.is_some() && recorder.moved {
+        return Ok(None);
+    }
+    record.still = !recorder.moved;
+    for (name, text) in files {
+        let documents = if name.ends_with(NOTES) {
+            Vec::new()
+        } else {
+            manifest::read(&name, &text)?
+        };
+        let kept = Kept {
+            text: text.into(),
+            reads: recorder.reads.remove(&name).flatten(),
+            documents: documents.into(),
+        };
+        record.templates.insert(name, kept);
+    }
+    for (name, kept) in before.iter().flat_map(|before| &before.templates) {
+        if !record.templates.contains_key(name) {
+            record.reused += 1;
+            record.templates.insert(name.clone(), kept.clone());
+        }
+    }
+    let texts = record
+        .templates
+        .iter()
+        .map(|(name, kept)| (name.as_str(), &*kept.text));
+    let documents = record
+        .templates
+        .values()
+        .flat_map(|kept| kept.documents.iter().cloned());
+    let mut rendered = assemble(&root, values, texts, documents.collect(), options);
+    if options.provenance {
+        rendered.provenance = Some(Provenance::new(recorder.runs, &root));
+    }
+    Ok(Some((rendered, record)))
+}
+
+/// The name of the files that are for people.
+const NOTES: &str = "NOTES.txt";
+
+fn assemble<'t>(
+    root: &Member,
+    values: Json,
+    texts: impl Iterator<Item = (&'t str, &'t str)>,
+    documents: Vec<Document>,
+    options: Options,
+) -> Rendered {
+    let own_notes = format!("{}/templates/{NOTES}", root.name);
+    let mut notes = String::new();
+    for (name, text) in texts {
+        if name.ends_with(NOTES) && (options.sub_notes || *name == own_notes) {
             if !notes.is_empty() {
                 notes.push('\n');
             }
-            notes.push_str(text);
+            notes.push_str(&fluvial_template::bytes::lossy(text.to_owned()));
         }
-        false
-    });
-    let (manifests, hooks) = manifest::sort(&files)?;
+    }
+    let (manifests, hooks) = manifest::sort(documents);
     let (mut crds, mut charts) = (Vec::new(), Vec::new());
-    gather_crds(&root, None, &mut crds, &mut charts);
-    Ok(Rendered {
+    gather_crds(root, None, &mut crds, &mut charts);
+    Rendered {
         manifests,
         hooks,
         crds,
@@ -217,27 +389,30 @@ fn render_with(request: RenderRequest<'_>, warnings: &RefCell<Vec<String>>) -> R
         warnings: Vec::new(),
         values,
         charts,
-    })
+        provenance: None,
+    }
+}
+
+/// The definitions in the `crds/` folders of a chart and of those below it that take part with these values.
+///
+/// # Errors
+/// If dependencies cannot be resolved.
+pub fn crds(chart: &Arc<Chart>, values: &Json) -> Result<Vec<Crd>, Error> {
+    let warnings = RefCell::new(Vec::new());
+    let user = Values::from_json(values)?.to_map();
+    let root = dependencies::resolve(chart, &user, &warnings)?;
+    let (mut crds, mut charts) = (Vec::new(), Vec::new());
+    gather_crds(&root, None, &mut crds, &mut charts);
+    Ok(crds)
 }
 
 fn gather_crds(member: &Member, parent: Option<&str>, out: &mut Vec<Crd>, charts: &mut Vec<String>) {
     let path = full_path(parent, &member.name);
     charts.push(path.to_string());
-    let is_manifest = |name: &str| {
-        let (_, extension) = name.rsplit_once('.').unwrap_or_default();
-        ["yaml", "yml", "json"]
-            .iter()
-            .any(|known| extension.eq_ignore_ascii_case(known))
-    };
-    let files = member.chart.files.iter();
-    out.extend(
-        files
-            .filter(|file| file.name.starts_with("crds/") && is_manifest(&file.name))
-            .map(|file| Crd {
-                path: format!("{path}/{}", file.name),
-                content: file.text().into_owned(),
-            }),
-    );
+    out.extend(member.chart.crd_files().iter().map(|(name, text)| Crd {
+        path: format!("{path}/{name}"),
+        content: Arc::clone(text),
+    }));
     for child in &member.children {
         gather_crds(child, Some(&path), out, charts);
     }

@@ -104,15 +104,66 @@ impl Index {
     }
 }
 
-fn versions_of(json: &Json) -> Vec<ChartVersion> {
-    let mut versions: Vec<ChartVersion> = json.as_array().into_iter().flatten().filter_map(one).collect();
-    let parsed = |known: &ChartVersion| Version::parse(&known.metadata.version).ok();
-    // What is no version counts as the oldest.
-    versions.sort_by(|a, b| match (parsed(b), parsed(a)) {
-        (Some(b), Some(a)) => b.cmp(&a),
-        (b, a) => b.is_some().cmp(&a.is_some()),
+/// The version that a text means among those of one chart, as the source controller chooses: that very one, else the
+/// newest that fits it as a constraint; of those that differ in build metadata only, the one that was added last.
+/// Nothing and `*` stand for the newest that is no pre-release.
+///
+/// # Errors
+/// If there is none, or the text is no constraint.
+pub fn newest<'a>(name: &str, versions: &'a [ChartVersion], wanted: &str) -> Result<&'a ChartVersion, Error> {
+    if versions.is_empty() {
+        return Err(Error::load("no chart version found"));
+    }
+    if let Some(exact) = versions
+        .iter()
+        .find(|known| !wanted.is_empty() && known.metadata.version == wanted)
+    {
+        return Ok(exact);
+    }
+    let constraint = Constraint::parse(if wanted.is_empty() { "*" } else { wanted })
+        .map_err(|error| Error::load(error.to_string()))?;
+    let fitting = versions.iter().filter_map(|known| {
+        let version = Version::parse(&known.metadata.version).ok()?;
+        constraint.matches(&version).then_some((version, known))
     });
+    fitting
+        // Of equals the first, as a stable sort leaves it.
+        .reduce(|best, next| {
+            let order = next
+                .0
+                .cmp(&best.0)
+                .then_with(|| next.1.created.cmp(&best.1.created));
+            if order.is_gt() { next } else { best }
+        })
+        .map(|(_, known)| known)
+        .ok_or_else(|| {
+            Error::load(format!(
+                "no '{name}' chart with version matching '{wanted}' found"
+            ))
+        })
+}
+
+/// Sorts versions of one chart, newest first; what is no version counts as the oldest.
+pub fn sort_versions<T>(versions: &mut [T], version: impl Fn(&T) -> &str) {
+    versions.sort_by_cached_key(|known| {
+        let parsed = Version::parse(version(known)).ok();
+        std::cmp::Reverse((parsed.is_some(), parsed))
+    });
+}
+
+fn versions_of(json: &Json) -> Vec<ChartVersion> {
+    let items = json.as_array().into_iter().flatten();
+    let mut versions: Vec<ChartVersion> = items.filter_map(ChartVersion::from_json).collect();
+    sort_versions(&mut versions, |known| &known.metadata.version);
     versions
+}
+
+impl ChartVersion {
+    /// Reads an entry of an index; nothing if it is no chart.
+    #[must_use]
+    pub fn from_json(json: &Json) -> Option<Self> {
+        one(json)
+    }
 }
 
 fn one(json: &Json) -> Option<ChartVersion> {
@@ -141,7 +192,7 @@ fn one(json: &Json) -> Option<ChartVersion> {
 
 #[cfg(test)]
 mod tests {
-    use super::Index;
+    use super::{Index, newest};
 
     #[test]
     fn the_newest_release_is_chosen_unless_a_constraint_says_otherwise() {
@@ -153,6 +204,13 @@ mod tests {
         let version = |constraint| index.get("a", constraint).unwrap().metadata.version.clone();
         assert_eq!(version(""), "1.10.0");
         assert_eq!(version("~1.2"), "1.2.0");
+        let chosen = |wanted| newest("a", index.versions("a"), wanted).map(|known| &*known.metadata.version);
+        assert_eq!(chosen("*").unwrap(), "1.10.0");
+        assert_eq!(chosen(">=2.0.0-0").unwrap(), "2.0.0-rc.1");
+        assert_eq!(
+            chosen("^3").unwrap_err().to_string(),
+            "no 'a' chart with version matching '^3' found"
+        );
         assert_eq!(version("2.0.0-rc.1"), "2.0.0-rc.1");
         assert_eq!(
             index.get("a", "^3").unwrap_err().to_string(),

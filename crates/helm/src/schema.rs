@@ -45,6 +45,14 @@ pub(crate) fn validate(root: &Member, values: &Map) -> Result<(), Error> {
     ))
 }
 
+/// Holds values against a chart's own schema.
+pub(crate) fn own(chart: &crate::chart::Chart, values: &Map) -> Result<(), String> {
+    match &chart.schema {
+        Some(schema) => one(&chart.validator, schema, values),
+        None => Ok(()),
+    }
+}
+
 fn check(member: &Member, values: &Map, problems: &mut String) {
     if let Some(schema) = &member.chart.schema
         && let Err(problem) = one(&member.chart.validator, schema, values)

@@ -67,6 +67,14 @@ impl Values {
         Json::Object(self.0.clone())
     }
 
+    /// The value at a path.
+    #[must_use]
+    pub fn get(&self, path: &[&str]) -> Option<&Json> {
+        let (first, rest) = path.split_first()?;
+        rest.iter()
+            .try_fold(self.0.get(*first)?, |here, key| here.as_object()?.get(*key))
+    }
+
     pub(crate) fn to_map(&self) -> Map {
         Map::new(
             self.0
@@ -77,7 +85,7 @@ impl Values {
     }
 }
 
-fn merge_json(into: &mut serde_json::Map<String, Json>, other: serde_json::Map<String, Json>) {
+pub(crate) fn merge_json(into: &mut serde_json::Map<String, Json>, other: serde_json::Map<String, Json>) {
     for (key, value) in other {
         match (into.get_mut(&key), value) {
             (Some(Json::Object(here)), Json::Object(there)) => merge_json(here, there),

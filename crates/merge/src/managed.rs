@@ -20,7 +20,6 @@ mod shape;
 mod typed;
 mod update;
 
-pub(crate) use self::check::go_plain;
 pub(crate) use self::path::equal;
 
 /// One server-side apply.

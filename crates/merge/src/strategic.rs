@@ -3,6 +3,7 @@
 //! Directives: `$patch` (`replace`, `delete`), `$retainKeys`, `$setElementOrder/FIELD` and
 //! `$deleteFromPrimitiveList/FIELD`.
 
+use fluvial_object::go;
 use fluvial_schema::{Type, TypeRef};
 use serde_json::{Map, Value};
 
@@ -52,7 +53,7 @@ fn meta<'a>(schema: Option<Type<'a>>, name: &str, list: bool) -> Meta<'a> {
 fn no_merge_key(item: &Value, key: &str) -> PatchError {
     PatchError::new(format!(
         "map: {} does not contain declared merge key: {key}",
-        crate::managed::go_plain(item)
+        go::plain(item)
     ))
 }
 
@@ -69,8 +70,8 @@ fn item_kind<'v>(items: impl Iterator<Item = &'v Value>) -> Result<bool, PatchEr
             Some(known) => {
                 return Err(PatchError::new(format!(
                     "list element types are not identical: {} and {}",
-                    crate::managed::go_plain(known),
-                    crate::managed::go_plain(item)
+                    go::plain(known),
+                    go::plain(item)
                 )));
             }
         }

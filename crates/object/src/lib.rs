@@ -8,6 +8,7 @@ pub mod access;
 pub mod condition;
 pub mod duration;
 pub mod fields;
+pub mod go;
 pub mod id;
 pub mod jsonpath;
 pub mod labels;

@@ -3,6 +3,8 @@
 use fluvial_tree::Tree;
 use futures::future::BoxFuture;
 
+use crate::registry::Content;
+
 /// Whose artifact it is, and under which file name it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArtifactName {
@@ -52,6 +54,42 @@ pub trait Artifacts: Send + Sync + 'static {
         revision: &'a str,
         tree: &'a Tree,
     ) -> BoxFuture<'a, Result<Artifact, ArtifactError>>;
+
+    /// Stores bytes as they are; calling it twice with equal input is free of harm.
+    fn put_content<'a>(
+        &'a self,
+        name: &'a ArtifactName,
+        revision: &'a str,
+        content: &'a Content,
+    ) -> BoxFuture<'a, Result<Artifact, ArtifactError>> {
+        let message = format!(
+            "this store keeps trees only, not '{}' of revision {revision}",
+            name.file
+        );
+        let (reason, missing) = ("ArchiveOperationFailed".to_owned(), false);
+        let _ = content;
+        Box::pin(async move {
+            Err(ArtifactError {
+                reason,
+                missing,
+                message,
+            })
+        })
+    }
+
+    /// The bytes of an artifact, from the store or from its URL, after checking its digest.
+    fn bytes<'a>(&'a self, artifact: &'a Artifact) -> BoxFuture<'a, Result<Vec<u8>, ArtifactError>> {
+        Box::pin(async move {
+            Err(ArtifactError {
+                reason: "ReadOperationFailed".to_owned(),
+                missing: false,
+                message: format!(
+                    "this store reads trees only, not the bytes of '{}'",
+                    artifact.path
+                ),
+            })
+        })
+    }
 
     /// Whether the stored file is there and has this digest.
     fn verify<'a>(&'a self, artifact: &'a Artifact) -> BoxFuture<'a, bool>;

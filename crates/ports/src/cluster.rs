@@ -232,6 +232,15 @@ impl ClusterError {
     }
 }
 
+/// What an API server says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Served {
+    /// Its version (`v1.36.0`).
+    pub version: String,
+    /// The group versions that it serves, and `group/version/Kind` of all their kinds.
+    pub api_versions: Vec<String>,
+}
+
 /// A Kubernetes API server seen by one identity.
 pub trait Cluster: Send + Sync + 'static {
     /// The same server, acting as another user (impersonation).
@@ -243,6 +252,11 @@ pub trait Cluster: Send + Sync + 'static {
         api_version: &'a str,
         kind: &'a str,
     ) -> BoxFuture<'a, Result<Arc<Resource>, ClusterError>>;
+
+    /// What the server says of itself; nothing where that cannot be known.
+    fn served(&self) -> BoxFuture<'_, Result<Option<Served>, ClusterError>> {
+        Box::pin(async { Ok(None) })
+    }
 
     /// Custom kinds that appear, change or go away, from now on.
     fn kind_changes(&self) -> BoxStream<'static, KindChange>;

@@ -6,20 +6,25 @@ mod cluster;
 mod decryption;
 mod event;
 mod remote;
+mod registry;
 mod source;
 
 pub use artifact::{Artifact, ArtifactError, ArtifactName, Artifacts};
 pub use cluster::{
     Apply, Cluster, ClusterError, Create, Delete, ErrorKind, FieldCause, KindChange, Patch, PatchKind,
-    Propagation, Resource, Select, Target, Watched,
+    Propagation, Resource, Select, Served, Target, Watched,
 };
 pub use decryption::{Decryption, DecryptionError, Decryptor, Format, Integrity, KeyError, NoDecryption};
 pub use event::{Event, Events, NoEvents, Severity};
 pub use futures::future::BoxFuture;
 pub use futures::stream::BoxStream;
 pub use remote::{NoRemotes, Remote, Remotes, Token};
+pub use registry::{
+    Access, BucketFound, BucketRequest, ChartFound, ChartRequest, Content, ImageFound, ImageReference,
+    ImageRequest, IndexFound, IndexRequest, Layer, Provider, SecretData, TokenService, Verification,
+};
 pub use source::{
-    CommitFacts, FetchRequest, Fetched, Reference, Revision, SourceError, SourceErrorClass, Sources,
+    Account, CommitFacts, FetchRequest, Fetched, Reference, Revision, SourceError, SourceErrorClass, Sources,
 };
 
 use jiff::Timestamp;
@@ -30,4 +35,6 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
     /// A number between 0 and 1, for jitter.
     fn random(&self) -> f64;
+    /// Fills a buffer with bytes that nobody can guess: charts make keys and passwords of them.
+    fn fill(&self, buffer: &mut [u8]);
 }

@@ -1,12 +1,18 @@
 //! Where revisions come from.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fluvial_tree::Tree;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
+
+use crate::cluster::Cluster;
+use crate::registry::{
+    BucketFound, BucketRequest, ChartFound, ChartRequest, ImageFound, ImageRequest, IndexFound, IndexRequest,
+};
 
 /// Which revision of a repository is wanted; precedence is commit, name, semver, tag, branch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,9 +29,28 @@ pub struct Reference {
     pub commit: Option<String>,
 }
 
+/// A service account whose identity a cloud knows.
+#[derive(Clone)]
+pub struct Account {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its annotations, which say who it is in the cloud.
+    pub annotations: BTreeMap<String, String>,
+    /// Makes its tokens.
+    pub cluster: Arc<dyn Cluster>,
+}
+
 /// What to fetch, and with which rights.
 #[derive(Clone, Default)]
 pub struct FetchRequest {
+    /// Who asks, as `kind/namespace/name`: tokens are kept per object.
+    pub object: String,
+    /// Who vouches for the credentials, as `spec.provider` says; empty means `generic`.
+    pub provider: String,
+    /// Whose identity the provider is asked with; without one, that of the program.
+    pub account: Option<Account>,
     /// Repository URL as the object spells it; rewriting is the adapter's.
     pub url: String,
     /// Which revision.
@@ -116,4 +141,34 @@ pub trait Sources: Send + Sync + 'static {
 
     /// Reports each change of a repository that can be watched (a local one); nothing for others.
     fn changes(&self, url: &str) -> Option<BoxStream<'static, ()>>;
+
+    /// The index of a chart repository.
+    fn index(&self, request: IndexRequest) -> BoxFuture<'_, Result<IndexFound, SourceError>> {
+        no_way("chart repositories", &request.url)
+    }
+
+    /// A chart of a repository.
+    fn chart(&self, request: ChartRequest) -> BoxFuture<'_, Result<ChartFound, SourceError>> {
+        no_way("charts", &request.repository)
+    }
+
+    /// A layer of an image in an OCI registry.
+    fn image(&self, request: ImageRequest) -> BoxFuture<'_, Result<ImageFound, SourceError>> {
+        no_way("OCI registries", &request.url)
+    }
+
+    /// The files of a bucket.
+    fn bucket(&self, request: BucketRequest) -> BoxFuture<'_, Result<BucketFound, SourceError>> {
+        no_way("buckets", &request.endpoint)
+    }
+}
+
+/// What an adapter says of kinds of sources that it does not know.
+fn no_way<T: Send + 'static>(what: &str, url: &str) -> BoxFuture<'static, Result<T, SourceError>> {
+    let error = SourceError {
+        class: SourceErrorClass::Stalled,
+        reason: "UnsupportedConnectionType".to_owned(),
+        message: format!("this process has no way to {what} ('{url}')"),
+    };
+    Box::pin(async { Err(error) })
 }

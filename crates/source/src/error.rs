@@ -31,6 +31,8 @@ pub mod reason {
     pub const INVALID_COMMIT_SIGNATURE: &str = "InvalidCommitSignature";
     /// A tag's signature is wrong.
     pub const INVALID_TAG_SIGNATURE: &str = "InvalidTagSignature";
+    /// `spec.verify.mode` does not fit `spec.ref`.
+    pub const INVALID_VERIFICATION_MODE: &str = "InvalidVerificationMode";
     /// A folder of the store cannot be made.
     pub const DIRECTORY_CREATION_FAILED: &str = "DirectoryCreationFailed";
     /// A file of the store cannot be inspected.
@@ -45,6 +47,8 @@ pub mod reason {
     pub const INCLUDE_UNAVAILABLE: &str = "IncludeUnavailable";
     /// The proxy settings are unusable.
     pub const PROXY_INVALID: &str = "InvalidProxyConfiguration";
+    /// `spec.provider` and what belongs to it do not fit.
+    pub const INVALID_PROVIDER_CONFIGURATION: &str = "InvalidProviderConfiguration";
     /// The mirrors file is wrong.
     pub const MIRRORS_INVALID: &str = "MirrorsInvalid";
 }

@@ -12,21 +12,26 @@ mod local;
 mod reference;
 mod remote;
 mod source;
+mod ssh;
 mod submodule;
 mod url;
+mod verify;
 mod versions;
+mod wire;
 
 use std::time::Duration;
 
 use fluvial_tree::Tree;
 
-pub use auth::{ClientCertificate, Credentials, Proxy, Secret, SshIdentity};
+pub use crate::credentials::{ClientCertificate, Proxy, Secret, SshIdentity};
+pub use auth::Credentials;
 pub use local::head_branch;
 pub(crate) use local::open;
 pub use reference::{GitReference, normalise_revision};
 pub use source::GitSource;
 pub(crate) use url::percent_decode;
 pub use url::{Location, redact};
+pub use verify::{Verify, VerifyMode};
 
 /// What to fetch.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +50,8 @@ pub struct GitRequest {
     pub timeout: Option<Duration>,
     /// If this is still the revision, the answer is [`Fetched::Unchanged`].
     pub last_revision: Option<String>,
+    /// Which signatures must be there.
+    pub verify: Option<Verify>,
     /// Of a local repository: the files as they are in the work tree, committed or not.
     pub dirty: bool,
 }
@@ -67,6 +74,8 @@ pub struct Revision {
     pub tree: Tree,
     /// The commit.
     pub commit: Commit,
+    /// Which signatures were verified, for a condition.
+    pub verified: Option<String>,
     /// What is odd about the files, for an event.
     pub warnings: Vec<String>,
 }

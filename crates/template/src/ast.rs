@@ -40,7 +40,10 @@ impl SourceText {
 /// A statement.
 #[derive(Debug)]
 pub(crate) enum Node {
-    Text(Box<str>),
+    Text {
+        pos: usize,
+        text: Box<str>,
+    },
     Action(Pipe),
     Branch(Box<Branch>),
     Template {

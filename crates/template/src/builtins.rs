@@ -2,9 +2,11 @@
 
 mod compare;
 
+use crate::bytes::{from_bytes, to_bytes};
 use crate::exec::Scope;
 use crate::function::{Function, FunctionResult, Functions, Params, Type, text};
 use crate::print;
+use crate::trace::Reads;
 use crate::value::{Element, IntType, List, UintType, Value};
 
 pub use compare::{compare_basic, equal};
@@ -44,6 +46,9 @@ pub(crate) fn register(functions: &mut Functions) {
     functions.pure("index", one_or_more(), index);
     functions.pure("slice", one_or_more(), slice);
     functions.pure("len", Params::fixed(&[Type::Value]), len);
+    functions.reading(Reads::Shallow, &["len"]);
+    functions.reading(Reads::Emptiness, &["not"]);
+    functions.reading(Reads::Entry, &["index"]);
     functions.pure("eq", one_or_more(), |values| compare::eq(values).map(Value::Bool));
     functions.pure("ne", two(), |values| {
         compare::eq(values).map(|equal| Value::Bool(!equal))
@@ -104,8 +109,9 @@ fn index(values: &[Value]) -> FunctionResult {
                 list.items()[at].clone()
             }
             Value::Str(string) => {
-                let at = position(key, string.len())?;
-                Value::Uint(u64::from(string.as_bytes()[at]), UintType::Uint8)
+                let bytes = to_bytes(string);
+                let at = position(key, bytes.len())?;
+                Value::Uint(u64::from(bytes[at]), UintType::Uint8)
             }
             Value::Map(map) => entry(map.get(map_key(key)?), map.element),
             Value::Object(object) => match object.as_map() {
@@ -181,7 +187,7 @@ fn slice(values: &[Value]) -> FunctionResult {
         return Err(format!("invalid slice index: {to} > {cap}").into());
     }
     match item {
-        Value::Str(string) => text(String::from_utf8_lossy(&string.as_bytes()[from..to]).into_owned()),
+        Value::Str(string) => text(from_bytes(&to_bytes(string)[from..to]).into_owned()),
         Value::List(list) => Ok(Value::List(List::of(
             list.element,
             list.items()[from..to].to_vec(),
@@ -193,7 +199,7 @@ fn slice(values: &[Value]) -> FunctionResult {
 fn len(values: &[Value]) -> FunctionResult {
     let length = match &values[0] {
         Value::Nil | Value::NilInterface => return Err("len of nil pointer".into()),
-        Value::Str(string) => string.len(),
+        Value::Str(string) => to_bytes(string).len(),
         Value::List(list) => list.items().len(),
         Value::Map(map) => map.borrow().len(),
         Value::Object(object) => match object.as_map() {

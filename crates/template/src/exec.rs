@@ -1,17 +1,21 @@
 //! Runs templates: statements here, pipelines and operands in `exec/eval.rs`.
 
 mod eval;
+mod note;
 
 pub(crate) use eval::plain;
 
 use std::any::Any;
-use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
 
 use crate::ast::{Branch, BranchKind, Command, Expr, Node, Pipe, Tree, template_clause};
 use crate::error::{ExecError, Location};
 use crate::function::{FunctionError, Functions};
 use crate::parse::{ParseError, parse};
+use crate::sprig::Patterns;
+use crate::trace::{Depth, Lines, Trace};
 use crate::value::{IntType, Value};
 
 /// What a key that a map lacks gives.
@@ -27,7 +31,7 @@ pub enum MissingKey {
 }
 
 /// Bounds of one run: what exceeds them ends with an error, not with the process.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of output, texts that functions collect included.
     pub output: usize,
@@ -51,8 +55,9 @@ impl Default for Limits {
 #[derive(Clone)]
 pub struct Set {
     parent: Option<Arc<Set>>,
-    trees: BTreeMap<Arc<str>, Arc<Tree>>,
+    trees: FxHashMap<Arc<str>, Arc<Tree>>,
     functions: Arc<Functions>,
+    patterns: Arc<Patterns>,
     missing_key: MissingKey,
 }
 
@@ -62,8 +67,9 @@ impl Set {
     pub fn new(functions: Arc<Functions>) -> Self {
         Set {
             parent: None,
-            trees: BTreeMap::new(),
+            trees: FxHashMap::default(),
             functions,
+            patterns: Arc::default(),
             missing_key: MissingKey::default(),
         }
     }
@@ -72,12 +78,19 @@ impl Set {
     #[must_use]
     pub fn layered(parent: Arc<Set>) -> Self {
         let (functions, missing_key) = (Arc::clone(&parent.functions), parent.missing_key);
+        let patterns = Arc::clone(&parent.patterns);
         Set {
             parent: Some(parent),
-            trees: BTreeMap::new(),
+            trees: FxHashMap::default(),
             functions,
+            patterns,
             missing_key,
         }
+    }
+
+    /// Shares compiled patterns with other sets.
+    pub fn set_patterns(&mut self, patterns: Arc<Patterns>) {
+        self.patterns = patterns;
     }
 
     /// What missing keys give.
@@ -143,12 +156,43 @@ impl Set {
         limits: Limits,
         host: &mut dyn Any,
     ) -> Result<String, ExecError> {
-        let mut budget = Budget {
-            steps: limits.steps,
-            output: limits.output,
-            depth: limits.depth,
-        };
-        execute(self, name, data, &mut budget, host)
+        self.execute_raw(name, data, limits, host)
+            .map(crate::bytes::lossy)
+    }
+
+    /// As [`Set::execute`]; the output may hold bytes that are no UTF-8 (see [`crate::bytes`]).
+    ///
+    /// # Errors
+    /// As [`Set::execute`].
+    pub fn execute_raw(
+        &self,
+        name: &str,
+        data: &Value,
+        limits: Limits,
+        host: &mut dyn Any,
+    ) -> Result<String, ExecError> {
+        let mut budget = Budget::of(limits, None);
+        execute(self, name, data, &mut budget, host).map(|(text, _)| text)
+    }
+
+    /// As [`Set::execute_raw`], noting what is read and which statement writes which line.
+    ///
+    /// # Errors
+    /// As [`Set::execute`].
+    pub fn execute_traced(
+        &self,
+        name: &str,
+        data: &Value,
+        limits: Limits,
+        host: &mut dyn Any,
+        trace: &mut Trace,
+    ) -> Result<String, ExecError> {
+        let mut budget = Budget::of(limits, Some(std::mem::take(trace)));
+        let result = execute(self, name, data, &mut budget, host);
+        *trace = budget.trace.take().map(|trace| *trace).unwrap_or_default();
+        let (text, lines) = result?;
+        trace.ended(lines.into_inner());
+        Ok(text)
     }
 }
 
@@ -167,11 +211,23 @@ impl Functions {
     }
 }
 
-#[derive(Debug)]
 struct Budget {
     steps: u64,
     output: usize,
     depth: usize,
+    /// What is noted of the run, if anything.
+    trace: Option<Box<Trace>>,
+}
+
+impl Budget {
+    fn of(limits: Limits, trace: Option<Trace>) -> Self {
+        Budget {
+            steps: limits.steps,
+            output: limits.output,
+            depth: limits.depth,
+            trace: trace.map(Box::new),
+        }
+    }
 }
 
 fn execute(
@@ -180,7 +236,7 @@ fn execute(
     data: &Value,
     budget: &mut Budget,
     host: &mut dyn Any,
-) -> Result<String, ExecError> {
+) -> Result<(String, Lines), ExecError> {
     let Some(tree) = set.find(name) else {
         return Err(ExecError {
             template: name.to_owned(),
@@ -195,11 +251,14 @@ fn execute(
         at: None,
         variables: vec![("$", data.clone())],
         out: String::new(),
+        lines: Lines::default(),
+        within: None,
+        set_by: Vec::new(),
         budget,
         host,
     };
     state.walk_list(data, &tree.root)?;
-    Ok(state.out)
+    Ok((state.out, state.lines))
 }
 
 /// What a function can reach beside its arguments.
@@ -217,16 +276,20 @@ impl Scope<'_, '_> {
         self.set
     }
 
+    /// A regular expression in Go's syntax, compiled once for all that share the set's patterns.
+    ///
+    /// # Errors
+    /// If it is none, worded as Go words it.
+    pub fn pattern(&self, pattern: &str) -> Result<Arc<regex::Regex>, String> {
+        self.set.patterns.get(pattern)
+    }
+
     /// Runs a template of the set into a text.
     ///
     /// # Errors
     /// The template's error, as the function's source.
     pub fn execute(&mut self, name: &str, data: &Value) -> Result<String, FunctionError> {
-        let result = execute(self.set, name, data, self.budget, self.host);
-        result.map_err(|error| FunctionError {
-            message: error.to_string(),
-            source: Some(Box::new(error)),
-        })
+        self.execute_in(self.set, name, data)
     }
 
     /// Runs a template of another set into a text, within this run's limits.
@@ -234,11 +297,18 @@ impl Scope<'_, '_> {
     /// # Errors
     /// The template's error, as the function's source.
     pub fn execute_in(&mut self, set: &Set, name: &str, data: &Value) -> Result<String, FunctionError> {
-        let result = execute(set, name, data, self.budget, self.host);
-        result.map_err(|error| FunctionError {
-            message: error.to_string(),
-            source: Some(Box::new(error)),
-        })
+        match execute(set, name, data, self.budget, self.host) {
+            Ok((text, lines)) => {
+                if let Some(trace) = &mut self.budget.trace {
+                    trace.gave(text.len(), lines.into_inner());
+                }
+                Ok(text)
+            }
+            Err(error) => Err(FunctionError {
+                message: error.to_string(),
+                source: Some(Box::new(error)),
+            }),
+        }
     }
 
     /// Refuses results that would exceed the run's output limit (`repeat`, padding).
@@ -275,6 +345,12 @@ struct State<'s, 't> {
     at: Option<At<'t>>,
     variables: Vec<(&'t str, Value)>,
     out: String,
+    /// Who wrote which line, if it is noted.
+    lines: Lines,
+    /// The condition or loop around the statement, if it is noted.
+    within: Option<u32>,
+    /// For each variable what was read to set it, if it is noted.
+    set_by: Vec<(u32, u32)>,
     budget: &'s mut Budget,
     host: &'s mut dyn Any,
 }
@@ -321,6 +397,28 @@ impl<'t> State<'_, 't> {
         }
     }
 
+    /// Large values cost more than one step: a call that takes or makes one does much work.
+    fn charge(&mut self, values: &[Value]) -> Result2<()> {
+        let cost = |value: &Value| match value {
+            Value::Str(text) => text.len() >> 8,
+            Value::List(list) => list.items().len() >> 2,
+            _ => 0,
+        };
+        let cost: usize = values.iter().map(cost).sum();
+        self.spend(cost as u64)
+    }
+
+    /// Takes steps off the budget.
+    fn spend(&mut self, steps: u64) -> Result2<()> {
+        match self.budget.steps.checked_sub(steps) {
+            Some(steps) => {
+                self.budget.steps = steps;
+                Ok(())
+            }
+            None => self.fail("the template runs longer than allowed"),
+        }
+    }
+
     fn write(&mut self, text: &str) -> Result2<()> {
         let Some(left) = self.budget.output.checked_sub(text.len()) else {
             return self.fail("the output is larger than allowed");
@@ -343,11 +441,17 @@ impl<'t> State<'_, 't> {
     fn walk(&mut self, dot: &Value, node: &'t Node) -> Result2<Flow> {
         self.step()?;
         match node {
-            Node::Text(text) => self.write(text)?,
+            Node::Text { pos, text } => {
+                self.write(text)?;
+                self.note_text(*pos, text);
+            }
             Node::Action(pipe) => {
+                let mark = self.mark();
                 let value = self.pipeline(dot, pipe)?;
                 if pipe.variables.is_empty() {
+                    let start = self.out.len();
                     self.print(pipe, &value)?;
+                    self.note_action(pipe, &value, mark, start);
                 }
             }
             Node::Branch(branch) if branch.kind == BranchKind::Range => return self.range(dot, branch),
@@ -363,7 +467,10 @@ impl<'t> State<'_, 't> {
         let text = match value {
             Value::Nil | Value::NilInterface => return self.write("<no value>"),
             Value::Str(text) => return self.write(text),
-            value => crate::print::go_value(value),
+            value => {
+                self.note_value(value, Depth::Whole);
+                crate::print::go_value(value)
+            }
         };
         self.at = Some(At::Pipe(pipe));
         self.write(&text)
@@ -371,7 +478,9 @@ impl<'t> State<'_, 't> {
 
     fn if_or_with(&mut self, dot: &Value, branch: &'t Branch) -> Result2<Flow> {
         let mark = self.variables.len();
+        let (read, outer) = (self.mark(), self.within);
         let value = self.pipeline(dot, &branch.pipe)?;
+        self.note_branch(branch, &value, read, Depth::Emptiness);
         let flow = if value.truth() {
             let dot = if branch.kind == BranchKind::With {
                 &value
@@ -385,13 +494,16 @@ impl<'t> State<'_, 't> {
             Flow::Next
         };
         self.variables.truncate(mark);
+        self.within = outer;
         Ok(flow)
     }
 
     fn range(&mut self, dot: &Value, branch: &'t Branch) -> Result2<Flow> {
         let mark = self.variables.len();
         self.at = Some(At::Range(branch));
+        let (read, outer) = (self.mark(), self.within);
         let value = self.pipeline(dot, &branch.pipe)?;
+        self.note_branch(branch, &value, read, Depth::Shallow);
         let map = match &value {
             Value::Map(map) => Some(map.clone()),
             Value::Object(object) => object.as_map(),
@@ -440,9 +552,13 @@ impl<'t> State<'_, 't> {
             Some(otherwise) if !any => {
                 let flow = self.walk_list(dot, otherwise)?;
                 self.variables.truncate(mark);
+                self.within = outer;
                 Ok(flow)
             }
-            _ => Ok(Flow::Next),
+            _ => {
+                self.within = outer;
+                Ok(Flow::Next)
+            }
         }
     }
 
@@ -475,7 +591,8 @@ impl<'t> State<'_, 't> {
         for (name, value) in names.iter().zip([first, second]) {
             let Some(value) = value else { continue };
             if branch.pipe.assign {
-                self.assign(name, value)?;
+                let mark = self.mark();
+                self.assign(name, value, mark)?;
             } else if let Some(variable) = self
                 .variables
                 .iter_mut()
@@ -490,10 +607,11 @@ impl<'t> State<'_, 't> {
         Ok(!matches!(flow, Flow::Break))
     }
 
-    fn assign(&mut self, name: &str, value: Value) -> Result2<()> {
-        match self.variables.iter_mut().rev().find(|(known, _)| *known == name) {
-            Some(variable) => {
-                variable.1 = value;
+    fn assign(&mut self, name: &str, value: Value, mark: u32) -> Result2<()> {
+        match self.variables.iter().rposition(|(known, _)| *known == name) {
+            Some(index) => {
+                self.variables[index].1 = value;
+                self.note_set(index, mark);
                 Ok(())
             }
             None => self.fail(format!("undefined variable: {name}")),
@@ -514,10 +632,12 @@ impl<'t> State<'_, 't> {
         };
         self.budget.depth = depth;
         let variables = std::mem::replace(&mut self.variables, vec![("$", data.clone())]);
+        let set_by = std::mem::take(&mut self.set_by);
         let (own, at) = (std::mem::replace(&mut self.tree, tree), self.at);
         let result = stacker::maybe_grow(64 << 10, 1 << 20, || self.walk_list(&data, &tree.root));
         result?;
         self.variables = variables;
+        self.set_by = set_by;
         self.tree = own;
         self.at = at;
         self.budget.depth += 1;

@@ -1,11 +1,13 @@
 //! Functions and their parameter types, so that wrong arguments fail as Go's reflection makes them fail.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
+
 use crate::error::ExecError;
 use crate::exec::Scope;
+use crate::trace::Reads;
 use crate::value::{Element, IntType, UintType, Value};
 
 /// The type of a parameter.
@@ -136,6 +138,9 @@ pub struct Function {
     pub(crate) body: Body,
     /// `and`, `or`: arguments are evaluated until the answer is known.
     pub(crate) short_circuit: Option<bool>,
+    pub(crate) reads: Reads,
+    /// Steps that a call takes beside its own.
+    pub(crate) cost: u64,
 }
 
 impl Function {
@@ -148,6 +153,8 @@ impl Function {
             params,
             body: Arc::new(body),
             short_circuit: None,
+            reads: Reads::Whole,
+            cost: 0,
         }
     }
 
@@ -157,13 +164,15 @@ impl Function {
             params,
             body: Arc::new(move |_, arguments| body(arguments)),
             short_circuit: None,
+            reads: Reads::Whole,
+            cost: 0,
         }
     }
 }
 
 /// The functions that templates of a set can call, by name.
 #[derive(Clone, Default)]
-pub struct Functions(BTreeMap<String, Function>);
+pub struct Functions(FxHashMap<String, Function>);
 
 impl Functions {
     /// The language's own functions: `and`, `call`, `html`, `index`, `slice`, `js`, `len`, `not`,
@@ -192,6 +201,24 @@ impl Functions {
         }
     }
 
+    /// Says what functions read of the maps that are their arguments; without it, all of them.
+    pub fn reading(&mut self, reads: Reads, names: &[&str]) {
+        for name in names {
+            if let Some(function) = self.0.get_mut(*name) {
+                function.reads = reads;
+            }
+        }
+    }
+
+    /// Says that calls of functions take as long as so many steps.
+    pub fn costing(&mut self, steps: u64, names: &[&str]) {
+        for name in names {
+            if let Some(function) = self.0.get_mut(*name) {
+                function.cost = steps;
+            }
+        }
+    }
+
     /// Removes a function.
     pub fn remove(&mut self, name: &str) {
         self.0.remove(name);
@@ -205,7 +232,9 @@ impl Functions {
 
     /// The names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        let mut names: Vec<&str> = self.0.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names.into_iter()
     }
 }
 

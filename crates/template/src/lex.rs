@@ -1,5 +1,7 @@
 //! Cuts a template's text into items, with Go's rules for delimiters, trimming and literals.
 
+use std::borrow::Cow;
+
 /// What an item is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -59,22 +61,22 @@ impl Kind {
 
 /// A piece of the text.
 #[derive(Clone, Debug)]
-pub(crate) struct Item {
+pub(crate) struct Item<'a> {
     pub(crate) kind: Kind,
     /// Byte offset of its start.
     pub(crate) pos: usize,
     /// The text, or the message of an error.
-    pub(crate) text: String,
+    pub(crate) text: Cow<'a, str>,
     /// Line of its start, from 1.
     pub(crate) line: usize,
 }
 
-impl Item {
+impl Item<'_> {
     /// As parse errors quote it.
     pub(crate) fn describe(&self) -> String {
         match self.kind {
             Kind::Eof => "EOF".to_owned(),
-            Kind::Error => self.text.clone(),
+            Kind::Error => self.text.to_string(),
             kind if kind.is_keyword() => format!("<{}>", self.text),
             _ if self.text.len() > 10 => {
                 let head: String = self.text.chars().take(10).collect();
@@ -107,7 +109,7 @@ fn right_trim(text: &str) -> bool {
 }
 
 /// Cuts the whole text; the last item is an error or the end.
-pub(crate) fn lex(input: &str) -> Vec<Item> {
+pub(crate) fn lex(input: &str) -> Vec<Item<'_>> {
     let mut lexer = Lexer {
         input,
         pos: 0,
@@ -127,7 +129,7 @@ struct Lexer<'a> {
     start: usize,
     line: usize,
     start_line: usize,
-    items: Vec<Item>,
+    items: Vec<Item<'a>>,
     parens: usize,
 }
 
@@ -158,11 +160,10 @@ impl Lexer<'_> {
     }
 
     fn emit(&mut self, kind: Kind) {
-        let text = self.input[self.start..self.pos].to_owned();
         self.items.push(Item {
             kind,
             pos: self.start,
-            text,
+            text: Cow::Borrowed(&self.input[self.start..self.pos]),
             line: self.start_line,
         });
         self.ignore();
@@ -177,7 +178,7 @@ impl Lexer<'_> {
         self.items.push(Item {
             kind: Kind::Error,
             pos: self.start,
-            text: message.into(),
+            text: Cow::Owned(message.into()),
             line: self.start_line,
         });
         Err(())
@@ -494,7 +495,10 @@ mod tests {
     use super::*;
 
     fn kinds(text: &str) -> Vec<(Kind, String)> {
-        lex(text).into_iter().map(|item| (item.kind, item.text)).collect()
+        lex(text)
+            .into_iter()
+            .map(|item| (item.kind, item.text.into_owned()))
+            .collect()
     }
 
     #[test]

@@ -102,6 +102,9 @@ fn shortest_digits(value: f64) -> (String, i32) {
     (digits, exponent.parse::<i32>().unwrap_or(0) + 1)
 }
 
+/// No float has more digits other than zeros; the standard library refuses many more.
+const MOST_DIGITS: usize = 1_100;
+
 /// `FormatFloat(value, verb, precision, 64)` for the verbs `e E f F g G`; without a precision, the
 /// shortest text that reads back the same.
 #[must_use]
@@ -116,7 +119,10 @@ pub fn format_float(value: f64, verb: char, precision: Option<usize>) -> String 
     let magnitude = value.abs();
     let body = match verb {
         'f' | 'F' => match precision {
-            Some(precision) => format!("{magnitude:.precision$}"),
+            Some(precision) => {
+                let digits = precision.min(MOST_DIGITS);
+                format!("{magnitude:.digits$}{}", "0".repeat(precision - digits))
+            }
             None => plain(&shortest_digits(magnitude)),
         },
         'e' | 'E' => exponential(magnitude, verb, precision),
@@ -154,7 +160,11 @@ fn plain((digits, point): &(String, i32)) -> String {
 
 fn exponential(magnitude: f64, verb: char, precision: Option<usize>) -> String {
     let text = match precision {
-        Some(precision) => format!("{magnitude:.precision$e}"),
+        Some(precision) => {
+            let digits = precision.min(MOST_DIGITS);
+            let zeros = "0".repeat(precision - digits);
+            format!("{magnitude:.digits$e}").replacen('e', &format!("{zeros}e"), 1)
+        }
         None => format!("{magnitude:e}"),
     };
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
@@ -167,7 +177,7 @@ fn general(magnitude: f64, exponent_char: char, precision: Option<usize>) -> Str
     let (digits, point) = match precision {
         None => shortest_digits(magnitude),
         Some(precision) => {
-            let digits = precision.max(1) - 1;
+            let digits = (precision.max(1) - 1).min(MOST_DIGITS);
             let text = format!("{magnitude:.digits$e}");
             let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
             let all: String = mantissa.chars().filter(char::is_ascii_digit).collect();

@@ -37,7 +37,11 @@ enum End {
 }
 
 /// Parses a file: the trees of its `define`s and `block`s first, then its own.
-pub(crate) fn parse(name: &str, text: &str, has_function: &dyn Fn(&str) -> bool) -> Result<Vec<Tree>> {
+pub(crate) fn parse<'a>(
+    name: &str,
+    text: &'a str,
+    has_function: &'a dyn Fn(&str) -> bool,
+) -> Result<Vec<Tree>> {
     let file = Arc::new(SourceText {
         name: name.into(),
         text: text.into(),
@@ -63,12 +67,12 @@ pub(crate) fn parse(name: &str, text: &str, has_function: &dyn Fn(&str) -> bool)
 fn is_blank(nodes: &[Node]) -> bool {
     nodes
         .iter()
-        .all(|node| matches!(node, Node::Text(text) if text.trim().is_empty()))
+        .all(|node| matches!(node, Node::Text { text, .. } if text.trim().is_empty()))
 }
 
 struct Parser<'a> {
     file: Arc<SourceText>,
-    items: Vec<Item>,
+    items: Vec<Item<'a>>,
     next: usize,
     /// Index of the item that was read or looked at last: errors name its line.
     last: Option<usize>,
@@ -80,15 +84,15 @@ struct Parser<'a> {
     trees: Vec<Tree>,
 }
 
-impl Parser<'_> {
-    fn take(&mut self) -> Item {
+impl<'a> Parser<'a> {
+    fn take(&mut self) -> Item<'a> {
         let index = self.next.min(self.items.len() - 1);
         self.next = index + 1;
         self.last = Some(index);
         self.items[index].clone()
     }
 
-    fn peek(&mut self) -> Item {
+    fn peek(&mut self) -> Item<'a> {
         let index = self.next.min(self.items.len() - 1);
         self.last = Some(index);
         self.items[index].clone()
@@ -104,12 +108,12 @@ impl Parser<'_> {
         }
     }
 
-    fn take_word(&mut self) -> Item {
+    fn take_word(&mut self) -> Item<'a> {
         self.skip_space();
         self.take()
     }
 
-    fn peek_word(&mut self) -> Item {
+    fn peek_word(&mut self) -> Item<'a> {
         self.skip_space();
         self.peek()
     }
@@ -146,7 +150,7 @@ impl Parser<'_> {
         })
     }
 
-    fn unexpected<T>(&self, item: &Item, context: &str) -> Result<T> {
+    fn unexpected<T>(&self, item: &Item<'_>, context: &str) -> Result<T> {
         if item.kind == Kind::Error {
             let mut extra = String::new();
             if self.action_line != 0 && self.action_line != item.line {
@@ -160,7 +164,7 @@ impl Parser<'_> {
         self.error(format!("unexpected {} in {context}", item.describe()))
     }
 
-    fn expect(&mut self, kind: Kind, context: &str) -> Result<Item> {
+    fn expect(&mut self, kind: Kind, context: &str) -> Result<Item<'a>> {
         let item = self.take_word();
         if item.kind == kind {
             Ok(item)
@@ -238,7 +242,10 @@ impl Parser<'_> {
     fn statement(&mut self) -> Result<Statement> {
         let item = self.take_word();
         match item.kind {
-            Kind::Text => Ok(Statement::Node(Node::Text(item.text.into()))),
+            Kind::Text => Ok(Statement::Node(Node::Text {
+                pos: item.pos,
+                text: item.text.into(),
+            })),
             Kind::LeftDelim => {
                 self.action_line = item.line;
                 let statement = self.action();
@@ -279,7 +286,7 @@ impl Parser<'_> {
         Ok(Statement::Node(node))
     }
 
-    fn jump(&mut self, item: &Item) -> Result<Node> {
+    fn jump(&mut self, item: &Item<'_>) -> Result<Node> {
         let context = format!("{{{{{}}}}}", item.text);
         let after = self.take_word();
         if after.kind != Kind::RightDelim {
@@ -388,7 +395,7 @@ impl Parser<'_> {
         })
     }
 
-    fn template_name(&mut self, item: &Item, context: &str) -> Result<Arc<str>> {
+    fn template_name(&mut self, item: &Item<'_>, context: &str) -> Result<Arc<str>> {
         if !matches!(item.kind, Kind::String | Kind::RawString) {
             return self.unexpected(item, context);
         }
@@ -470,9 +477,9 @@ impl Parser<'_> {
         }
     }
 
-    fn declare(&mut self, pipe: &mut Pipe, variable: &Item) {
-        pipe.variables.push(variable.text.as_str().into());
-        self.variables.push(variable.text.as_str().into());
+    fn declare(&mut self, pipe: &mut Pipe, variable: &Item<'_>) {
+        pipe.variables.push((&*variable.text).into());
+        self.variables.push((&*variable.text).into());
     }
 
     fn check_pipeline(&self, pipe: &Pipe, context: &str) -> Result<()> {
@@ -550,15 +557,15 @@ impl Parser<'_> {
                 if !(self.has_function)(&item.text) {
                     return self.error(format!("function {} not defined", quote(&item.text)));
                 }
-                ExprKind::Identifier(item.text.as_str().into())
+                ExprKind::Identifier((&*item.text).into())
             }
             Kind::Dot => ExprKind::Dot,
             Kind::Nil => ExprKind::Nil,
             Kind::Variable => {
-                if !self.variables.iter().any(|name| **name == item.text) {
+                if !self.variables.iter().any(|name| **name == *item.text) {
                     return self.error(format!("undefined variable {}", quote(&item.text)));
                 }
-                ExprKind::Variable(vec![item.text.as_str().into()])
+                ExprKind::Variable(vec![(&*item.text).into()])
             }
             Kind::Field => ExprKind::Field(vec![item.text[1..].into()]),
             Kind::Bool => ExprKind::Bool(item.text == "true"),
@@ -577,7 +584,7 @@ impl Parser<'_> {
             }
             Kind::String | Kind::RawString => match unquote(&item.text) {
                 Some(text) => ExprKind::Str {
-                    quoted: item.text.as_str().into(),
+                    quoted: (&*item.text).into(),
                     text: text.into(),
                 },
                 None => return self.error("invalid syntax"),
@@ -602,10 +609,10 @@ enum Statement {
 }
 
 /// Reads a numeric literal in every way that fits.
-fn number(item: &Item) -> std::result::Result<Number, String> {
+fn number(item: &Item<'_>) -> std::result::Result<Number, String> {
     let text = &item.text;
     let mut number = Number {
-        text: text.as_str().into(),
+        text: (&**text).into(),
         int: None,
         uint: None,
         float: None,

@@ -234,7 +234,7 @@ impl Formatter<'_> {
         self.next += 1;
         let limit = i64::try_from(MAX_WIDTH).unwrap_or(i64::MAX);
         match value {
-            Value::Int(number, _) => Some(*number).filter(|number| number.abs() <= limit),
+            Value::Int(number, _) => Some(*number).filter(|number| number.saturating_abs() <= limit),
             Value::Uint(number, _) => i64::try_from(*number).ok().filter(|number| *number <= limit),
             _ => None,
         }

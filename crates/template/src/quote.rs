@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::bytes::stands_for;
+
 /// A double-quoted Go string literal.
 #[must_use]
 pub fn quote(text: &str) -> String {
@@ -27,6 +29,9 @@ fn quote_with(text: &str, delimiter: char, ascii: bool) -> String {
             c if c == delimiter || c == '\\' => {
                 out.push('\\');
                 out.push(c);
+            }
+            c if let Some(byte) = stands_for(c) => {
+                let _ = write!(out, "\\x{byte:02x}");
             }
             '\x07' => out.push_str("\\a"),
             '\x08' => out.push_str("\\b"),
@@ -112,10 +117,7 @@ pub(crate) fn unquote(literal: &str) -> Option<String> {
             _ => return None,
         }
     }
-    // Go strings may hold any bytes; ours are text, so stray bytes become replacement characters.
-    Some(
-        String::from_utf8(out).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
-    )
+    Some(crate::bytes::from_bytes(&out).into_owned())
 }
 
 #[cfg(test)]

@@ -24,12 +24,14 @@ mod words;
 
 use crate::exec::Scope;
 use crate::function::{FunctionError, Functions};
+use crate::trace::Reads;
 use crate::value::Value;
 
 pub use cast::{to_float, to_int, to_text};
 pub use encoding::encode_json;
 pub use json::go_json_error;
 pub use patterns::go_regex_error;
+pub use regexes::Patterns;
 
 /// What impure functions take from outside. A host that offers it wraps itself in [`Host`].
 pub trait Ambient {
@@ -75,6 +77,70 @@ pub fn register(functions: &mut Functions) {
     dates::register(functions);
     durations::register(functions);
     crypto::register(functions);
+    // Making keys and slow hashes: a second or so each.
+    functions.costing(
+        2_000_000,
+        &[
+            "genPrivateKey",
+            "genCA",
+            "genCAWithKey",
+            "genSelfSignedCert",
+            "genSelfSignedCertWithKey",
+            "genSignedCert",
+            "genSignedCertWithKey",
+            "derivePassword",
+            "bcrypt",
+            "htpasswd",
+        ],
+    );
+    functions.reading(
+        Reads::Nothing,
+        &[
+            "dict",
+            "list",
+            "tuple",
+            "set",
+            "unset",
+            "ternary",
+            "append",
+            "mustAppend",
+            "push",
+            "mustPush",
+            "prepend",
+            "mustPrepend",
+            "concat",
+            "first",
+            "mustFirst",
+            "last",
+            "mustLast",
+            "rest",
+            "mustRest",
+            "initial",
+            "mustInitial",
+            "reverse",
+            "mustReverse",
+            "kindOf",
+            "kindIs",
+            "typeOf",
+            "typeIs",
+            "typeIsLike",
+        ],
+    );
+    functions.reading(
+        Reads::Emptiness,
+        &[
+            "default",
+            "empty",
+            "coalesce",
+            "all",
+            "any",
+            "compact",
+            "mustCompact",
+        ],
+    );
+    functions.reading(Reads::Entry, &["get", "hasKey"]);
+    functions.reading(Reads::EntryOfLast, &["dig"]);
+    functions.reading(Reads::Shallow, &["keys", "values", "pick", "omit"]);
 }
 
 /// The text argument at an index; the executor has checked its type.

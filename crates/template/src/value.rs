@@ -6,7 +6,7 @@
 //!
 //! A run's values belong to one thread: sharing inside it is by `Rc`.
 
-use std::cell::{Ref, RefCell, RefMut};
+use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
@@ -165,7 +165,14 @@ pub struct Map {
     pub element: Element,
     /// A name other than `map[string]…`, if its Go type has one (`chart.Values`, say).
     pub type_name: Option<&'static str>,
-    entries: Rc<RefCell<BTreeMap<Rc<str>, Value>>>,
+    shared: Rc<Shared>,
+}
+
+/// What all copies of a map share.
+struct Shared {
+    entries: RefCell<BTreeMap<Rc<str>, Value>>,
+    /// How often somebody asked to change it.
+    changes: Cell<u32>,
 }
 
 impl fmt::Debug for Map {
@@ -187,7 +194,10 @@ impl Map {
         Map {
             element: Element::Any,
             type_name: None,
-            entries: Rc::new(RefCell::new(entries)),
+            shared: Rc::new(Shared {
+                entries: RefCell::new(entries),
+                changes: Cell::new(0),
+            }),
         }
     }
 
@@ -210,25 +220,37 @@ impl Map {
     /// The entries. Do not hold this while calling into templates.
     #[must_use]
     pub fn borrow(&self) -> Ref<'_, BTreeMap<Rc<str>, Value>> {
-        self.entries.borrow()
+        self.shared.entries.borrow()
     }
 
     /// The entries, to change them for everybody who shares the map.
     #[must_use]
     pub fn borrow_mut(&self) -> RefMut<'_, BTreeMap<Rc<str>, Value>> {
-        self.entries.borrow_mut()
+        let shared = &self.shared;
+        shared.changes.set(shared.changes.get().wrapping_add(1));
+        shared.entries.borrow_mut()
     }
 
     /// The value under a key; a nil value is [`Value::NilInterface`].
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Value> {
-        self.entries.borrow().get(key).cloned()
+        self.borrow().get(key).cloned()
     }
 
     /// Whether both are the same map, not only equal ones.
     #[must_use]
     pub fn same(&self, other: &Map) -> bool {
-        Rc::ptr_eq(&self.entries, &other.entries)
+        Rc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    /// What tells this map from all others that are alive.
+    pub(crate) fn address(&self) -> usize {
+        Rc::as_ptr(&self.shared).addr()
+    }
+
+    /// How often it was lent for changes.
+    pub(crate) fn changes(&self) -> u32 {
+        self.shared.changes.get()
     }
 }
 

@@ -104,6 +104,25 @@ fn p95(sorted: &[(usize, String)]) -> usize {
         .map_or(0, |(lines, _)| *lines)
 }
 
+/// What is wrong if more than one in twenty is longer than the limit: how many, and those that take least to mend.
+fn too_many(what: &str, sorted: &[(usize, String)], limit: usize) -> Option<String> {
+    let length = p95(sorted);
+    if length <= limit {
+        return None;
+    }
+    let over = sorted.partition_point(|(lines, _)| *lines <= limit);
+    let excess = &sorted[over..=(sorted.len() * 95 / 100)];
+    let names: Vec<String> = excess
+        .iter()
+        .map(|(lines, name)| format!("{name} ({lines})"))
+        .collect();
+    Some(format!(
+        "{what}: p95 is {length} lines, over {limit}; {} too many, the shortest being {}",
+        excess.len(),
+        names.join(", ")
+    ))
+}
+
 impl Sizes {
     pub(crate) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
@@ -117,18 +136,8 @@ impl Sizes {
                 "{name}: {lines} lines; a file has at most {FILE_MAX} without its tests"
             ));
         }
-        if p95(&self.functions) > FUNCTION_P95 {
-            problems.push(format!(
-                "functions: p95 is {} lines, over {FUNCTION_P95}",
-                p95(&self.functions)
-            ));
-        }
-        if p95(&self.files) > FILE_P95 {
-            problems.push(format!(
-                "files: p95 is {} lines, over {FILE_P95}",
-                p95(&self.files)
-            ));
-        }
+        problems.extend(too_many("functions", &self.functions, FUNCTION_P95));
+        problems.extend(too_many("files", &self.files, FILE_P95));
         problems
     }
 }

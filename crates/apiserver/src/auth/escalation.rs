@@ -120,7 +120,7 @@ fn shown(missing: &[Value]) -> String {
 /// Refuses rules that a user does not hold in a namespace.
 fn hold(api: &Api, user: &User, namespace: &str, rules: &Value) -> Result<(), String> {
     let mut missing: Vec<Value> = rules.as_array().into_iter().flatten().flat_map(parts).collect();
-    rbac::visit_rules(&api.store, user, namespace, &mut |rule, _| {
+    rbac::visit_rules(api, user, namespace, &mut |rule, _| {
         missing.retain(|part| !covers(rule, part));
         missing.is_empty()
     });
@@ -145,7 +145,7 @@ fn may(api: &Api, request: &Request, verb: &str, resource: &str, name: &str) -> 
         name,
         ..Attributes::default()
     };
-    rbac::authorize(&api.store, &request.user, &wanted).allowed
+    rbac::authorize(api, &request.user, &wanted).allowed
 }
 
 /// Before a role or binding is written.

@@ -3,7 +3,12 @@
 use serde_json::Value;
 
 use super::{Attributes, User};
+use crate::api::Api;
 use crate::store::Store;
+
+mod cache;
+
+pub use cache::Cache;
 
 const ROLES: &str = "roles.rbac.authorization.k8s.io";
 const CLUSTER_ROLES: &str = "clusterroles.rbac.authorization.k8s.io";
@@ -96,58 +101,48 @@ pub fn rule_allows(rule: &Value, wanted: &Attributes<'_>) -> bool {
 ///
 /// The second argument of `visit` says which binding gives the rule.
 pub fn visit_rules(
-    store: &Store,
+    api: &Api,
     user: &User,
     namespace: &str,
     visit: &mut dyn FnMut(&Value, &dyn Fn() -> String) -> bool,
 ) {
-    let places: &[(&str, &str)] = if namespace.is_empty() {
-        &[(CLUSTER_BINDINGS, "")]
+    visit_in(&api.store, &api.rules, user, namespace, visit);
+}
+
+fn visit_in(
+    store: &Store,
+    cache: &Cache,
+    user: &User,
+    namespace: &str,
+    visit: &mut dyn FnMut(&Value, &dyn Fn() -> String) -> bool,
+) {
+    let places: &[&str] = if namespace.is_empty() {
+        &[""]
     } else {
-        &[(CLUSTER_BINDINGS, ""), (BINDINGS, namespace)]
+        &["", namespace]
     };
-    for (collection, space) in places {
-        let prefix = if space.is_empty() {
-            String::new()
-        } else {
-            format!("{space}/")
-        };
-        let Ok(bindings) = store.collection(collection).snapshot(store, &prefix, None, None) else {
-            continue;
-        };
-        for stored in bindings.objects {
-            let binding = stored.value();
-            let subjects = binding["subjects"].as_array();
-            let Some(subject) = subjects
-                .into_iter()
-                .flatten()
-                .find(|subject| is_subject(subject, user, space))
-            else {
+    for space in places {
+        for binding in cache.bindings(store, user, space) {
+            let Some(subject) = binding.subject(user) else {
                 continue;
             };
-            let role = &binding["roleRef"];
-            let (kind, role_name) = (text(role, "kind"), text(role, "name"));
+            let (kind, role) = (&binding.role_kind, &binding.role);
             let found = if kind == "Role" {
-                store.collection(ROLES).get(&format!("{space}/{role_name}"))
+                cache.rules(store, ROLES, &format!("{space}/{role}"))
             } else {
-                store.collection(CLUSTER_ROLES).get(role_name)
+                cache.rules(store, CLUSTER_ROLES, role)
             };
-            let Some(found) = found else { continue };
-            let binding_kind = if space.is_empty() {
-                "ClusterRoleBinding"
-            } else {
-                "RoleBinding"
-            };
+            let Some(rules) = found else { continue };
             let because = || {
-                let shown = if space.is_empty() {
-                    stored.name().to_owned()
+                let (binding_kind, shown) = if space.is_empty() {
+                    ("ClusterRoleBinding", binding.name.clone())
                 } else {
-                    format!("{}/{}", stored.name(), space)
+                    ("RoleBinding", format!("{}/{}", binding.name, space))
                 };
                 let to = describe(subject, space);
-                format!("RBAC: allowed by {binding_kind} \"{shown}\" of {kind} \"{role_name}\" to {to}")
+                format!("RBAC: allowed by {binding_kind} \"{shown}\" of {kind} \"{role}\" to {to}")
             };
-            for rule in found.value()["rules"].as_array().into_iter().flatten() {
+            for rule in rules.iter() {
                 if visit(rule, &because) {
                     return;
                 }
@@ -158,7 +153,11 @@ pub fn visit_rules(
 
 /// Whether a user may do something.
 #[must_use]
-pub fn authorize(store: &Store, user: &User, wanted: &Attributes<'_>) -> Decision {
+pub fn authorize(api: &Api, user: &User, wanted: &Attributes<'_>) -> Decision {
+    authorize_in(&api.store, &api.rules, user, wanted)
+}
+
+fn authorize_in(store: &Store, cache: &Cache, user: &User, wanted: &Attributes<'_>) -> Decision {
     if user.is_in("system:masters") {
         return Decision {
             allowed: true,
@@ -169,7 +168,7 @@ pub fn authorize(store: &Store, user: &User, wanted: &Attributes<'_>) -> Decisio
         allowed: false,
         reason: String::new(),
     };
-    visit_rules(store, user, wanted.namespace, &mut |rule, because| {
+    visit_in(store, cache, user, wanted.namespace, &mut |rule, because| {
         if rule_allows(rule, wanted) {
             decision = Decision {
                 allowed: true,
@@ -208,15 +207,24 @@ mod tests {
             namespace: "n",
             ..Attributes::default()
         };
-        let decision = authorize(&store, &user, &wanted);
+        let cache = Cache::default();
+        let authorize = |wanted: &Attributes<'_>| authorize_in(&store, &cache, &user, wanted);
+        let decision = authorize(&wanted);
         assert!(decision.allowed);
         assert_eq!(
             decision.reason,
             "RBAC: allowed by RoleBinding \"b/n\" of ClusterRole \"r\" to ServiceAccount \"s/n\""
         );
         wanted.subresource = "log";
-        assert!(authorize(&store, &user, &wanted).allowed);
+        assert!(authorize(&wanted).allowed);
         wanted.namespace = "other";
-        assert!(!authorize(&store, &user, &wanted).allowed);
+        assert!(!authorize(&wanted).allowed);
+        // A changed role or binding counts at once.
+        wanted.namespace = "n";
+        let bindings = store.collection(BINDINGS);
+        let stored = bindings.get("n/b").unwrap();
+        let mut gone = stored.value();
+        store.remove(&bindings, "n/b", stored.version, &mut gone).unwrap();
+        assert!(!authorize(&wanted).allowed);
     }
 }

@@ -13,6 +13,7 @@ const OBJECTS: &str = include_str!("../../data/bootstrap.json");
 
 /// Makes what is missing.
 pub fn run(api: &Api, range: Range) {
+    super::aggregation::sync(api);
     if api.store.collection("namespaces").get("kube-system").is_some() {
         return;
     }
@@ -30,6 +31,11 @@ pub fn run(api: &Api, range: Range) {
                 meta(&object, "namespace").to_owned(),
                 meta(&object, "name").to_owned(),
             );
+            if &*collection.name == "namespaces" {
+                object["metadata"]["managedFields"] = serde_json::json!([{"manager": "kube-apiserver",
+                    "operation": "Update", "apiVersion": "v1", "time": now, "fieldsType": "FieldsV1",
+                    "fieldsV1": {"f:metadata": {"f:labels": {".": {}, "f:kubernetes.io/metadata.name": {}}}}}]);
+            }
             object["metadata"]["uid"] = new_uid().into();
             object["metadata"]["creationTimestamp"] = now.clone().into();
             let key = if namespace.is_empty() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::Value;
 
-use super::{drop_finalizer, mutate, remove};
+use super::{drop_finalizer, mutate, mutate_managed, remove};
 use crate::api::{Api, meta};
 use crate::crd;
 use crate::kinds::Kind;
@@ -102,15 +102,8 @@ impl Collector {
             let owners = self.owners.get(&place).cloned().unwrap_or_default();
             self.forget(&place);
             self.live.remove(uid);
-            let orphaned = event
-                .previous
-                .as_ref()
-                .is_some_and(|old| has_finalizer(&old.value(), "orphan"))
-                && has_finalizer(&value, "orphan");
-            if !orphaned {
-                for place in self.dependents_of(uid) {
-                    self.check(api, &place);
-                }
+            for place in self.dependents_of(uid) {
+                self.check(api, &place);
             }
             for owner in owners {
                 self.foreground_done(api, &owner);
@@ -138,9 +131,11 @@ impl Collector {
         let collection = api.store.collection(collection);
         if has_finalizer(value, "orphan") {
             for (name, key) in self.dependents_of(uid) {
-                mutate(api, &api.store.collection(&name), &key, &mut |value| {
-                    drop_owners(value, &|owner| owner == uid)
-                });
+                if let Some(kind) = kind_of(api, &name) {
+                    mutate_managed(api, &kind, &key, &mut |value| {
+                        drop_owners(value, &|owner| owner == uid)
+                    });
+                }
             }
             mutate(api, &collection, &stored.key, &mut |value| {
                 drop_finalizer(value, "orphan")
@@ -255,9 +250,11 @@ impl Collector {
             .filter_map(|owner| owner["uid"].as_str())
             .map(str::to_owned)
             .collect();
-        mutate(api, &collection, &place.1, &mut |value| {
-            drop_owners(value, &|owner| gone.iter().any(|uid| uid == owner))
-        });
+        if let Some(kind) = kind_of(api, &place.0) {
+            mutate_managed(api, &kind, &place.1, &mut |value| {
+                drop_owners(value, &|owner| gone.iter().any(|uid| uid == owner))
+            });
+        }
     }
 }
 

@@ -156,7 +156,7 @@ pub fn validate(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = vec![];
     let spec = &object["spec"];
     let (group, plural) = (text(spec, "group"), text(&spec["names"], "plural"));
-    if meta(object, "name") != format!("{plural}.{group}") {
+    if old.is_none() && meta(object, "name") != format!("{plural}.{group}") {
         let detail = "must be spec.names.plural+\".\"+spec.group";
         errors.push(invalid("metadata.name", meta(object, "name"), detail));
     }
@@ -187,24 +187,165 @@ pub fn validate(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
     approval(object, group, &mut errors);
     versions(spec, old, &mut errors);
     validate_names(&spec["names"], &mut errors);
-    if let Some(old) = old.filter(|old| super::is_true(old, "Established")) {
-        for field in ["group", "scope"] {
-            if spec[field] != old["spec"][field] {
-                errors.push(invalid(
-                    format!("spec.{field}"),
-                    spec[field].clone(),
-                    "field is immutable",
+    conversion(&spec["conversion"], &mut errors);
+    if let Some(old) = old {
+        fixed(spec, old, &mut errors);
+        errors.extend(stored_versions(object));
+    }
+    errors
+}
+
+/// What stays for ever, and what stays once objects can exist.
+fn fixed(spec: &Value, old: &Value, errors: &mut Vec<FieldError>) {
+    let established = super::is_true(old, "Established");
+    let fields = [
+        ("/scope", established),
+        ("/names/kind", established),
+        ("/group", true),
+        ("/names/plural", true),
+    ];
+    for (pointer, fixed) in fields {
+        let (is, was) = (spec.pointer(pointer), old["spec"].pointer(pointer));
+        if fixed && is != was {
+            let path = format!("spec{}", pointer.replace('/', "."));
+            errors.push(invalid(
+                path,
+                is.cloned().unwrap_or_default(),
+                "field is immutable",
+            ));
+        }
+    }
+}
+
+/// Versions in which objects may be kept must stay known.
+#[must_use]
+pub fn stored_versions(object: &Value) -> Vec<FieldError> {
+    let versions = object["spec"]["versions"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
+    let stored = object["status"]["storedVersions"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
+    if stored.is_empty() {
+        let detail = "must have at least one stored version";
+        return vec![invalid("status.storedVersions", Value::Array(vec![]), detail)];
+    }
+    let missing = stored
+        .iter()
+        .enumerate()
+        .filter(|(_, name)| !versions.iter().any(|version| version["name"] == **name));
+    missing
+        .map(|(index, name)| {
+            let text = name.as_str().unwrap_or("");
+            let detail = format!(
+                "missing from spec.versions; {text} was previously a storage version, and must remain in \
+                 spec.versions until a storage migration ensures no data remains persisted in {text} and removes \
+                 {text} from status.storedVersions"
+            );
+            invalid(format!("status.storedVersions[{index}]"), text, detail)
+        })
+        .collect()
+}
+
+fn conversion(conversion: &Value, errors: &mut Vec<FieldError>) {
+    let (at, hook) = ("spec.conversion", &conversion["webhook"]);
+    match conversion["strategy"].as_str().unwrap_or("None") {
+        "None" => {
+            if !hook.is_null() {
+                let detail = "should not be set when strategy is not set to Webhook";
+                errors.push(FieldError::plain(
+                    ErrorKind::Forbidden,
+                    format!("{at}.webhookClientConfig"),
+                    detail,
                 ));
             }
         }
-        for field in ["plural", "kind"] {
-            if spec["names"][field] != old["spec"]["names"][field] {
-                let path = format!("spec.names.{field}");
-                errors.push(invalid(path, spec["names"][field].clone(), "field is immutable"));
+        "Webhook" => {
+            let client = &hook["clientConfig"];
+            if client.is_null() {
+                errors.push(FieldError::plain(
+                    ErrorKind::Required,
+                    format!("{at}.webhookClientConfig"),
+                    "required when strategy is set to Webhook",
+                ));
+            } else if client["url"].is_null() == client["service"].is_null() {
+                errors.push(FieldError::plain(
+                    ErrorKind::Required,
+                    format!("{at}.webhookClientConfig"),
+                    "exactly one of url or service is required",
+                ));
+            }
+            let path = format!("{at}.conversionReviewVersions");
+            let given = hook["conversionReviewVersions"]
+                .as_array()
+                .map_or(&[][..], Vec::as_slice);
+            if given.is_empty() {
+                errors.push(FieldError::plain(ErrorKind::Required, path, ""));
+            } else if !given
+                .iter()
+                .any(|version| version == "v1" || version == "v1beta1")
+            {
+                let detail = "must include at least one of v1, v1beta1";
+                errors.push(invalid(path, hook["conversionReviewVersions"].clone(), detail));
             }
         }
+        other => errors.push(FieldError::not_supported(
+            format!("{at}.strategy"),
+            other.into(),
+            &["None", "Webhook"],
+        )),
     }
-    errors
+}
+
+/// The fields that may be selected by: scalars outside of metadata.
+fn selectable(version: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    let list = version["selectableFields"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
+    if list.len() > 8 {
+        errors.push(FieldError::new(
+            ErrorKind::TooMany,
+            format!("{path}.selectableFields"),
+            list.len().into(),
+            "must have at most 8 items",
+        ));
+    }
+    let mut seen: Vec<&str> = vec![];
+    for (index, field) in list.iter().enumerate() {
+        let at = format!("{path}.selectableFields[{index}].jsonPath");
+        let own = text(field, "jsonPath");
+        if own.is_empty() {
+            errors.push(FieldError::plain(ErrorKind::Required, at, ""));
+            continue;
+        }
+        let why = if !own.starts_with('.') && !own.starts_with('[') {
+            Some(format!("is an invalid path: expected [ or . but got: {own}"))
+        } else {
+            let schema = &version["schema"]["openAPIV3Schema"];
+            match schema_at(schema, own).map(|found| text(found, "type")) {
+                Some("string" | "boolean" | "integer") => None,
+                Some(_) => Some("must point to a field of type string, boolean or integer".to_owned()),
+                None => Some("is an invalid path: does not refer to a valid field".to_owned()),
+            }
+        };
+        if let Some(why) = why {
+            errors.push(invalid(at, own, why));
+        } else if seen.contains(&own) {
+            errors.push(FieldError::new(ErrorKind::Duplicate, at, own.into(), ""));
+        }
+        seen.push(own);
+    }
+}
+
+/// The schema of a field below the root; metadata is not the definition's to describe.
+fn schema_at<'a>(schema: &'a Value, path: &str) -> Option<&'a Value> {
+    let names: Vec<&str> = path.trim_start_matches('.').split('.').collect();
+    if names.first() == Some(&"metadata") {
+        return None;
+    }
+    names
+        .into_iter()
+        .try_fold(schema, |schema, name| schema.get("properties")?.get(name))
 }
 
 fn approval(object: &Value, group: &str, errors: &mut Vec<FieldError>) {
@@ -292,9 +433,9 @@ fn versions(spec: &Value, _old: Option<&Value>, errors: &mut Vec<FieldError>) {
             errors.push(FieldError::plain(ErrorKind::Required, at, "schemas are required"));
         } else if let Err(found) = fluvial_schema::CrdSchema::parse(schema) {
             let prefix = if several {
-                format!("{path}.schema.openAPIV3Schema")
+                format!("{path}.schema")
             } else {
-                "spec.validation.openAPIV3Schema".to_owned()
+                "spec.validation".to_owned()
             };
             errors.extend(found.into_iter().map(|mut error| {
                 let dot = if error.path.is_empty() || error.path.starts_with('[') {
@@ -306,6 +447,7 @@ fn versions(spec: &Value, _old: Option<&Value>, errors: &mut Vec<FieldError>) {
                 error
             }));
         }
+        selectable(version, &path, errors);
         columns(version, &path, errors);
         scale(
             &version["subresources"]["scale"],

@@ -19,7 +19,7 @@ pub fn user(api: &Api, parts: &Parts) -> Outcome<User> {
         None => match bearer(parts) {
             Some(token) => {
                 let mut audiences = vec![ISSUER.to_owned()];
-                bearer_for(api, &token, &mut audiences).ok_or_else(Failure::unauthorized)?
+                bearer_for(api, &token, &mut audiences).map_err(|_| Failure::unauthorized())?
             }
             None => User::anonymous(),
         },
@@ -34,8 +34,12 @@ fn bearer(parts: &Parts) -> Option<String> {
 }
 
 /// The user of a token that is meant for one of these audiences; they become those of both.
-#[must_use]
-pub fn bearer_for(api: &Api, token: &str, audiences: &mut Vec<String>) -> Option<User> {
+///
+/// # Errors
+/// The text that a review of the token gives.
+pub fn bearer_for(api: &Api, token: &str, audiences: &mut Vec<String>) -> Result<User, String> {
+    const BAD: &str = "invalid bearer token";
+    let known = |why: String| format!("[{BAD}, {why}]");
     let fixed = api
         .tokens
         .read()
@@ -43,40 +47,65 @@ pub fn bearer_for(api: &Api, token: &str, audiences: &mut Vec<String>) -> Option
         .find(token);
     if let Some(user) = fixed {
         audiences.retain(|audience| audience == ISSUER);
-        return (!audiences.is_empty()).then(|| user.authenticated());
+        return if audiences.is_empty() {
+            Err(BAD.to_owned())
+        } else {
+            Ok(user.authenticated())
+        };
     }
-    let claims = api.signer.claims(token)?;
-    let now = (api.clock)().as_second();
-    if claims["exp"].as_i64()? < now || claims["nbf"].as_i64()? > now + 5 {
-        return None;
-    }
+    let claims = api.signer.claims(token).ok_or_else(|| BAD.to_owned())?;
     let meant: Vec<&str> = claims["aud"]
         .as_array()
         .into_iter()
         .flatten()
         .filter_map(Value::as_str)
         .collect();
+    let wanted = audiences.clone();
     audiences.retain(|audience| meant.contains(&audience.as_str()));
     if audiences.is_empty() {
-        return None;
+        let list = |all: &[String]| {
+            all.iter()
+                .map(|one| format!("{one:?}"))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        let meant: Vec<String> = meant.iter().map(|one| (*one).to_owned()).collect();
+        return Err(known(format!(
+            "token audiences [{}] is invalid for the target audiences [{}]",
+            list(&meant),
+            list(&wanted)
+        )));
     }
-    account(api, &claims)
+    let now = (api.clock)().as_second();
+    if claims["exp"].as_i64().unwrap_or(0) < now {
+        return Err(known("service account token has expired".to_owned()));
+    }
+    if claims["nbf"].as_i64().unwrap_or(0) > now + 5 {
+        return Err(known("service account token is not valid yet".to_owned()));
+    }
+    account(api, &claims).map_err(known)
 }
 
 /// The service account of a token, if it and what the token is bound to are still there.
-fn account(api: &Api, claims: &Value) -> Option<User> {
+fn account(api: &Api, claims: &Value) -> Result<User, String> {
     let about = &claims["kubernetes.io"];
-    let namespace = about["namespace"].as_str()?;
+    let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
+    let namespace = text(&about["namespace"]);
     let (name, uid) = (
-        about["serviceaccount"]["name"].as_str()?,
-        about["serviceaccount"]["uid"].as_str()?,
+        text(&about["serviceaccount"]["name"]),
+        text(&about["serviceaccount"]["uid"]),
     );
     let found = api
         .store
         .collection("serviceaccounts")
-        .get(&format!("{namespace}/{name}"))?;
-    if meta(&found.value(), "uid") != uid {
-        return None;
+        .get(&format!("{namespace}/{name}"))
+        .ok_or_else(|| format!("serviceaccounts {name:?} not found"))?
+        .value();
+    let own = meta(&found, "uid");
+    if own != uid {
+        return Err(format!(
+            "service account UID ({own}) does not match claim ({uid})"
+        ));
     }
     let mut user = User::new(
         &format!("system:serviceaccount:{namespace}:{name}"),
@@ -106,10 +135,11 @@ fn account(api: &Api, claims: &Value) -> Option<User> {
         } else {
             name.to_owned()
         };
-        let found = api.store.collection(collection).get(&key)?;
-        let uid = bound["uid"].as_str()?;
+        let gone = || "service account token has been invalidated".to_owned();
+        let found = api.store.collection(collection).get(&key).ok_or_else(gone)?;
+        let uid = bound["uid"].as_str().unwrap_or("");
         if meta(&found.value(), "uid") != uid {
-            return None;
+            return Err(gone());
         }
         if field != "secret" {
             let prefix = format!("authentication.kubernetes.io/{field}");
@@ -117,7 +147,7 @@ fn account(api: &Api, claims: &Value) -> Option<User> {
             user.extra.insert(format!("{prefix}-uid"), vec![uid.to_owned()]);
         }
     }
-    Some(user.authenticated())
+    Ok(user.authenticated())
 }
 
 /// A user as Go prints one.
@@ -239,7 +269,7 @@ fn check(
         name,
         path: "",
     };
-    if rbac::authorize(&api.store, user, &wanted).allowed {
+    if rbac::authorize(api, user, &wanted).allowed {
         return Ok(());
     }
     Err(Failure::forbidden(group, resource, name, &wanted.refusal(user)))

@@ -217,7 +217,29 @@ pub fn yaml(bytes: &[u8]) -> Result<Decoded, String> {
             value,
             duplicates: yaml_duplicates(&text),
         }),
-        Err(error) => Err(format!("yaml: {error}")),
+        Err(error) => Err(format!("yaml: {}", yaml_error(&error.to_string()))),
+    }
+}
+
+/// An error of the parser as Go's tools word it: without columns, lines counted from zero, and without what it was in.
+fn yaml_error(text: &str) -> String {
+    let Some((place, message)) = text.split_once(": ") else {
+        return text.to_owned();
+    };
+    let number = place
+        .strip_prefix("line ")
+        .and_then(|rest| rest.split(',').next())
+        .and_then(|number| number.parse::<usize>().ok());
+    let Some(number) = number else {
+        return text.to_owned();
+    };
+    let message = message.split(" in the ").next().unwrap_or(message);
+    if !message.starts_with("did not find expected") {
+        return format!("line {number}: {message}");
+    }
+    match number.saturating_sub(1) {
+        0 => message.to_owned(),
+        line => format!("line {line}: {message}"),
     }
 }
 

@@ -121,7 +121,7 @@ fn resources(kinds: &Kinds, group: &str, version: &str) -> Outcome<Value> {
         if !kind.categories.is_empty() {
             entry["categories"] = json!(kind.categories);
         }
-        if kind.can("list") {
+        if kind.can("list") && kind.kind != "ComponentStatus" {
             entry["storageVersionHash"] = storage_hash(kind).into();
         }
         shown.push(entry);
@@ -132,10 +132,17 @@ fn resources(kinds: &Kinds, group: &str, version: &str) -> Outcome<Value> {
     } else {
         format!("{group}/{version}")
     };
-    Ok(with_kind(
+    let mut answer = with_kind(
         json!({"groupVersion": group_version, "resources": shown}),
         "APIResourceList",
-    ))
+    );
+    // The first group is older than the field.
+    if group_version == "v1"
+        && let Some(map) = answer.as_object_mut()
+    {
+        map.remove("apiVersion");
+    }
+    Ok(answer)
 }
 
 fn subresource(kind: &Kind, sub: &Subresource) -> Value {
@@ -153,6 +160,9 @@ fn storage_hash(kind: &Kind) -> String {
     let (group, version) = match (kind.group.as_str(), kind.kind.as_str()) {
         ("autoscaling", _) => ("autoscaling", "v2"),
         ("events.k8s.io", _) => ("", "v1"),
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicy" | "MutatingAdmissionPolicyBinding") => {
+            ("admissionregistration.k8s.io", "v1beta1")
+        }
         _ => (kind.group.as_str(), kind.version.as_str()),
     };
     let digest = Sha256::digest(format!("{group}/{version}/{}", kind.kind));

@@ -81,6 +81,17 @@ fn clauses(header: &str) -> Vec<Clause<'_>> {
     clauses
 }
 
+/// Whether a client takes nothing but protobuf.
+#[must_use]
+pub fn only_protobuf(header: Option<&str>) -> bool {
+    let all = clauses(header.unwrap_or(""));
+    let takes = |media: &str| all.iter().any(|clause| clause.media == media);
+    takes("application/vnd.kubernetes.protobuf")
+        && !["application/json", "application/yaml", "*/*", "application/*"]
+            .iter()
+            .any(|media| takes(media))
+}
+
 /// The failure that lists what can be had.
 #[must_use]
 pub fn not_acceptable() -> Failure {

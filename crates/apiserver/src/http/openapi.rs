@@ -97,11 +97,30 @@ fn custom_schema(api: &Api, kind: &Kind, prefix: &str) -> Option<Value> {
         schema["properties"] = json!({});
     }
     let fields = &mut schema["properties"];
-    fields["apiVersion"] = json!({"type": "string"});
-    fields["kind"] = json!({"type": "string"});
-    fields["metadata"] = json!({"allOf": [{"$ref": format!("{prefix}{META}.ObjectMeta")}]});
+    fields["apiVersion"] = json!({"type": "string",
+        "description": "The group and version of this object, such as apps/v1."});
+    fields["kind"] =
+        json!({"type": "string", "description": "The kind of this object, in upper camel case."});
+    fields["metadata"] = json!({"allOf": [{"$ref": format!("{prefix}{META}.ObjectMeta")}],
+        "description": "The object's name, labels, annotations and what the server keeps about it."});
+    int_or_string(&mut schema);
     schema["x-kubernetes-group-version-kind"] = json!([gvk(kind)]);
     Some(schema)
+}
+
+/// What is a number or a text says so in words that other tools know.
+fn int_or_string(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            if map.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) && !map.contains_key("anyOf")
+            {
+                map.insert("anyOf".into(), json!([{"type": "integer"}, {"type": "string"}]));
+            }
+            map.values_mut().for_each(int_or_string);
+        }
+        Value::Array(items) => items.iter_mut().for_each(int_or_string),
+        _ => {}
+    }
 }
 
 fn gvk(kind: &Kind) -> Value {

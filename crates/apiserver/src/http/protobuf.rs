@@ -57,6 +57,42 @@ fn read_fields(text: &'static str) -> Vec<Field> {
         .collect()
 }
 
+fn put_varint(mut number: u64, out: &mut Vec<u8>) {
+    while number >= 0x80 {
+        out.push(u8::try_from(number & 0x7f).unwrap_or(0) | 0x80);
+        number >>= 7;
+    }
+    out.push(u8::try_from(number).unwrap_or(0));
+}
+
+fn put_bytes(field: u8, bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(field << 3 | 2);
+    put_varint(bytes.len() as u64, out);
+    out.extend_from_slice(bytes);
+}
+
+/// A Status as clients get it that take nothing but protobuf: what is said when they cannot be served.
+#[must_use]
+pub fn status(code: u16, reason: &str, message: &str) -> Vec<u8> {
+    let mut status = vec![];
+    // The metadata of lists: three empty texts.
+    put_bytes(1, &[0x0a, 0, 0x12, 0, 0x1a, 0], &mut status);
+    put_bytes(2, b"Failure", &mut status);
+    put_bytes(3, message.as_bytes(), &mut status);
+    put_bytes(4, reason.as_bytes(), &mut status);
+    status.push(6 << 3);
+    put_varint(u64::from(code), &mut status);
+    let mut types = vec![];
+    put_bytes(1, b"v1", &mut types);
+    put_bytes(2, b"Status", &mut types);
+    let mut out = MAGIC.to_vec();
+    put_bytes(1, &types, &mut out);
+    put_bytes(2, &status, &mut out);
+    put_bytes(3, b"", &mut out);
+    put_bytes(4, b"", &mut out);
+    out
+}
+
 /// The table's name of a schema definition.
 fn short(definition: &str) -> String {
     definition

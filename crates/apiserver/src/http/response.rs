@@ -200,6 +200,15 @@ pub fn failure(failure: &Failure, format: Format) -> Response<Body> {
     answer.into_response(format)
 }
 
+/// The response to those who take nothing but protobuf: there is none of it.
+#[must_use]
+pub fn refused_protobuf() -> Response<Body> {
+    let message = "only the following media types are accepted: application/json, application/yaml, \
+                   application/vnd.kubernetes.protobuf";
+    let body = super::protobuf::status(406, "NotAcceptable", message);
+    Answer::bytes(406, body, "application/vnd.kubernetes.protobuf").into_response(Format::Json)
+}
+
 /// Gives a reply the shape asked for.
 ///
 /// # Errors
@@ -216,6 +225,7 @@ pub fn shaped(api: &Api, request: &Request, reply: Reply) -> Outcome<Answer> {
     };
     match reply {
         Reply::Watch(watch) => answer(200, Content::Watch(watch)),
+        Reply::Text(code, text) => answer(code, Content::Bytes(text.into(), "text/plain")),
         Reply::Stored(code, stored) if plain && !crate::convert::differs(kind) => {
             let head = kind.head();
             let mut out = BytesMut::with_capacity(head.len() + stored.json.len());

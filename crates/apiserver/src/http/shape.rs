@@ -128,11 +128,16 @@ impl Shaper {
             .into_iter()
             .map(|object| {
                 let cells = table::cells(&self.kind, &object, now);
-                match self.include {
+                let conditions = table::conditions(&self.kind, &object);
+                let mut row = match self.include {
                     Include::None => json!({"cells": cells, "object": null}),
                     Include::Metadata => json!({"cells": cells, "object": partial(object, version)}),
                     Include::Object => json!({"cells": cells, "object": object}),
+                };
+                if let Some(conditions) = conditions {
+                    row["conditions"] = conditions;
                 }
+                row
             })
             .collect();
         let definitions = if columns {
@@ -174,6 +179,16 @@ impl Shaper {
 }
 
 fn partial(mut object: Value, version: &str) -> Value {
+    // Kept as a field, not as an annotation: only whole objects show it.
+    if object["kind"] == "DaemonSet"
+        && let Some(meta) = object["metadata"].as_object_mut()
+        && let Some(annotations) = meta.get_mut("annotations").and_then(Value::as_object_mut)
+    {
+        annotations.remove("deprecated.daemonset.template.generation");
+        if annotations.is_empty() {
+            meta.remove("annotations");
+        }
+    }
     json!({"kind": "PartialObjectMetadata", "apiVersion": format!("meta.k8s.io/{version}"),
         "metadata": object["metadata"].take()})
 }

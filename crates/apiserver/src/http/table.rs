@@ -100,14 +100,13 @@ pub fn definitions(kind: &Kind) -> Value {
     if let Some(custom) = &kind.custom {
         let mut all = vec![name];
         for column in &custom.columns {
-            let text = if column.description.is_empty() {
+            let text = Some(&column.description).filter(|text| !text.is_empty()).cloned();
+            let text = text.unwrap_or_else(|| {
                 format!(
                     "Custom resource definition column (in JSONPath format): {}",
                     column.path
                 )
-            } else {
-                column.description.clone()
-            };
+            });
             let mut definition = definition(&column.name, &column.kind, &column.format, &text, false);
             definition["priority"] = column.priority.into();
             all.push(definition);
@@ -159,6 +158,8 @@ pub fn cells(kind: &Kind, object: &Value, now: Timestamp) -> Vec<Value> {
     }
     cells::of(kind, object, &name, &age, now)
 }
+
+pub use cells::conditions;
 
 fn custom_cell(column: &crate::crd::Column, object: &Value, now: Timestamp) -> Value {
     let found = column

@@ -287,6 +287,11 @@ fn job_spec(spec: &mut Value) {
         "Failed"
     };
     set(spec, "podReplacementPolicy", policy);
+    for rule in items(&mut spec["podFailurePolicy"], "rules") {
+        for pattern in items(rule, "onPodConditions") {
+            set(pattern, "status", "True");
+        }
+    }
     template(&mut spec["template"]);
 }
 
@@ -570,6 +575,15 @@ fn probe(probe: &mut Value) {
     }
 }
 
+fn downward(item: &mut Value) {
+    if item["fieldRef"].is_object() {
+        set(&mut item["fieldRef"], "apiVersion", "v1");
+    }
+    if item["resourceFieldRef"].is_object() {
+        set(&mut item["resourceFieldRef"], "divisor", "0");
+    }
+}
+
 fn volume_source(volume: &mut Value) {
     for source in ["secret", "configMap", "downwardAPI", "projected"] {
         if volume[source].is_object() {
@@ -577,18 +591,14 @@ fn volume_source(volume: &mut Value) {
         }
     }
     for item in items(&mut volume["downwardAPI"], "items") {
-        if item["fieldRef"].is_object() {
-            set(&mut item["fieldRef"], "apiVersion", "v1");
-        }
+        downward(item);
     }
     for source in items(&mut volume["projected"], "sources") {
         if source["serviceAccountToken"].is_object() {
             set(&mut source["serviceAccountToken"], "expirationSeconds", 3600);
         }
         for item in items(&mut source["downwardAPI"], "items") {
-            if item["fieldRef"].is_object() {
-                set(&mut item["fieldRef"], "apiVersion", "v1");
-            }
+            downward(item);
         }
     }
     if volume["hostPath"].is_object() {

@@ -90,6 +90,27 @@ fn finalizers(value: &Value, custom: bool, errors: &mut Vec<FieldError>) {
     }
 }
 
+/// Owner references with their fields in Go's order.
+fn go_owners(value: &Value) -> String {
+    let one = |owner: &Value| {
+        let fields = [
+            "apiVersion",
+            "kind",
+            "name",
+            "uid",
+            "controller",
+            "blockOwnerDeletion",
+        ];
+        let shown: Vec<String> = fields
+            .iter()
+            .filter_map(|field| owner.get(field).map(|value| format!("\"{field}\":{value}")))
+            .collect();
+        format!("{{{}}}", shown.join(","))
+    };
+    let all: Vec<String> = value.as_array().into_iter().flatten().map(one).collect();
+    format!("[{}]", all.join(","))
+}
+
 fn owners(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
     let mut controller: Option<String> = None;
     for owner in value.as_array().into_iter().flatten() {
@@ -119,7 +140,11 @@ fn owners(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
                 let detail = format!(
                     "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {shown}"
                 );
-                errors.push(invalid(path, value.clone(), detail));
+                errors.push(FieldError::plain(
+                    ErrorKind::Invalid,
+                    path,
+                    format!("{}: {detail}", go_owners(value)),
+                ));
             }
             controller = Some(shown);
         }
@@ -218,5 +243,22 @@ pub fn validate_update(object: &Value, old: &Value, errors: &mut Vec<FieldError>
             errors.push(error);
         }
     }
+    for _ in 0..4 {
+        managers(object, errors);
+    }
     validate_common(object, errors);
+}
+
+/// Names of managers. Each of the checks that a changed object goes through reports them.
+fn managers(object: &Value, errors: &mut Vec<FieldError>) {
+    let entries = object["metadata"]["managedFields"].as_array();
+    for (index, entry) in entries.into_iter().flatten().enumerate() {
+        if entry["manager"].as_str().unwrap_or("").len() > 128 {
+            errors.push(FieldError::plain(
+                ErrorKind::TooLong,
+                format!("metadata.managedFields[{index}].manager"),
+                "may not be more than 128 bytes",
+            ));
+        }
+    }
 }

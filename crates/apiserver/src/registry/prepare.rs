@@ -74,7 +74,7 @@ pub fn reset_fields(kind: &Kind, subresource: &str) -> Vec<&'static [&'static st
         "status" if kind.custom.is_some() => vec![SPEC, META],
         "status" if kind.is("apps", "Deployment") => vec![SPEC, LABELS],
         "status" => vec![SPEC],
-        "finalize" => vec![SPEC, STATUS],
+        "finalize" => vec![STATUS],
         "" if kind.is("certificates.k8s.io", "CertificateSigningRequest") => vec![SPEC, STATUS],
         _ if has_status(kind) => vec![STATUS],
         _ => vec![],
@@ -254,9 +254,6 @@ pub fn update(api: &Api, request: &Request, new: &mut Value, old: &Value) {
         _ => {}
     }
     if request.target.subresource.is_empty() {
-        if kind.is("", "Namespace") && !old["spec"].is_null() {
-            copy(new, old, "spec");
-        }
         if kind.is("apiextensions.k8s.io", "CustomResourceDefinition") {
             crate::crd::definition::prepare(api, new, Some(old));
         }
@@ -282,6 +279,20 @@ pub fn update(api: &Api, request: &Request, new: &mut Value, old: &Value) {
     if has_generation(kind) && wishes && wishes_changed(kind, new, old) {
         let generation = old_meta["generation"].as_i64().unwrap_or(0) + 1;
         new["metadata"]["generation"] = generation.into();
+    }
+}
+
+/// What a kind undoes after it has been recorded who owns what.
+pub fn settle(request: &Request, new: &mut Value, old: &Value) {
+    if !request.target.subresource.is_empty() {
+        return;
+    }
+    if request.kind.is("", "Service") {
+        super::services::drop_dependents(new, old);
+    }
+    // A namespace's finalizers change through their subresource.
+    if request.kind.is("", "Namespace") && !old["spec"].is_null() {
+        copy(new, old, "spec");
     }
 }
 

@@ -66,7 +66,7 @@ impl Range {
 const FIRST_PORT: u16 = 30_000;
 const LAST_PORT: u16 = 32_767;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Taken {
     range: Range,
     addresses: BTreeSet<u32>,
@@ -134,19 +134,56 @@ impl Allocator {
     /// Nothing is left, or what it asks for is taken or out of range.
     pub fn allocate(&self, object: &mut Value, old: Option<&Value>) -> Outcome<()> {
         let mut taken = self.lock();
+        taken.allocate(object, old, false)
+    }
+
+    /// The same for a request that changes nothing: ports are made up, and nothing stays taken.
+    ///
+    /// # Errors
+    /// As [`Allocator::allocate`].
+    pub fn rehearse(&self, object: &mut Value, old: Option<&Value>) -> Outcome<()> {
+        let mut trial = self.lock().clone();
+        trial.allocate(object, old, true)
+    }
+
+    /// Takes back what a service had and no longer has.
+    pub fn release(&self, old: &Value, new: Option<&Value>) {
+        let mut taken = self.lock();
+        let own = old["spec"]["clusterIP"]
+            .as_str()
+            .and_then(|text| taken.range.offset(text));
+        let kept = new.is_some_and(|new| new["spec"]["clusterIP"] == old["spec"]["clusterIP"]);
+        if let Some(own) = own.filter(|_| !kept) {
+            taken.addresses.remove(&own);
+        }
+        let kept = new.map(ports).unwrap_or_default();
+        for port in ports(old) {
+            if !kept.contains(&port) {
+                taken.ports.remove(&port);
+            }
+        }
+    }
+}
+
+impl Taken {
+    fn allocate(&mut self, object: &mut Value, old: Option<&Value>, rehearsal: bool) -> Outcome<()> {
+        let taken = self;
         let name = meta(object, "name").to_owned();
         let refuse = |error: FieldError| Failure::invalid("", "Service", &name, &[error]);
         if has_address(object) {
             let asked = object["spec"]["clusterIP"].as_str().unwrap_or("").to_owned();
             let kept = old.is_some_and(|old| old["spec"]["clusterIP"] == object["spec"]["clusterIP"]);
-            let given = if asked.is_empty() {
+            let given = if asked.is_empty() && rehearsal {
+                // Nobody will have it: the network's own address stands for any.
+                taken.range.base.to_string()
+            } else if asked.is_empty() {
                 taken
                     .free_address()
                     .ok_or_else(|| Failure::internal("failed to allocate a serviceIP: range is full"))?
             } else if kept {
                 asked
             } else {
-                taken.take_address(&asked).map_err(|detail| {
+                taken.take_address(&asked, rehearsal).map_err(|detail| {
                     let value = json!([asked]);
                     refuse(FieldError::new(
                         ErrorKind::Invalid,
@@ -166,6 +203,10 @@ impl Allocator {
         }
         if wants_ports(object) {
             let mine = old.map(ports).unwrap_or_default();
+            if rehearsal {
+                made_up_ports(object);
+                return Ok(());
+            }
             taken
                 .node_ports(object, &mine)
                 .map_err(|error| *error)
@@ -173,22 +214,16 @@ impl Allocator {
         }
         Ok(())
     }
+}
 
-    /// Takes back what a service had and no longer has.
-    pub fn release(&self, old: &Value, new: Option<&Value>) {
-        let mut taken = self.lock();
-        let own = old["spec"]["clusterIP"]
-            .as_str()
-            .and_then(|text| taken.range.offset(text));
-        let kept = new.is_some_and(|new| new["spec"]["clusterIP"] == old["spec"]["clusterIP"]);
-        if let Some(own) = own.filter(|_| !kept) {
-            taken.addresses.remove(&own);
-        }
-        let kept = new.map(ports).unwrap_or_default();
-        for port in ports(old) {
-            if !kept.contains(&port) {
-                taken.ports.remove(&port);
-            }
+/// Ports for an answer that nobody acts upon: beyond the range, so that they are seen to be none.
+fn made_up_ports(object: &mut Value) {
+    let list = object["spec"].get_mut("ports").and_then(Value::as_array_mut);
+    let mut next = 32_769;
+    for port in list.into_iter().flatten() {
+        if port["nodePort"].as_u64().unwrap_or(0) == 0 {
+            port["nodePort"] = next.into();
+            next += 1;
         }
     }
 }
@@ -233,11 +268,18 @@ impl Taken {
         Some(self.range.address(free))
     }
 
-    fn take_address(&mut self, asked: &str) -> Result<String, String> {
+    fn take_address(&mut self, asked: &str, rehearsal: bool) -> Result<String, String> {
         let failed = |why: &str| format!("failed to allocate IP {asked}: {why}");
         match self.range.offset(asked) {
             Some(own) if self.addresses.insert(own) => Ok(asked.to_owned()),
             Some(_) => Err(failed("provided IP is already allocated")),
+            None if rehearsal => {
+                let why = format!(
+                    "the provided IP ({asked}) is not in the valid range. The range of valid IPs is {}",
+                    self.range
+                );
+                Err(failed(&why))
+            }
             None => Err(failed("the provided network does not match the current range")),
         }
     }
@@ -329,6 +371,39 @@ pub fn keep(new: &mut Value, old: &Value) {
             }
         }
     }
+    clean(new);
+}
+
+/// Indexing leaves nulls behind.
+fn clean(new: &mut Value) {
+    if let Some(spec) = new["spec"].as_object_mut() {
+        spec.retain(|_, value| !value.is_null());
+    }
+}
+
+/// Drops what belonged to the old type and was not asked for anew. Owners keep it in their records.
+pub fn drop_dependents(new: &mut Value, old: &Value) {
+    let kind = |service: &Value| service["spec"]["type"].as_str().unwrap_or("").to_owned();
+    let (is, was) = (kind(new), kind(old));
+    if is == was {
+        return;
+    }
+    if is == "ExternalName" {
+        for field in [
+            "clusterIP",
+            "clusterIPs",
+            "ipFamilies",
+            "ipFamilyPolicy",
+            "internalTrafficPolicy",
+        ] {
+            let asked = !matches!(&new["spec"][field], Value::String(text) if text.is_empty())
+                && new["spec"][field] != old["spec"][field]
+                && new["spec"][field].as_array().is_none_or(|list| !list.is_empty());
+            if !asked || field.starts_with("ip") || field == "internalTrafficPolicy" {
+                new["spec"][field] = Value::Null;
+            }
+        }
+    }
     let outside = |service: &Value| {
         matches!(
             service["spec"]["type"].as_str(),
@@ -336,19 +411,19 @@ pub fn keep(new: &mut Value, old: &Value) {
         )
     };
     if outside(old) && !outside(new) {
-        // What belonged to the old type goes with it unless it was asked for anew.
-        let (kept, was) = (&mut new["spec"], &old["spec"]);
         for field in [
             "externalTrafficPolicy",
             "allocateLoadBalancerNodePorts",
             "healthCheckNodePort",
         ] {
-            if kept[field] == was[field] {
-                kept[field] = Value::Null;
+            if new["spec"][field] == old["spec"][field] {
+                new["spec"][field] = Value::Null;
             }
         }
-        let had: Vec<Value> = was["ports"].as_array().cloned().unwrap_or_default();
-        let list = kept.get_mut("ports").and_then(Value::as_array_mut);
+    }
+    if !wants_ports(new) {
+        let had: Vec<Value> = old["spec"]["ports"].as_array().cloned().unwrap_or_default();
+        let list = new["spec"].get_mut("ports").and_then(Value::as_array_mut);
         for (index, port) in list.into_iter().flatten().enumerate() {
             let same = had
                 .get(index)
@@ -358,8 +433,5 @@ pub fn keep(new: &mut Value, old: &Value) {
             }
         }
     }
-    // Indexing leaves nulls behind.
-    if let Some(spec) = new["spec"].as_object_mut() {
-        spec.retain(|_, value| !value.is_null());
-    }
+    clean(new);
 }

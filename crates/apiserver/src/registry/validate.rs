@@ -9,8 +9,11 @@ use crate::kinds::Kind;
 mod access;
 mod common;
 mod core;
+mod diff;
+mod events;
 mod network;
 mod pods;
+mod status;
 mod storage;
 mod workloads;
 
@@ -18,6 +21,7 @@ mod workloads;
 fn check(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
     let name = kind.kind.as_str();
     match (kind.group.as_str(), name) {
+        ("", "Namespace") => core::namespace(object, errors),
         ("", "Pod") => pods::spec(&object["spec"], "spec", errors),
         ("", "Service") => network::service(object, errors),
         ("", "Endpoints") => network::endpoints(object, errors),
@@ -33,6 +37,10 @@ fn check(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
             access::role(object, name == "ClusterRole", errors);
         }
         ("rbac.authorization.k8s.io", _) => access::binding(object, name == "ClusterRoleBinding", errors),
+        ("admissionregistration.k8s.io", _) => {
+            crate::admission::policies::check::validate(kind, object, errors)
+        }
+        ("apiregistration.k8s.io", "APIService") => core::api_service(object, errors),
         ("coordination.k8s.io", "Lease") => storage::lease(object, errors),
         ("node.k8s.io", "RuntimeClass") => workloads::handler(object, errors),
         _ => core::validate(kind, object, errors),
@@ -44,6 +52,7 @@ fn fixed(kind: &Kind, new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Service") => network::service_fixed(new, old, errors),
         ("", "PersistentVolumeClaim") => storage::claim_fixed(new, old, errors),
+        ("", "PersistentVolume") => storage::volume_fixed(new, old, errors),
         ("apps", "StatefulSet") => workloads::stateful_fixed(new, old, errors),
         ("apps", "ControllerRevision") => workloads::revision_fixed(new, old, errors),
         ("storage.k8s.io", "StorageClass") => {
@@ -73,6 +82,10 @@ pub fn create(_api: &Api, kind: &Kind, object: &Value, errors: &mut Vec<FieldErr
         errors.extend(crate::crd::definition::validate(object, None));
         return;
     }
+    if kind.kind == "Event" {
+        events::create(kind, object, errors);
+        return;
+    }
     check(kind, object, errors);
 }
 
@@ -97,7 +110,14 @@ pub fn update(
         }
         return;
     }
+    if subresource == "status" {
+        status::validate(kind, new, old, errors);
+    }
     if !subresource.is_empty() {
+        return;
+    }
+    if kind.kind == "Event" {
+        events::update(kind, new, old, errors);
         return;
     }
     check(kind, new, errors);

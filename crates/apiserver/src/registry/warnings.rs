@@ -26,6 +26,14 @@ pub fn warn(request: &Request, kind: &Kind, object: &Value) {
             let spec = &object["spec"]["jobTemplate"]["spec"]["template"]["spec"];
             pod(request, spec, "spec.jobTemplate.spec.template.spec");
         }
+        ("apiextensions.k8s.io", "CustomResourceDefinition")
+            if object["spec"]["conversion"]["webhook"]["clientConfig"].is_object() =>
+        {
+            request.warn(
+                "this server does not call conversion webhooks: an object is shown in each version as that version's \
+                 schema reads it",
+            );
+        }
         ("networking.k8s.io", "Ingress") => {
             let class = "kubernetes.io/ingress.class";
             if !object["metadata"]["annotations"][class].is_null() {

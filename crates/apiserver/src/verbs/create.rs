@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Reply, decode};
 use crate::admission;
-use crate::api::{Api, meta, name_suffix, new_uid};
+use crate::api::{Api, meta};
 use crate::convert;
 use crate::kinds::Kind;
 use crate::registry::{self, prepare, validate};
@@ -44,19 +44,50 @@ pub fn place(request: &Request, object: &mut Value) -> Outcome<()> {
     } else {
         ""
     };
-    if given.is_empty() && !own.is_empty() {
+    if own.is_empty() {
+        // What lives in no namespace loses the one it names.
+        if let Some(meta) = object["metadata"].as_object_mut() {
+            meta.remove("namespace");
+        }
+    } else if given.is_empty() {
         object["metadata"]["namespace"] = own.into();
-    } else if given != own && !(own.is_empty() && given.is_empty()) {
+    } else if given != own {
         let why = "the namespace of the provided object does not match the namespace sent on the request";
         return Err(Failure::bad_request(why));
     }
     Ok(())
 }
 
+/// Drops what is recorded of versions that nobody serves.
+fn forget_unserved(api: &Api, kind: &Kind, object: &mut Value) {
+    let own = kind.api_version();
+    let served = |entry: &Value| {
+        let version = entry["apiVersion"].as_str().unwrap_or("");
+        version == own || version.is_empty() || {
+            let (group, short) = version.split_once('/').unwrap_or(("", version));
+            api.kinds().find(group, short, &kind.plural).is_some()
+                || (kind.kind == "Event" && api.kinds().version(group, short).is_some())
+        }
+    };
+    let Some(meta) = object["metadata"].as_object_mut() else {
+        return;
+    };
+    let Some(entries) = meta.get_mut("managedFields").and_then(Value::as_array_mut) else {
+        return;
+    };
+    let before = entries.len();
+    entries.retain(served);
+    if entries.is_empty() && before > 0 {
+        meta.insert("managedFields".into(), Value::Array(vec![]));
+    }
+}
+
 /// Records who owns the fields of a written object.
 #[must_use]
 pub fn own(api: &Api, request: &Request, live: Option<&Value>, updated: Value, manager: &str) -> Value {
     let kind = &request.kind;
+    let mut updated = updated;
+    forget_unserved(api, kind, &mut updated);
     let types = kind.types(&api.schemas);
     let fields = prepare::reset_fields(kind, &request.target.subresource);
     // A new object is compared with an empty one, in which parts that are no pointers are there.
@@ -81,7 +112,8 @@ pub fn own(api: &Api, request: &Request, live: Option<&Value>, updated: Value, m
 }
 
 /// What every new object gets.
-pub fn system_fields(api: &Api, kind: &Kind, object: &mut Value) {
+pub fn system_fields(api: &Api, request: &Request, object: &mut Value) {
+    let kind = &request.kind;
     let now = api.now();
     let Some(meta) = object["metadata"].as_object_mut() else {
         return;
@@ -94,7 +126,7 @@ pub fn system_fields(api: &Api, kind: &Kind, object: &mut Value) {
     ] {
         meta.remove(field);
     }
-    meta.insert("uid".into(), new_uid().into());
+    meta.insert("uid".into(), request.calls.uid().into());
     meta.insert("creationTimestamp".into(), now.into());
     if prepare::has_generation(kind) {
         meta.insert("generation".into(), 1.into());
@@ -105,31 +137,39 @@ pub fn system_fields(api: &Api, kind: &Kind, object: &mut Value) {
 ///
 /// # Errors
 /// It is refused.
-pub fn insert(api: &Api, request: &Request, mut object: Value) -> Outcome<Reply> {
+pub fn insert(api: &Api, request: &Request, object: Value) -> Outcome<Reply> {
+    attempt(api, request, object, 0)
+}
+
+/// Names that are generated until one is free.
+const NAMES: usize = 8;
+
+fn attempt(api: &Api, request: &Request, mut object: Value, attempts: usize) -> Outcome<Reply> {
     let kind = &request.kind;
     if !object["metadata"].is_object() {
         object["metadata"] = Value::Object(serde_json::Map::new());
     }
-    let generated = generated_name(&object);
+    let generated = generated_name(request, &object, attempts);
     if let Some(name) = &generated {
         object["metadata"]["name"] = name.clone().into();
     }
     let name = meta(&object, "name").to_owned();
     admission::before_create(api, request, &mut object)?;
-    let version = meta(&object, "resourceVersion");
-    if !request.dry_run && !matches!(version, "" | "0") {
+    let asked = meta(&object, "resourceVersion").to_owned();
+    if !request.dry_run && !matches!(asked.as_str(), "" | "0") {
         return Err(Failure::unclassified(
             "resourceVersion should not be set on objects to be created",
         ));
     }
-    system_fields(api, kind, &mut object);
+    system_fields(api, request, &mut object);
     prepare::create(api, request, &mut object)?;
     let mut errors = vec![];
     registry::meta::validate(kind, &object, &mut errors);
     validate::create(api, kind, &object, &mut errors);
     if !errors.is_empty() {
-        return Err(Failure::invalid(&kind.group, &kind.kind, &name, &errors));
+        return Err(Failure::invalid(kind.error_group(), &kind.kind, &name, &errors));
     }
+    let quota = admission::validate(api, request, &object, None)?;
     let key = kind.key(meta(&object, "namespace"), &name);
     let collection = api.store.collection(&kind.collection);
     let exists = || Failure::already_exists(&kind.group, &kind.plural, &name);
@@ -137,8 +177,12 @@ pub fn insert(api: &Api, request: &Request, mut object: Value) -> Outcome<Reply>
         if collection.get(&key).is_some() {
             return Err(exists());
         }
-        if let Some(meta) = object["metadata"].as_object_mut() {
-            meta.remove("resourceVersion");
+        if kind.is("", "Service") {
+            api.services.rehearse(&mut object, None)?;
+        }
+        // What was asked for is shown, though nothing has a version yet.
+        if !asked.is_empty() {
+            object["metadata"]["resourceVersion"] = asked.into();
         }
         return Ok(Reply::Value(201, object));
     }
@@ -149,17 +193,18 @@ pub fn insert(api: &Api, request: &Request, mut object: Value) -> Outcome<Reply>
             crate::crd::written(api, kind);
             Ok(Reply::Stored(201, stored))
         }
-        Err(Refused::Exists) if generated.is_some() => {
+        Err(Refused::Exists) if generated.is_some() && attempts < NAMES => {
+            drop(quota);
             object["metadata"]["name"] = "".into();
             kind.stamp(&mut object);
             convert::from_storage(kind, &mut object);
-            insert(api, request, object)
+            attempt(api, request, object, attempts + 1)
         }
         Err(_) => Err(exists()),
     }
 }
 
-fn generated_name(object: &Value) -> Option<String> {
+fn generated_name(request: &Request, object: &Value, attempt: usize) -> Option<String> {
     let prefix = meta(object, "generateName");
     if !meta(object, "name").is_empty() || prefix.is_empty() {
         return None;
@@ -168,5 +213,5 @@ fn generated_name(object: &Value) -> Option<String> {
         .rev()
         .find(|end| prefix.is_char_boundary(*end))
         .unwrap_or(0);
-    Some(format!("{}{}", &prefix[..end], name_suffix()))
+    Some(format!("{}{}", &prefix[..end], request.calls.suffix(attempt)))
 }

@@ -77,7 +77,7 @@ pub fn object(api: &Api, request: &Request) -> Outcome<Value> {
     }
     let kind = expected(request);
     let decoded = body::read(&request.body, format).map_err(|error| {
-        let what = if matches!(format, negotiate::BodyFormat::Protobuf) {
+        let what = if matches!(format, negotiate::BodyFormat::Protobuf) || error.starts_with("yaml: ") {
             error
         } else {
             format!("couldn't get version/kind; json parse error: {error}")
@@ -259,6 +259,7 @@ pub fn typed(api: &Api, kind: &Kind, value: &mut Value, complaints: &mut Complai
             return Err(mismatch);
         }
         check_times(&value["metadata"])?;
+        check_moments(kind, value)?;
         check_data(kind, value)?;
         defaults::apply(kind, value);
         if !kind.is("apiextensions.k8s.io", "CustomResourceDefinition") {
@@ -289,6 +290,23 @@ fn check_times(meta: &Value) -> Result<(), String> {
         {
             return Err(format!(
                 "parsing time \"{text}\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"{text}\" as \"2006\""
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Times with fractions, which few kinds have.
+fn check_moments(kind: &Kind, value: &Value) -> Result<(), String> {
+    let moments: &[&Value] = match kind.kind.as_str() {
+        "Lease" => &[&value["spec"]["acquireTime"], &value["spec"]["renewTime"]],
+        "Event" => &[&value["eventTime"], &value["series"]["lastObservedTime"]],
+        _ => return Ok(()),
+    };
+    for text in moments.iter().filter_map(|moment| moment.as_str()) {
+        if text.parse::<jiff::Timestamp>().is_err() {
+            return Err(format!(
+                "parsing time {text:?} as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse {text:?} as \"2006\""
             ));
         }
     }

@@ -12,6 +12,7 @@ use crate::http::{body, negotiate};
 use crate::registry::prepare;
 use crate::request::Request;
 use crate::status::{Failure, Outcome};
+use crate::store::Stored;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
@@ -58,7 +59,13 @@ pub fn patch(api: &Api, request: &mut Request) -> Outcome<Reply> {
             _ => {
                 let types = request.kind.types(&api.schemas);
                 new = strategic::apply(new, &decoded.value, types.as_ref())
-                    .map_err(|error| Failure::bad_request(error.to_string()))?;
+                    .map_err(|error| strategic_failure(&error))?;
+                // The result is read as the kind, whatever it says it is.
+                for field in ["apiVersion", "kind"] {
+                    if new[field].is_null() {
+                        new[field] = live[field].clone();
+                    }
+                }
             }
         }
         let mut complaints = decode::Complaints {
@@ -85,6 +92,56 @@ fn json_failure(error: &fluvial_merge::PatchError) -> Failure {
     .with_details(json!({}))
 }
 
+/// A directive that is not known counts as the server's own error.
+fn strategic_failure(error: &fluvial_merge::PatchError) -> Failure {
+    let text = error.to_string();
+    if text.starts_with("unknown patch type") {
+        return Failure::unclassified(text);
+    }
+    Failure::bad_request(text)
+}
+
+/// An object as text with its metadata in the order of Go's type; who manages what is left out.
+fn ordered(object: &Value) -> String {
+    const META: &[&str] = &[
+        "name",
+        "generateName",
+        "namespace",
+        "selfLink",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "labels",
+        "annotations",
+        "ownerReferences",
+        "finalizers",
+    ];
+    let Some(map) = object.as_object() else {
+        return object.to_string();
+    };
+    let pair = |name: &str, text: &str| format!("{}:{text}", Value::from(name));
+    let mut parts: Vec<String> = ["apiVersion", "kind"]
+        .iter()
+        .filter_map(|name| map.get(*name).map(|value| pair(name, &value.to_string())))
+        .collect();
+    if let Some(meta) = map.get("metadata").and_then(Value::as_object) {
+        let inner: Vec<String> = META
+            .iter()
+            .filter_map(|name| meta.get(*name).map(|value| pair(name, &value.to_string())))
+            .collect();
+        parts.push(pair("metadata", &format!("{{{}}}", inner.join(","))));
+    }
+    parts.extend(
+        map.iter()
+            .filter(|(name, _)| !matches!(name.as_str(), "apiVersion" | "kind" | "metadata"))
+            .map(|(name, value)| pair(name, &value.to_string())),
+    );
+    format!("{{{}}}", parts.join(","))
+}
+
 /// Makes a patched object one of the kind's type again.
 fn retyped(
     api: &Api,
@@ -94,7 +151,7 @@ fn retyped(
 ) -> Outcome<Value> {
     let kind = &request.kind;
     let wrong = |shown: &Value, why: String| {
-        let error = FieldError::new(ErrorKind::Invalid, "patch", shown.to_string().into(), why);
+        let error = FieldError::new(ErrorKind::Invalid, "patch", ordered(shown).into(), why);
         Failure::invalid("", "", "", &[error])
     };
     let (version, name) = (
@@ -102,7 +159,15 @@ fn retyped(
         new["kind"].as_str().unwrap_or(""),
     );
     if version != kind.api_version() || name != kind.kind {
-        let why = if kind.custom.is_some()
+        let (group, short) = version.split_once('/').unwrap_or(("", version));
+        let why = if version != kind.api_version()
+            && api.kinds().version(group, short).is_none()
+            && !version.is_empty()
+        {
+            format!(
+                "no kind \"{name}\" is registered for version \"{version}\" in scheme \"pkg/runtime/scheme.go:111\""
+            )
+        } else if kind.custom.is_some()
             || api.kinds().any_version("", name).is_none()
             || version != kind.api_version()
         {
@@ -129,7 +194,7 @@ fn retyped(
     Ok(new)
 }
 
-fn apply_failure(request: &Request, namespace: &str, error: ApplyError) -> Failure {
+fn apply_failure(error: ApplyError) -> Failure {
     match error {
         ApplyError::Conflict { message, conflicts } => {
             let causes: Vec<Value> = conflicts
@@ -141,11 +206,7 @@ fn apply_failure(request: &Request, namespace: &str, error: ApplyError) -> Failu
             Failure::new(409, "Conflict", message).with_details(json!({"causes": causes}))
         }
         ApplyError::BadRequest(message) => Failure::bad_request(message),
-        ApplyError::Typed(message) => {
-            // The object as it was sent, which need not name its namespace.
-            let name = format!("({namespace}/{}; ", request.target.name);
-            Failure::unclassified(message.replace("(%s; ", &name))
-        }
+        ApplyError::Typed(message) => Failure::unclassified(message),
     }
 }
 
@@ -156,7 +217,7 @@ fn apply(api: &Api, request: &Request) -> Outcome<Reply> {
             "error decoding YAML: error converting YAML to JSON: {error}"
         ))
     })?;
-    let mut applied = decoded.value;
+    let applied = decoded.value;
     let kind = &request.kind;
     let (version, name) = (
         applied["apiVersion"].as_str().unwrap_or(""),
@@ -181,23 +242,55 @@ fn apply(api: &Api, request: &Request) -> Outcome<Reply> {
         return Err(Failure::bad_request(why));
     }
     check_applied(request, &applied)?;
-    let namespace = meta(&applied, "namespace").to_owned();
-    create::place(request, &mut applied)?;
+    // The patch is recorded as it was sent, which need not name its namespace.
+    create::place(request, &mut applied.clone())?;
     let live = api.store.collection(&kind.collection).get(&request.key());
-    if live.is_none() {
-        return apply_new(api, request, &applied, &namespace);
+    let Some(stored) = live else {
+        return apply_new(api, request, &applied);
+    };
+    if leaves_alone(api, request, &applied, &stored)? {
+        return Ok(Reply::Stored(200, stored));
     }
     let result = update::change(api, request, &mut |live| {
-        let new = merged(api, request, Some(live), &applied, &namespace)?;
+        let new = merged(api, request, Some(live), &applied)?;
         update::prepared(api, request, new, live)
     });
     match result {
         // It was deleted meanwhile.
         Err(failure) if failure.code == 404 && request.target.subresource.is_empty() => {
-            apply_new(api, request, &applied, &namespace)
+            apply_new(api, request, &applied)
         }
         other => other,
     }
+}
+
+/// Whether an apply changes nothing, which is the usual case and needs no new object. Where policies may have a say, the
+/// long way is taken.
+fn leaves_alone(api: &Api, request: &Request, applied: &Value, stored: &Stored) -> Outcome<bool> {
+    let kind = &request.kind;
+    let meta = &applied["metadata"];
+    if !meta["resourceVersion"].is_null() || !meta["uid"].is_null() || crate::admission::has_policies(api) {
+        return Ok(false);
+    }
+    let live = super::show(kind, stored);
+    let types = kind.types(&api.schemas);
+    let fields = prepare::reset_fields(kind, &request.target.subresource);
+    let unchanged = fluvial_merge::managed::unchanged(&ApplyRequest {
+        types: types.as_ref(),
+        live: Some(&live),
+        applied,
+        manager: request.query.text("fieldManager"),
+        subresource: &request.target.subresource,
+        api_version: &kind.api_version(),
+        time: "",
+        force: request.query.flag("force"),
+        reset_fields: &fields,
+    });
+    if unchanged && request.target.subresource.is_empty() {
+        crate::registry::warnings::warn(request, kind, &live);
+        crate::admission::pod_security::validate(api, request, &live, Some(&live))?;
+    }
+    Ok(unchanged)
 }
 
 fn check_applied(request: &Request, applied: &Value) -> Outcome<()> {
@@ -215,7 +308,7 @@ fn check_applied(request: &Request, applied: &Value) -> Outcome<()> {
     Ok(())
 }
 
-fn apply_new(api: &Api, request: &Request, applied: &Value, namespace: &str) -> Outcome<Reply> {
+fn apply_new(api: &Api, request: &Request, applied: &Value) -> Outcome<Reply> {
     let kind = &request.kind;
     if !request.target.subresource.is_empty() {
         return Err(request.not_found());
@@ -232,9 +325,6 @@ fn apply_new(api: &Api, request: &Request, applied: &Value, namespace: &str) -> 
             &why,
         ));
     }
-    if !meta(applied, "resourceVersion").is_empty() {
-        return Err(request.changed());
-    }
     let wanted = Attributes {
         verb: "create",
         group: &request.target.group,
@@ -243,25 +333,23 @@ fn apply_new(api: &Api, request: &Request, applied: &Value, namespace: &str) -> 
         name: &request.target.name,
         ..Attributes::default()
     };
-    if !rbac::authorize(&api.store, &request.user, &wanted).allowed {
+    if !rbac::authorize(api, &request.user, &wanted).allowed {
         let why = wanted.refusal(&request.user);
         let (group, plural) = (&kind.group, &kind.plural);
         return Err(Failure::forbidden(group, plural, &request.target.name, &why));
     }
-    let mut object = merged(api, request, None, applied, namespace)?;
+    let mut object = merged(api, request, None, applied)?;
+    // There was no version that it could have meant.
+    if let Some(meta) = object["metadata"].as_object_mut() {
+        meta.remove("resourceVersion");
+    }
     if meta(&object, "name").is_empty() {
         object["metadata"]["name"] = request.target.name.clone().into();
     }
     create::insert(api, request, object)
 }
 
-fn merged(
-    api: &Api,
-    request: &Request,
-    live: Option<&Value>,
-    applied: &Value,
-    namespace: &str,
-) -> Outcome<Value> {
+fn merged(api: &Api, request: &Request, live: Option<&Value>, applied: &Value) -> Outcome<Value> {
     let kind = &request.kind;
     let types = kind.types(&api.schemas);
     let fields = prepare::reset_fields(kind, &request.target.subresource);
@@ -276,11 +364,12 @@ fn merged(
         force: request.query.flag("force"),
         reset_fields: &fields,
     })
-    .map_err(|error| apply_failure(request, namespace, error))?;
+    .map_err(apply_failure)?;
     let mut complaints = decode::Complaints::default();
     decode::typed(api, kind, &mut new, &mut complaints).map_err(Failure::unclassified)?;
     if meta(&new, "name").is_empty() {
         new["metadata"]["name"] = request.target.name.clone().into();
     }
+    create::place(request, &mut new)?;
     Ok(new)
 }

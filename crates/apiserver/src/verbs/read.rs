@@ -194,7 +194,9 @@ pub fn list(api: &Api, request: &Request) -> Outcome<Reply> {
         objects.retain(|stored| selection.matches(kind, stored));
     }
     let (mut next, mut remaining) = (None, None);
-    if limit > 0 && objects.len() > limit {
+    // Any version will do: such a list is whole.
+    let whole = version == Some(0) && token.is_empty();
+    if limit > 0 && !whole && objects.len() > limit {
         let left = objects.len() - limit;
         objects.truncate(limit);
         next = objects

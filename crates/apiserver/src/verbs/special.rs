@@ -9,6 +9,7 @@ use crate::http::{body, negotiate};
 use crate::request::Request;
 use crate::status::{Failure, Outcome};
 
+pub mod connect;
 mod review;
 
 pub use review::review;
@@ -23,7 +24,7 @@ pub fn post(api: &Api, request: &mut Request) -> Outcome<Reply> {
         "eviction" => eviction(api, request),
         "binding" => binding(api, request),
         "token" => review::token(api, request),
-        // There is no node to ask.
+        other if connect::is(other) => connect::open(api, request),
         _ => Err(Failure::method_not_allowed()),
     }
 }
@@ -128,8 +129,29 @@ fn disruption(api: &Api, request: &Request, pod: &Value) -> Outcome<()> {
     if request.dry_run {
         return Ok(());
     }
-    budget["status"]["disruptionsAllowed"] = (number("disruptionsAllowed") - 1).into();
-    budget["status"]["disruptedPods"][&request.target.name] = api.now().into();
+    let left = number("disruptionsAllowed") - 1;
+    let mut live = budget.clone();
+    live["apiVersion"] = "policy/v1".into();
+    live["kind"] = "PodDisruptionBudget".into();
+    let mut updated = live.clone();
+    updated["status"]["disruptionsAllowed"] = left.into();
+    updated["status"]["disruptedPods"][&request.target.name] = api.now().into();
+    if left == 0 {
+        updated["status"]["conditions"] = json!([{"type": "DisruptionAllowed", "status": "False",
+            "observedGeneration": observed, "lastTransitionTime": api.now(), "reason": "InsufficientPods",
+            "message": ""}]);
+    }
+    let types = api.schemas.kind("policy", "v1", "PodDisruptionBudget");
+    budget = fluvial_merge::managed::update(fluvial_merge::managed::UpdateRequest {
+        types: types.as_ref(),
+        live: Some(&live),
+        updated,
+        manager: "kube-apiserver",
+        subresource: "status",
+        api_version: "policy/v1",
+        time: &api.now(),
+        reset_fields: &[],
+    });
     let expect = crate::store::Expect::Version(stored.version);
     api.store
         .put(&collection, &stored.key, expect, &mut budget)
@@ -147,6 +169,30 @@ fn binding(api: &Api, request: &mut Request) -> Outcome<Reply> {
     bind(api, request, &binding)
 }
 
+fn check_target(target: &Value) -> Outcome<()> {
+    use fluvial_schema::{ErrorKind, FieldError};
+    let mut errors = vec![];
+    let kind = target["kind"].as_str().unwrap_or("");
+    if !matches!(kind, "" | "Node") {
+        errors.push(FieldError::not_supported(
+            "target.kind",
+            kind.into(),
+            &["Node", "<empty>"],
+        ));
+    }
+    if target["name"].as_str().unwrap_or("").is_empty() {
+        errors.push(FieldError::plain(ErrorKind::Required, "target.name", ""));
+    }
+    match errors.as_slice() {
+        [] => Ok(()),
+        [one] => Err(Failure::unclassified(one.to_string())),
+        many => {
+            let all: Vec<String> = many.iter().map(ToString::to_string).collect();
+            Err(Failure::unclassified(format!("[{}]", all.join(", "))))
+        }
+    }
+}
+
 /// Binds a pod to a node.
 ///
 /// # Errors
@@ -154,6 +200,7 @@ fn binding(api: &Api, request: &mut Request) -> Outcome<Reply> {
 pub fn bind(api: &Api, request: &Request, binding: &Value) -> Outcome<Reply> {
     let target = &binding["target"];
     let node = target["name"].as_str().unwrap_or("").to_owned();
+    check_target(target)?;
     update::change(api, request, &mut |live| {
         let bound = live["spec"]["nodeName"].as_str().unwrap_or("");
         if !bound.is_empty() {
@@ -239,10 +286,41 @@ pub fn scale_of(request: &Request, object: &Value) -> Value {
 pub fn get_scale(api: &Api, request: &Request) -> Outcome<Reply> {
     let stored = api.store.collection(&request.kind.collection).get(&request.key());
     let stored = stored.ok_or_else(|| request.not_found())?;
-    Ok(Reply::Value(
-        200,
-        scale_of(request, &show(&request.kind, &stored)),
-    ))
+    let object = show(&request.kind, &stored);
+    let paths = paths(request);
+    if at(&object, &paths.spec).is_null() {
+        return Err(Failure::internal(format!(
+            "the spec replicas field {:?} does not exist",
+            paths.spec
+        )));
+    }
+    Ok(Reply::Value(200, scale_of(request, &object)))
+}
+
+fn negative(request: &Request, paths: &Scale, wanted: i64) -> Failure {
+    let kind = &request.kind;
+    let error = |path: &str, detail: &str| {
+        fluvial_schema::FieldError::new(fluvial_schema::ErrorKind::Invalid, path, wanted.into(), detail)
+    };
+    if kind.custom.is_some() {
+        let error = error(&paths.spec, "should be a non-negative integer");
+        return Failure::invalid(&kind.group, &kind.kind, &request.target.name, &[error]);
+    }
+    let error = error("spec.replicas", "must be greater than or equal to 0");
+    Failure::invalid("autoscaling", "Scale", &request.target.name, &[error])
+}
+
+/// What was written through the scale subresource says who, but not when.
+fn timeless(object: &mut Value, manager: &str) {
+    let entries = object["metadata"]
+        .get_mut("managedFields")
+        .and_then(Value::as_array_mut);
+    for entry in entries.into_iter().flatten().filter_map(Value::as_object_mut) {
+        let is = |field: &str, value: &str| entry.get(field).is_some_and(|own| own == value);
+        if is("subresource", "scale") && is("manager", manager) && is("operation", "Update") {
+            entry.remove("time");
+        }
+    }
 }
 
 /// PUT or PATCH of the scale subresource.
@@ -286,18 +364,7 @@ pub fn put_scale(api: &Api, request: &mut Request, patch: bool) -> Outcome<Reply
             return Err(Failure::bad_request(why));
         }
         if wanted < 0 {
-            let error = fluvial_schema::FieldError::new(
-                fluvial_schema::ErrorKind::Invalid,
-                "spec.replicas",
-                wanted.into(),
-                "must be greater than or equal to 0",
-            );
-            return Err(Failure::invalid(
-                "autoscaling",
-                "Scale",
-                &request.target.name,
-                &[error],
-            ));
+            return Err(negative(request, &paths, wanted));
         }
         let mut new = live.clone();
         let version = meta(&scale, "resourceVersion");
@@ -311,7 +378,9 @@ pub fn put_scale(api: &Api, request: &mut Request, patch: bool) -> Outcome<Reply
             .fold(&mut new, |value, name| &mut value[name]);
         *slot = wanted.into();
         crate::registry::prepare::update(api, request, &mut new, live);
-        Ok(create::own(api, request, Some(live), new, &manager))
+        let mut new = create::own(api, request, Some(live), new, &manager);
+        timeless(&mut new, &manager);
+        Ok(new)
     })?;
     Ok(match reply {
         Reply::Stored(code, stored) => Reply::Value(code, scale_of(request, &show(&request.kind, &stored))),

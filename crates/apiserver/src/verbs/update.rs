@@ -148,17 +148,19 @@ fn write(
     }
     new["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
     admission::before_update(api, request, &mut new, live)?;
+    prepare::settle(request, &mut new, live);
     let mut errors = vec![];
     registry::meta::validate_update(&new, live, &mut errors);
     validate::update(api, kind, &new, live, &request.target.subresource, &mut errors);
     if !errors.is_empty() {
         return Err(Failure::invalid(
-            &kind.group,
+            kind.error_group(),
             &kind.kind,
             &request.target.name,
             &errors,
         ));
     }
+    let _quota = admission::validate(api, request, &new, Some(live))?;
     if request.dry_run {
         return Ok(Some(Reply::Value(200, new)));
     }
@@ -178,8 +180,10 @@ fn write(
     let shown = finished.then(|| new.clone());
     convert::to_storage(kind, &mut new);
     let result = if finished {
+        // Watchers see the last state that was kept.
+        let mut last = stored.value();
         api.store
-            .remove(collection, &stored.key, stored.version, &mut new)
+            .remove(collection, &stored.key, stored.version, &mut last)
     } else {
         api.store
             .put(collection, &stored.key, Expect::Version(stored.version), &mut new)

@@ -47,9 +47,19 @@ pub(crate) struct Options {
     /// Show in plain text what these keys decrypt: files named *.agekey or *.asc [default: encrypted values are masked]
     #[arg(long, value_name = "FILE")]
     decrypt_with: Vec<PathBuf>,
-    /// Builds are always in memory
-    #[arg(long, hide = true)]
+    /// For flux's scripts: builds are always in memory
+    #[arg(long)]
     in_memory_build: bool,
+}
+
+impl Options {
+    /// Fails if the folder with the manifests is missing, in the words of the command line.
+    pub(crate) fn demand_folder(&self, session: &Session<'_>) -> Outcome {
+        match !self.path.is_empty() && session.env.folder.join(&self.path).is_dir() {
+            true => Ok(()),
+            false => Err(Failure::new(format!("invalid resource path {:?}", self.path))),
+        }
+    }
 }
 
 /// Options of `build dir`.
@@ -86,18 +96,25 @@ fn local_sources(entries: &[String], folder: &Path) -> Result<BTreeMap<String, P
     Ok(sources)
 }
 
-/// Builds one Kustomization.
-pub(crate) async fn kustomization(session: &mut Session<'_>, options: &Options) -> Outcome {
+/// What a build gave.
+pub(crate) struct Built {
+    /// The Kustomizations that were built: the one that was asked for, and those in the output if they count too.
+    pub owners: Vec<Value>,
+    /// The objects.
+    pub items: Vec<Rendered>,
+}
+
+/// Builds one Kustomization, and those in its output if that is wanted.
+pub(crate) async fn built(session: &Session<'_>, options: &Options) -> Result<Built, Failure> {
     let name = options
         .kustomization
         .as_deref()
         .ok_or_else(|| Failure::new("kustomization name is required"))?;
     let folder = tidy(&session.env.folder.join(&options.path));
     if options.path.is_empty() || !folder.is_dir() {
-        let shown = if options.path.is_empty() {
-            String::new()
-        } else {
-            folder.display().to_string()
+        let shown = match options.path.is_empty() {
+            true => String::new(),
+            false => folder.display().to_string(),
         };
         return Err(Failure::new(format!("invalid resource path {shown:?}")));
     }
@@ -114,10 +131,13 @@ pub(crate) async fn kustomization(session: &mut Session<'_>, options: &Options) 
         .await
         .map_err(|error| Failure::new(format!("failed to get kustomization object: {}", error.message)))?;
     let mut queue = VecDeque::from([(object, folder)]);
-    let mut built = BTreeSet::new();
-    let mut all = vec![];
+    let mut known = BTreeSet::new();
+    let mut built = Built {
+        owners: vec![],
+        items: vec![],
+    };
     while let Some((object, folder)) = queue.pop_front() {
-        if !built.insert(object.id()) {
+        if !known.insert(object.id()) {
             continue;
         }
         let found = match options.dry_run {
@@ -130,10 +150,16 @@ pub(crate) async fn kustomization(session: &mut Session<'_>, options: &Options) 
                 queue.push_back((item.object.clone(), folder));
             }
         }
-        all.extend(rendered);
+        built.owners.push(object);
+        built.items.extend(rendered);
     }
+    Ok(built)
+}
+
+/// Prints what a Kustomization stands for.
+pub(crate) async fn kustomization(session: &mut Session<'_>, options: &Options) -> Outcome {
     let mut text = String::new();
-    for item in &mut all {
+    for item in &mut built(session, options).await?.items {
         render::hide_encrypted(&mut item.object);
         text.push_str(&fluvial_yaml::json_to_yaml(&item.object));
         text.push_str("---\n");

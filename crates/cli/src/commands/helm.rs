@@ -1,13 +1,21 @@
-//! `helm template`: Helm's own command for charts that lie on this machine.
+//! Helm's own commands for charts that lie on this machine.
 
-use std::path::Path;
+mod cluster;
+mod explain;
+pub(crate) mod input;
+pub(crate) mod lint;
+pub(crate) mod show;
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fluvial_helm::{Capabilities, Chart, KubeVersion, NoCluster, Output, Release, RenderRequest, Values};
+use fluvial_helm::{Chart, Layer, Lookup, NoCluster, Output, Release, RenderRequest, Rendered, Values};
 use fluvial_template::sprig::Ambient;
 
+use self::input::ValueOptions;
 use crate::charts;
-use crate::disk::{self, Reader};
 use crate::environment::{Failure, Outcome, Session};
 
 /// Options of `helm template`.
@@ -19,24 +27,11 @@ pub(crate) struct Options {
     /// Make the name of the release by a template
     #[arg(long, value_name = "TEMPLATE")]
     name_template: Option<String>,
-    /// Files of values, or - for standard input; later ones win
-    #[arg(short = 'f', long, value_name = "FILE", value_delimiter = ',')]
-    values: Vec<String>,
-    /// Values as PATH=JSON, or a JSON object
-    #[arg(long, value_name = "VALUES")]
-    set_json: Vec<String>,
-    /// Values as PATH=VALUE,PATH=VALUE
-    #[arg(long, value_name = "VALUES")]
-    set: Vec<String>,
-    /// As --set, where all values are strings
-    #[arg(long, value_name = "VALUES")]
-    set_string: Vec<String>,
-    /// As --set, where values are files that hold them
-    #[arg(long, value_name = "VALUES")]
-    set_file: Vec<String>,
-    /// One string as PATH=TEXT, taken as it is
-    #[arg(long, value_name = "VALUE")]
-    set_literal: Vec<String>,
+    /// Make a name of the release from the chart's and the time
+    #[arg(short, long)]
+    generate_name: bool,
+    #[command(flatten)]
+    values: ValueOptions,
     /// Print custom resource definitions of crds/ too
     #[arg(long)]
     include_crds: bool,
@@ -61,6 +56,85 @@ pub(crate) struct Options {
     /// Only what these templates made; patterns may be given
     #[arg(short, long, value_name = "TEMPLATE")]
     show_only: Vec<String>,
+    /// Write files below this folder, one for each template, instead of printing
+    #[arg(long, value_name = "FOLDER")]
+    output_dir: Option<PathBuf>,
+    /// Put the release's name into the path of written files
+    #[arg(long)]
+    release_name: bool,
+    /// Let lookup ask the cluster, and the cluster say which objects it would refuse
+    #[arg(long)]
+    validate: bool,
+    /// With "server" the same as --validate
+    #[arg(long, value_name = "HOW", num_args = 0..=1, default_missing_value = "client", require_equals = true)]
+    dry_run: Option<String>,
+    /// Say which statements and values made an object instead of printing: KIND/NAME, or KIND/NAME:FIELD
+    #[arg(long, value_name = "OBJECT")]
+    explain: Option<String>,
+    /// Take dependencies that charts/ lacks from the folders that Chart.yaml names (file://)
+    #[arg(long)]
+    dependency_update: bool,
+    #[command(flatten)]
+    refused: Refused,
+}
+
+/// Options of Helm that need what is not done here, or make no difference here.
+#[derive(Clone, Debug, Default, clap::Args)]
+struct Refused {
+    /// Refused: charts are not fetched here
+    #[arg(long, hide = true, value_name = "URL")]
+    repo: Option<String>,
+    /// Refused: programs are not run
+    #[arg(long, hide = true, value_name = "NAME")]
+    post_renderer: Option<String>,
+    /// Refused: signatures are not looked at
+    #[arg(long, hide = true)]
+    verify: bool,
+    /// Refused: names are not resolved
+    #[arg(long, hide = true)]
+    enable_dns: bool,
+    /// Version of a chart from a repository: a chart of this machine is what it is, as for Helm
+    #[arg(long, hide = true, value_name = "VERSION")]
+    version: Option<String>,
+    /// Only an installation minds
+    #[arg(long, hide = true)]
+    skip_crds: bool,
+    /// Notes are not printed
+    #[arg(long, hide = true)]
+    render_subchart_notes: bool,
+    /// Notes are not printed
+    #[arg(long, hide = true)]
+    hide_notes: bool,
+    /// Only an installation minds
+    #[arg(long, hide = true)]
+    disable_openapi_validation: bool,
+    /// Only a repository minds
+    #[arg(long, hide = true)]
+    devel: bool,
+    /// Only an installation minds
+    #[arg(long, hide = true, value_name = "TEXT")]
+    description: Option<String>,
+    /// Only an installation minds
+    #[arg(long, hide = true)]
+    replace: bool,
+}
+
+impl Refused {
+    /// Why an option that was given cannot be followed.
+    fn check(&self) -> Result<(), Failure> {
+        let refusal = if self.repo.is_some() {
+            "--repo: charts are not fetched here: get it with helm pull, and name its file"
+        } else if self.post_renderer.is_some() {
+            "--post-renderer: no programs and plugins are run; put the output through one with a pipe"
+        } else if self.verify {
+            "--verify: signatures are not looked at here; helm verify does"
+        } else if self.enable_dns {
+            "--enable-dns: names are not resolved while charts are rendered"
+        } else {
+            return Ok(());
+        };
+        Err(Failure::new(refusal))
+    }
 }
 
 /// Renders and prints.
@@ -69,148 +143,270 @@ pub(crate) async fn template(
     options: &Options,
     namespace: Option<String>,
 ) -> Outcome {
-    let (name, chart) = match options.words.as_slice() {
-        [chart] => (None, chart.clone()),
-        [name, chart] => (Some(name.clone()), chart.clone()),
-        _ => return Err(Failure::new("name a chart: a folder or a .tgz file")),
-    };
-    let name = match (name, &options.name_template) {
-        (Some(_), Some(_)) => return Err(Failure::new("name the release or give --name-template, not both")),
-        (None, Some(template)) => Some(charts::named(template).map_err(Failure::new)?),
-        (name, None) => name,
-    };
-    let mut input = String::new();
-    if options.values.iter().any(|file| file == "-") {
-        std::io::Read::read_to_string(&mut session.env.input, &mut input)?;
-    }
-    let release = Release {
-        name: name.unwrap_or_else(|| "release-name".to_owned()),
-        namespace: namespace.unwrap_or_else(|| "default".to_owned()),
-        revision: 1,
-        is_upgrade: options.is_upgrade,
-    };
-    let (folder, chosen) = (session.env.folder.clone(), options.clone());
-    let outside = session.env.outside.clone();
-    let (warnings, text) = tokio::task::spawn_blocking(move || {
-        let made = load(&folder, &chart)
-            .and_then(|chart| Ok((chart, values(&folder, &chosen, &input)?)))
-            .and_then(|(chart, values)| Ok((chart, values, charts::ambient(outside.as_ref())?)));
-        match made {
-            Ok((chart, values, ambient)) => rendered(&chart, &values, &release, &chosen, ambient),
-            Err(error) => (vec![], Err(error)),
+    options.refused.check()?;
+    let (name, chart) = named(session, options)?;
+    let input = options.values.input(session)?;
+    let server = match options.dry_run.as_deref() {
+        None | Some("client" | "none" | "true" | "false") => false,
+        Some("server") => true,
+        Some(other) => {
+            return Err(Failure::new(format!("--dry-run={other}: it is client or server")));
         }
+    };
+    let cluster = match options.validate || server {
+        true => Some(session.cluster().await?),
+        false => None,
+    };
+    let lookup: Arc<dyn Lookup> = match &cluster {
+        Some(cluster) => Arc::new(cluster::Live {
+            cluster: Arc::clone(cluster),
+            runtime: tokio::runtime::Handle::current(),
+        }),
+        None => Arc::new(NoCluster),
+    };
+    let job = Job {
+        folder: session.env.folder.clone(),
+        chart,
+        release: Release {
+            name,
+            namespace: namespace.unwrap_or_else(|| "default".to_owned()),
+            revision: 1,
+            is_upgrade: options.is_upgrade,
+        },
+        options: options.clone(),
+        input,
+        lookup,
+        provenance: options.explain.is_some() || cluster.is_some(),
+    };
+    let namespace = job.release.namespace.clone();
+    let outside = session.env.outside.clone();
+    let (warnings, made) = tokio::task::spawn_blocking(move || {
+        let (mut warnings, ambient) = (Vec::new(), charts::ambient(outside.as_ref()));
+        let made = ambient.and_then(|ambient| job.run(ambient, &mut warnings));
+        (warnings, made)
     })
     .await?;
     for warning in warnings {
         let _ = writeln!(session.env.err, "{warning}");
     }
-    session.print(&text.map_err(Failure::new)?)
-}
-
-/// Warnings, and what is to be printed.
-fn rendered(
-    chart: &Arc<Chart>,
-    values: &Values,
-    release: &Release,
-    options: &Options,
-    ambient: Box<dyn Ambient>,
-) -> (Vec<String>, Result<String, String>) {
-    let mut capabilities = Capabilities::default();
-    if let Some(version) = &options.kube_version {
-        match KubeVersion::parse(version) {
-            Ok(version) => capabilities.kube_version = version,
-            Err(error) => return (vec![], Err(format!("invalid kube version '{version}': {error}"))),
+    let Made {
+        text,
+        files,
+        rendered,
+    } = made.map_err(Failure::new)?;
+    if let Some(cluster) = &cluster {
+        let refusals = cluster::refusals(cluster, &rendered, &namespace).await?;
+        if !refusals.is_empty() {
+            return Err(Failure::new(listed(&refusals, &rendered)));
         }
     }
-    capabilities.add_api_versions(options.api_versions.iter().cloned());
-    if let Err(error) = chart.check_installable() {
-        return (vec![], Err(error.to_string()));
-    }
-    let rendered = fluvial_helm::render(RenderRequest {
-        chart,
-        values,
-        release,
-        capabilities: &capabilities,
-        lookup: Arc::new(NoCluster),
-        ambient,
-        options: fluvial_helm::Options {
-            skip_schema: options.skip_schema_validation,
-            ..fluvial_helm::Options::default()
-        },
-    });
-    let output = Output {
-        include_crds: options.include_crds,
-        no_hooks: options.no_hooks,
-        skip_tests: options.skip_tests,
-        show_only: options.show_only.clone(),
+    write_files(session, options, &files)?;
+    session.print(&text)
+}
+
+/// The name of the release, and the chart's path.
+fn named(session: &Session<'_>, options: &Options) -> Result<(String, String), Failure> {
+    let (name, chart) = match options.words.as_slice() {
+        [chart] => (None, chart.clone()),
+        [name, chart] => (Some(name.clone()), chart.clone()),
+        _ => return Err(Failure::new("name a chart: a folder or a .tgz file")),
     };
-    match rendered {
-        Ok(rendered) => {
-            let text = rendered.template(&output).map_err(|error| error.to_string());
-            (rendered.warnings, text)
+    let name = match (name, &options.name_template, options.generate_name) {
+        (Some(_), Some(_), _) => {
+            return Err(Failure::new("name the release or give --name-template, not both"));
         }
-        Err(failure) => (failure.warnings, Err(failure.error.to_string())),
-    }
+        (Some(_), None, true) => {
+            return Err(Failure::new("name the release or give --generate-name, not both"));
+        }
+        (None, Some(template), _) => {
+            charts::named(template, session.env.outside.as_ref()).map_err(Failure::new)?
+        }
+        (Some(name), None, false) => name,
+        (None, None, false) => "release-name".to_owned(),
+        (None, None, true) => {
+            let base = chart.trim_end_matches('/').rsplit('/').next().unwrap_or("chart");
+            let base = base.strip_suffix(".tgz").unwrap_or(base);
+            let base = if matches!(base, "." | "") { "chart" } else { base };
+            format!("{base}-{}", session.env.clock.now().as_second())
+        }
+    };
+    Ok((name, chart))
 }
 
-/// Reads a chart.
-fn load(folder: &Path, name: &str) -> Result<Arc<Chart>, String> {
-    let path = folder.join(name);
-    if !path.exists() {
-        let help = if name.contains("://") {
-            "; charts are not fetched here: get it with helm pull, and name its file"
-        } else {
-            "; a chart is a folder or a .tgz file"
+/// Refused objects, for people.
+fn listed(refusals: &[cluster::Refusal], rendered: &Rendered) -> String {
+    let mut text = format!("the cluster refuses {} of the objects:", refusals.len());
+    for refusal in refusals {
+        let place = lint::place(refusal, rendered.provenance.as_ref());
+        // Writing into a String cannot fail.
+        let _ = write!(text, "\n  {place}: {}: {}", refusal.object, refusal.reason);
+    }
+    text
+}
+
+/// A file that is written, and what one manifest adds to it.
+type Piece = (String, String);
+
+/// What came of a rendering.
+struct Made {
+    text: String,
+    files: Vec<Piece>,
+    rendered: Rendered,
+}
+
+/// A rendering, apart from the runtime.
+struct Job {
+    folder: PathBuf,
+    chart: String,
+    release: Release,
+    options: Options,
+    input: String,
+    lookup: Arc<dyn Lookup>,
+    provenance: bool,
+}
+
+impl Job {
+    fn run(&self, ambient: Box<dyn Ambient>, warnings: &mut Vec<String>) -> Result<Made, String> {
+        let options = &self.options;
+        let chart = self.load()?;
+        let (values, layers) = self.values()?;
+        let capabilities = input::capabilities(options.kube_version.as_deref(), &options.api_versions)?;
+        chart.check_installable().map_err(|error| error.to_string())?;
+        let rendered = fluvial_helm::render(RenderRequest {
+            chart: &chart,
+            values: &values,
+            release: &self.release,
+            capabilities: &capabilities,
+            lookup: Arc::clone(&self.lookup),
+            ambient,
+            options: fluvial_helm::Options {
+                skip_schema: options.skip_schema_validation,
+                provenance: self.provenance,
+                ..fluvial_helm::Options::default()
+            },
+        });
+        let mut rendered = match rendered {
+            Ok(rendered) => rendered,
+            Err(failure) => {
+                *warnings = failure.warnings;
+                return Err(failure.error.to_string());
+            }
         };
-        return Err(format!("chart {name} does not exist{help}"));
+        *warnings = std::mem::take(&mut rendered.warnings);
+        let output = Output {
+            include_crds: options.include_crds,
+            no_hooks: options.no_hooks,
+            skip_tests: options.skip_tests,
+            show_only: options.show_only.clone(),
+        };
+        let (text, files) = match (&options.explain, &options.output_dir) {
+            (Some(wanted), _) => (explain::explain(&rendered, wanted, &layers)?, vec![]),
+            (None, Some(_)) => ("\n".to_owned(), pieces(&rendered, &output)?),
+            (None, None) => (
+                rendered.template(&output).map_err(|error| error.to_string())?,
+                vec![],
+            ),
+        };
+        Ok(Made {
+            text,
+            files,
+            rendered,
+        })
     }
-    let fail = |error: &dyn std::fmt::Display| format!("chart {name}: {error}");
-    let path = std::fs::canonicalize(&path).map_err(|error| fail(&error))?;
-    let mut reader = Reader::default();
-    if path.is_dir() {
-        if !path.join("Chart.yaml").is_file() {
-            return Err(fail(&"Chart.yaml file is missing"));
+
+    /// The values, and for explanations each layer of them.
+    fn values(&self) -> Result<(Values, Vec<Layer>), String> {
+        let given = &self.options.values;
+        let layers = match self.options.explain {
+            Some(_) => given.layers(&self.folder, &self.input)?,
+            None => vec![],
+        };
+        Ok((given.read(&self.folder, &self.input)?, layers))
+    }
+
+    fn load(&self) -> Result<Arc<Chart>, String> {
+        let chart = input::load(&self.folder, &self.chart)?;
+        if !self.options.dependency_update || chart.check_dependencies().is_ok() {
+            return Ok(chart);
         }
-        reader.folder(&path)?;
-    } else {
-        reader.file(&path)?;
+        let own = self.folder.join(&self.chart);
+        let mut dependencies = chart.dependencies.clone();
+        for dependency in &chart.metadata.dependencies {
+            if dependencies.iter().any(|there| there.name() == dependency.name) {
+                continue;
+            }
+            let Some(path) = dependency.repository.strip_prefix("file://") else {
+                return Err(format!(
+                    "--dependency-update: {} comes from {}, and charts are not fetched here; get it with helm \
+                     dependency build",
+                    dependency.name,
+                    if dependency.repository.is_empty() {
+                        "nowhere"
+                    } else {
+                        &dependency.repository
+                    }
+                ));
+            };
+            let path = own.join(path);
+            dependencies.push(input::load(Path::new("/"), &path.display().to_string())?);
+        }
+        Ok(chart.with_dependencies(dependencies))
     }
-    Chart::load(&reader.tree(), &disk::tree_path(&path)?).map_err(|error| fail(&error))
 }
 
-/// The values of the command line, in Helm's order.
-fn values(folder: &Path, options: &Options, input: &str) -> Result<Values, String> {
-    let read = |name: &str| {
-        if name == "-" {
-            return Ok(input.to_owned());
-        }
-        std::fs::read_to_string(folder.join(name)).map_err(|error| format!("{name}: {error}"))
-    };
-    let mut values = Values::new();
-    for file in &options.values {
-        let layer =
-            Values::from_yaml(&read(file)?).map_err(|error| format!("failed to parse {file}: {error}"))?;
-        values.merge(layer);
+/// What is written where with `--output-dir`.
+fn pieces(rendered: &Rendered, output: &Output) -> Result<Vec<Piece>, String> {
+    let piece = |path: &str, text: &str| (path.to_owned(), format!("---\n# Source: {path}\n{text}\n"));
+    let mut files = Vec::new();
+    if output.include_crds {
+        files.extend(rendered.crds.iter().map(|crd| piece(&crd.path, &crd.content)));
     }
-    let set = |values: &mut Values| {
-        options
-            .set_json
+    files.extend(
+        rendered
+            .manifests
             .iter()
-            .try_for_each(|text| values.set_json(text))?;
-        options.set.iter().try_for_each(|text| values.set(text))?;
-        options
-            .set_string
+            .map(|manifest| piece(&manifest.source, &manifest.content)),
+    );
+    if !output.no_hooks {
+        let hooks = rendered
+            .hooks
             .iter()
-            .try_for_each(|text| values.set_string(text))?;
-        options
-            .set_file
-            .iter()
-            .try_for_each(|text| values.set_file(text, &read))?;
-        options
-            .set_literal
-            .iter()
-            .try_for_each(|text| values.set_literal(text))
+            .filter(|hook| !output.skip_tests || !hook.is_test());
+        files.extend(hooks.map(|hook| piece(&hook.path, &hook.manifest)));
+    }
+    if !output.show_only.is_empty() {
+        return Err("--show-only and --output-dir do not go together".to_owned());
+    }
+    Ok(files)
+}
+
+/// Writes files below the folder of `--output-dir` and says which.
+fn write_files(session: &mut Session<'_>, options: &Options, files: &[Piece]) -> Outcome {
+    let Some(target) = &options.output_dir else {
+        return Ok(());
     };
-    set(&mut values).map_err(|error: fluvial_helm::Error| error.to_string())?;
-    Ok(values)
+    let mut shown = target.clone();
+    if options.release_name {
+        shown = shown.join(named(session, options)?.0);
+    }
+    let mut begun = BTreeSet::new();
+    for (name, text) in files {
+        let path = session.env.folder.join(&shown).join(name);
+        let fail = |error: std::io::Error| Failure::new(format!("{}: {error}", path.display()));
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(fail)?;
+        }
+        // The first piece replaces what an earlier call wrote, others are added.
+        let first = begun.insert(name);
+        let mut file = std::fs::OpenOptions::new()
+            .create(true)
+            .write(first)
+            .truncate(first)
+            .append(!first)
+            .open(&path)
+            .map_err(fail)?;
+        std::io::Write::write_all(&mut file, text.as_bytes()).map_err(fail)?;
+        session.print(&format!("wrote {}\n", shown.join(name).display()))?;
+    }
+    Ok(())
 }

@@ -31,7 +31,7 @@ pub(crate) async fn run(
     name: Option<&str>,
     options: &Options,
 ) -> Outcome {
-    let name = name.ok_or_else(|| Failure::new(format!("{} name is required", noun.human)))?;
+    let name = name.ok_or_else(|| Failure::new(format!("{} name is required", noun.kind)))?;
     let namespace = session.global.namespace.clone();
     one(session, noun, namespace, name.to_owned(), options.clone()).await
 }

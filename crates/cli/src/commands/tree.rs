@@ -1,6 +1,8 @@
 //! `tree`: what a Kustomization (or an ArtifactGenerator) made, and what that made in turn.
 
-use fluvial_ports::{BoxFuture, Cluster, Target};
+use fluvial_helm::release;
+use fluvial_object::ObjectExt;
+use fluvial_ports::{BoxFuture, Cluster, Select, Target};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -121,7 +123,11 @@ fn children<'a>(
 ) -> BoxFuture<'a, Result<Vec<Branch>, Failure>> {
     Box::pin(async move {
         let mut branches = vec![];
-        for id in made_by(object) {
+        let mut made = made_by(object);
+        if made.is_empty() && state::kind(object) == "HelmRelease" {
+            made = stored(cluster, object).await?;
+        }
+        for id in made {
             if compact && !id.group_kind.group.ends_with("fluxcd.io") {
                 continue;
             }
@@ -151,6 +157,45 @@ fn children<'a>(
         }
         Ok(branches)
     })
+}
+
+/// Ids of the objects of a release by what is stored of it: older definitions have no inventory in the status.
+async fn stored(cluster: &dyn Cluster, object: &Value) -> Result<Vec<Id>, Failure> {
+    let (Some(namespace), Some(name)) = (
+        text(object, &["status", "storageNamespace"]),
+        object.pointer("/status/history/0/name").and_then(Value::as_str),
+    ) else {
+        return Ok(vec![]);
+    };
+    let secrets = cluster.resource("v1", "Secret").await?;
+    let select = Select {
+        namespace: Some(namespace.to_owned()),
+        labels: Some(release::storage_selector(name)),
+        ..Select::default()
+    };
+    let found = cluster.list(&secrets, &select).await?;
+    let versions = found.iter().flat_map(release::read_object).collect();
+    let history = release::History::new(versions);
+    let Some(last) = history.current() else {
+        return Ok(vec![]);
+    };
+    let objects = release::objects_of(&last.manifest).map_err(|error| Failure::new(error.to_string()))?;
+    let mut ids = vec![];
+    for one in objects {
+        let id = one.object.id();
+        let api_version = one.object.api_version();
+        let namespaced = cluster
+            .resource(api_version, &id.kind)
+            .await
+            .is_ok_and(|resource| resource.namespaced);
+        let own = if namespaced && id.namespace.is_empty() {
+            last.namespace.as_str()
+        } else {
+            id.namespace.as_str()
+        };
+        ids.push(Id::new(own, &id.name, &id.group, &id.kind));
+    }
+    Ok(ids)
 }
 
 /// Ids of the objects that an object says it made.

@@ -1,8 +1,8 @@
 //! `why`: from an object that is not well to all first causes, each with the file and line in Git.
 
 mod graph;
-mod look;
-mod places;
+pub(crate) mod look;
+pub(crate) mod places;
 
 use std::collections::VecDeque;
 

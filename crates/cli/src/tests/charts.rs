@@ -192,3 +192,41 @@ async fn helm_template_says_what_is_wrong_with_a_chart() {
         assert!(err.contains(&wanted), "{line}: {err}");
     }
 }
+
+#[tokio::test]
+async fn a_helm_release_is_rendered_with_its_own_values_and_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write("web/Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n");
+    write("web/values.yaml", "size: 1\ncolour: red\n");
+    write(
+        "web/templates/a.yaml",
+        "kind: ConfigMap\nname: {{ .Release.Name }}\nin: {{ .Release.Namespace }}\ndata: {{ .Values.size }} {{ .Values.colour }}\n",
+    );
+    write(
+        "hr.yaml",
+        "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata:\n  name: web\nspec:\n  targetNamespace: shop\n  \
+         values:\n    size: 3\n",
+    );
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let memory = super::Memory::default();
+    let file = path("hr.yaml");
+    let line = format!(
+        "build hr web --chart {} --helmrelease-file {file} --dry-run",
+        path("web")
+    );
+    let (code, out, err) = super::fluvial(&memory, &line).await;
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains("name: shop-web\nin: shop\ndata: 3 red\n"), "{out}");
+    let (code, _, err) = super::fluvial(
+        &memory,
+        &format!("build hr other --helmrelease-file {file} --dry-run"),
+    )
+    .await;
+    assert_eq!(code, 1);
+    assert!(err.contains("holds no HelmRelease flux-system/other"), "{err}");
+}

@@ -11,7 +11,7 @@ use super::request;
 
 /// A parsed command.
 #[derive(Debug, Default)]
-pub(super) struct Command {
+pub struct Command {
     /// `template` or `install`.
     pub(super) verb: String,
     pub(super) name: String,
@@ -32,7 +32,11 @@ pub(super) struct Command {
 }
 
 impl Command {
-    pub(super) fn parse(arguments: &[String]) -> Result<Self, String> {
+    /// Reads the words after `helm`.
+    ///
+    /// # Errors
+    /// If a flag is not known here.
+    pub fn parse(arguments: &[String]) -> Result<Self, String> {
         let mut command = Command {
             namespace: "default".to_owned(),
             ..Command::default()
@@ -149,8 +153,23 @@ impl Command {
         rendered.map_err(|failure| failure.to_string())
     }
 
+    /// The chart that is named.
+    #[must_use]
+    pub fn chart(&self) -> &str {
+        &self.chart
+    }
+
+    /// The values files that are named.
+    #[must_use]
+    pub fn files(&self) -> &[String] {
+        &self.files
+    }
+
     /// What `helm template` prints.
-    pub(super) fn template(
+    ///
+    /// # Errors
+    /// What Helm prints after `Error: `.
+    pub fn template(
         &self,
         chart: Result<Arc<Chart>, String>,
         read: &dyn Fn(&str) -> Result<Vec<u8>, String>,
@@ -161,7 +180,10 @@ impl Command {
 }
 
 /// Loads the chart at a path of a tree.
-pub(super) fn load(tree: &Tree, path: &str) -> Result<Arc<Chart>, String> {
+///
+/// # Errors
+/// If it is no chart, or a broken one.
+pub fn load(tree: &Tree, path: &str) -> Result<Arc<Chart>, String> {
     let path = TreePath::parse(path).map_err(|error| error.to_string())?;
     Chart::load(tree, &path).map_err(|error| error.to_string())
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use fluvial_helm::{Chart, Inflation, Output};
 use fluvial_kustomize::{ChartRenderer, ChartRequest};
 use fluvial_template::sprig::Ambient;
-use fluvial_template::{Functions, Limits, Set, Value as TemplateValue};
 use fluvial_tree::Tree;
 use serde_json::Value;
 
@@ -38,13 +37,7 @@ fn release_name(request: &ChartRequest) -> Result<String, String> {
     if request.name_template.is_empty() {
         return Ok(request.release_name.clone());
     }
-    let mut functions = Functions::builtins();
-    fluvial_template::sprig::register(&mut functions);
-    let mut set = Set::new(Arc::new(functions));
-    set.add("name-template", &request.name_template)
-        .map_err(|error| error.to_string())?;
-    set.execute("name-template", &TemplateValue::Nil, Limits::default(), &mut ())
-        .map_err(|error| error.to_string())
+    fluvial_helm::release_name(&request.name_template, Box::new(Fixed)).map_err(|error| error.to_string())
 }
 
 impl ChartRenderer for LocalCharts {

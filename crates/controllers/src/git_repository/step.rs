@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fluvial_api::GitRepository;
 use fluvial_api::meta::Artifact;
-use fluvial_api::source::{GitProvider, GitRepositoryStatus};
+use fluvial_api::source::{GitProvider, GitRepositorySpec, GitRepositoryStatus};
 use fluvial_object::time;
 use fluvial_ports::{self as ports, CommitFacts, Severity, SourceErrorClass};
 use jiff::Timestamp;
@@ -48,6 +48,8 @@ pub enum Part {
     Fetch,
     /// Putting in the artifacts of other repositories.
     Include,
+    /// Checking signatures.
+    Verify,
     /// Storing the artifact.
     Storage,
 }
@@ -124,17 +126,29 @@ pub fn begin(repository: &GitRepository) -> Begin {
     if spec.suspend {
         return Begin::Rest;
     }
-    if spec.provider != GitProvider::Generic {
-        return Begin::Refuse(Failure {
+    match unfit(spec) {
+        Some(message) => Begin::Refuse(Failure {
             part: Part::Fetch,
             class: SourceErrorClass::Stalled,
             reason: "InvalidProviderConfiguration".to_owned(),
-            message: "spec.provider other than 'generic' is not supported yet; remove it and put credentials into the \
-                      Secret of spec.secretRef"
-                .to_owned(),
-        });
+            message: message.to_owned(),
+        }),
+        None => Begin::Fetch,
     }
-    Begin::Fetch
+}
+
+/// What of the provider and the credentials does not fit together.
+fn unfit(spec: &GitRepositorySpec) -> Option<&'static str> {
+    let account = spec.service_account_name.as_deref().unwrap_or_default();
+    match spec.provider {
+        GitProvider::Github if spec.secret_ref.is_none() => {
+            Some("secretRef with github app data must be specified when provider is set to github")
+        }
+        GitProvider::Generic | GitProvider::Github if !account.is_empty() => {
+            Some("spec.serviceAccountName is for the providers azure and aws; remove it or set spec.provider")
+        }
+        _ => None,
+    }
 }
 
 /// Whether the stored artifact was made with the present settings, so that an unchanged revision means an unchanged
@@ -145,6 +159,32 @@ pub fn settings_observed(repository: &GitRepository) -> bool {
         && status.observed_recurse_submodules == spec.recurse_submodules
         && status.observed_sparse_checkout == spec.sparse_checkout
         && status.observed_include == spec.include
+}
+
+/// Whether the reason of a failed fetch is that signatures are not there as they must be.
+pub fn is_about_signatures(reason: &str) -> bool {
+    [
+        "VerificationError",
+        "InvalidCommitSignature",
+        "InvalidTagSignature",
+        "InvalidVerificationMode",
+        // Of an unsigned tag.
+        "InvalidGitObject",
+    ]
+    .contains(&reason)
+}
+
+/// Whether the stored artifact's signatures were verified as the spec wants it now.
+pub fn verification_observed(repository: &GitRepository) -> bool {
+    let (spec, status) = (&repository.spec, &repository.status);
+    match &spec.verify {
+        None => true,
+        Some(verify) => {
+            status.source_verification_mode == Some(verify.mode.to_string())
+                && status.observed_generation == repository.metadata.generation
+                && condition::is_true(&status.conditions, SOURCE_VERIFIED)
+        }
+    }
 }
 
 /// The status while a slow fetch is under way.
@@ -165,11 +205,8 @@ pub fn finish(
     random: f64,
 ) -> Decision {
     let mut status = repository.status.clone();
-    status.last_handled_reconcile_at = repository
-        .metadata
-        .requested_at()
-        .map(str::to_owned)
-        .or(status.last_handled_reconcile_at);
+    let requested = repository.metadata.requested_at().map(str::to_owned);
+    status.last_handled_reconcile_at = requested.or(status.last_handled_reconcile_at);
     let interval = repository.spec.interval.0;
     match outcome {
         Outcome::Failed(failure) => {
@@ -210,15 +247,22 @@ fn failed(repository: &GitRepository, status: &mut GitRepositoryStatus, failure:
     let generation = repository.metadata.generation;
     let stalled = failure.class == SourceErrorClass::Stalled;
     let mut conditions = Conditions::of(&mut status.conditions, generation, now);
-    let (kind, others) = match failure.part {
-        Part::Fetch => (FETCH_FAILED, [INCLUDE_UNAVAILABLE, STORAGE_OPERATION_FAILED]),
-        Part::Include => (INCLUDE_UNAVAILABLE, [FETCH_FAILED, STORAGE_OPERATION_FAILED]),
-        Part::Storage => (STORAGE_OPERATION_FAILED, [FETCH_FAILED, INCLUDE_UNAVAILABLE]),
+    let kind = match failure.part {
+        Part::Fetch => FETCH_FAILED,
+        Part::Include => INCLUDE_UNAVAILABLE,
+        Part::Verify => SOURCE_VERIFIED,
+        Part::Storage => STORAGE_OPERATION_FAILED,
     };
-    for other in others {
-        conditions.remove(other);
+    for other in [FETCH_FAILED, INCLUDE_UNAVAILABLE, STORAGE_OPERATION_FAILED] {
+        if other != kind {
+            conditions.remove(other);
+        }
     }
-    conditions.yes(kind, &failure.reason, &failure.message);
+    if failure.part == Part::Verify {
+        conditions.no(kind, &failure.reason, &failure.message);
+    } else {
+        conditions.yes(kind, &failure.reason, &failure.message);
+    }
     if failure.part == Part::Storage {
         conditions.yes(
             ARTIFACT_OUTDATED,
@@ -244,7 +288,9 @@ fn succeeded(
     let generation = repository.metadata.generation;
     let was_failed = condition::get(&status.conditions, FETCH_FAILED).is_some()
         || condition::get(&status.conditions, STORAGE_OPERATION_FAILED).is_some()
-        || condition::get(&status.conditions, INCLUDE_UNAVAILABLE).is_some();
+        || condition::get(&status.conditions, INCLUDE_UNAVAILABLE).is_some()
+        || condition::get(&status.conditions, SOURCE_VERIFIED)
+            .is_some_and(|condition| condition.status == "False");
     let mut notices = Vec::new();
     let mut fresh = None;
     let mut verified = None;
@@ -364,6 +410,7 @@ fn described(artifact: &ports::Artifact, now: Timestamp) -> Artifact {
 mod tests {
     use super::*;
     use fluvial_api::Resource;
+    use fluvial_api::source::{GitVerification, VerificationMode};
     use serde_json::json;
 
     fn repository() -> GitRepository {
@@ -454,7 +501,7 @@ mod tests {
     #[test]
     fn what_only_a_new_spec_can_mend_is_stalled_and_not_tried_again() {
         let mut repository = repository();
-        repository.spec.provider = GitProvider::Azure;
+        repository.spec.provider = GitProvider::Github;
         let Begin::Refuse(refusal) = begin(&repository) else {
             unreachable!("it is refused")
         };
@@ -463,6 +510,60 @@ mod tests {
         assert_eq!(decision.status.observed_generation, 2);
         assert!(condition::is_true(&decision.status.conditions, "Stalled"));
         assert!(condition::get(&decision.status.conditions, "Reconciling").is_none());
+    }
+
+    #[test]
+    fn providers_that_need_more_than_the_spec_gives_are_refused() {
+        let mut repository = repository();
+        for (provider, account, refused) in [
+            (GitProvider::Azure, "", false),
+            (GitProvider::Aws, "", false),
+            (GitProvider::Azure, "account", false),
+            (GitProvider::Generic, "account", true),
+            (GitProvider::Github, "", true),
+        ] {
+            repository.spec.provider = provider;
+            repository.spec.service_account_name = Some(account.to_owned());
+            assert_eq!(
+                begin(&repository) != Begin::Fetch,
+                refused,
+                "{provider:?} {account}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_wrong_signature_is_told_as_such_until_there_is_a_right_one() {
+        let mut repository = repository();
+        repository.spec.verify = Some(GitVerification::default());
+        assert!(!verification_observed(&repository));
+        let outcome = Outcome::Failed(Failure {
+            part: Part::Verify,
+            class: SourceErrorClass::Retry,
+            reason: "InvalidCommitSignature".to_owned(),
+            message: "no".to_owned(),
+        });
+        let wrong = finished(&repository, outcome, 0);
+        let verified = condition::get(&wrong.status.conditions, SOURCE_VERIFIED).expect("it is there");
+        assert_eq!(
+            (verified.status.as_str(), verified.reason.as_str()),
+            ("False", "InvalidCommitSignature")
+        );
+        assert!(condition::get(&wrong.status.conditions, FETCH_FAILED).is_none());
+        repository.status = wrong.status;
+        let Outcome::Stored(mut right) = stored("main@sha1:1") else {
+            unreachable!("it is stored")
+        };
+        right.verified = Some("verified signature of x".to_owned());
+        repository.status = finished(&repository, Outcome::Stored(right), 1).status;
+        assert!(condition::is_true(&repository.status.conditions, SOURCE_VERIFIED));
+        assert!(verification_observed(&repository));
+        // Another mode has to be looked at.
+        repository.spec.verify = Some(GitVerification {
+            mode: VerificationMode::Tag,
+            ..GitVerification::default()
+        });
+        assert!(!verification_observed(&repository));
     }
 
     #[test]

@@ -335,6 +335,7 @@ impl Applier<'_> {
             resource,
             health: self.judge.assess(Some(&now)),
             goes: removes_itself(&item.object),
+            ends: false,
         });
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use fluvial_api::Kustomization;
+use fluvial_api::meta::HealthCheckExpr;
 use fluvial_delivery::health::custom::HealthExprs;
 use fluvial_delivery::health::{self, Health, Status};
 use fluvial_object::ObjectId;
@@ -24,6 +25,8 @@ pub(crate) struct Awaited {
     pub(crate) health: Health,
     /// Whether it goes away by itself when it is done (a Job with a time to live).
     pub(crate) goes: bool,
+    /// Whether a Pod is waited for until it has ended, and not until it runs (a hook).
+    pub(crate) ends: bool,
 }
 
 /// Why a wait ended.
@@ -45,8 +48,13 @@ pub(crate) struct Judge {
 impl Judge {
     /// A judge by built-in rules and the expressions of a Kustomization.
     pub(crate) fn new(clock: Arc<dyn Clock>, object: &Kustomization) -> Result<Self, Failure> {
-        let expressions = HealthExprs::new(&object.spec.health_check_exprs)
-            .map_err(|error| Failure::stalled(INVALID_EXPRESSION, error.to_string()))?;
+        Self::with(clock, &object.spec.health_check_exprs)
+            .map_err(|error| Failure::stalled(INVALID_EXPRESSION, error))
+    }
+
+    /// A judge by built-in rules and expressions.
+    pub(crate) fn with(clock: Arc<dyn Clock>, expressions: &[HealthCheckExpr]) -> Result<Self, String> {
+        let expressions = HealthExprs::new(expressions).map_err(|error| error.to_string())?;
         Ok(Self {
             clock,
             expressions: Arc::new(expressions),
@@ -119,7 +127,12 @@ impl Wait {
         let health = match watched {
             Watched::Applied(object) => {
                 self.listed[index] = true;
-                self.judge.assess(Some(&object))
+                let health = self.judge.assess(Some(&object));
+                if self.awaited[index].ends && self.awaited[index].id.kind == "Pod" {
+                    ended(&object, health)
+                } else {
+                    health
+                }
             }
             Watched::Deleted(_) => gone(),
             Watched::Restarted => {
@@ -168,6 +181,18 @@ impl Wait {
     }
 }
 
+/// How a Pod is that is to end: it has succeeded, has failed, or goes on.
+fn ended(pod: &Value, health: Health) -> Health {
+    let phase = pod.pointer("/status/phase").and_then(Value::as_str);
+    let status = match phase {
+        Some("Succeeded") => Status::Current,
+        Some("Failed") => Status::Failed,
+        _ if health.status == Status::Failed => Status::Failed,
+        _ => Status::InProgress,
+    };
+    Health { status, ..health }
+}
+
 /// Reads how objects are that were not just written.
 pub(crate) async fn look(
     cluster: &dyn Cluster,
@@ -189,6 +214,7 @@ pub(crate) async fn look(
     let health = judge.assess(live.as_ref());
     Ok(Awaited {
         goes: live.as_ref().is_some_and(health::removes_itself),
+        ends: false,
         health,
         id,
         resource,

@@ -67,10 +67,10 @@ impl Kustomizations {
 
     /// The artifact of a source that somebody else reconciles.
     async fn foreign_artifact(&self, id: &SourceId) -> Result<Option<Artifact>, Failure> {
-        let (group_version, plural) = match &*id.kind {
-            "OCIRepository" => ("source.toolkit.fluxcd.io/v1", "ocirepositories"),
-            "Bucket" => ("source.toolkit.fluxcd.io/v1", "buckets"),
-            "ExternalArtifact" => ("source.toolkit.fluxcd.io/v1", "externalartifacts"),
+        let plural = match &*id.kind {
+            "OCIRepository" => "ocirepositories",
+            "Bucket" => "buckets",
+            "ExternalArtifact" => "externalartifacts",
             other => {
                 return Err(Failure::stalled(
                     ARTIFACT_FAILED,
@@ -80,10 +80,9 @@ impl Kustomizations {
                 ));
             }
         };
-        let (group, version) = group_version.split_once('/').unwrap_or_default();
         let resource = Resource {
-            group: group.to_owned(),
-            version: version.to_owned(),
+            group: "source.toolkit.fluxcd.io".to_owned(),
+            version: "v1".to_owned(),
             kind: id.kind.to_string(),
             plural: plural.to_owned(),
             namespaced: true,
@@ -144,16 +143,12 @@ impl Kustomizations {
             .map_err(|error| failed(format!("spec.postBuild cannot be read: {error}")))?;
         let mut found: Vec<(Reference, Option<Value>)> = Vec::new();
         for reference in fluvial_delivery::substitute::references(&post_build) {
-            let plural = if reference.kind == "Secret" {
-                "secrets"
-            } else {
-                "configmaps"
-            };
             let resource = Resource {
                 group: String::new(),
                 version: "v1".to_owned(),
                 kind: reference.kind.clone(),
-                plural: plural.to_owned(),
+                // Secrets or config maps.
+                plural: format!("{}s", reference.kind.to_lowercase()),
                 namespaced: true,
             };
             let target = Target {

@@ -136,6 +136,7 @@ async fn unchanged(
     Ok(Some(Awaited {
         id: entry.id.clone(),
         health: judge.assess(Some(&live)),
+        ends: false,
         goes: removes_itself(&live),
         resource,
     }))

@@ -23,6 +23,10 @@ impl Clock for Wall {
     fn random(&self) -> f64 {
         0.5
     }
+
+    fn fill(&self, buffer: &mut [u8]) {
+        buffer.fill(7);
+    }
 }
 
 /// A tree from names and contents.

@@ -11,6 +11,8 @@
 
 mod encrypted;
 mod fakes;
+mod fleets;
+mod helm_releases;
 mod kills;
 mod kustomizations;
 #[path = "../../../secrets/tests/it/made.rs"]

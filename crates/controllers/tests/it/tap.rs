@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use fluvial_controllers::ports::{
     Apply, BoxFuture, BoxStream, Cluster, ClusterError, Create, Delete, KindChange, Patch, Resource, Select,
-    Target, Token, Watched,
+    Served, Target, Token, Watched,
 };
 use serde_json::Value;
 
@@ -41,6 +41,10 @@ impl Cluster for Tap {
         kind: &'a str,
     ) -> BoxFuture<'a, Result<Arc<Resource>, ClusterError>> {
         self.inner.resource(api_version, kind)
+    }
+
+    fn served(&self) -> BoxFuture<'_, Result<Option<Served>, ClusterError>> {
+        self.inner.served()
     }
 
     fn kind_changes(&self) -> BoxStream<'static, KindChange> {

@@ -267,7 +267,7 @@ impl World {
     /// How much the controllers have written since they started, events aside.
     pub fn writes(&self) -> u64 {
         let metrics = &self.controllers().metrics;
-        ["object", "status", "finalizer"]
+        ["object", "status", "finalizer", "release"]
             .iter()
             .map(|what| metrics.writes(what))
             .sum()
@@ -278,6 +278,7 @@ impl World {
         let controllers = self.controllers();
         controllers.git_repositories.complete().await;
         controllers.kustomizations.complete().await;
+        controllers.helm_releases.complete().await;
         let mut last = u64::MAX;
         loop {
             tokio::time::sleep(Duration::from_millis(300)).await;

@@ -1,6 +1,6 @@
 //! Rules for objects of any kind, and reading of the fields that all rules look at.
 
-use fluvial_object::ObjectExt;
+use fluvial_object::{ObjectExt, go};
 use serde_json::Value;
 
 use super::{Health, HealthError, Status};
@@ -19,38 +19,6 @@ impl Condition<'_> {
     }
 }
 
-fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
-    }
-}
-
-/// A value as Go prints it.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Array(list) => {
-            let items: Vec<String> = list.iter().map(shown).collect();
-            format!("[{}]", items.join(" "))
-        }
-        Value::Object(map) => {
-            let entries: Vec<String> = map
-                .iter()
-                .map(|(key, value)| format!("{key}:{}", shown(value)))
-                .collect();
-            format!("map[{}]", entries.join(" "))
-        }
-        other => other.to_string(),
-    }
-}
-
 /// The value at `path`, which must be of a type; `None` if a step is absent.
 fn typed<'a, T>(
     object: &'a Value,
@@ -63,8 +31,8 @@ fn typed<'a, T>(
         HealthError(format!(
             "looking up {field} from resource: .{} accessor error: {} is of the type {}, expected {want}",
             path.join("."),
-            shown(value),
-            type_name(value)
+            go::plain(value),
+            go::type_name(value)
         ))
     };
     let mut value = object;
@@ -157,7 +125,7 @@ fn kind_name(value: &Value) -> &'static str {
     match value {
         Value::Array(_) => "slice",
         Value::Object(_) => "map",
-        other => type_name(other),
+        other => go::type_name(other),
     }
 }
 

@@ -1,11 +1,14 @@
 //! The program as people use it: a repository, a commit, a look at what runs.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::print_stderr, reason = "a skipped test says why")]
 
 mod fleet;
 mod kill;
 #[path = "../../../secrets/tests/it/made.rs"]
 #[expect(dead_code, reason = "other tests make other formats")]
 mod made;
+mod mistakes;
+mod public;
 mod secrets;
 mod story;

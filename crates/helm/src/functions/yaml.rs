@@ -2,7 +2,7 @@
 
 use fluvial_template::sprig::{encode_json, go_json_error};
 use fluvial_template::{FunctionResult, Functions, List, Map, Params, Type, Value, number};
-use fluvial_yaml::{EmitOptions, Entry, Node, SequenceIndent};
+use fluvial_yaml::{EmitOptions, Entry, Node, NodeData, ScalarStyle, SequenceIndent};
 use serde_json::Value as Json;
 
 use super::text_at;
@@ -93,7 +93,12 @@ fn scalar(text: &str) -> Node {
     let old_bool = ["y", "n", "yes", "no", "on", "off"]
         .iter()
         .any(|word| word.eq_ignore_ascii_case(text));
-    if old_bool || fluvial_yaml::is_yaml_1_1_non_string(text) {
+    if old_bool {
+        Node::new(NodeData::Scalar {
+            text: text.into(),
+            style: ScalarStyle::DoubleQuoted,
+        })
+    } else if fluvial_yaml::is_yaml_1_1_non_string(text) {
         Node::string(text)
     } else {
         Node::text(text)

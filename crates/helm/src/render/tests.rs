@@ -6,6 +6,7 @@ use fluvial_tree::{File, TreeBuilder, TreePath};
 use serde_json::json;
 
 use super::*;
+use crate::provenance::Layer;
 
 struct Still;
 
@@ -203,4 +204,129 @@ fn two_renders_share_a_chart_and_nothing_else() {
     for _ in 0..2 {
         check(&files, "", "---\n# Source: web/templates/a.yaml\nn: 2\n");
     }
+}
+
+const REUSE: &str = "\
+//- Chart.yaml
+apiVersion: v2
+name: shop
+version: 1.0.0
+//- values.yaml
+replicas: 1
+image: {name: web, tag: v1}
+labels: {team: a}
+//- templates/a.yaml
+kind: A
+spec:
+  replicas: {{ .Values.replicas }}
+//- templates/b.yaml
+{{- define \"b.image\" -}}
+image: {{ .Values.image.name }}:{{ .Values.image.tag }}
+{{- end }}
+kind: B
+spec:
+  {{- include \"b.image\" . | nindent 2 }}
+  {{- if .Values.labels }}
+  labels: {{ toYaml .Values.labels | nindent 4 }}
+  {{- end }}
+//- templates/c.yaml
+kind: C
+token: {{ randAlpha 4 }}
+";
+
+fn again(chart: &Arc<Chart>, values: &str, provenance: bool, before: Option<&Record>) -> (Rendered, Record) {
+    let release = Release {
+        name: "demo".to_owned(),
+        namespace: "apps".to_owned(),
+        revision: 1,
+        is_upgrade: false,
+    };
+    let request = RenderRequest {
+        chart,
+        values: &Values::from_yaml(values).unwrap(),
+        release: &release,
+        capabilities: &Capabilities::default(),
+        lookup: Arc::new(Recorded),
+        ambient: Box::new(Still),
+        options: Options {
+            provenance,
+            ..Options::default()
+        },
+    };
+    render_again(request, before).unwrap()
+}
+
+#[test]
+fn templates_that_read_nothing_new_are_taken_over() {
+    let chart = chart(REUSE).unwrap();
+    let (first, record) = again(&chart, "", false, None);
+    assert_eq!((record.reused(), record.templates()), (0, 3));
+    for (values, reused) in [
+        ("", 2),
+        ("other: 3", 2),
+        ("replicas: 2", 1),
+        ("image: {tag: v2}", 1),
+        ("image: {other: v2}", 2),
+        ("labels: {team: b}", 1),
+        ("labels: null", 1),
+        ("{image: {tag: v2}, replicas: 3}", 0),
+    ] {
+        let (rendered, next) = again(&chart, values, false, Some(&record));
+        let (fresh, _) = again(&chart, values, false, None);
+        assert_eq!(next.reused(), reused, "{values}");
+        assert_eq!(rendered.manifest(false), fresh.manifest(false), "{values}");
+    }
+    assert_eq!(first.manifests.len(), 3);
+}
+
+#[test]
+fn a_template_that_changes_values_ends_reuse() {
+    let files = format!("{REUSE}//- templates/z.yaml\n{{{{- $_ := set .Values \"replicas\" 7 }}}}\n");
+    let chart = chart(&files).unwrap();
+    let (first, record) = again(&chart, "", false, None);
+    assert!(first.manifest(false).contains("replicas: 7"));
+    let (next, record) = again(&chart, "", false, Some(&record));
+    assert_eq!(record.reused(), 0);
+    assert_eq!(first.manifest(false), next.manifest(false));
+}
+
+#[test]
+fn every_line_knows_its_statement_and_the_values_it_read() {
+    let chart = chart(REUSE).unwrap();
+    let (rendered, _) = again(&chart, "image: {tag: v3}", true, None);
+    let provenance = rendered.provenance.as_ref().unwrap();
+    let manifest = &rendered.manifests[1];
+    assert_eq!((manifest.kind.as_str(), manifest.line), ("B", 1));
+    let line = manifest.line + 2;
+    let origins = provenance.origins(&manifest.source, line);
+    let shown: Vec<(usize, &str, Vec<String>)> = origins
+        .iter()
+        .map(|origin| {
+            let reads = origin.reads.iter().map(|read| read.path.join(".")).collect();
+            (origin.line, origin.action.as_str(), reads)
+        })
+        .collect();
+    let (name, tag) = ("image.name".to_owned(), "image.tag".to_owned());
+    let both = vec!["image".to_owned(), name.clone(), tag.clone()];
+    assert_eq!(
+        shown,
+        [
+            (6, "{{ include \"b.image\" . | nindent 2 }}", both),
+            (2, "", vec![]),
+            (2, "{{ .Values.image.name }}", vec!["image".to_owned(), name]),
+            (2, "", vec![]),
+            (2, "{{ .Values.image.tag }}", vec!["image".to_owned(), tag]),
+        ]
+    );
+    let layer = Layer {
+        name: "prod.yaml".to_owned(),
+        values: Values::from_yaml("image: {tag: v3}").unwrap(),
+        text: Some("image: {tag: v3}\n".to_owned()),
+    };
+    let places: Vec<String> = provenance
+        .sources(&["image", "tag"], &[layer])
+        .into_iter()
+        .map(|source| format!("{} {}", source.place, source.value))
+        .collect();
+    assert_eq!(places, ["prod.yaml:1 \"v3\"", "values.yaml:2 \"v1\""]);
 }

@@ -1,5 +1,6 @@
 //! Whether a value fits its schema well enough to be merged.
 
+use fluvial_object::go;
 use std::collections::BTreeSet;
 
 use fluvial_schema::{ListType, quote};
@@ -70,7 +71,7 @@ impl<'v> Checker<'v> {
         let map = match value {
             Value::Null => return,
             Value::Object(map) => map,
-            other => return self.error("", &format!("expected map, got &{{{}}}", go_plain(other))),
+            other => return self.error("", &format!("expected map, got &{{{}}}", go::plain(other))),
         };
         for (key, child) in map {
             let Some(field) = shape.field(key) else {
@@ -87,7 +88,7 @@ impl<'v> Checker<'v> {
         let list = match value {
             Value::Null => return,
             Value::Array(list) => list,
-            other => return self.error("", &format!("expected list, got &{{{}}}", go_plain(other))),
+            other => return self.error("", &format!("expected list, got &{{{}}}", go::plain(other))),
         };
         let mut seen = BTreeSet::new();
         for (index, child) in list.iter().enumerate() {
@@ -122,48 +123,18 @@ fn scalar_error(scalar: Scalar, value: &Value) -> Option<String> {
         | (Scalar::String, Value::String(_))
         | (Scalar::Boolean, Value::Bool(_)) => None,
         (Scalar::Untyped, Value::Object(_) | Value::Array(_)) => {
-            Some(format!("expected any scalar, got &{{{}}}", go_plain(value)))
+            Some(format!("expected any scalar, got &{{{}}}", go::plain(value)))
         }
         (Scalar::Untyped, _) => None,
-        (Scalar::Numeric, other) => Some(format!("expected numeric (int or float), got {}", go_type(other))),
+        (Scalar::Numeric, other) => Some(format!(
+            "expected numeric (int or float), got {}",
+            go::type_name(other)
+        )),
         (Scalar::String, other) => Some(format!(
             "expected string, got &value.valueUnstructured{{Value:{}}}",
             go_syntax(other)
         )),
-        (Scalar::Boolean, other) => Some(format!("expected boolean, got &{{{}}}", go_plain(other))),
-    }
-}
-
-/// Go's `%v`.
-pub(crate) fn go_plain(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Array(list) => {
-            let items: Vec<String> = list.iter().map(go_plain).collect();
-            format!("[{}]", items.join(" "))
-        }
-        Value::Object(map) => {
-            let items: Vec<String> = map
-                .iter()
-                .map(|(key, value)| format!("{key}:{}", go_plain(value)))
-                .collect();
-            format!("map[{}]", items.join(" "))
-        }
-        other => other.to_string(),
-    }
-}
-
-/// Go's `%T`.
-fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
+        (Scalar::Boolean, other) => Some(format!("expected boolean, got &{{{}}}", go::plain(other))),
     }
 }
 

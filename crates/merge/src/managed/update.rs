@@ -90,9 +90,9 @@ impl Operation<'_> {
         }
     }
 
-    fn reconciled(&self, live: &Value, mut entries: Entries) -> Entries {
+    fn reconciled(&self, mut entries: Entries) -> Entries {
         for entry in entries.by_manager.values_mut() {
-            if let Some(fields) = reconcile(self.shape, live, &entry.fields) {
+            if let Some(fields) = reconcile(self.shape, &entry.fields) {
                 entry.fields = fields;
             }
         }
@@ -145,7 +145,7 @@ impl Operation<'_> {
 
     /// An update: the manager owns what changed.
     pub(super) fn update(&self, live: &Value, new: &Value, entries: Entries, manager: &str) -> Entries {
-        let mut entries = self.reconciled(live, entries);
+        let mut entries = self.reconciled(entries);
         let comparison = typed::compare(self.shape, live, new).without(&self.ignored);
         // Without the check for conflicts this cannot fail.
         if self.settle(&comparison, &mut entries, None, true).is_err() {
@@ -180,7 +180,7 @@ impl Operation<'_> {
         manager: &str,
         force: bool,
     ) -> Result<(Value, Entries), Stop> {
-        let mut entries = self.reconciled(live, entries);
+        let mut entries = self.reconciled(entries);
         let fields = typed::fields(self.shape, wanted).recursive_difference(&self.ignored);
         let mut merged = typed::merge(self.shape, live, wanted);
         let entry = self.entry(manager, true, fields);

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{Meta, PATCH, RETAIN_KEYS, item_kind, meta, no_merge_key};
 use crate::error::PatchError;
-use crate::managed::go_plain;
+use fluvial_object::go;
 
 type Fields = Map<String, Value>;
 
@@ -59,7 +59,7 @@ fn in_lists(left: &[Value], right: &[Value], meta: &Meta<'_>) -> Result<bool, Pa
     let sorted = |list: &[Value]| {
         let mut out = list.to_vec();
         if !of_maps {
-            out.sort_by_cached_key(go_plain);
+            out.sort_by_cached_key(go::plain);
             out.dedup();
         }
         out
@@ -83,7 +83,7 @@ fn in_lists(left: &[Value], right: &[Value], meta: &Meta<'_>) -> Result<bool, Pa
 fn by_key<'v>(list: &'v [Value], key: &str) -> Result<BTreeMap<String, &'v Value>, PatchError> {
     let keyed = list.iter().map(|item| {
         let value = item.get(key).ok_or_else(|| no_merge_key(item, key))?;
-        Ok((go_plain(value), item))
+        Ok((go::plain(value), item))
     });
     keyed.collect()
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::order::sort;
 use super::{DELETE_FROM, Meta, PATCH, RETAIN_KEYS, SET_ORDER, item_kind, meta, no_merge_key};
 use crate::error::PatchError;
-use crate::managed::go_plain;
+use fluvial_object::go;
 
 /// What a patch is to hold.
 #[derive(Clone, Copy, Debug, Default)]
@@ -171,7 +171,7 @@ fn lists(
 /// Plain items, compared as sorted by their texts.
 fn scalars(original: &[Value], modified: &[Value], options: Options) -> Result<Lists, PatchError> {
     let sorted = |list: &[Value]| {
-        let mut out: Vec<(String, Value)> = list.iter().map(|item| (go_plain(item), item.clone())).collect();
+        let mut out: Vec<(String, Value)> = list.iter().map(|item| (go::plain(item), item.clone())).collect();
         out.sort_by(|a, b| a.0.cmp(&b.0));
         out
     };
@@ -216,7 +216,7 @@ fn items(
     let sorted = |list: &[Value]| -> Result<Vec<(String, Value)>, PatchError> {
         let keyed = list.iter().map(|item| {
             let value = item.get(meta.key).ok_or_else(|| no_merge_key(item, meta.key))?;
-            Ok((go_plain(value), item.clone()))
+            Ok((go::plain(value), item.clone()))
         });
         let mut out = keyed.collect::<Result<Vec<_>, PatchError>>()?;
         out.sort_by(|a, b| a.0.cmp(&b.0));

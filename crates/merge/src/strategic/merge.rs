@@ -1,5 +1,6 @@
 //! Merging a patch into a document, or a patch into another patch.
 
+use fluvial_object::go;
 use fluvial_schema::Type;
 use serde_json::{Map, Value};
 
@@ -93,7 +94,7 @@ fn same_kind(a: &Value, b: &Value) -> bool {
 }
 
 fn bad_patch_type(kind: &Value, map: &Value) -> PatchError {
-    let plain = crate::managed::go_plain;
+    let plain = go::plain;
     PatchError::new(format!(
         "unknown patch type: {} in map: {}",
         plain(kind),
@@ -270,7 +271,7 @@ fn order_fits(items: &[Value], order: &[Value], key: &str) -> Result<(), PatchEr
             }
         };
         if !rest.any(same) {
-            let show = |list: &[Value]| crate::managed::go_plain(&Value::Array(list.to_vec()));
+            let show = |list: &[Value]| go::plain(&Value::Array(list.to_vec()));
             return Err(PatchError::new(format!(
                 "The order in patch list:\n{}\n doesn't match {SET_ORDER} list:\n{}\n",
                 show(items),

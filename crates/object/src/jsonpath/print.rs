@@ -4,6 +4,7 @@ use serde_json::{Number, Value};
 
 use super::Numbers;
 use super::eval::Item;
+use crate::go;
 
 pub(super) fn results(text: &mut String, items: &[Item<'_>], numbers: Numbers) {
     for (position, item) in items.iter().enumerate() {
@@ -78,63 +79,24 @@ fn json_number(number: &Number) -> String {
 /// A value as `%v` prints it.
 pub(super) fn go_value(item: &Item<'_>, numbers: Numbers) -> String {
     match item {
-        Item::Data(value) => go_data(value, numbers),
+        Item::Data(value) => go::plain_with(value, numbers),
         Item::Text(text) => text.clone(),
         Item::Int(number) => number.to_string(),
-        Item::Float(number) => go_float(*number),
+        Item::Float(number) => go::float(*number),
         Item::Bool(flag) => flag.to_string(),
         Item::Byte(byte) => byte.to_string(),
     }
 }
 
-fn go_data(value: &Value, numbers: Numbers) -> String {
-    match value {
-        Value::Null => "<nil>".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Bool(flag) => flag.to_string(),
-        Value::Number(number) if numbers == Numbers::Typed && !number.is_f64() => number.to_string(),
-        Value::Number(number) => go_float(number.as_f64().unwrap_or_default()),
-        Value::Array(list) => {
-            let parts: Vec<String> = list.iter().map(|value| go_data(value, numbers)).collect();
-            format!("[{}]", parts.join(" "))
-        }
-        Value::Object(map) => {
-            let parts: Vec<String> = map
-                .iter()
-                .map(|(key, value)| format!("{key}:{}", go_data(value, numbers)))
-                .collect();
-            format!("map[{}]", parts.join(" "))
-        }
-    }
-}
-
-/// The shortest form of a floating number, with an exponent from ten to the sixth up.
-fn go_float(number: f64) -> String {
-    if number == 0.0 || !number.is_finite() {
-        return format!("{number}");
-    }
-    let text = format!("{number:e}");
-    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or_default();
-    if !(-4..6).contains(&exponent) {
-        let sign = if exponent < 0 { '-' } else { '+' };
-        return format!("{digits}e{sign}{:02}", exponent.abs());
-    }
-    format!("{number}")
-}
-
 /// The Go type of a value in decoded data.
 pub(super) fn go_type(item: &Item<'_>, numbers: Numbers) -> &'static str {
     match item {
-        Item::Text(_) | Item::Data(Value::String(_)) => "string",
-        Item::Bool(_) | Item::Data(Value::Bool(_)) => "bool",
+        Item::Text(_) => "string",
+        Item::Bool(_) => "bool",
         Item::Int(_) => "int",
         Item::Float(_) => "float64",
         Item::Byte(_) => "uint8",
-        Item::Data(Value::Number(number)) if numbers == Numbers::Typed && !number.is_f64() => "int64",
-        Item::Data(Value::Number(_)) => "float64",
-        Item::Data(Value::Array(_)) => "[]interface {}",
-        Item::Data(Value::Object(_)) => "map[string]interface {}",
-        Item::Data(Value::Null) => "<nil>",
+        Item::Data(Value::Number(_)) if numbers != Numbers::Typed => "float64",
+        Item::Data(value) => go::type_name(value),
     }
 }

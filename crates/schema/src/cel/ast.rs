@@ -20,6 +20,13 @@ pub(crate) struct MapEntry {
     pub(crate) value: Expr,
 }
 
+/// A message literal.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    pub(crate) name: Arc<str>,
+    pub(crate) fields: Vec<MapEntry>,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
     Literal(Value<'static>),
@@ -38,8 +45,8 @@ pub(crate) enum Kind {
     /// Elements with whether they are optional.
     List(Vec<(bool, Expr)>),
     Map(Vec<MapEntry>),
-    /// A message literal, which no type here has.
-    Struct(Arc<str>),
+    /// A message literal: its type's name, and the fields as entries of a map.
+    Struct(Box<Message>),
     Fold(Box<Fold>),
     /// `optMap` and `optFlatMap`.
     Bind(Box<Bind>),
@@ -144,7 +151,8 @@ impl Expr {
     /// The expressions directly below.
     pub(crate) fn children(&self) -> Vec<&Expr> {
         match &self.kind {
-            Kind::Literal(_) | Kind::Ident(_) | Kind::Struct(_) => Vec::new(),
+            Kind::Literal(_) | Kind::Ident(_) => Vec::new(),
+            Kind::Struct(message) => message.fields.iter().map(|field| &field.value).collect(),
             Kind::Select(select) => vec![&select.operand],
             Kind::Call(call) => call.args.iter().collect(),
             Kind::Logic { args, .. } => args.iter().collect(),

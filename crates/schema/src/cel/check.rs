@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::ast::{Bind, Call, Expr, Fold, FoldKind, Kind, MapEntry, Select};
+use super::ast::{Bind, Call, Expr, Fold, FoldKind, Kind, MapEntry, Message, Select};
 use super::error::Issue;
 use super::library::{Libraries, Overload, declared, overloads, type_named};
 use super::types::Type;
@@ -116,7 +116,7 @@ impl Checker<'_> {
             }
             Kind::List(items) => self.list(items),
             Kind::Map(entries) => self.map(entries),
-            Kind::Struct(name) => self.undeclared(at, &name.clone()),
+            Kind::Struct(message) => self.message(at, message),
             Kind::Fold(fold) => self.fold(at, fold),
             Kind::Bind(bind) => self.bind(at, bind),
         }
@@ -295,6 +295,57 @@ impl Checker<'_> {
         }
         let joined = joined.unwrap_or_else(|| self.known.fresh());
         Type::list(joined)
+    }
+
+    /// A message of a type that the environment declares as a variable of that name: a record with fields of its own,
+    /// or one without, whose messages nest (`Object.spec{…}`) and whose other fields take anything.
+    fn message(&mut self, at: u32, message: &mut Message) -> Type {
+        let name = message.name.clone();
+        let root = name.split('.').next().unwrap_or_default();
+        let Some(Type::Record(declared)) = self.variables.get(root).cloned() else {
+            return self.undeclared(at, &name);
+        };
+        let open = declared.is_open();
+        if *declared.name() != *root || (!open && *name != *root) {
+            return self.undeclared(at, &name);
+        }
+        for field in &mut message.fields {
+            let key = field
+                .key
+                .literal()
+                .and_then(|key| key.as_str().map(str::to_owned));
+            let key = key.unwrap_or_default();
+            let mut found = self.expr(&mut field.value);
+            if field.optional {
+                found = self.unwrap(field.value.at, &found);
+            }
+            let wanted = match declared.field(&key) {
+                Some(kind) => kind.clone(),
+                None if open => Type::Dyn,
+                None => {
+                    self.issue(field.key.at, format!("undefined field '{key}'"));
+                    continue;
+                }
+            };
+            let nested = matches!(&found, Type::Record(own) if open && own.is_open());
+            let wanted = if nested {
+                Type::record(format!("{name}.{key}"), std::collections::BTreeMap::new())
+            } else {
+                wanted
+            };
+            let (shown, own) = (wanted.to_string(), found.to_string());
+            let fits = if nested {
+                shown == own
+            } else {
+                self.known.all_assignable(&[(&found, &wanted)])
+            };
+            if !fits {
+                let text =
+                    format!("expected type of field '{key}' is '{shown}' but provided type is '{own}'");
+                self.issue(field.key.at, text);
+            }
+        }
+        Type::record(name.to_string(), std::collections::BTreeMap::new())
     }
 
     fn map(&mut self, entries: &mut [MapEntry]) -> Type {

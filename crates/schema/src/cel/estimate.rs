@@ -271,7 +271,12 @@ impl<'s> Estimator<'s> {
                 });
                 Known::with(cost, Span::exactly(entries.len() as u64), Form::Other)
             }
-            Kind::Struct(_) => Known::scalar(Span::exactly(40)),
+            Kind::Struct(message) => {
+                let fields = message.fields.iter();
+                Known::scalar(fields.fold(Span::exactly(40), |sum, field| {
+                    sum.plus(self.of(&field.value).cost)
+                }))
+            }
             Kind::Fold(fold) => self.fold(fold),
             Kind::Bind(bind) => self.bind(bind),
         }

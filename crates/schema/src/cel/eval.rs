@@ -66,7 +66,7 @@ impl<'p, 'a> Run<'p, 'a> {
             },
             Kind::List(items) => self.list(items),
             Kind::Map(entries) => self.map(entries),
-            Kind::Struct(name) => Err(Error::new(format!("unknown type: {name}"))),
+            Kind::Struct(message) => self.map(&message.fields),
             Kind::Fold(fold) => self.fold(fold),
             Kind::Bind(bind) => self.bind(bind),
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::ast::{Expr, Kind, MapEntry, Select};
+use super::ast::{Expr, Kind, MapEntry, Message, Select};
 use super::error::Issue;
 use super::lexer::{Lexeme, Token, lex};
 use super::macros;
@@ -266,8 +266,14 @@ impl Parser<'_> {
     }
 
     fn member(&mut self) -> Parsed {
+        let expr = self.primary()?;
+        self.behind(expr)
+    }
+
+    /// What follows an operand. Apart from [`Self::member`], so that operands nest in small frames.
+    #[inline(never)]
+    fn behind(&mut self, mut expr: Expr) -> Parsed {
         let depth = self.depth;
-        let mut expr = self.primary()?;
         loop {
             let at = self.at();
             if self.is(".") {
@@ -279,6 +285,8 @@ impl Parser<'_> {
                 let index = self.expr()?;
                 self.close("]")?;
                 expr = Expr::call(at, if optional { "_[?_]" } else { "_[_]" }, vec![expr, index]);
+            } else if self.is("{") && expr.qualified().is_some() {
+                expr = self.message_of(&expr)?;
             } else {
                 self.depth = depth;
                 return Ok(expr);
@@ -395,7 +403,7 @@ impl Parser<'_> {
             return Ok(macros::call(self, open, None, name, args));
         }
         if self.is("{") {
-            return self.message(at, &name);
+            return self.message(at, name);
         }
         if RESERVED.contains(&&*name) {
             self.issue(at, format!("reserved identifier: {name}"));
@@ -403,10 +411,18 @@ impl Parser<'_> {
         Ok(Expr::new(at, Kind::Ident(name)))
     }
 
-    /// A message literal: read, and refused by the checker because no message is declared.
-    fn message(&mut self, at: u32, name: &Arc<str>) -> Parsed {
+    /// A message literal behind a name with dots.
+    fn message_of(&mut self, name: &Expr) -> Parsed {
+        let text = name.qualified().unwrap_or_default();
+        self.message(name.at, text.into())
+    }
+
+    /// A message literal, whose type the checker looks up.
+    fn message(&mut self, at: u32, name: Arc<str>) -> Parsed {
         self.advance();
+        let mut fields = Vec::new();
         while !self.take("}") {
+            let optional = self.take("?");
             if *self.peek() != Token::Name {
                 let text = self.text().to_owned();
                 self.syntax(&format!(
@@ -414,15 +430,17 @@ impl Parser<'_> {
                 ));
                 return Err(Stop);
             }
+            let key = Expr::new(self.at(), Kind::Literal(Value::text(self.text())));
             self.advance();
             self.close(":")?;
-            self.expr()?;
+            let value = self.expr()?;
+            fields.push(MapEntry { optional, key, value });
             if !self.take(",") {
                 self.close("}")?;
                 break;
             }
         }
-        Ok(Expr::new(at, Kind::Struct(name.clone())))
+        Ok(Expr::new(at, Kind::Struct(Box::new(Message { name, fields }))))
     }
 
     fn list(&mut self) -> Parsed {

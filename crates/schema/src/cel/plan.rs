@@ -22,7 +22,12 @@ const CONVERSIONS: [&str; 8] = [
 
 pub(crate) fn plan(expr: &mut Expr, libraries: Libraries) -> Result<(), Error> {
     match &mut expr.kind {
-        Kind::Literal(_) | Kind::Ident(_) | Kind::Struct(_) => {}
+        Kind::Literal(_) | Kind::Ident(_) => {}
+        Kind::Struct(message) => {
+            for field in &mut message.fields {
+                plan(&mut field.value, libraries)?;
+            }
+        }
         Kind::Select(select) => plan(&mut select.operand, libraries)?,
         Kind::Logic { args, .. } => {
             for arg in args {

@@ -101,6 +101,23 @@ impl Env {
         }
     }
 
+    /// What mutations may use beside that: the types `Object` (with all that is below it) and `JSONPatch`.
+    #[must_use]
+    pub fn mutation(params: bool) -> Env {
+        let patch = record(
+            "JSONPatch",
+            &[
+                ("op", Type::String),
+                ("path", Type::String),
+                ("from", Type::String),
+                ("value", Type::Dyn),
+            ],
+        );
+        Env::admission(params)
+            .variable("Object", Type::record("Object", BTreeMap::new()))
+            .variable("JSONPatch", patch)
+    }
+
     /// With the `variables` of a policy: each name with the type of its expression, in order.
     /// Their values are given as `variables.NAME`.
     #[must_use]
@@ -140,6 +157,38 @@ mod tests {
         assert_eq!(error.to_string(), "no such key: x");
         let unknown = compile("request.nope == ''").expect_err("no such field");
         assert!(unknown.contains("undefined field 'nope'"), "{unknown}");
+    }
+
+    #[test]
+    fn mutations_make_objects_and_patches() {
+        let compile =
+            |source: &str| Program::compile(source, &Env::mutation(false)).map_err(|error| error.to_string());
+        let source = "Object{metadata: Object.metadata{labels: {'a': object.kind}}, ?spec: optional.none()}";
+        let program = compile(source).expect("it compiles");
+        assert_eq!(program.output().to_string(), "Object");
+        let object = json!({"kind": "Pod"});
+        let vars = Vars::default().with("object", Value::json(&object));
+        let made = program.eval(&vars).expect("it has a value").to_json();
+        assert_eq!(made, Some(json!({"metadata": {"labels": {"a": "Pod"}}})));
+        let program =
+            compile("[JSONPatch{op: 'add', path: '/data/' + jsonpatch.escapeKey('a/b'), value: 1}]");
+        let program = program.expect("it compiles");
+        assert_eq!(program.output().to_string(), "list(JSONPatch)");
+        let made = program.eval(&vars).expect("it has a value").to_json();
+        assert_eq!(
+            made,
+            Some(json!([{"op": "add", "path": "/data/a~1b", "value": 1}]))
+        );
+        let wrong = compile("Object{metadata: Object.spec{}}").expect_err("another type");
+        assert!(wrong.contains("but provided type is 'Object.spec'"), "{wrong}");
+        let wrong = compile("JSONPatch{ops: 'add'}").expect_err("no such field");
+        assert!(wrong.contains("undefined field 'ops'"), "{wrong}");
+        let source = "Other{}";
+        assert!(
+            compile(source)
+                .expect_err("no such type")
+                .contains("undeclared reference to 'Other'")
+        );
     }
 
     #[test]

@@ -67,6 +67,21 @@ pub struct RecordType {
     fields: BTreeMap<String, Type>,
 }
 
+impl RecordType {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn field(&self, name: &str) -> Option<&Type> {
+        self.fields.get(name)
+    }
+
+    /// Whether it says nothing of its fields.
+    pub(crate) fn is_open(&self) -> bool {
+        self.fields.is_empty()
+    }
+}
+
 impl Type {
     /// A list of `items`.
     #[must_use]

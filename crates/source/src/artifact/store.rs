@@ -177,11 +177,44 @@ impl Store {
     /// # Errors
     /// If it cannot be written.
     pub fn put(&self, owner: &Owner, file: &str, packed: &Packed) -> Result<Stored, SourceError> {
+        let write = |path: &Path| write_synced(path, &packed.data);
+        self.put_with(owner, file, &packed.digest.to_string(), packed.size(), &write)
+    }
+
+    /// Keeps a copy of a file as an artifact, without taking it into memory.
+    ///
+    /// # Errors
+    /// If it cannot be read, or the copy not be written.
+    pub fn put_file(&self, owner: &Owner, file: &str, from: &Path) -> Result<Stored, SourceError> {
+        let unreadable = |error: io::Error| failed(reason::READ_OPERATION_FAILED, "read", from, &error);
+        let digest = digest_of(from).map_err(unreadable)?;
+        let size = fs::metadata(from).map_err(unreadable)?.len();
+        let write = |path: &Path| {
+            fs::copy(from, path)?;
+            fs::File::open(path)?.sync_all()
+        };
+        self.put_with(owner, file, &digest, size, &write)
+    }
+
+    fn put_with(
+        &self,
+        owner: &Owner,
+        file: &str,
+        digest: &str,
+        size: u64,
+        write: &dyn Fn(&Path) -> io::Result<()>,
+    ) -> Result<Stored, SourceError> {
         let folder = owner.folder()?;
+        if !plain(file) {
+            return Err(SourceError::stalled(
+                reason::DIRECTORY_CREATION_FAILED,
+                format!("'{file}' names no file of the artifact store"),
+            ));
+        }
         let stored = Stored {
             path: format!("{folder}/{file}"),
-            digest: packed.digest.to_string(),
-            size: packed.size(),
+            digest: digest.to_owned(),
+            size,
         };
         let folder = self.0.root.join(folder);
         fs::create_dir_all(&folder)
@@ -189,10 +222,10 @@ impl Store {
         let target = folder.join(file);
         let archive = |error: io::Error| failed(reason::ARCHIVE_OPERATION_FAILED, "write", &target, &error);
         if !self.holds(&target, &stored.digest) {
-            let object = self.object(packed).map_err(archive)?;
+            let object = self.object(digest, write).map_err(archive)?;
             let pending = self.pending();
             if fs::hard_link(&object, &pending).is_err() {
-                write_synced(&pending, &packed.data).map_err(archive)?;
+                write(&pending).map_err(archive)?;
             }
             fs::rename(&pending, &target).map_err(archive)?;
             // Renaming one link onto another of the same file leaves both.
@@ -205,9 +238,10 @@ impl Store {
     }
 
     /// The content's file, written if it is not there.
-    fn object(&self, packed: &Packed) -> io::Result<PathBuf> {
-        let object = self.0.root.join(OBJECTS).join(packed.digest.to_hex());
-        if self.holds(&object, &packed.digest.to_string()) {
+    fn object(&self, digest: &str, write: &dyn Fn(&Path) -> io::Result<()>) -> io::Result<PathBuf> {
+        let name = digest.strip_prefix("sha256:").unwrap_or(digest);
+        let object = self.0.root.join(OBJECTS).join(name);
+        if self.holds(&object, digest) {
             // It counts as new again: retention goes by age.
             let _ = fs::File::options()
                 .append(true)
@@ -216,7 +250,7 @@ impl Store {
             return Ok(object);
         }
         let pending = self.pending();
-        write_synced(&pending, &packed.data)?;
+        write(&pending)?;
         fs::rename(&pending, &object)?;
         sync_folder(&self.0.root.join(OBJECTS))?;
         Ok(object)
@@ -403,6 +437,12 @@ impl Store {
     #[cfg(not(unix))]
     fn sweep(&self) {}
 
+    /// Whether nothing is stored.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        fs::read_dir(self.0.root.join(OBJECTS)).is_ok_and(|mut entries| entries.next().is_none())
+    }
+
     /// Reads every content and removes what does not have the digest that it is named by, so that a
     /// reconcile stores it anew. The number of damaged contents.
     #[must_use]
@@ -510,7 +550,9 @@ mod tests {
     fn a_start_removes_leftovers_and_a_check_damaged_contents() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
+        assert!(store.is_empty());
         store.put(&owner(), "aa.tar.gz", &Packed::new("one")).unwrap();
+        assert!(!store.is_empty());
         fs::write(dir.path().join(PENDING).join("1-1"), "half").unwrap();
         let object = dir.path().join(OBJECTS).join(Packed::new("one").digest.to_hex());
         fs::write(&object, "damaged").unwrap();

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustc_hash::FxHashMap;
 use sha2::{Digest as _, Sha256};
@@ -12,6 +12,10 @@ use crate::error::{SourceError, reason};
 
 /// With so many packs a store is dropped and fetched afresh, which is one small pack again.
 const MAX_PACKS: usize = 50;
+/// A store that was not used for so long is removed.
+const UNUSED: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Pause between two looks for such stores.
+const SWEEP_PAUSE: Duration = Duration::from_secs(3600);
 /// Pause before another look at a lock that another process holds.
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
@@ -20,6 +24,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(5);
 pub(crate) struct Caches {
     root: PathBuf,
     stores: Mutex<FxHashMap<String, Arc<Store>>>,
+    swept: Mutex<Option<Instant>>,
 }
 
 /// The store of one URL.
@@ -72,6 +77,50 @@ impl Caches {
         Caches {
             root,
             stores: Mutex::default(),
+            swept: Mutex::default(),
+        }
+    }
+
+    /// Removes stores of URLs that nobody asks for any more, from time to time.
+    pub(crate) fn sweep_sometimes(&self) {
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        if swept.is_some_and(|last| last.elapsed() < SWEEP_PAUSE) {
+            return;
+        }
+        *swept = Some(Instant::now());
+        drop(swept);
+        self.sweep(UNUSED);
+    }
+
+    /// Removes stores that were not used for so long. What cannot be removed stays for the next time.
+    fn sweep(&self, unused: Duration) {
+        let Ok(folders) = std::fs::read_dir(&self.root) else {
+            return;
+        };
+        for folder in folders.flatten().map(|entry| entry.path()) {
+            let lock = folder.join("lock");
+            let idle = std::fs::metadata(&lock)
+                .and_then(|metadata| metadata.modified())
+                .ok()
+                .and_then(|used| SystemTime::now().duration_since(used).ok());
+            if idle.is_none_or(|idle| idle < unused) {
+                continue;
+            }
+            let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+            // Whoever holds a store is about to use it.
+            if stores
+                .values()
+                .any(|store| store.folder == folder && Arc::strong_count(store) > 1)
+            {
+                continue;
+            }
+            // Held until the folder is gone, so that no other process begins to use it meanwhile.
+            let Ok(held) = std::fs::File::open(&lock) else {
+                continue;
+            };
+            if held.try_lock().is_ok() && std::fs::remove_dir_all(&folder).is_ok() {
+                stores.retain(|_, store| store.folder != folder);
+            }
         }
     }
 
@@ -120,6 +169,8 @@ impl Store {
     fn lock(&self, deadline: Instant) -> Result<Option<std::fs::File>, SourceError> {
         let file = std::fs::File::create(self.folder.join("lock"))
             .map_err(|error| failed("lock", &self.folder, &error))?;
+        // Tells when the store was used last. Where that cannot be set, the file's creation tells it.
+        let _ = file.set_modified(SystemTime::now());
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Some(file)),
@@ -217,5 +268,32 @@ impl Turn<'_> {
                 .count()
                 > MAX_PACKS
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stores_that_nobody_uses_are_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let caches = Caches::new(root.path().to_owned());
+        let soon = Instant::now() + Duration::from_secs(5);
+        let (used, idle) = (caches.store("https://h/used"), caches.store("https://h/idle"));
+        for store in [&used, &idle] {
+            let turn = store.enter(soon).unwrap().unwrap();
+            turn.repo(None).unwrap();
+        }
+        let folder = idle.folder.clone();
+        drop(idle);
+        caches.sweep(Duration::from_secs(60));
+        assert!(folder.exists());
+        caches.sweep(Duration::ZERO);
+        assert!(!folder.exists() && used.folder.exists());
+        // It comes back when it is asked for again.
+        let again = caches.store("https://h/idle");
+        again.enter(soon).unwrap().unwrap().repo(None).unwrap();
+        assert!(folder.exists());
     }
 }

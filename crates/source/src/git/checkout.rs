@@ -180,7 +180,7 @@ impl Reader<'_> {
                 .collect::<Result<_, _>>()?
         };
         self.buffer = buffer;
-        self.collisions(path, &listing);
+        self.collisions(path, &listing)?;
         let mut node = Node {
             id,
             items: Vec::with_capacity(listing.len()),
@@ -301,14 +301,25 @@ impl Reader<'_> {
         }
     }
 
-    /// Says which names differ in case only: such a source cannot be unpacked on every system.
-    fn collisions(&mut self, folder: &str, listing: &[(EntryKind, String, ObjectId)]) {
+    /// Says which names differ in case only: such a source cannot be unpacked on every system. Equal names are refused:
+    /// they would be two things to two readers.
+    fn collisions(
+        &mut self,
+        folder: &str,
+        listing: &[(EntryKind, String, ObjectId)],
+    ) -> Result<(), SourceError> {
         let mut names: Vec<(String, &str)> = listing
             .iter()
             .map(|(_, name, _)| (name.to_lowercase(), name.as_str()))
             .collect();
         names.sort_unstable();
         for pair in names.windows(2) {
+            if pair[0].1 == pair[1].1 {
+                return Err(refused(
+                    &join(folder, pair[0].1),
+                    "is there twice; the repository is damaged or hostile",
+                ));
+            }
             if pair[0].0 == pair[1].0 && self.warnings.len() < 20 {
                 self.warnings.push(format!(
                     "'{}' and '{}' differ in upper and lower case only",
@@ -317,6 +328,7 @@ impl Reader<'_> {
                 ));
             }
         }
+        Ok(())
     }
 
     fn wanted(&self, path: &str) -> Wanted {

@@ -2,135 +2,40 @@
 //! and size limit are in one place, and a failure is remembered as what it was.
 
 use std::io::{self, BufRead, Cursor, Read, Write};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use gix::error::Error as GixError;
 use gix::protocol::transport::client::blocking_io::http::{
     GetResponse, Http, PostBodyDataKind, PostResponse,
 };
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, StatusCode, Url};
 
 use super::Credentials;
 use super::url::{percent_decode, redact};
+use super::wire::{Failure, Wire};
+use crate::credentials::Secret;
 use crate::error::{SourceError, reason};
+use crate::http::{HttpClients, HttpError, MAX_REDIRECTS, chain, redirect_target};
 
-/// Most redirects that are followed.
-const MAX_REDIRECTS: usize = 5;
-/// Longest wait for a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// What went wrong on the wire.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
-    Status(u16),
-    Connect(String),
-    Timeout,
-    Cancelled,
-    Redirect(String),
-    TooLarge,
-}
-
-/// What is known of an exchange after it; shared with the transport inside gix.
-#[derive(Debug, Default)]
-pub(crate) struct Outcome {
-    failure: Mutex<Option<Failure>>,
-    pub(crate) version2: AtomicBool,
-    received: AtomicU64,
-}
-
-impl Outcome {
-    pub(crate) fn failure(&self) -> Option<Failure> {
-        self.failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    fn fail(&self, failure: Failure) -> io::Error {
-        let text = format!("{failure:?}");
-        let mut slot = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        slot.get_or_insert(failure);
-        io::Error::other(text)
-    }
-}
-
-/// Drives async requests from a blocking thread.
-#[derive(Debug)]
-enum Driver {
-    Shared(tokio::runtime::Handle),
-    Own(tokio::runtime::Runtime),
-}
-
-impl Driver {
-    fn new() -> io::Result<Self> {
-        match tokio::runtime::Handle::try_current() {
-            Ok(handle) => Ok(Driver::Shared(handle)),
-            Err(_) => tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .map(Driver::Own),
-        }
-    }
-
-    fn run<F: Future>(&self, future: F) -> F::Output {
-        match self {
-            Driver::Shared(handle) => handle.block_on(future),
-            Driver::Own(runtime) => runtime.block_on(future),
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Shared {
-    driver: Driver,
-    deadline: Instant,
-    cancelled: Arc<AtomicBool>,
-    limit: u64,
-    outcome: Arc<Outcome>,
-}
-
-impl Shared {
-    fn wait<T>(&self, future: impl Future<Output = reqwest::Result<T>>) -> io::Result<T> {
-        if self.cancelled.load(Ordering::Relaxed) {
-            return Err(self.outcome.fail(Failure::Cancelled));
-        }
-        let deadline = tokio::time::Instant::from_std(self.deadline);
-        match self
-            .driver
-            .run(async { tokio::time::timeout_at(deadline, future).await })
-        {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) if error.is_timeout() && Instant::now() >= self.deadline => {
+impl Wire {
+    fn request<T>(&self, future: impl Future<Output = reqwest::Result<T>>) -> io::Result<T> {
+        match self.wait(future)? {
+            Ok(value) => Ok(value),
+            Err(error) if error.is_timeout() && Instant::now() >= self.deadline => {
                 Err(self.outcome.fail(Failure::Timeout))
             }
-            Ok(Err(error)) => Err(self.outcome.fail(Failure::Connect(chain(&error.without_url())))),
-            Err(_) => Err(self.outcome.fail(Failure::Timeout)),
+            Err(error) => Err(self.outcome.fail(Failure::Connect(chain(&error.without_url())))),
         }
     }
-}
-
-/// An error with all its causes, each said once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let part = error.to_string();
-        if !text.contains(&part) {
-            text = format!("{text}: {part}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// The HTTP side of gix's transport.
 #[derive(Debug)]
 pub(crate) struct GitHttp {
-    shared: Arc<Shared>,
+    shared: Arc<Wire>,
     /// Shows the client's certificate.
     own: Client,
     /// For every other server.
@@ -140,72 +45,14 @@ pub(crate) struct GitHttp {
     base: Option<String>,
 }
 
-fn unusable(what: &str, error: &dyn std::error::Error) -> SourceError {
-    SourceError::retry(
-        reason::AUTHENTICATION_FAILED,
-        format!("{what} cannot be used: {}; correct the secret", chain(error)),
-    )
-}
-
-/// A client with these credentials' certificates and proxy.
-fn client(credentials: &Credentials) -> Result<Client, SourceError> {
-    let mut builder = Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT_TIMEOUT)
-        .user_agent(concat!("git/2.0 (fluvial/", env!("CARGO_PKG_VERSION"), ")"));
-    if let Some(ca) = &credentials.ca {
-        let certificates = reqwest::Certificate::from_pem_bundle(ca)
-            .map_err(|error| unusable("the CA certificate (ca.crt)", &error))?;
-        if certificates.is_empty() {
-            return Err(SourceError::retry(
-                reason::AUTHENTICATION_FAILED,
-                "the CA certificate (ca.crt) holds no PEM certificate; correct the secret",
-            ));
-        }
-        builder = builder.tls_certs_merge(certificates);
-    }
-    if let Some(identity) = &credentials.client_certificate {
-        let mut pem = identity.certificate.clone();
-        pem.push(b'\n');
-        pem.extend_from_slice(identity.key.expose());
-        let identity = reqwest::Identity::from_pem(&pem)
-            .map_err(|error| unusable("the client certificate (tls.crt, tls.key)", &error))?;
-        builder = builder.identity(identity);
-    }
-    if let Some(proxy) = &credentials.proxy {
-        let mut setting = reqwest::Proxy::all(&proxy.address).map_err(|error| {
-            SourceError::retry(
-                reason::PROXY_INVALID,
-                format!(
-                    "proxy address '{}' cannot be used: {error}; write it as http://HOST:PORT",
-                    redact(&proxy.address)
-                ),
-            )
-        })?;
-        if let Some(username) = &proxy.username {
-            let password = proxy
-                .password
-                .as_ref()
-                .map(super::Secret::expose_text)
-                .unwrap_or_default();
-            setting = setting.basic_auth(username, &password);
-        }
-        builder = builder.proxy(setting);
-    }
-    builder
-        .build()
-        .map_err(|error| unusable("the TLS settings", &error))
-}
-
 impl GitHttp {
     /// A client for one fetch from `url`.
     pub(crate) fn new(
+        clients: &HttpClients,
         url: &str,
         credentials: &Credentials,
-        deadline: Instant,
-        cancelled: Arc<AtomicBool>,
-        limit: u64,
-    ) -> Result<(Self, Arc<Outcome>), SourceError> {
+        wire: Arc<Wire>,
+    ) -> Result<Self, SourceError> {
         let mut origin = Url::parse(url).map_err(|error| {
             SourceError::stalled(
                 reason::URL_INVALID,
@@ -218,41 +65,22 @@ impl GitHttp {
             && credentials.bearer_token.is_none()
         {
             credentials.username = Some(percent_decode(origin.username()));
-            credentials.password = origin
-                .password()
-                .map(|text| super::Secret::new(percent_decode(text)));
+            credentials.password = origin.password().map(|text| Secret::new(percent_decode(text)));
         }
         // Without user information both of these always succeed.
         let _ = origin.set_username("");
         let _ = origin.set_password(None);
-        let driver = Driver::new().map_err(|error| {
-            SourceError::retry(
-                reason::GIT_OPERATION_FAILED,
-                format!("cannot start network access: {error}"),
-            )
-        })?;
-        let outcome = Arc::new(Outcome::default());
-        let own = client(&credentials)?;
-        let foreign = if credentials.client_certificate.is_some() {
-            client(&credentials.anonymous())?
-        } else {
-            own.clone()
-        };
-        let http = GitHttp {
-            shared: Arc::new(Shared {
-                driver,
-                deadline,
-                cancelled,
-                limit,
-                outcome: Arc::clone(&outcome),
-            }),
+        let settings = credentials.http_settings();
+        let own = clients.client(&settings)?;
+        let foreign = clients.client(&settings.anonymous())?;
+        Ok(GitHttp {
+            shared: wire,
             own,
             foreign,
             credentials,
             origin,
             base: None,
-        };
-        Ok((http, outcome))
+        })
     }
 
     /// The URL without credentials, for gix.
@@ -274,7 +102,7 @@ impl GitHttp {
             if let Some(token) = &self.credentials.bearer_token {
                 request = request.bearer_auth(token.expose_text());
             } else if let Some(username) = &self.credentials.username {
-                let password = self.credentials.password.as_ref().map(super::Secret::expose_text);
+                let password = self.credentials.password.as_ref().map(Secret::expose_text);
                 request = request.basic_auth(username, password);
             }
         }
@@ -282,19 +110,13 @@ impl GitHttp {
     }
 
     fn follow(&self, from: &Url, response: &reqwest::Response) -> io::Result<Url> {
-        let refuse = |what: String| self.shared.outcome.fail(Failure::Redirect(what));
-        let target = response
-            .headers()
-            .get(LOCATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| from.join(value).ok())
-            .ok_or_else(|| refuse("a redirect without a usable Location".to_owned()))?;
-        let shown = redact(target.as_str());
-        match (from.scheme(), target.scheme()) {
-            (_, "https") | ("http", "http") => Ok(target),
-            ("https", "http") => Err(refuse(format!("a redirect from https to plain http ('{shown}')"))),
-            _ => Err(refuse(format!("a redirect to '{shown}'"))),
-        }
+        redirect_target(from, response).map_err(|error| {
+            let what = match error {
+                HttpError::Redirect(what) => what,
+                other => other.to_string(),
+            };
+            self.shared.outcome.fail(Failure::Redirect(what))
+        })
     }
 }
 
@@ -350,7 +172,7 @@ impl Http for GitHttp {
         for hop in 0.. {
             let response = self
                 .shared
-                .wait(self.request(false, &here, &headers).send())
+                .request(self.request(false, &here, &headers).send())
                 .map_err(gix_error)?;
             let status = response.status();
             if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
@@ -399,7 +221,7 @@ impl Http for GitHttp {
             request: Some((request, Arc::clone(&sent))),
             response: None,
             lines: Vec::new(),
-            seen: 0,
+            begun: false,
         }));
         Ok(PostResponse {
             post_body: PostBody(sent),
@@ -438,21 +260,21 @@ impl Write for PostBody {
 /// A request and its answer, sent at the first need.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    shared: Arc<Shared>,
+    shared: Arc<Wire>,
     request: Option<(reqwest::RequestBuilder, Arc<Mutex<Vec<u8>>>)>,
     response: Option<reqwest::Response>,
     lines: Vec<u8>,
-    seen: u64,
+    begun: bool,
 }
 
 impl Exchange {
-    fn started(shared: Arc<Shared>, response: reqwest::Response) -> Self {
+    fn started(shared: Arc<Wire>, response: reqwest::Response) -> Self {
         Exchange {
             shared,
             request: None,
             response: Some(response),
             lines: Vec::new(),
-            seen: 0,
+            begun: false,
         }
     }
 
@@ -461,7 +283,7 @@ impl Exchange {
             return Ok(());
         };
         let body = std::mem::take(&mut *body.lock().unwrap_or_else(PoisonError::into_inner));
-        let response = self.shared.wait(request.body(body).send())?;
+        let response = self.shared.request(request.body(body).send())?;
         let status = response.status();
         if status.is_redirection() {
             let what = "a redirect in the middle of a fetch".to_owned();
@@ -480,25 +302,11 @@ impl Exchange {
         let Some(response) = &mut self.response else {
             return Ok(Bytes::new());
         };
-        let chunk = self.shared.wait(response.chunk())?.unwrap_or_default();
-        let outcome = &self.shared.outcome;
-        if self.seen == 0 && find(&chunk, b"version 2") {
-            outcome.version2.store(true, Ordering::Relaxed);
-        }
-        self.seen += chunk.len() as u64;
-        let total = outcome.received.fetch_add(chunk.len() as u64, Ordering::Relaxed) + chunk.len() as u64;
-        if total > self.shared.limit {
-            return Err(outcome.fail(Failure::TooLarge));
-        }
+        let chunk = self.shared.request(response.chunk())?.unwrap_or_default();
+        let first = !std::mem::replace(&mut self.begun, true);
+        self.shared.outcome.take(&chunk, first, self.shared.limit)?;
         Ok(chunk)
     }
-}
-
-/// Whether the first bytes hold this text.
-fn find(data: &[u8], text: &[u8]) -> bool {
-    data[..data.len().min(256)]
-        .windows(text.len())
-        .any(|window| window == text)
 }
 
 /// Header lines of an answer.

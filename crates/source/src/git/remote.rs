@@ -10,23 +10,28 @@ use gix::ObjectId;
 use gix::bstr::{BString, ByteSlice};
 use gix::protocol::handshake::Ref;
 use gix::protocol::transport::Protocol;
+use gix::protocol::transport::client::blocking_io::Transport as AnyTransport;
 use gix::protocol::transport::client::blocking_io::http::Transport;
 use gix::remote::fetch::{Prepare, Shallow, Tags};
 
 use super::Fetched;
 use super::cache::{Caches, Turn, short_digest};
-use super::http::{Failure, GitHttp, Outcome};
+use super::http::GitHttp;
 use super::local::{self, Repo, Resolved};
 use super::reference::{self, Target};
 use super::source::{GitSource, Job, is_last};
+use super::ssh;
 use super::url::redact;
+use super::wire::{Failure, Outcome, Wire};
 use crate::error::{SourceError, reason};
+use crate::http::{HttpClients, connect_advice};
 use crate::limits::human;
 
 /// The caches of all servers' repositories.
 #[derive(Debug)]
 pub(crate) struct Remotes {
     caches: Caches,
+    clients: HttpClients,
 }
 
 /// The error of a fetch that takes too long.
@@ -41,6 +46,7 @@ pub(crate) fn timed_out(url: &str, timeout: Duration) -> SourceError {
 
 /// One fetch under way.
 struct Session<'a> {
+    remotes: &'a Remotes,
     job: &'a Job<'a>,
     url: &'a str,
     shown: String,
@@ -49,7 +55,7 @@ struct Session<'a> {
 
 /// References asked for, nothing fetched yet.
 struct Asked<'repo> {
-    prepare: Prepare<'static, 'repo, Transport<GitHttp>>,
+    prepare: Prepare<'static, 'repo, Box<dyn AnyTransport + Send>>,
     outcome: Arc<Outcome>,
 }
 
@@ -57,6 +63,7 @@ impl Remotes {
     pub(crate) fn new(root: PathBuf) -> Self {
         Remotes {
             caches: Caches::new(root),
+            clients: HttpClients::default(),
         }
     }
 
@@ -73,9 +80,11 @@ impl Remotes {
             return Ok(Fetched::Unchanged);
         }
         let shown = redact(url);
+        self.caches.sweep_sometimes();
         let store = self.caches.store(&shown);
         let turn = store.enter(job.deadline)?;
         let session = Session {
+            remotes: self,
             job,
             url,
             turn: turn.ok_or_else(|| timed_out(&shown, job.timeout()))?,
@@ -126,17 +135,31 @@ impl Session<'_> {
         handle: &'repo gix::Repository,
         specs: &[String],
     ) -> Result<Asked<'repo>, SourceError> {
-        let (http, outcome) = GitHttp::new(
-            self.url,
-            &self.job.request.credentials,
+        let wire = Arc::new(Wire::new(
             self.job.deadline,
             Arc::clone(self.job.cancelled),
             self.job.limits.download,
-        )?;
+        )?);
+        let outcome = Arc::clone(&wire.outcome);
+        let credentials = &self.job.request.credentials;
         let fail = |error: &gix::Error| self.explain(error, &outcome);
-        let url = gix::url::parse(http.plain_url()).map_err(|error| fail(&error))?;
+        let parse = |url: &str| gix::url::parse(url).map_err(|error| fail(&error));
+        let (transport, url): (Box<dyn AnyTransport + Send>, _) = if self.url.starts_with("ssh:") {
+            let transport = ssh::connect(
+                self.url,
+                credentials.ssh.as_ref(),
+                credentials.proxy.as_ref(),
+                wire,
+            )?;
+            (transport, parse(&self.shown)?)
+        } else {
+            let http = GitHttp::new(&self.remotes.clients, self.url, credentials, wire)?;
+            let url = parse(http.plain_url())?;
+            let transport = Transport::new_http(http, url.clone(), Protocol::V2, false);
+            (Box::new(transport), url)
+        };
         let remote = handle
-            .remote_at_without_url_rewrite(url.clone())
+            .remote_at_without_url_rewrite(url)
             .map_err(|error| fail(&error))?
             .with_fetch_tags(Tags::None)
             .with_refspecs(
@@ -144,7 +167,6 @@ impl Session<'_> {
                 gix::remote::Direction::Fetch,
             )
             .map_err(|error| fail(&error))?;
-        let transport = Transport::new_http(http, url, Protocol::V2, false);
         let options = gix::remote::ref_map::Options {
             // A pattern over everything makes a filter that some servers answer with nothing.
             prefix_from_spec_as_filter_on_remote: !specs.iter().any(|spec| spec.starts_with("+refs/*:")),
@@ -349,6 +371,7 @@ impl Session<'_> {
             Some(Failure::Redirect(what)) => failed(format!(
                 "'{url}' answered with {what}, which is not followed; set spec.url to the repository's own address"
             )),
+            Some(Failure::Remote(text)) => remote_failure(url, &text),
             Some(Failure::TooLarge) => failed(format!(
                 "'{url}' sent more than {}; use a smaller repository",
                 human(self.job.limits.download)
@@ -370,22 +393,10 @@ impl Session<'_> {
 
     fn connect_failure(&self, text: &str) -> SourceError {
         let url = &self.shown;
-        let lower = text.to_lowercase();
-        let advice = if lower.contains("certificate") || lower.contains("unknownissuer") {
-            if lower.contains("certificaterequired") || lower.contains("certificate required") {
-                "the server wants a client certificate; add tls.crt and tls.key to the secret of spec.secretRef"
-            } else if self.job.request.credentials.ca.is_some() {
-                "the certificate does not fit the CA in the secret; check ca.crt"
-            } else {
-                "the certificate is not trusted; add the server's CA as ca.crt to the secret of spec.secretRef"
-            }
-        } else if lower.contains("dns") || lower.contains("resolve") {
-            "the host name cannot be resolved; check spec.url and the DNS"
-        } else if lower.contains("refused") {
-            "nothing listens there; check host and port in spec.url"
-        } else {
-            "trying again"
-        };
+        let mut advice = connect_advice(text);
+        if advice.contains("not trusted") && self.job.request.credentials.ca.is_some() {
+            advice = "the certificate does not fit the CA in the secret; check ca.crt";
+        }
         SourceError::retry(
             reason::GIT_OPERATION_FAILED,
             format!("cannot connect to '{url}': {text}; {advice}"),
@@ -401,6 +412,43 @@ enum Step {
     /// The cache should be made anew first.
     Worn,
     Found(Resolved),
+}
+
+/// The error for what the program on an ssh server says.
+fn remote_failure(url: &str, text: &str) -> SourceError {
+    let lower = text.to_lowercase();
+    if [
+        "permission denied",
+        "access denied",
+        "not allowed",
+        "unauthorized",
+    ]
+    .iter()
+    .any(|word| lower.contains(word))
+    {
+        return SourceError::retry(
+            reason::AUTHENTICATION_FAILED,
+            format!("'{url}' denied access: {text}; give the key the right to read the repository"),
+        );
+    }
+    let advice = if [
+        "not found",
+        "not exist",
+        "not appear to be",
+        "no such",
+        "could not be found",
+    ]
+    .iter()
+    .any(|word| lower.contains(word))
+    {
+        "check spec.url, and that the key may read the repository"
+    } else {
+        "trying again"
+    };
+    SourceError::retry(
+        reason::GIT_OPERATION_FAILED,
+        format!("the server of '{url}' says: {text}; {advice}"),
+    )
 }
 
 fn reference_without_tags(url: &str, target: &Target) -> SourceError {

@@ -13,7 +13,10 @@ use super::checkout::Sparse;
 use super::local::{self, OpenRepos, Repo, Resolved};
 use super::remote::{self, Remotes};
 use super::url::{Location, redact};
-use super::{Credentials, Fetched, GitReference, GitRequest, Revision, dirty, normalise_revision, submodule};
+use super::{
+    Credentials, Fetched, GitReference, GitRequest, Revision, Verify, dirty, normalise_revision, submodule,
+    verify,
+};
 use crate::error::{SourceError, reason};
 use crate::limits::Limits;
 
@@ -41,6 +44,7 @@ type Key = (
     bool,
     Option<String>,
     bool,
+    Option<Verify>,
 );
 
 /// What one fetch carries along.
@@ -158,19 +162,12 @@ impl GitSource {
                 }
                 result
             }
-            Location::Http(url) => {
+            Location::Http(url) | Location::Ssh(url) => {
                 if job.request.dirty {
-                    return Err(not_local(&url));
+                    return Err(not_local(&redact(&url)));
                 }
                 self.0.remotes.fetch(self, job, &url, &target)
             }
-            Location::Ssh(url) => Err(SourceError::stalled(
-                reason::GIT_OPERATION_FAILED,
-                format!(
-                    "ssh is not supported yet: cannot fetch '{}'; use the repository's https URL",
-                    redact(&url)
-                ),
-            )),
         }
     }
 
@@ -185,6 +182,12 @@ impl GitSource {
         let handle = repo.handle();
         let resolved = local::resolve(&handle, &shown, target)?;
         if job.request.dirty {
+            if job.request.verify.is_some() {
+                return Err(SourceError::stalled(
+                    reason::VERIFICATION_ERROR,
+                    "uncommitted files are not signed; remove spec.verify, or use committed files",
+                ));
+            }
             return self.dirty(job, &shown, repo, &handle, &resolved);
         }
         if is_last(job.request, &resolved.revision()) {
@@ -217,6 +220,7 @@ impl GitSource {
                 ));
             }
         }
+        let verified = Self::verified(job, handle, resolved, url)?;
         let mut warnings = snapshot.warnings.to_vec();
         let tree = if job.request.recurse_submodules && !snapshot.submodules.is_empty() {
             submodule::add(self, job, &snapshot, url)?
@@ -233,8 +237,25 @@ impl GitSource {
             revision: resolved.revision(),
             tree,
             commit: local::describe(handle, resolved.commit, resolved.tag)?,
+            verified,
             warnings,
         }))
+    }
+
+    /// Which signatures are there of those that must be.
+    fn verified(
+        job: &Job<'_>,
+        handle: &gix::Repository,
+        resolved: &Resolved,
+        url: &str,
+    ) -> Result<Option<String>, SourceError> {
+        let Some(wanted) = &job.request.verify else {
+            return Ok(None);
+        };
+        let target = job.request.reference.target()?;
+        verify::verify(handle, &target, resolved, wanted)
+            .map(Some)
+            .map_err(|error| located(error, url, resolved))
     }
 
     fn dirty(
@@ -267,6 +288,7 @@ impl GitSource {
             revision,
             tree,
             commit: local::describe(handle, resolved.commit, resolved.tag)?,
+            verified: None,
             warnings: Vec::new(),
         }))
     }
@@ -289,6 +311,7 @@ fn key_of(request: &GitRequest) -> Key {
         request.recurse_submodules,
         request.last_revision.clone(),
         request.dirty,
+        request.verify.clone(),
     )
 }
 

@@ -98,15 +98,25 @@ fn fetch(source: &GitSource, job: &Job<'_>, url: &str, commit: ObjectId) -> Resu
 /// Credentials go to the server that they are for, and no other.
 fn same_server(a: &str, b: &str) -> bool {
     match (reqwest::Url::parse(a), reqwest::Url::parse(b)) {
+        (Ok(a), Ok(b)) if a.scheme() == "ssh" && b.scheme() == "ssh" => {
+            a.host_str().is_some()
+                && a.host_str() == b.host_str()
+                && a.port().unwrap_or(22) == b.port().unwrap_or(22)
+        }
         (Ok(a), Ok(b)) => a.origin() == b.origin() && a.origin().is_tuple(),
         _ => false,
     }
 }
 
-/// A submodule's URL; one that begins with `./` or `../` is relative to the repository's.
+/// A submodule's URL; one that begins with `./` or `../` is relative to the repository's, and `user@host:path` is ssh.
 fn resolve(parent: &str, wanted: &str) -> String {
     if !wanted.starts_with("./") && !wanted.starts_with("../") {
-        return wanted.to_owned();
+        return match wanted.split_once(':') {
+            Some((host, path)) if host.contains('@') && !host.contains('/') && !wanted.contains("://") => {
+                format!("ssh://{host}/{}", path.trim_start_matches('/'))
+            }
+            _ => wanted.to_owned(),
+        };
     }
     let mut base = parent.trim_end_matches('/').to_owned();
     let mut rest = wanted;
@@ -153,6 +163,7 @@ mod tests {
         assert_eq!(resolve("https://h/o/r", "./x"), "https://h/o/r/x");
         assert_eq!(resolve("/srv/r", "../../x"), "/x");
         assert_eq!(resolve("https://h/o/r", "https://other/x"), "https://other/x");
+        assert_eq!(resolve("ssh://git@h/o/r", "git@h:o/x.git"), "ssh://git@h/o/x.git");
     }
 
     #[test]
@@ -173,5 +184,8 @@ mod tests {
         assert!(!same_server("https://h/a", "https://other/b"));
         assert!(!same_server("https://h/a", "http://h/b"));
         assert!(!same_server("/a", "/b"));
+        assert!(same_server("ssh://git@h/a", "ssh://git@h:22/b"));
+        assert!(!same_server("ssh://git@h/a", "ssh://git@h:23/b"));
+        assert!(!same_server("ssh://git@h/a", "ssh://git@other/b"));
     }
 }

@@ -289,3 +289,42 @@ async fn a_damaged_cache_is_fetched_anew_and_sha256_works() {
     let again = changed(source(&cache).fetch(&request).await.unwrap());
     assert_eq!(again.revision, first.revision);
 }
+
+#[tokio::test]
+async fn forced_pushes_are_followed_and_empty_repositories_said_to_be_so() {
+    if backend_is_missing() {
+        return;
+    }
+    let repo = TestRepo::new();
+    let server = Server::start(repo.root()).await;
+    let cache = tempfile::tempdir().unwrap();
+    let source = source(&cache);
+    let mut request = GitRequest {
+        url: server.url(&repo),
+        reference: GitReference::branch("main"),
+        ..GitRequest::default()
+    };
+    let empty = source.fetch(&request).await.unwrap_err();
+    assert_eq!(empty.reason, "EmptyGitRepository", "{empty}");
+    repo.commit(&[("a", "1")], "first");
+    let old = repo.commit(&[("a", "2"), ("b", "2")], "second");
+    let revision = changed(source.fetch(&request).await.unwrap());
+    request.last_revision = Some(revision.revision);
+    // History is rewritten: the old commit is not an ancestor any more, and the server forgets it.
+    repo.git(&["reset", "-q", "--hard", "HEAD~1"]);
+    let new = repo.commit(&[("a", "3")], "instead");
+    repo.git(&["reflog", "expire", "--expire=now", "--all"]);
+    repo.git(&["gc", "-q", "--prune=now"]);
+    let revision = changed(source.fetch(&request).await.unwrap());
+    assert_eq!(revision.commit.id, new);
+    assert_eq!(text(&revision.tree, "a"), "3");
+    assert_eq!(revision.tree.len(), 1);
+    // A pinned commit that the server does not have is said to be gone.
+    request.reference = GitReference {
+        commit: Some("1".repeat(40)),
+        ..GitReference::default()
+    };
+    let gone = source.fetch(&request).await.unwrap_err();
+    assert!(gone.message.contains("force push"), "{gone}");
+    assert_ne!(old, new);
+}

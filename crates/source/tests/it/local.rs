@@ -269,7 +269,8 @@ fn what_is_wrong_is_said_with_what_to_do() {
             ..GitRequest::default()
         })
         .unwrap_err();
-    assert_eq!(ssh.class, Class::Stalled);
+    assert_eq!(ssh.reason, "AuthenticationFailed");
+    assert!(ssh.message.contains("known_hosts"), "{ssh}");
 }
 
 #[test]
@@ -333,14 +334,24 @@ fn hostile_names_are_refused_and_case_collisions_reported() {
         revision.warnings
     );
     let blob = repo.git(&["hash-object", "-w", "a/x"]);
-    for name in ["..", ".git", ".GIT"] {
-        let listing = format!("100644 {name}\0");
-        let mut tree = listing.into_bytes();
-        let hex: Vec<u8> = (0..blob.len())
-            .step_by(2)
-            .map(|at| u8::from_str_radix(&blob[at..at + 2], 16).unwrap())
-            .collect();
-        tree.extend(hex);
+    let id: Vec<u8> = (0..blob.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&blob[at..at + 2], 16).unwrap())
+        .collect();
+    for names in [
+        &["..", "x"][..],
+        &[".git"],
+        &[".GIT"],
+        &["git~1"],
+        &["a/b"],
+        &["twice", "twice"],
+    ] {
+        let name = names.join(" and ");
+        let mut tree = Vec::new();
+        for name in names {
+            tree.extend_from_slice(format!("100644 {name}\0").as_bytes());
+            tree.extend_from_slice(&id);
+        }
         std::fs::write(repo.root().join("tree"), tree).unwrap();
         let tree = repo.git(&["hash-object", "-t", "tree", "-w", "--literally", "../tree"]);
         let commit = repo.git(&["commit-tree", "-m", "hostile", &tree]);
@@ -350,6 +361,35 @@ fn hostile_names_are_refused_and_case_collisions_reported() {
             .unwrap_err();
         assert!(error.message.contains("damaged or hostile"), "{name}: {error}");
     }
+}
+
+#[test]
+fn links_in_circles_and_to_the_outside_are_only_data() {
+    if git_is_missing() {
+        return;
+    }
+    let repo = TestRepo::new();
+    let cache = tempfile::tempdir().unwrap();
+    let link = |target: &str, name: &str| std::os::unix::fs::symlink(target, repo.path().join(name)).unwrap();
+    link("b", "a");
+    link("a", "b");
+    link(".", "self");
+    link("/etc/passwd", "outside");
+    link("../../../etc", "up");
+    repo.commit(&[("real", "1")], "links");
+    let main = request(&repo, GitReference::branch("main"));
+    let revision = changed(source(&cache).fetch_blocking(&main).unwrap());
+    let path = |path: &str| fluvial_tree::TreePath::parse(path).unwrap();
+    for circle in ["a", "b", "outside", "up/passwd", "self/a"] {
+        assert!(revision.tree.file(&path(circle)).is_err(), "{circle}");
+    }
+    // The artifact holds no links at all.
+    let packed = fluvial_source::artifact::pack(&revision.tree);
+    let unpacked =
+        fluvial_source::artifact::unpack(&packed.data[..], fluvial_source::limits::Limits::default())
+            .unwrap();
+    assert_eq!(unpacked.len(), 1);
+    assert_eq!(text(&unpacked, "real"), "1");
 }
 
 #[test]

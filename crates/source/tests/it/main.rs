@@ -3,10 +3,20 @@
 #[cfg(test)]
 mod artifact;
 #[cfg(test)]
+mod helm;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod local;
 #[cfg(test)]
+mod oci;
+#[cfg(test)]
+mod ssh;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tls;
+#[cfg(test)]
+mod verify;
 #[cfg(test)]
 mod watch;

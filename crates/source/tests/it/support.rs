@@ -162,14 +162,23 @@ struct Shared {
 
 impl Server {
     pub(crate) async fn start(root: &Path) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        Self::on(root, listener, port)
+    }
+
+    /// The server on a listener of any kind.
+    pub(crate) fn on<L>(root: &Path, listener: L, port: u16) -> Self
+    where
+        L: axum::serve::Listener,
+        L::Addr: std::fmt::Debug,
+    {
         let behaviour = Arc::new(Mutex::new(Behaviour::default()));
         let shared = Arc::new(Shared {
             root: root.to_owned(),
             behaviour: Arc::clone(&behaviour),
         });
         let router = Router::new().fallback(handle).with_state(shared);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
         tokio::spawn(async move { axum::serve(listener, router).await });
         Server { port, behaviour }
     }

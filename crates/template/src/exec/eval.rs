@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::{At, MissingKey, Result2, Scope, State};
 use crate::ast::{Command, Expr, ExprKind, Number, Pipe, literal};
 use crate::function::{Function, FunctionError, Params, Type};
+use crate::trace::Depth;
 use crate::value::{Element, IntType, Object, Underlying, Value};
 
 /// The value that a pipeline hands to its next command, if there is one.
@@ -21,6 +22,7 @@ struct Receiver<'v> {
 impl<'t> State<'_, 't> {
     pub(super) fn pipeline(&mut self, dot: &Value, pipe: &'t Pipe) -> Result2<Value> {
         self.at = Some(At::Pipe(pipe));
+        let mark = self.mark();
         let mut value: Final = None;
         for command in &pipe.commands {
             value = Some(self.command(dot, command, value)?.unwrap_interface());
@@ -28,8 +30,9 @@ impl<'t> State<'_, 't> {
         let value = value.unwrap_or(Value::Nil);
         for name in &pipe.variables {
             if pipe.assign {
-                self.assign(name, value.clone())?;
+                self.assign(name, value.clone(), mark)?;
             } else {
+                self.note_set(self.variables.len(), mark);
                 self.variables.push((name, value.clone()));
             }
         }
@@ -99,9 +102,12 @@ impl<'t> State<'_, 't> {
         }
     }
 
-    fn variable(&self, name: &str) -> Result2<Value> {
-        match self.variables.iter().rev().find(|(known, _)| *known == name) {
-            Some((_, value)) => Ok(value.clone()),
+    fn variable(&mut self, name: &str) -> Result2<Value> {
+        match self.variables.iter().rposition(|(known, _)| *known == name) {
+            Some(index) => {
+                self.note_variable(index);
+                Ok(self.variables[index].1.clone())
+            }
             None => self.fail(format!("undefined variable: {name}")),
         }
     }
@@ -214,12 +220,14 @@ impl<'t> State<'_, 't> {
                 if has_arguments {
                     return self.fail(format!("{name} is not a method but has arguments"));
                 }
+                self.note_entry(map, name);
                 let found = map.get(name);
                 self.entry(found, map.element, name)
             }
             Value::Object(object) => {
                 let object = Rc::clone(object);
                 if let Some(params) = object.method(name) {
+                    self.note_value(receiver.value, Depth::Whole);
                     let arguments = self.arguments(dot, &params, name, arguments, last)?;
                     let result = object.call(name, &arguments);
                     return result.or_else(|message| {
@@ -262,6 +270,7 @@ impl<'t> State<'_, 't> {
             if has_arguments {
                 return self.fail(format!("{name} is not a method but has arguments"));
             }
+            self.note_entry(&map, name);
             return self.entry(map.get(name), map.element, name);
         }
         match object.field(name) {
@@ -317,6 +326,9 @@ impl<'t> State<'_, 't> {
             None
         };
         let arguments = self.arguments(dot, &function.params, name, arguments, last)?;
+        self.note_arguments(function, &arguments);
+        self.charge(&arguments)?;
+        self.spend(function.cost)?;
         let mut scope = Scope {
             set,
             budget: self.budget,
@@ -324,7 +336,11 @@ impl<'t> State<'_, 't> {
         };
         let body = &function.body;
         match stacker::maybe_grow(64 << 10, 1 << 20, || body(&mut scope, &arguments)) {
-            Ok(value) => Ok(value),
+            Ok(value) => {
+                self.note_made(&value, &arguments);
+                self.charge(std::slice::from_ref(&value))?;
+                Ok(value)
+            }
             Err(FunctionError { mut message, source }) => {
                 self.at = Some(place);
                 if let Some(kind) = message
@@ -353,6 +369,7 @@ impl<'t> State<'_, 't> {
         let mut value = Value::Nil;
         for argument in arguments {
             value = self.argument(dot, Type::Value, argument)?;
+            self.note_value(&value, Depth::Emptiness);
             if value.truth() == stop {
                 return Ok(value);
             }

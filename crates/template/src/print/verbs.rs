@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Flags, underlying_number};
+use crate::bytes::{from_bytes, to_bytes};
 use crate::number::format_float;
 use crate::quote::{quote, quote_ascii, quote_char};
 use crate::value::{Element, List, Map, Underlying, Value};
@@ -44,6 +45,7 @@ impl<'a> Printer<'a> {
             (Value::Nil | Value::NilInterface, _) => self.bad_verb(value, verb),
             (_, 'T') => self.text(&value.type_name(), 's'),
             // Only errors can be wrapped, and none of these is one.
+            (Value::List(list), 'w') if list.element == Element::Byte => self.value(value, verb),
             (_, 'w') => self.bad_verb(value, verb),
             _ => self.value(value, verb),
         }
@@ -152,7 +154,7 @@ impl<'a> Printer<'a> {
             Value::Str(text) => match verb {
                 'v' if self.flags.sharp => self.quoted(text),
                 'v' | 's' => self.text(text, verb),
-                'x' | 'X' => self.hex(text.as_bytes(), verb),
+                'x' | 'X' => self.hex(&to_bytes(text), verb),
                 'q' => self.quoted(text),
                 _ => self.bad_verb(value, verb),
             },
@@ -293,7 +295,8 @@ impl<'a> Printer<'a> {
             magnitude
         };
         let digits = self.flags.precision.unwrap_or(4).max(4);
-        let mut text = format!("U+{code:0digits$X}");
+        let hex = format!("{code:X}");
+        let mut text = format!("U+{}{hex}", "0".repeat(digits.saturating_sub(hex.len())));
         if self.flags.sharp
             && let Some(c) = u32::try_from(code)
                 .ok()
@@ -370,7 +373,7 @@ impl<'a> Printer<'a> {
             'x' | 'X' => hex_float(number, precision, form),
             _ => format_float(number, form, precision),
         };
-        if self.flags.sharp && matches!(form, 'e' | 'E' | 'f' | 'F' | 'g' | 'G') && number.is_finite() {
+        if self.flags.sharp && form != 'b' && number.is_finite() {
             text = keep_point(&text, form, precision);
         }
         if !text.starts_with(['+', '-']) {
@@ -430,8 +433,8 @@ impl<'a> Printer<'a> {
                 .collect();
             return match verb {
                 'x' | 'X' => self.hex(&bytes, verb),
-                'q' => self.quoted(&String::from_utf8_lossy(&bytes)),
-                _ => self.text(&String::from_utf8_lossy(&bytes), 's'),
+                'q' => self.quoted(&from_bytes(&bytes)),
+                _ => self.text(&from_bytes(&bytes), 's'),
             };
         }
         if !self.enter() {
@@ -550,18 +553,21 @@ fn hex_float(number: f64, precision: Option<usize>, form: char) -> String {
 
 /// `%#g` and its like keep the decimal point and trailing zeros.
 fn keep_point(text: &str, form: char, precision: Option<usize>) -> String {
-    let split = text.find(['e', 'E']).unwrap_or(text.len());
+    let hex = matches!(form, 'x' | 'X');
+    let exponent: [char; 2] = if hex { ['p', 'P'] } else { ['e', 'E'] };
+    let split = text.find(exponent).unwrap_or(text.len());
     let (mantissa, tail) = text.split_at(split);
     let mut mantissa = mantissa.to_owned();
     if !mantissa.contains('.') {
         mantissa.push('.');
     }
-    if matches!(form, 'g' | 'G') {
+    if matches!(form, 'g' | 'G' | 'x') {
         let wanted = precision.unwrap_or(6);
+        // The x of a hexadecimal number counts as a digit to Go.
         let significant = mantissa
             .trim_start_matches(['-', '+', '0', '.'])
             .chars()
-            .filter(char::is_ascii_digit)
+            .filter(|c| if hex { *c != '.' } else { c.is_ascii_digit() })
             .count();
         mantissa.push_str(&"0".repeat(wanted.saturating_sub(significant.max(1))));
     }

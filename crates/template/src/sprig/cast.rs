@@ -10,7 +10,7 @@ pub fn to_text(value: &Value) -> String {
     match value {
         Value::Str(text) => text.to_string(),
         Value::List(list) if list.element == Element::Byte => {
-            String::from_utf8_lossy(&list.as_bytes().unwrap_or_default()).into_owned()
+            crate::bytes::from_bytes(&list.as_bytes().unwrap_or_default()).into_owned()
         }
         Value::Object(object) => object.text().unwrap_or_else(|| go_value(value)),
         other => go_value(other),

@@ -97,7 +97,7 @@ fn encrypt(scope: &mut Scope<'_, '_>, values: &[Value]) -> FunctionResult {
     let mut chain = [0; BLOCK];
     ambient(scope)?.random(&mut chain);
     let cipher = cipher(password);
-    let mut content = plain.as_bytes().to_vec();
+    let mut content = crate::bytes::to_bytes(plain).into_owned();
     let padding = BLOCK - content.len() % BLOCK;
     content.extend(std::iter::repeat_n(u8::try_from(padding).unwrap_or(0), padding));
     let mut out = chain.to_vec();
@@ -147,7 +147,7 @@ fn decrypt(values: &[Value]) -> FunctionResult {
         let over = padding - out.len();
         return Err(format!("runtime error: slice bounds out of range [:-{over}]").into());
     };
-    text(String::from_utf8_lossy(&out[..length]).into_owned())
+    text(crate::bytes::from_bytes(&out[..length]).into_owned())
 }
 
 /// The days that a certificate holds, at an index.

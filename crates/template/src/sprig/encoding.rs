@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 
+use crate::bytes::{from_bytes, to_bytes};
 use crate::function::{Functions, Params, Type, text};
 use crate::number::shortest;
 use crate::value::Value;
@@ -16,19 +17,25 @@ use super::text_at;
 pub(super) fn register(functions: &mut Functions) {
     let s1 = || Params::fixed(&[Type::Str]);
     let any = || Params::fixed(&[Type::Any]);
-    functions.pure("b64enc", s1(), |v| text(STANDARD.encode(text_at(v, 0))));
+    functions.pure("b64enc", s1(), |v| text(STANDARD.encode(to_bytes(text_at(v, 0)))));
     functions.pure("b64dec", s1(), |v| {
         text(decode_base64(text_at(v, 0)).unwrap_or_else(|error| error))
     });
-    functions.pure("b32enc", s1(), |v| text(encode_base32(text_at(v, 0).as_bytes())));
+    functions.pure("b32enc", s1(), |v| text(encode_base32(&to_bytes(text_at(v, 0)))));
     functions.pure("b32dec", s1(), |v| {
         text(decode_base32(text_at(v, 0)).unwrap_or_else(|error| error))
     });
-    functions.pure("sha1sum", s1(), |v| text(hex(&Sha1::digest(text_at(v, 0)))));
-    functions.pure("sha256sum", s1(), |v| text(hex(&Sha256::digest(text_at(v, 0)))));
-    functions.pure("sha512sum", s1(), |v| text(hex(&Sha512::digest(text_at(v, 0)))));
+    functions.pure("sha1sum", s1(), |v| {
+        text(hex(&Sha1::digest(to_bytes(text_at(v, 0)))))
+    });
+    functions.pure("sha256sum", s1(), |v| {
+        text(hex(&Sha256::digest(to_bytes(text_at(v, 0)))))
+    });
+    functions.pure("sha512sum", s1(), |v| {
+        text(hex(&Sha512::digest(to_bytes(text_at(v, 0)))))
+    });
     functions.pure("adler32sum", s1(), |v| {
-        text(adler32(text_at(v, 0).as_bytes()).to_string())
+        text(adler32(&to_bytes(text_at(v, 0))).to_string())
     });
     functions.pure("toJson", any(), |v| {
         text(encode_json(&v[0], true, None).unwrap_or_default())
@@ -60,7 +67,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 /// Go's decoder skips line breaks and names the byte at which it gave up.
 fn decode_base64(encoded: &str) -> Result<String, String> {
-    decode_base64_bytes(encoded).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    decode_base64_bytes(encoded).map(|bytes| from_bytes(&bytes).into_owned())
 }
 
 /// The decoded bytes, or Go's failure.
@@ -159,7 +166,7 @@ fn decode_base32(encoded: &str) -> Result<String, String> {
             out.push(u8::try_from((bits >> count) & 255).unwrap_or(0));
         }
     }
-    Ok(String::from_utf8_lossy(&out).into_owned())
+    Ok(from_bytes(&out).into_owned())
 }
 
 fn adler32(data: &[u8]) -> u32 {
@@ -287,6 +294,7 @@ fn write_json_text(out: &mut String, string: &str, escape: bool) {
             c if c < ' ' => {
                 let _ = write!(out, "\\u{:04x}", u32::from(c));
             }
+            c if crate::bytes::stands_for(c).is_some() => out.push_str("\\ufffd"),
             c => out.push(c),
         }
     }

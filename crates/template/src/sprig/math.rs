@@ -145,11 +145,11 @@ fn sequence(values: &[Value]) -> FunctionResult {
         1 => {
             let end = number(0);
             let step = if end < 1 { -1 } else { 1 };
-            count_up(1, end + step, step)?
+            count_up(1, end.saturating_add(step), step)?
         }
         2 => {
             let step = if number(1) < number(0) { -1 } else { 1 };
-            count_up(number(0), number(1) + step, step)?
+            count_up(number(0), number(1).saturating_add(step), step)?
         }
         3 => {
             let (start, step, end) = (number(0), number(1), number(2));
@@ -157,7 +157,7 @@ fn sequence(values: &[Value]) -> FunctionResult {
             if direction == -1 && step > 0 {
                 return text("");
             }
-            count_up(start, end + direction, step)?
+            count_up(start, end.saturating_add(direction), step)?
         }
         _ => Vec::new(),
     };

@@ -120,6 +120,8 @@ impl<'p> Reader<'p> {
                 let end = self.rest().find(r"\E").map_or(self.rest().len(), |at| at + 2);
                 self.at += end;
             }
+            // A lone digit would refer to a group, which RE2 lacks; two are an octal code.
+            '1'..='7' if self.rest().starts_with(|c: char| c.is_digit(8)) => {}
             c if c.is_ascii_alphanumeric() => {
                 return Err(format!(
                     "invalid escape sequence: `{}`",

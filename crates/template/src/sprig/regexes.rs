@@ -1,45 +1,55 @@
-//! Regular expressions with RE2's syntax. Compiled once per pattern and run.
+//! Regular expressions with RE2's syntax, compiled once.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use regex::Regex;
+use rustc_hash::FxHashMap;
 
-use crate::function::{FunctionResult, Functions, Params, Type, text};
+use crate::exec::Scope;
+use crate::function::{Function, FunctionResult, Functions, Params, Type, text};
 use crate::value::{IntType, List, Value};
 
 use super::{int_at, text_at};
 
 const INT: Type = Type::Int(IntType::Int);
 
+type ScopedBody = fn(&mut Scope<'_, '_>, &[Value]) -> FunctionResult;
+
 pub(super) fn register(functions: &mut Functions) {
     let s2 = || Params::fixed(&[Type::Str, Type::Str]);
     let s3 = || Params::fixed(&[Type::Str, Type::Str, Type::Str]);
     let with_count = || Params::fixed(&[Type::Str, Type::Str, INT]);
-    let mut both = |name: &str, params: Params, body: fn(&[Value]) -> FunctionResult| {
+    let mut both = |name: &str, params: Params, body: ScopedBody| {
         let must = format!("must{}{}", name[..1].to_uppercase(), &name[1..]);
-        functions.pure(name, params.clone(), body);
-        functions.pure(&must, params, body);
+        functions.insert(name, Function::new(params.clone(), body));
+        functions.insert(must, Function::new(params, body));
     };
-    both("regexMatch", s2(), |v| {
-        Ok(compile(text_at(v, 0))?.is_match(text_at(v, 1)).into())
+    both("regexMatch", s2(), |scope, v| {
+        Ok(scope.pattern(text_at(v, 0))?.is_match(text_at(v, 1)).into())
     });
-    both("regexFind", s2(), |v| {
-        let found = compile(text_at(v, 0))?
+    both("regexFind", s2(), |scope, v| {
+        let found = scope
+            .pattern(text_at(v, 0))?
             .find(text_at(v, 1))
             .map_or("", |found| found.as_str())
             .to_owned();
         text(found)
     });
     both("regexFindAll", with_count(), find_all);
-    both("regexReplaceAll", s3(), |v| {
+    both("regexReplaceAll", s3(), |scope, v| {
         let template = template_of(text_at(v, 2));
         text(
-            compile(text_at(v, 0))?
+            scope
+                .pattern(text_at(v, 0))?
                 .replace_all(text_at(v, 1), template.as_str())
                 .into_owned(),
         )
     });
-    both("regexReplaceAllLiteral", s3(), |v| {
+    both("regexReplaceAllLiteral", s3(), |scope, v| {
         text(
-            compile(text_at(v, 0))?
+            scope
+                .pattern(text_at(v, 0))?
                 .replace_all(text_at(v, 1), regex::NoExpand(text_at(v, 2)))
                 .into_owned(),
         )
@@ -49,11 +59,50 @@ pub(super) fn register(functions: &mut Functions) {
         text(quote_meta(text_at(v, 0)))
     });
     // Sprig's regexMatch answers false for a pattern that does not compile.
-    functions.pure("regexMatch", Params::fixed(&[Type::Str, Type::Str]), |v| {
-        Ok(compile(text_at(v, 0))
-            .is_ok_and(|regex| regex.is_match(text_at(v, 1)))
-            .into())
-    });
+    functions.insert(
+        "regexMatch",
+        Function::new(s2(), |scope, v| {
+            Ok(scope
+                .pattern(text_at(v, 0))
+                .is_ok_and(|regex| regex.is_match(text_at(v, 1)))
+                .into())
+        }),
+    );
+}
+
+/// Compiled patterns: building one costs a thousand times what using it does. Share one among runs.
+#[derive(Default)]
+pub struct Patterns(Mutex<FxHashMap<Box<str>, Arc<Regex>>>);
+
+/// More patterns than a chart has; templates can make patterns up.
+const MOST_PATTERNS: usize = 1_000;
+
+impl Patterns {
+    /// The pattern, compiled now or before.
+    pub(crate) fn get(&self, pattern: &str) -> Result<Arc<Regex>, String> {
+        let known = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(pattern)
+            .cloned();
+        if let Some(regex) = known {
+            return Ok(regex);
+        }
+        let regex = Arc::new(compile(pattern)?);
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= MOST_PATTERNS {
+            all.clear();
+        }
+        all.insert(pattern.into(), Arc::clone(&regex));
+        Ok(regex)
+    }
+}
+
+impl std::fmt::Debug for Patterns {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Patterns")
+    }
 }
 
 /// Compiles with Go's syntax and a bound on the program's size.
@@ -63,10 +112,108 @@ fn compile(pattern: &str) -> Result<Regex, String> {
         return Err(error);
     }
     // `\z` is the same; `\Z` and look-around are refused by both, `\pN` is shared, and so are flags.
-    regex::RegexBuilder::new(pattern)
+    regex::RegexBuilder::new(&in_our_syntax(pattern))
         .size_limit(4 << 20)
         .build()
         .map_err(|_| format!("error parsing regexp: invalid pattern: `{pattern}`"))
+}
+
+/// RE2's classes are ASCII's, and it knows quoting and octal escapes. (ASCII is also what compiles fast.)
+fn in_our_syntax(pattern: &str) -> String {
+    let mut out = String::with_capacity(pattern.len() + 16);
+    let mut chars = pattern.chars().peekable();
+    let mut in_class = false;
+    while let Some(c) = chars.next() {
+        match c {
+            '[' if !in_class => {
+                in_class = true;
+                out.push('[');
+                if chars.peek() == Some(&'^') {
+                    out.extend(chars.next());
+                }
+                // A bracket that comes first closes nothing.
+                if chars.peek() == Some(&']') {
+                    chars.next();
+                    out.push_str("\\]");
+                }
+            }
+            // `[:alpha:]` is the same; any other bracket inside is itself.
+            '[' if chars.peek() == Some(&':') => {
+                out.push('[');
+                for c in chars.by_ref() {
+                    out.push(c);
+                    if c == ']' {
+                        break;
+                    }
+                }
+            }
+            '[' => out.push_str("\\["),
+            // What the crate would take for operations on sets.
+            '&' | '~' if in_class => {
+                out.push('\\');
+                out.push(c);
+            }
+            ']' => {
+                in_class = false;
+                out.push(']');
+            }
+            '\\' => escape(&mut chars, in_class, &mut out),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+fn escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, in_class: bool, out: &mut String) {
+    let Some(c) = chars.next() else {
+        return out.push('\\');
+    };
+    let class = |out: &mut String, negated: bool, members: &str| {
+        let open = match (in_class, negated) {
+            (true, false) => return out.push_str(members),
+            (_, true) => "[^",
+            (false, false) => "[",
+        };
+        out.push_str(open);
+        out.push_str(members);
+        out.push(']');
+    };
+    match c {
+        'd' | 'D' => class(out, c == 'D', "0-9"),
+        'w' | 'W' => class(out, c == 'W', "0-9A-Za-z_"),
+        's' | 'S' => class(out, c == 'S', "\\t\\n\\x0C\\r "),
+        'b' if !in_class => out.push_str("(?-u:\\b)"),
+        'B' if !in_class => out.push_str("(?-u:\\B)"),
+        'Q' => {
+            let mut quoted = String::new();
+            while let Some(c) = chars.next() {
+                if c == '\\' && chars.peek() == Some(&'E') {
+                    chars.next();
+                    break;
+                }
+                quoted.push(c);
+            }
+            out.push_str(&regex::escape(&quoted));
+        }
+        '0'..='7' => {
+            let mut code = u32::from(c) - u32::from('0');
+            for _ in 0..2 {
+                match chars.peek().and_then(|c| c.to_digit(8)) {
+                    Some(digit) => {
+                        code = code * 8 + digit;
+                        chars.next();
+                    }
+                    None => break,
+                }
+            }
+            // Writing into a String cannot fail.
+            let _ = write!(out, "\\x{{{code:x}}}");
+        }
+        c => {
+            out.push('\\');
+            out.push(c);
+        }
+    }
 }
 
 /// Go's `$name` takes the longest run of letters, digits and underscores; so does the crate, but it
@@ -75,8 +222,8 @@ fn template_of(replacement: &str) -> String {
     replacement.to_owned()
 }
 
-fn find_all(values: &[Value]) -> FunctionResult {
-    let regex = compile(text_at(values, 0))?;
+fn find_all(scope: &mut Scope<'_, '_>, values: &[Value]) -> FunctionResult {
+    let regex = scope.pattern(text_at(values, 0))?;
     let count = usize::try_from(int_at(values, 2)).unwrap_or(usize::MAX);
     let found = regex
         .find_iter(text_at(values, 1))
@@ -86,9 +233,9 @@ fn find_all(values: &[Value]) -> FunctionResult {
 }
 
 /// Go's `Regexp.Split`.
-fn split(values: &[Value]) -> FunctionResult {
+fn split(scope: &mut Scope<'_, '_>, values: &[Value]) -> FunctionResult {
     let (pattern, whole, count) = (text_at(values, 0), text_at(values, 1), int_at(values, 2));
-    let regex = compile(pattern)?;
+    let regex = scope.pattern(pattern)?;
     if count == 0 {
         return Ok(List::strings(Vec::<String>::new()).into());
     }
@@ -122,4 +269,32 @@ fn quote_meta(plain: &str) -> String {
         out.push(c);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_are_those_of_ascii_and_quoting_is_known() {
+        for (pattern, text, want) in [
+            (r"^\d+$", "12", true),
+            (r"^\d+$", "١٢", false),
+            (r"^\w+$", "é", false),
+            (r"^[^\W_]+$", "ab1", true),
+            (r"^[\w.-]+$", "a.b-c_1", true),
+            (r"^\S+\s\S+$", "a b", true),
+            (r"a\Q.*\Eb", "a.*b", true),
+            (r"a\Q.*\Eb", "axxb", false),
+            (r"\bfoo\b", "a foo b", true),
+            (r"^[]a]+$", "]a", true),
+            (r"^[[:alpha:]&&]+$", "a&", true),
+            (r"^[a[]+$", "a[", true),
+            (r"^\101$", "A", true),
+            (r"^.$", "é", true),
+        ] {
+            let regex = compile(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
+            assert_eq!(regex.is_match(text), want, "{pattern} {text}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Text: cutting, padding, quoting, replacing.
 
+use crate::bytes::{from_bytes, to_bytes};
 use crate::exec::Scope;
 use crate::function::{Function, FunctionResult, Functions, Params, Type, text};
 use crate::print::sprintf;
@@ -128,7 +129,7 @@ pub(super) fn trim_space(text: &str) -> &str {
 }
 
 fn trunc(count: i64, text: &str) -> String {
-    let bytes = text.as_bytes();
+    let bytes = &*to_bytes(text);
     let wanted = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
     let kept = if count < 0 && bytes.len() > wanted {
         &bytes[bytes.len() - wanted..]
@@ -137,11 +138,12 @@ fn trunc(count: i64, text: &str) -> String {
     } else {
         bytes
     };
-    String::from_utf8_lossy(kept).into_owned()
+    from_bytes(kept).into_owned()
 }
 
 fn substring(start: i64, end: i64, text: &str) -> Result<String, String> {
-    let length = i64::try_from(text.len()).unwrap_or(i64::MAX);
+    let bytes = &*to_bytes(text);
+    let length = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
     let (from, to) = if start < 0 {
         (0, end)
     } else if end < 0 || end > length {
@@ -153,9 +155,9 @@ fn substring(start: i64, end: i64, text: &str) -> Result<String, String> {
     let (Ok(from), Ok(to)) = range else {
         return Err(format!("slice bounds out of range [:{to}]"));
     };
-    match text.as_bytes().get(from..to) {
-        Some(bytes) => Ok(String::from_utf8_lossy(bytes).into_owned()),
-        None if to > text.len() => Err(format!("slice bounds out of range [:{to}] with length {length}")),
+    match bytes.get(from..to) {
+        Some(bytes) => Ok(from_bytes(bytes).into_owned()),
+        None if to > bytes.len() => Err(format!("slice bounds out of range [:{to}] with length {length}")),
         None => Err(format!("slice bounds out of range [{from}:{to}]")),
     }
 }

@@ -270,13 +270,14 @@ fn abbreviate(words: &str, offset: i64, width: i64) -> String {
         String::from_utf8_lossy(words.as_bytes().get(range).unwrap_or_default()).into_owned()
     };
     let mut offset = offset.min(length);
-    if length - offset < width - 3 {
+    // As in Go, sums wrap around.
+    if length.wrapping_sub(offset) < width - 3 {
         offset = length - (width - 3);
     }
     if offset <= 4 {
         return cut(0, width - 3) + "...";
     }
-    if offset + width - 3 < length {
+    if offset.wrapping_add(width - 3) < length {
         return "...".to_owned() + &abbreviate(&cut(offset, length), 0, width - 3);
     }
     "...".to_owned() + &cut(length - (width - 3), length)

@@ -26,6 +26,17 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
+/// The first three of a list and how many more there are.
+fn few(parts: impl Iterator<Item = String>, none: &str) -> Value {
+    let parts: Vec<String> = parts.collect();
+    let first = parts.iter().take(3).cloned().collect::<Vec<_>>().join(",");
+    match (parts.is_empty(), parts.len().saturating_sub(3)) {
+        (true, _) => none.into(),
+        (_, 0) => first.into(),
+        (_, more) => format!("{first} + {more} more...").into(),
+    }
+}
+
 fn joined(parts: impl Iterator<Item = String>, none: &str) -> Value {
     let parts: Vec<String> = parts.collect();
     if parts.is_empty() {
@@ -351,6 +362,27 @@ fn policy(name: &str, object: &Value, age: Value) -> Vec<Value> {
     }
 }
 
+/// Init containers that go on running count as the others do.
+fn sidecars(spec: &Value) -> usize {
+    list(&spec["initContainers"])
+        .filter(|container| container["restartPolicy"] == "Always")
+        .count()
+}
+
+/// What a row says of its object beyond the cells.
+#[must_use]
+pub fn conditions(kind: &Kind, object: &Value) -> Option<Value> {
+    if !kind.is("", "Pod") {
+        return None;
+    }
+    let (reason, message) = match object["status"]["phase"].as_str()? {
+        "Succeeded" => ("Succeeded", "The pod has completed successfully."),
+        "Failed" => ("Failed", "The pod failed."),
+        _ => return None,
+    };
+    Some(json!([{"type": "Completed", "status": "True", "reason": reason, "message": message}]))
+}
+
 fn pod(object: &Value, age: Value) -> Vec<Value> {
     let (spec, status) = (&object["spec"], &object["status"]);
     let mut restarts = 0;
@@ -402,7 +434,7 @@ fn pod(object: &Value, age: Value) -> Vec<Value> {
         format!("{met}/{gates}")
     };
     vec![
-        format!("{ready}/{}", entries(&spec["containers"])).into(),
+        format!("{ready}/{}", entries(&spec["containers"]) + sidecars(spec)).into(),
         reason.into(),
         restarts.to_string().into(),
         age,
@@ -459,13 +491,7 @@ fn endpoints(object: &Value) -> Value {
             }
         }
     }
-    let more = shown.len().saturating_sub(3);
-    let first = shown.iter().take(3).cloned().collect::<Vec<_>>().join(",");
-    match (shown.is_empty(), more) {
-        (true, _) => "<none>".into(),
-        (_, 0) => first.into(),
-        (_, more) => format!("{first} + {more} more...").into(),
-    }
+    few(shown.into_iter(), "<none>")
 }
 
 fn node(object: &Value, age: Value) -> Vec<Value> {
@@ -607,7 +633,7 @@ fn network(kind: &Kind, object: &Value, age: Value) -> Vec<Value> {
             };
             vec![
                 text(&spec["ingressClassName"], "<none>"),
-                joined(hosts, "*"),
+                few(hosts, "*"),
                 joined(address, ""),
                 ports.into(),
                 age,

@@ -25,6 +25,16 @@ pub(super) fn forbidden(path: impl Into<String>, detail: impl Into<String>) -> F
     FieldError::plain(ErrorKind::Forbidden, path, detail.into())
 }
 
+/// An error whose value is shown as Go shows a struct of its own: `shown` has the fields in their order.
+pub(super) fn go_struct(kind: ErrorKind, path: impl Into<String>, shown: &str, detail: &str) -> FieldError {
+    let detail = if detail.is_empty() {
+        shown.to_owned()
+    } else {
+        format!("{shown}: {detail}")
+    };
+    FieldError::plain(kind, path, detail)
+}
+
 pub(super) fn duplicate(path: impl Into<String>, value: impl Into<Value>) -> FieldError {
     FieldError::new(ErrorKind::Duplicate, path, value.into(), "")
 }

@@ -6,6 +6,8 @@ use serde_json::Value;
 use crate::kinds::Kind;
 use crate::names;
 
+use super::common::go_struct;
+
 fn invalid(path: impl Into<String>, value: impl Into<Value>, detail: impl Into<String>) -> FieldError {
     FieldError::new(ErrorKind::Invalid, path, value.into(), detail)
 }
@@ -42,9 +44,62 @@ fn config_map(object: &Value, errors: &mut Vec<FieldError>) {
     if size > 1 << 20 {
         errors.push(FieldError::plain(
             ErrorKind::TooLong,
-            "",
+            "[]",
             "may not be more than 1048576 bytes",
         ));
+    }
+}
+
+/// The finalizers of a namespace's spec.
+pub(super) fn namespace(object: &Value, errors: &mut Vec<FieldError>) {
+    for finalizer in object["spec"]["finalizers"].as_array().into_iter().flatten() {
+        let text = finalizer.as_str().unwrap_or("");
+        let complaints = names::qualified_name(text);
+        if complaints.is_empty()
+            && !text.contains('/')
+            && !matches!(text, "kubernetes" | "orphan" | "foregroundDeletion")
+        {
+            let detail = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.push(invalid("spec.finalizers", text, detail));
+        }
+        errors.extend(
+            complaints
+                .into_iter()
+                .map(|detail| invalid("spec.finalizers", text, detail)),
+        );
+    }
+}
+
+/// An APIService is named after what it serves.
+pub(super) fn api_service(object: &Value, errors: &mut Vec<FieldError>) {
+    let spec = &object["spec"];
+    let text = |field: &str| spec[field].as_str().unwrap_or("");
+    let wanted = format!("{}.{}", text("version"), text("group"));
+    let name = object["metadata"]["name"].as_str().unwrap_or("");
+    if name != wanted {
+        let detail = format!("must be `spec.version+\".\"+spec.group`: {wanted:?}");
+        errors.push(invalid("metadata.name", name, detail));
+    }
+    for (field, most) in [("groupPriorityMinimum", 20_000), ("versionPriority", 1_000)] {
+        let number = spec[field].as_i64().unwrap_or(0);
+        if number <= 0 || number > most {
+            let detail = format!("must be positive and less than {most}");
+            errors.push(invalid(format!("spec.{field}"), number, detail));
+        }
+    }
+    let service = &spec["service"];
+    if service.is_object() {
+        for field in ["namespace", "name"] {
+            if service[field].as_str().unwrap_or("").is_empty() {
+                let path = format!("spec.service.{field}");
+                errors.push(FieldError::plain(ErrorKind::Required, path, ""));
+            }
+        }
+        let insecure = spec["insecureSkipTLSVerify"] == true;
+        if insecure && !text("caBundle").is_empty() {
+            let detail = "may not be true if caBundle is present";
+            errors.push(invalid("spec.insecureSkipTLSVerify", true, detail));
+        }
     }
 }
 
@@ -80,6 +135,35 @@ fn secret(object: &Value, errors: &mut Vec<FieldError>) {
     }
 }
 
+/// A job's own selector must be the one that was made for it.
+fn job_selector(job: &Value, errors: &mut Vec<FieldError>) {
+    if job["spec"]["manualSelector"] == true {
+        return;
+    }
+    let uid = &job["metadata"]["uid"];
+    let selector = &job["spec"]["selector"];
+    let wanted = serde_json::json!({"batch.kubernetes.io/controller-uid": uid});
+    let old = serde_json::json!({"controller-uid": uid});
+    let labels = &selector["matchLabels"];
+    let only = selector["matchExpressions"].as_array().is_none_or(Vec::is_empty);
+    if !only || (*labels != wanted && *labels != old) {
+        errors.push(invalid(
+            "spec.selector",
+            selector.clone(),
+            "`selector` not auto-generated",
+        ));
+    }
+    let matches = fluvial_object::labels::Selector::from_value(selector)
+        .is_ok_and(|selector| selector.matches_object(&job["spec"]["template"]));
+    if !matches {
+        let shown = job["spec"]["template"]["metadata"]["labels"].clone();
+        let detail = "`selector` does not match template `labels`";
+        let error = invalid("spec.template.metadata.labels", shown, detail);
+        errors.push(error.clone());
+        errors.push(error);
+    }
+}
+
 /// Errors of a change.
 pub(super) fn immutable(kind: &Kind, new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
     const FIXED: &str = "field is immutable";
@@ -107,6 +191,18 @@ pub(super) fn immutable(kind: &Kind, new: &Value, old: &Value, errors: &mut Vec<
             errors.push(invalid("spec.selector", new["spec"]["selector"].clone(), FIXED));
         }
         ("batch", "Job") => {
+            job_selector(new, errors);
+            // Only an elastic job, in which both numbers move together, may change its completions.
+            let elastic = new["spec"]["completionMode"] == "Indexed"
+                && new["spec"]["completions"] == new["spec"]["parallelism"]
+                && old["spec"]["completions"] == old["spec"]["parallelism"];
+            if new["spec"]["completions"] != old["spec"]["completions"] && !elastic {
+                errors.push(invalid(
+                    "spec.completions",
+                    new["spec"]["completions"].clone(),
+                    FIXED,
+                ));
+            }
             for field in [
                 "selector",
                 "template",
@@ -127,8 +223,19 @@ pub(super) fn immutable(kind: &Kind, new: &Value, old: &Value, errors: &mut Vec<
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding")
             if new["roleRef"] != old["roleRef"] =>
         {
-            let role = new["roleRef"].clone();
-            errors.push(invalid("roleRef", role, "cannot change roleRef"));
+            let text = |field: &str| new["roleRef"][field].clone();
+            let shown = format!(
+                "{{\"APIGroup\":{},\"Kind\":{},\"Name\":{}}}",
+                text("apiGroup"),
+                text("kind"),
+                text("name")
+            );
+            errors.push(go_struct(
+                ErrorKind::Invalid,
+                "roleRef",
+                &shown,
+                "cannot change roleRef",
+            ));
         }
         _ => {}
     }

@@ -6,8 +6,8 @@ use fluvial_schema::FieldError;
 use serde_json::{Value, json};
 
 use super::common::{
-    Errors, address, duplicate, forbidden, invalid, is_empty, items, named, one_of, outside_address, port,
-    required, selector, text,
+    Errors, address, duplicate, forbidden, go_struct, invalid, is_empty, items, named, one_of,
+    outside_address, port, required, selector, text,
 };
 use crate::names;
 
@@ -120,9 +120,12 @@ fn repeated_ports(spec: &Value, errors: &mut Errors) {
     for (index, own) in items(spec, "ports") {
         let key = (text(own, "protocol").to_owned(), own["port"].as_i64());
         if !seen.insert(key) {
-            let value = json!({"Name": "", "Protocol": own["protocol"], "AppProtocol": null, "Port": own["port"],
-                "TargetPort": 0, "NodePort": 0});
-            errors.push(duplicate(format!("spec.ports[{index}]"), value));
+            let shown = format!(
+                "{{\"Name\":\"\",\"Protocol\":{},\"AppProtocol\":null,\"Port\":{},\"TargetPort\":0,\"NodePort\":0}}",
+                own["protocol"], own["port"]
+            );
+            let path = format!("spec.ports[{index}]");
+            errors.push(go_struct(fluvial_schema::ErrorKind::Duplicate, path, &shown, ""));
         }
     }
 }

@@ -129,13 +129,7 @@ fn containers(spec: &Value, field: &str, path: &str, errors: &mut Errors) {
                 errors.push(duplicate(format!("{path}.name"), name));
             }
         }
-        let image = text(container, "image");
-        if image.is_empty() {
-            errors.push(required(format!("{path}.image"), ""));
-        } else if image.trim() != image {
-            let detail = "must not have leading or trailing whitespace";
-            errors.push(invalid(format!("{path}.image"), image, detail));
-        }
+        image(text(container, "image"), format!("{path}.image"), errors);
         for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
             self::probe(&container[probe], &format!("{path}.{probe}"), errors);
         }
@@ -154,6 +148,15 @@ fn containers(spec: &Value, field: &str, path: &str, errors: &mut Errors) {
             &format!("{path}.securityContext"),
             errors,
         );
+    }
+}
+
+fn image(image: &str, path: String, errors: &mut Errors) {
+    if image.is_empty() {
+        errors.push(required(path, ""));
+    } else if image.trim() != image {
+        let detail = "must not have leading or trailing whitespace";
+        errors.push(invalid(path, image, detail));
     }
 }
 

@@ -10,6 +10,7 @@ use super::common::{
     Errors, duplicate, forbidden, invalid, is_empty, items, named, not_negative, one_of, required, selector,
     shown, text,
 };
+use super::diff::{self, Shown};
 use crate::names;
 
 const MODES: &[&str] = &[
@@ -147,10 +148,134 @@ pub(super) fn claim_fixed(new: &Value, old: &Value, errors: &mut Errors) {
         }
         spec
     };
-    if rest(new) != rest(old) {
-        let detail = "spec is immutable after creation except resources.requests and volumeAttributesClassName for \
-                      bound claims";
+    let (new, old) = (rest(new), rest(old));
+    if new != old {
+        let detail = format!(
+            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound \
+             claims\n{}",
+            diff::unified(&claim_shown(&old), &claim_shown(&new))
+        );
         errors.push(forbidden("spec", detail));
+    }
+}
+
+/// A claim's spec as the server's own type shows it.
+fn claim_shown(spec: &Value) -> Shown {
+    const NONE: &Value = &Value::Null;
+    let empty = Value::from("");
+    let source = |field: &str| match &spec[field] {
+        Value::Null => Shown::Plain(Value::Null),
+        source => Shown::fields(
+            source,
+            &[
+                ("APIGroup", "apiGroup", NONE),
+                ("Kind", "kind", &empty),
+                ("Name", "name", &empty),
+            ],
+        ),
+    };
+    let resources = Shown::fields(
+        &spec["resources"],
+        &[("Limits", "limits", NONE), ("Requests", "requests", NONE)],
+    );
+    let own = |field: &str| Shown::of(&spec[field]);
+    let name = spec["volumeName"].as_str().unwrap_or("");
+    let fields = [
+        ("AccessModes", own("accessModes")),
+        ("Selector", own("selector")),
+        ("Resources", resources),
+        ("VolumeName", Shown::Plain(name.into())),
+        ("StorageClassName", own("storageClassName")),
+        ("VolumeMode", own("volumeMode")),
+        ("DataSource", source("dataSource")),
+        ("DataSourceRef", source("dataSourceRef")),
+        ("VolumeAttributesClassName", own("volumeAttributesClassName")),
+    ];
+    Shown::Fields(fields.map(|(name, value)| (name.to_owned(), value)).into())
+}
+
+/// The kinds of volumes, as the server's own type orders them.
+const SOURCES: &[(&str, &str)] = &[
+    ("GCEPersistentDisk", "gcePersistentDisk"),
+    ("AWSElasticBlockStore", "awsElasticBlockStore"),
+    ("HostPath", "hostPath"),
+    ("Glusterfs", "glusterfs"),
+    ("NFS", "nfs"),
+    ("RBD", "rbd"),
+    ("Quobyte", "quobyte"),
+    ("ISCSI", "iscsi"),
+    ("FlexVolume", "flexVolume"),
+    ("Cinder", "cinder"),
+    ("CephFS", "cephfs"),
+    ("FC", "fc"),
+    ("Flocker", "flocker"),
+    ("AzureFile", "azureFile"),
+    ("VsphereVolume", "vsphereVolume"),
+    ("AzureDisk", "azureDisk"),
+    ("PhotonPersistentDisk", "photonPersistentDisk"),
+    ("PortworxVolume", "portworxVolume"),
+    ("ScaleIO", "scaleIO"),
+    ("Local", "local"),
+    ("StorageOS", "storageos"),
+    ("CSI", "csi"),
+];
+
+fn source_shown(source: &Value, kind: &str) -> Shown {
+    const NONE: &Value = &Value::Null;
+    let (empty, no) = (Value::from(""), Value::from(false));
+    match (kind, source) {
+        (_, Value::Null) => Shown::Plain(Value::Null),
+        ("HostPath", _) => Shown::fields(source, &[("Path", "path", &empty), ("Type", "type", NONE)]),
+        ("Local", _) => Shown::fields(source, &[("Path", "path", &empty), ("FSType", "fsType", NONE)]),
+        ("NFS", _) => Shown::fields(
+            source,
+            &[
+                ("Server", "server", &empty),
+                ("Path", "path", &empty),
+                ("ReadOnly", "readOnly", &no),
+            ],
+        ),
+        ("CSI", _) => Shown::fields(
+            source,
+            &[
+                ("Driver", "driver", &empty),
+                ("VolumeHandle", "volumeHandle", &empty),
+                ("ReadOnly", "readOnly", &no),
+                ("FSType", "fsType", &empty),
+                ("VolumeAttributes", "volumeAttributes", NONE),
+                ("ControllerPublishSecretRef", "controllerPublishSecretRef", NONE),
+                ("NodeStageSecretRef", "nodeStageSecretRef", NONE),
+                ("NodePublishSecretRef", "nodePublishSecretRef", NONE),
+                ("ControllerExpandSecretRef", "controllerExpandSecretRef", NONE),
+                ("NodeExpandSecretRef", "nodeExpandSecretRef", NONE),
+            ],
+        ),
+        (_, other) => Shown::of(other),
+    }
+}
+
+/// What must not change in a volume: where its data is.
+pub(super) fn volume_fixed(new: &Value, old: &Value, errors: &mut Errors) {
+    let (new, old) = (&new["spec"], &old["spec"]);
+    if SOURCES.iter().any(|(_, field)| new[*field] != old[*field]) {
+        let shown = |spec: &Value| {
+            let all = SOURCES
+                .iter()
+                .map(|(name, field)| ((*name).to_owned(), source_shown(&spec[*field], name)));
+            Shown::Fields(all.collect())
+        };
+        let detail = format!(
+            "spec.persistentvolumesource is immutable after creation\n{}",
+            diff::unified(&shown(old), &shown(new))
+        );
+        errors.push(forbidden("spec.persistentvolumesource", detail));
+    }
+    if new["volumeMode"] != old["volumeMode"] {
+        errors.push(invalid(
+            "spec.volumeMode",
+            shown(&new["volumeMode"]),
+            "field is immutable",
+        ));
     }
 }
 

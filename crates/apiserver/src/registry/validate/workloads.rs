@@ -1,10 +1,11 @@
 //! Deployments, sets and jobs.
 
+use fluvial_schema::ErrorKind;
 use fluvial_schema::FieldError;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::common::{
-    Errors, forbidden, int_or_percent, invalid, is_empty, named, not_negative, one_of, required,
+    Errors, forbidden, go_struct, int_or_percent, invalid, is_empty, named, not_negative, one_of, required,
     selector_matches, shown, text,
 };
 use super::pods;
@@ -40,6 +41,7 @@ pub(super) fn validate(kind: &str, object: &Value, errors: &mut Errors) {
         "StatefulSet" => stateful_set(spec, errors),
         "Job" => job(spec, "spec", errors),
         "CronJob" => cron_job(spec, errors),
+        "ControllerRevision" => revision(object, errors),
         _ => {}
     }
 }
@@ -98,11 +100,13 @@ fn deployment(spec: &Value, errors: &mut Errors) {
             }
         }
         other => {
-            let value = json!({"Type": other, "RollingUpdate": null});
-            errors.push(FieldError::not_supported(
+            let shown = format!("{{\"Type\":{},\"RollingUpdate\":null}}", Value::from(other));
+            let detail = "supported values: \"Recreate\", \"RollingUpdate\"";
+            errors.push(go_struct(
+                ErrorKind::NotSupported,
                 "spec.strategy",
-                value,
-                &["Recreate", "RollingUpdate"],
+                &shown,
+                detail,
             ));
         }
     }
@@ -304,6 +308,16 @@ pub(super) fn stateful_fixed(new: &Value, old: &Value, errors: &mut Errors) {
 pub(super) fn revision_fixed(new: &Value, old: &Value, errors: &mut Errors) {
     if new["data"] != old["data"] || new["revision"] != old["revision"] {
         errors.push(invalid("data", shown(&new["data"]), "field is immutable"));
+    }
+}
+
+/// A revision has data and a number.
+fn revision(object: &Value, errors: &mut Errors) {
+    if object["data"].is_null() {
+        errors.push(required("data", "data is mandatory"));
+    }
+    if let Some(number) = object["revision"].as_i64().filter(|number| *number < 0) {
+        errors.push(invalid("revision", number, "must be greater than or equal to 0"));
     }
 }
 

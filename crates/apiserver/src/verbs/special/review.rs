@@ -56,7 +56,8 @@ pub fn review(api: &Api, request: &Request, object: Value) -> Outcome<Reply> {
                 body: bytes::Bytes::new(),
                 dry_run: request.dry_run,
                 validation: request.validation,
-                warnings: std::cell::RefCell::default(),
+                warnings: std::sync::Mutex::default(),
+                calls: crate::admission::webhooks::Calls::default(),
             };
             return super::bind(api, &inner, &object);
         }
@@ -94,18 +95,16 @@ fn token_review(api: &Api, object: &mut Value) -> Outcome<()> {
     };
     let found = crate::http::authenticate::bearer_for(api, &token, &mut audiences);
     object["status"] = match found {
-        Some(user) => {
+        Ok(user) => {
             json!({"authenticated": true, "user": user_info(&user), "audiences": audiences})
         }
-        None => json!({"user": {}, "error": "[invalid bearer token, token lookup failed]"}),
+        Err(error) => json!({"user": {}, "error": error}),
     };
     Ok(())
 }
 
-fn access_review(api: &Api, request: &Request, object: &mut Value) -> Outcome<()> {
-    let own = request.kind.kind == "SelfSubjectAccessReview";
-    let spec = object["spec"].clone();
-    let kind = request.kind.kind.as_str();
+/// What is wrong with a question about access.
+fn question_errors(request: &Request, spec: &Value, own: bool) -> Vec<fluvial_schema::FieldError> {
     let (resource, other) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
     let mut errors = vec![];
     if resource.is_object() == other.is_object() {
@@ -121,29 +120,69 @@ fn access_review(api: &Api, request: &Request, object: &mut Value) -> Outcome<()
             )
         };
         let (path, value) = if resource.is_object() {
-            ("spec.nonResourceAttributes", other.clone())
+            ("spec.nonResourceAttributes", None)
         } else {
-            ("spec.resourceAttributes", Value::Null)
+            ("spec.resourceAttributes", Some(Value::Null))
         };
-        errors.push(fluvial_schema::FieldError::new(shape, path, value, detail));
+        // Named as the server's own type names its fields.
+        let detail = if resource.is_object() {
+            format!(
+                "{{\"Path\":{},\"Verb\":{}}}: {detail}",
+                Value::from(text(other, "path")),
+                Value::from(text(other, "verb"))
+            )
+        } else {
+            detail.to_owned()
+        };
+        errors.push(fluvial_schema::FieldError {
+            kind: shape,
+            path: path.to_owned(),
+            value,
+            detail,
+        });
     }
-    if !own && text(&spec, "user").is_empty() && texts(&spec["groups"]).is_empty() {
+    if let Some(raw) = resource["fieldSelector"]["rawSelector"].as_str().filter(|raw| {
+        !raw.is_empty()
+            && resource["fieldSelector"]["requirements"]
+                .as_array()
+                .is_some_and(|list| !list.is_empty())
+    }) {
+        errors.push(fluvial_schema::FieldError::new(
+            fluvial_schema::ErrorKind::Invalid,
+            "spec.resourceAttributes.fieldSelector.rawSelector",
+            raw.into(),
+            "may not specified at the same time as requirements",
+        ));
+    }
+    if !own && text(spec, "user").is_empty() && texts(&spec["groups"]).is_empty() {
         let detail = "at least one of user or group must be specified";
         errors.push(fluvial_schema::FieldError::new(
             fluvial_schema::ErrorKind::Invalid,
             "spec.user",
-            text(&spec, "user").into(),
+            text(spec, "user").into(),
             detail,
         ));
     }
-    if !errors.is_empty() {
-        return Err(Failure::invalid("authorization.k8s.io", kind, "", &errors));
+    if request.kind.kind == "LocalSubjectAccessReview"
+        && text(resource, "namespace") != request.target.namespace
+    {
+        errors.push(fluvial_schema::FieldError::new(
+            fluvial_schema::ErrorKind::Invalid,
+            "spec.resourceAttributes.namespace",
+            text(resource, "namespace").into(),
+            "must match metadata.namespace",
+        ));
     }
-    if kind == "LocalSubjectAccessReview" && text(resource, "namespace") != request.target.namespace {
-        return Err(Failure::bad_request(format!(
-            "spec.resourceAttributes.namespace must match namespace: {}",
-            request.target.namespace
-        )));
+    errors
+}
+
+fn access_review(api: &Api, request: &Request, object: &mut Value) -> Outcome<()> {
+    let own = request.kind.kind == "SelfSubjectAccessReview";
+    let spec = object["spec"].clone();
+    let (resource, other) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
+    let errors = question_errors(request, &spec, own);
+    if !errors.is_empty() {
+        return Err(Failure::invalid("authorization.k8s.io", "", "", &errors));
     }
     let user = if own {
         request.user.clone()
@@ -171,7 +210,7 @@ fn access_review(api: &Api, request: &Request, object: &mut Value) -> Outcome<()
             ..Attributes::default()
         }
     };
-    let decision = rbac::authorize(&api.store, &user, &wanted);
+    let decision = rbac::authorize(api, &user, &wanted);
     object["status"] = json!({"allowed": decision.allowed});
     if !decision.reason.is_empty() {
         object["status"]["reason"] = decision.reason.into();
@@ -189,7 +228,7 @@ fn rules_review(api: &Api, request: &Request, object: &mut Value) -> Outcome<()>
         resources.push(json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}));
         paths.push(json!({"verbs": ["*"], "nonResourceURLs": ["*"]}));
     }
-    rbac::visit_rules(&api.store, &request.user, &namespace, &mut |rule, _| {
+    rbac::visit_rules(api, &request.user, &namespace, &mut |rule, _| {
         let mut shown = json!({"verbs": rule["verbs"].clone()});
         if rule["resources"].as_array().is_some_and(|list| !list.is_empty()) {
             for field in ["apiGroups", "resources", "resourceNames"] {
@@ -205,6 +244,7 @@ fn rules_review(api: &Api, request: &Request, object: &mut Value) -> Outcome<()>
         false
     });
     object["spec"] = json!({});
+    object["metadata"] = json!({});
     object["status"] = json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false});
     Ok(())
 }
@@ -247,8 +287,22 @@ pub(super) fn token(api: &Api, request: &mut Request) -> Outcome<Reply> {
             &[error],
         ));
     }
-    let manager = request.manager();
-    let mut object = create::own(api, request, None, object, &manager);
+    let types = api.schemas.kind("authentication.k8s.io", "v1", "TokenRequest");
+    let mut empty = types.as_ref().map(|types| crate::typed::empty(types.view()));
+    if let Some(empty) = &mut empty {
+        // A field that is there even when it is null.
+        empty["spec"]["boundObjectRef"] = Value::Null;
+    }
+    let mut object = fluvial_merge::managed::update(fluvial_merge::managed::UpdateRequest {
+        types: types.as_ref(),
+        live: empty.as_ref(),
+        updated: object,
+        manager: &request.manager(),
+        subresource: "token",
+        api_version: "authentication.k8s.io/v1",
+        time: &api.now(),
+        reset_fields: &[&["status"]],
+    });
     if texts(&object["spec"]["audiences"]).is_empty() {
         object["spec"]["audiences"] = json!([ISSUER]);
     }
@@ -271,6 +325,7 @@ pub(super) fn token(api: &Api, request: &mut Request) -> Outcome<Reply> {
 fn bind_claims(api: &Api, request: &Request, object: &mut Value, claims: &mut Value) -> Outcome<()> {
     let bound = object["spec"]["boundObjectRef"].clone();
     if !bound.is_object() {
+        object["spec"]["boundObjectRef"] = Value::Null;
         return Ok(());
     }
     let (kind, name) = (text(&bound, "kind"), text(&bound, "name"));
@@ -279,9 +334,14 @@ fn bind_claims(api: &Api, request: &Request, object: &mut Value, claims: &mut Va
         ("v1", "Secret") => ("secrets", "secret", true),
         ("v1", "Node") => ("nodes", "node", false),
         _ => {
+            let version = text(&bound, "apiVersion");
+            let version = if version.contains('/') {
+                version.to_owned()
+            } else {
+                format!("/{version}")
+            };
             return Err(Failure::bad_request(format!(
-                "cannot bind token for serviceaccount {:?} to an object of kind {kind}",
-                request.target.name
+                "cannot bind token to object of type {version}, Kind={kind}"
             )));
         }
     };
@@ -303,7 +363,6 @@ fn bind_claims(api: &Api, request: &Request, object: &mut Value, claims: &mut Va
         );
         return Err(Failure::conflict("", collection, name, &why));
     }
-    object["spec"]["boundObjectRef"]["uid"] = uid.clone();
     claims["kubernetes.io"][field] = json!({"name": name, "uid": uid});
     Ok(())
 }

@@ -64,23 +64,84 @@ pub(crate) struct Looker<'a> {
     now: Timestamp,
 }
 
-/// Built-in kinds that people ask for by a short word.
-const WORDS: [(&str, &str, &str); 14] = [
-    ("deployment", "apps/v1", "Deployment"),
-    ("deploy", "apps/v1", "Deployment"),
-    ("statefulset", "apps/v1", "StatefulSet"),
-    ("sts", "apps/v1", "StatefulSet"),
-    ("daemonset", "apps/v1", "DaemonSet"),
-    ("ds", "apps/v1", "DaemonSet"),
-    ("job", "batch/v1", "Job"),
-    ("pod", "v1", "Pod"),
-    ("service", "v1", "Service"),
-    ("configmap", "v1", "ConfigMap"),
-    ("secret", "v1", "Secret"),
-    ("namespace", "v1", "Namespace"),
-    ("persistentvolumeclaim", "v1", "PersistentVolumeClaim"),
-    ("ingress", "networking.k8s.io/v1", "Ingress"),
+/// Built-in kinds that people ask for, with their abbreviations; plurals are understood too.
+const WORDS: [(&[&str], &str, &str); 36] = [
+    (&["bindings"], "v1", "Binding"),
+    (&["configmap", "cm"], "v1", "ConfigMap"),
+    (&["endpoints", "ep"], "v1", "Endpoints"),
+    (&["event", "ev"], "v1", "Event"),
+    (&["limitrange", "limits"], "v1", "LimitRange"),
+    (&["namespace", "ns"], "v1", "Namespace"),
+    (&["node", "no"], "v1", "Node"),
+    (&["persistentvolumeclaim", "pvc"], "v1", "PersistentVolumeClaim"),
+    (&["persistentvolume", "pv"], "v1", "PersistentVolume"),
+    (&["pod", "po"], "v1", "Pod"),
+    (&["podtemplate"], "v1", "PodTemplate"),
+    (&["replicationcontroller", "rc"], "v1", "ReplicationController"),
+    (&["resourcequota", "quota"], "v1", "ResourceQuota"),
+    (&["secret"], "v1", "Secret"),
+    (&["serviceaccount", "sa"], "v1", "ServiceAccount"),
+    (&["service", "svc"], "v1", "Service"),
+    (&["daemonset", "ds"], "apps/v1", "DaemonSet"),
+    (&["deployment", "deploy"], "apps/v1", "Deployment"),
+    (&["replicaset", "rs"], "apps/v1", "ReplicaSet"),
+    (&["statefulset", "sts"], "apps/v1", "StatefulSet"),
+    (&["cronjob", "cj"], "batch/v1", "CronJob"),
+    (&["job"], "batch/v1", "Job"),
+    (
+        &["horizontalpodautoscaler", "hpa"],
+        "autoscaling/v2",
+        "HorizontalPodAutoscaler",
+    ),
+    (&["ingressclass"], "networking.k8s.io/v1", "IngressClass"),
+    (&["ingress", "ing"], "networking.k8s.io/v1", "Ingress"),
+    (
+        &["networkpolicy", "netpol"],
+        "networking.k8s.io/v1",
+        "NetworkPolicy",
+    ),
+    (
+        &["poddisruptionbudget", "pdb"],
+        "policy/v1",
+        "PodDisruptionBudget",
+    ),
+    (
+        &["clusterrolebinding"],
+        "rbac.authorization.k8s.io/v1",
+        "ClusterRoleBinding",
+    ),
+    (&["clusterrole"], "rbac.authorization.k8s.io/v1", "ClusterRole"),
+    (&["rolebinding"], "rbac.authorization.k8s.io/v1", "RoleBinding"),
+    (&["role"], "rbac.authorization.k8s.io/v1", "Role"),
+    (&["storageclass", "sc"], "storage.k8s.io/v1", "StorageClass"),
+    (&["priorityclass", "pc"], "scheduling.k8s.io/v1", "PriorityClass"),
+    (
+        &["customresourcedefinition", "crd"],
+        "apiextensions.k8s.io/v1",
+        "CustomResourceDefinition",
+    ),
+    (
+        &["validatingwebhookconfiguration"],
+        "admissionregistration.k8s.io/v1",
+        "ValidatingWebhookConfiguration",
+    ),
+    (
+        &["mutatingwebhookconfiguration"],
+        "admissionregistration.k8s.io/v1",
+        "MutatingWebhookConfiguration",
+    ),
 ];
+
+/// A built-in kind by any of its words.
+fn built_in(word: &str) -> Option<(String, String)> {
+    let singular = [Some(word), word.strip_suffix('s'), word.strip_suffix("es")];
+    let ies = word.strip_suffix("ies").map(|stem| format!("{stem}y"));
+    let means = |known: &&str| singular.contains(&Some(*known)) || ies.as_deref() == Some(*known);
+    WORDS
+        .iter()
+        .find(|(words, _, _)| words.iter().any(&means))
+        .map(|(_, version, kind)| ((*version).to_owned(), (*kind).to_owned()))
+}
 
 impl<'a> Looker<'a> {
     /// A looker; `namespace` is where names without one are looked for.
@@ -119,52 +180,74 @@ impl<'a> Looker<'a> {
         }
     }
 
-    async fn kind(&self, word: &str) -> Result<(String, String), Failure> {
-        if let Some((name, group)) = word.split_once('.') {
-            return self.custom(name, group).await;
-        }
+    /// API version and kind that a word means: a kind, a plural or an abbreviation, with or without its group
+    /// (`deployments.apps`, `widget.example.com`, `HelmRelease.v2.helm.toolkit.fluxcd.io`).
+    pub(crate) async fn kind(&self, word: &str) -> Result<(String, String), Failure> {
+        let lower = word.to_lowercase();
+        let (name, group) = lower.split_once('.').unwrap_or((&lower, ""));
         let named =
-            |noun: &&nouns::Noun| noun.name == word || noun.plural == word || noun.aliases.contains(&word);
-        if let Some(noun) = nouns::of_word(word).or_else(|| NOUNS.iter().find(named)) {
+            |noun: &&nouns::Noun| noun.name == name || noun.plural == name || noun.aliases.contains(&name);
+        let flux = nouns::of_word(name).or_else(|| NOUNS.iter().find(named));
+        // A version may stand between name and group.
+        let is_of = |api_version: &str| {
+            let (known, version) = api_version.split_once('/').unwrap_or(("", api_version));
+            group.is_empty()
+                || group == known
+                || group
+                    .strip_prefix(version)
+                    .is_some_and(|rest| rest == format!(".{known}"))
+        };
+        if let Some(noun) = flux.filter(|noun| is_of(&noun.info().api_version())) {
             return Ok((noun.info().api_version(), noun.kind.to_owned()));
         }
-        let lower = word.to_lowercase();
-        let single = lower.strip_suffix('s').unwrap_or(&lower);
-        WORDS
-            .iter()
-            .find(|(short, _, _)| *short == lower || *short == single)
-            .map(|(_, version, kind)| ((*version).to_owned(), (*kind).to_owned()))
-            .ok_or_else(|| {
-                Failure::new(format!(
-                    "{word} is no kind that why knows; ask for a Flux kind or one of {}",
-                    WORDS.map(|(word, _, _)| word).join(", ")
-                ))
-            })
+        if let Some((version, kind)) = built_in(name).filter(|(version, _)| is_of(version)) {
+            return Ok((version, kind));
+        }
+        let found = self.custom(name, group).await?;
+        found.ok_or_else(|| Failure::new(format!("the server doesn't have a resource type {word:?}")))
     }
 
-    /// A custom kind, written as plural or singular name and group.
-    async fn custom(&self, word: &str, group: &str) -> Result<(String, String), Failure> {
+    /// A custom kind, by one of its names and perhaps its group.
+    async fn custom(&self, word: &str, group: &str) -> Result<Option<(String, String)>, Failure> {
         let version = "apiextensions.k8s.io/v1";
         let resource = self.cluster.resource(version, "CustomResourceDefinition").await?;
         let definitions = self.cluster.list(&resource, &Select::default()).await?;
-        let found = definitions.iter().find(|definition| {
+        for definition in &definitions {
             let is = |field: &str| {
                 let name = text(definition, &["spec", "names", field]);
                 name.is_some_and(|name| name.eq_ignore_ascii_case(word))
             };
-            text(definition, &["spec", "group"]) == Some(group)
-                && (is("plural") || is("singular") || is("kind"))
-        });
-        let kind = found.and_then(|found| text(found, &["spec", "names", "kind"]));
-        let versions = found.and_then(|found| field(found, &["spec", "versions"])?.as_array());
-        let served = versions
-            .into_iter()
-            .flatten()
-            .find(|version| version["served"] == true);
-        match (kind, served.and_then(|version| text(version, &["name"]))) {
-            (Some(kind), Some(version)) => Ok((format!("{group}/{version}"), kind.to_owned())),
-            _ => Err(Failure::new(format!("the cluster has no kind {word}.{group}"))),
+            let short = field(definition, &["spec", "names", "shortNames"]).and_then(Value::as_array);
+            let is_short = short
+                .into_iter()
+                .flatten()
+                .any(|name| name.as_str() == Some(word));
+            let own = text(definition, &["spec", "group"]).unwrap_or_default();
+            let of_group = group.is_empty()
+                || group
+                    .strip_suffix(own)
+                    .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+            if !of_group || !(is("plural") || is("singular") || is("kind") || is_short) {
+                continue;
+            }
+            let wanted = group
+                .strip_suffix(own)
+                .map(|version| version.trim_end_matches('.'));
+            let versions = field(definition, &["spec", "versions"]).and_then(Value::as_array);
+            let served = versions.into_iter().flatten().find(|version| {
+                let name = text(version, &["name"]);
+                version["served"] == true
+                    && wanted.is_none_or(|wanted| wanted.is_empty() || name == Some(wanted))
+            });
+            let names = (
+                served.and_then(|version| text(version, &["name"])),
+                text(definition, &["spec", "names", "kind"]),
+            );
+            if let (Some(version), Some(kind)) = names {
+                return Ok(Some((format!("{own}/{version}"), kind.to_owned())));
+            }
         }
+        Ok(None)
     }
 
     /// An object by its kind and name.

@@ -163,7 +163,7 @@ async fn all(looker: &Looker<'_>) -> Vec<String> {
 }
 
 /// The artifact in a source's status.
-fn artifact(source: &Value) -> Option<Artifact> {
+pub(crate) fn artifact(source: &Value) -> Option<Artifact> {
     let artifact = field(source, &["status", "artifact"])?;
     let part = |name: &str| text(artifact, &[name]).map(str::to_owned);
     Some(Artifact {

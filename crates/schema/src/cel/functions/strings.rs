@@ -27,6 +27,8 @@ pub(crate) fn function(name: &str) -> Option<Function> {
             Value::List(list) => format_text::format(text(args, 0)?, list).map(Value::text),
             _ => Err(Error::no_overload()),
         },
+        // As a part of a JSON pointer.
+        "jsonpatch.escapeKey" => |args| Ok(Value::text(text(args, 0)?.replace('~', "~0").replace('/', "~1"))),
         "base64.encode" => |args| match &args[0] {
             Value::Bytes(bytes) => Ok(Value::text(STANDARD.encode(bytes))),
             _ => Err(Error::no_overload()),

@@ -1,0 +1,573 @@
+//! What is refused of policies, their bindings and webhook configurations themselves.
+
+use std::collections::BTreeMap;
+
+use fluvial_object::labels::Selector;
+use fluvial_schema::cel::{Env, Program, Type};
+use fluvial_schema::{ErrorKind, FieldError};
+use serde_json::Value;
+
+use crate::kinds::Kind;
+use crate::names;
+
+type Errors = Vec<FieldError>;
+
+fn invalid(path: impl Into<String>, value: impl Into<Value>, detail: impl Into<String>) -> FieldError {
+    FieldError::new(ErrorKind::Invalid, path, value.into(), detail)
+}
+
+fn required(path: impl Into<String>, detail: &str) -> FieldError {
+    FieldError::plain(ErrorKind::Required, path, detail)
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field].as_str().unwrap_or("")
+}
+
+fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
+    value[field].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Errors of an object of the group `admissionregistration.k8s.io`.
+pub fn validate(kind: &Kind, object: &Value, errors: &mut Errors) {
+    let spec = &object["spec"];
+    match kind.kind.as_str() {
+        "ValidatingAdmissionPolicy" => validating(spec, errors),
+        "MutatingAdmissionPolicy" => mutating(spec, errors),
+        "ValidatingAdmissionPolicyBinding" => {
+            binding(spec, errors);
+            actions(spec, errors);
+        }
+        "MutatingAdmissionPolicyBinding" => binding(spec, errors),
+        "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" => {
+            let mut seen: Vec<&str> = vec![];
+            for (index, hook) in list(object, "webhooks").iter().enumerate() {
+                let path = format!("webhooks[{index}]");
+                webhook(hook, &path, kind.kind == "MutatingWebhookConfiguration", errors);
+                let name = text(hook, "name");
+                if seen.contains(&name) {
+                    errors.push(FieldError::new(
+                        ErrorKind::Duplicate,
+                        format!("{path}.name"),
+                        name.into(),
+                        "",
+                    ));
+                }
+                seen.push(name);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn failure_policy(value: &Value, path: &str, errors: &mut Errors) {
+    one_of(value, "failurePolicy", &["Fail", "Ignore"], path, errors);
+}
+
+fn one_of(value: &Value, field: &str, allowed: &[&str], path: &str, errors: &mut Errors) {
+    if let Some(own) = value[field].as_str().filter(|own| !allowed.contains(own)) {
+        errors.push(FieldError::not_supported(
+            format!("{path}.{field}"),
+            own.into(),
+            allowed,
+        ));
+    }
+}
+
+fn param_kind(spec: &Value, errors: &mut Errors) {
+    let kind = &spec["paramKind"];
+    if !kind.is_object() {
+        return;
+    }
+    if text(kind, "apiVersion").is_empty() {
+        errors.push(required("spec.paramKind.apiVersion", ""));
+    }
+    if text(kind, "kind").is_empty() {
+        errors.push(required("spec.paramKind.kind", ""));
+    }
+}
+
+fn constraints(spec: &Value, errors: &mut Errors) {
+    let own = &spec["matchConstraints"];
+    if !own.is_object() {
+        errors.push(required("spec.matchConstraints", ""));
+        return;
+    }
+    resources(own, "spec.matchConstraints", errors);
+    if list(own, "resourceRules").is_empty() {
+        errors.push(required("spec.matchConstraints.resourceRules", ""));
+    }
+}
+
+fn resources(own: &Value, path: &str, errors: &mut Errors) {
+    one_of(own, "matchPolicy", &["Equivalent", "Exact"], path, errors);
+    selectors(own, path, errors);
+    for field in ["resourceRules", "excludeResourceRules"] {
+        for (index, one) in list(own, field).iter().enumerate() {
+            rule(one, &format!("{path}.{field}[{index}]"), errors);
+        }
+    }
+}
+
+fn selectors(own: &Value, path: &str, errors: &mut Errors) {
+    for field in ["namespaceSelector", "objectSelector"] {
+        if let Err(error) = Selector::from_value(&own[field]) {
+            errors.push(invalid(
+                format!("{path}.{field}"),
+                own[field].clone(),
+                error.to_string(),
+            ));
+        }
+    }
+}
+
+fn rule(one: &Value, path: &str, errors: &mut Errors) {
+    const OPERATIONS: &[&str] = &["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
+    let given = list(one, "operations");
+    if given.is_empty() {
+        errors.push(required(format!("{path}.operations"), ""));
+    } else if given.len() > 1 && given.iter().any(|own| own == "*") {
+        errors.push(invalid(
+            format!("{path}.operations"),
+            one["operations"].clone(),
+            "if '*' is present, must not specify other operations",
+        ));
+    }
+    for (index, own) in given.iter().enumerate() {
+        let own = own.as_str().unwrap_or("");
+        if !OPERATIONS.contains(&own) {
+            errors.push(FieldError::not_supported(
+                format!("{path}.operations[{index}]"),
+                own.into(),
+                OPERATIONS,
+            ));
+        }
+    }
+    for field in ["apiGroups", "apiVersions", "resources"] {
+        let all = list(one, field);
+        let at = format!("{path}.{field}");
+        if all.is_empty() {
+            errors.push(required(at, ""));
+        } else if field != "resources" && all.len() > 1 && all.iter().any(|own| own == "*") {
+            let what = if field == "apiGroups" {
+                "API groups"
+            } else {
+                "API versions"
+            };
+            let detail = format!("if '*' is present, must not specify other {what}");
+            errors.push(invalid(at, one[field].clone(), detail));
+        } else if field != "apiGroups" {
+            for (index, own) in all.iter().enumerate() {
+                if own == "" {
+                    errors.push(required(format!("{at}[{index}]"), ""));
+                }
+            }
+        }
+    }
+    one_of(one, "scope", &["*", "Cluster", "Namespaced"], path, errors);
+}
+
+/// Compiles an expression and holds its type against what is wanted.
+fn expression(source: &str, env: &Env, wanted: &[&str], path: &str, errors: &mut Errors) -> Type {
+    match Program::compile(source, env) {
+        Ok(program) => {
+            let output = program.output().to_string();
+            let fits = wanted.is_empty() || wanted.contains(&output.as_str()) || output == "dyn";
+            if !fits {
+                let detail = format!("must evaluate to {} but got {output}", wanted[0]);
+                errors.push(invalid(path, source, detail));
+            }
+            program.output().clone()
+        }
+        Err(error) => {
+            errors.push(invalid(path, source, format!("compilation failed: {error}")));
+            Type::Dyn
+        }
+    }
+}
+
+fn conditions(own: &Value, path: &str, env: &Env, errors: &mut Errors) {
+    let all = list(own, "matchConditions");
+    if all.len() > 64 {
+        errors.push(FieldError::new(
+            ErrorKind::TooMany,
+            format!("{path}matchConditions"),
+            all.len().into(),
+            "must have at most 64 items",
+        ));
+    }
+    let mut seen: Vec<&str> = vec![];
+    for (index, condition) in all.iter().enumerate() {
+        let at = format!("{path}matchConditions[{index}]");
+        let source = text(condition, "expression").trim();
+        if source.is_empty() {
+            errors.push(required(format!("{at}.expression"), ""));
+        } else {
+            expression(source, env, &["bool"], &format!("{at}.expression"), errors);
+        }
+        let name = text(condition, "name");
+        if name.is_empty() {
+            errors.push(required(format!("{at}.name"), ""));
+        } else {
+            errors.extend(
+                names::qualified_name(name)
+                    .into_iter()
+                    .map(|detail| invalid(format!("{at}.name"), name, detail)),
+            );
+            if seen.contains(&name) {
+                errors.push(FieldError::new(
+                    ErrorKind::Duplicate,
+                    format!("{at}.name"),
+                    name.into(),
+                    "",
+                ));
+            }
+        }
+        seen.push(name);
+    }
+}
+
+/// The variables of a policy; the environment in which what follows is compiled.
+fn variables(spec: &Value, base: &dyn Fn() -> Env, errors: &mut Errors) -> Env {
+    let mut types = BTreeMap::new();
+    for (index, variable) in list(spec, "variables").iter().enumerate() {
+        let path = format!("spec.variables[{index}]");
+        let name = text(variable, "name");
+        if name.is_empty() {
+            errors.push(required(format!("{path}.name"), "name is not specified"));
+        } else if !is_identifier(name) {
+            errors.push(invalid(
+                format!("{path}.name"),
+                name,
+                "name is not a valid CEL identifier",
+            ));
+        }
+        let source = text(variable, "expression").trim();
+        if source.is_empty() {
+            errors.push(required(
+                format!("{path}.expression"),
+                "expression is not specified",
+            ));
+            continue;
+        }
+        let env = base().variables(types.clone());
+        let output = expression(source, &env, &[], &format!("{path}.expression"), errors);
+        types.insert(name.to_owned(), output);
+    }
+    base().variables(types)
+}
+
+fn is_identifier(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+fn validating(spec: &Value, errors: &mut Errors) {
+    failure_policy(spec, "spec", errors);
+    param_kind(spec, errors);
+    constraints(spec, errors);
+    let params = spec["paramKind"].is_object();
+    let base = || Env::admission(params).authorizer();
+    conditions(spec, "spec.", &base(), errors);
+    let env = variables(spec, &base, errors);
+    let (validations, annotations) = (list(spec, "validations"), list(spec, "auditAnnotations"));
+    if validations.is_empty() && annotations.is_empty() {
+        let detail = "validations or auditAnnotations must contain at least one item";
+        errors.push(required("spec.validations", detail));
+        errors.push(required("spec.auditAnnotations", detail));
+    }
+    for (index, one) in validations.iter().enumerate() {
+        validation(one, &format!("spec.validations[{index}]"), &env, errors);
+    }
+    for (index, one) in annotations.iter().enumerate() {
+        let path = format!("spec.auditAnnotations[{index}]");
+        if text(one, "key").is_empty() {
+            errors.push(required(format!("{path}.key"), ""));
+        }
+        let source = text(one, "valueExpression").trim();
+        if source.is_empty() {
+            errors.push(required(
+                format!("{path}.valueExpression"),
+                "valueExpression is not specified",
+            ));
+        } else {
+            let at = format!("{path}.valueExpression");
+            expression(source, &env, &["string", "null"], &at, errors);
+        }
+    }
+}
+
+fn validation(one: &Value, path: &str, env: &Env, errors: &mut Errors) {
+    let source = text(one, "expression").trim();
+    if source.is_empty() {
+        errors.push(required(
+            format!("{path}.expression"),
+            "expression is not specified",
+        ));
+    } else {
+        expression(source, env, &["bool"], &format!("{path}.expression"), errors);
+    }
+    let source = text(one, "messageExpression").trim();
+    if !text(one, "messageExpression").is_empty() && source.is_empty() {
+        errors.push(invalid(
+            format!("{path}.messageExpression"),
+            text(one, "messageExpression"),
+            "must be non-empty if specified",
+        ));
+    } else if !source.is_empty() {
+        let at = format!("{path}.messageExpression");
+        expression(source, env, &["string"], &at, errors);
+    }
+    if let Some(message) = one["message"].as_str() {
+        if !message.is_empty() && message.trim().is_empty() {
+            errors.push(invalid(
+                format!("{path}.message"),
+                message,
+                "message must be non-empty if specified",
+            ));
+        } else if message.trim().contains('\n') {
+            errors.push(invalid(
+                format!("{path}.message"),
+                message,
+                "message must not contain line breaks",
+            ));
+        }
+    }
+    one_of(
+        one,
+        "reason",
+        &["Forbidden", "Invalid", "RequestEntityTooLarge"],
+        path,
+        errors,
+    );
+}
+
+fn mutating(spec: &Value, errors: &mut Errors) {
+    failure_policy(spec, "spec", errors);
+    param_kind(spec, errors);
+    constraints(spec, errors);
+    let params = spec["paramKind"].is_object();
+    let base = || Env::mutation(params).authorizer();
+    conditions(spec, "spec.", &base(), errors);
+    let env = variables(spec, &base, errors);
+    one_of(spec, "reinvocationPolicy", &["IfNeeded", "Never"], "spec", errors);
+    if text(spec, "reinvocationPolicy").is_empty() {
+        errors.push(required("spec.reinvocationPolicy", ""));
+    }
+    let mutations = list(spec, "mutations");
+    if mutations.is_empty() {
+        errors.push(required(
+            "spec.mutations",
+            "mutations must contain at least one item",
+        ));
+    }
+    for (index, mutation) in mutations.iter().enumerate() {
+        let path = format!("spec.mutations[{index}]");
+        let (field, wanted) = match text(mutation, "patchType") {
+            "ApplyConfiguration" => ("applyConfiguration", "Object"),
+            "JSONPatch" => ("jsonPatch", "list(JSONPatch)"),
+            "" => {
+                errors.push(required(format!("{path}.patchType"), ""));
+                continue;
+            }
+            other => {
+                errors.push(FieldError::not_supported(
+                    format!("{path}.patchType"),
+                    other.into(),
+                    &["ApplyConfiguration", "JSONPatch"],
+                ));
+                continue;
+            }
+        };
+        let at = format!("{path}.{field}");
+        if !mutation[field].is_object() {
+            errors.push(required(
+                at,
+                &format!(
+                    "must be specified when patchType is {}",
+                    text(mutation, "patchType")
+                ),
+            ));
+            continue;
+        }
+        let at = format!("{at}.expression");
+        let source = text(&mutation[field], "expression").trim();
+        if source.is_empty() {
+            errors.push(required(at, "expression is not specified"));
+        } else {
+            expression(source, &env, &[wanted, "list(dyn)"], &at, errors);
+        }
+    }
+}
+
+fn binding(spec: &Value, errors: &mut Errors) {
+    let name = text(spec, "policyName");
+    if name.is_empty() {
+        errors.push(required("spec.policyName", ""));
+    } else {
+        errors.extend(
+            names::subdomain(name)
+                .into_iter()
+                .map(|detail| invalid("spec.policyName", name, detail)),
+        );
+    }
+    let reference = &spec["paramRef"];
+    if reference.is_object() {
+        let (name, selector) = (text(reference, "name"), &reference["selector"]);
+        let either = "one of name or selector must be specified";
+        if name.is_empty() && selector.is_null() {
+            errors.push(required("spec.paramRef", either));
+        } else if !name.is_empty() && !selector.is_null() {
+            errors.push(FieldError::plain(
+                ErrorKind::Forbidden,
+                "spec.paramRef.name",
+                "name and selector are mutually exclusive",
+            ));
+        }
+        if text(reference, "parameterNotFoundAction").is_empty() {
+            errors.push(required("spec.paramRef.parameterNotFoundAction", ""));
+        }
+        one_of(
+            reference,
+            "parameterNotFoundAction",
+            &["Allow", "Deny"],
+            "spec.paramRef",
+            errors,
+        );
+    }
+    if spec["matchResources"].is_object() {
+        resources(&spec["matchResources"], "spec.matchResources", errors);
+    }
+}
+
+fn actions(spec: &Value, errors: &mut Errors) {
+    let path = "spec.validationActions";
+    let given = list(spec, "validationActions");
+    if given.is_empty() {
+        errors.push(required(path, "at least one validation action is required"));
+    }
+    let mut seen: Vec<&str> = vec![];
+    for (index, own) in given.iter().enumerate() {
+        let own = own.as_str().unwrap_or("");
+        if !["Audit", "Deny", "Warn"].contains(&own) {
+            errors.push(FieldError::not_supported(
+                format!("{path}[{index}]"),
+                own.into(),
+                &["Audit", "Deny", "Warn"],
+            ));
+        }
+        if seen.contains(&own) {
+            errors.push(FieldError::new(
+                ErrorKind::Duplicate,
+                format!("{path}[{index}]"),
+                own.into(),
+                "",
+            ));
+        }
+        seen.push(own);
+    }
+    if seen.contains(&"Deny") && seen.contains(&"Warn") {
+        let detail = "must not contain both Deny and Warn (repeating the same validation failure information in the API \
+                      response and headers serves no purpose)";
+        errors.push(invalid(path, spec["validationActions"].clone(), detail));
+    }
+}
+
+fn webhook(hook: &Value, path: &str, mutating: bool, errors: &mut Errors) {
+    let name = text(hook, "name");
+    let wrong = names::subdomain(name);
+    if name.is_empty() {
+        errors.push(required(format!("{path}.name"), ""));
+    } else if !wrong.is_empty() {
+        errors.extend(
+            wrong
+                .into_iter()
+                .map(|detail| invalid(format!("{path}.name"), name, detail)),
+        );
+    } else if name.split('.').count() < 3 {
+        let detail = "should be a domain with at least three segments separated by dots";
+        errors.push(invalid(format!("{path}.name"), name, detail));
+    }
+    for (index, own) in list(hook, "rules").iter().enumerate() {
+        rule(own, &format!("{path}.rules[{index}]"), errors);
+    }
+    failure_policy(hook, path, errors);
+    one_of(hook, "matchPolicy", &["Equivalent", "Exact"], path, errors);
+    if text(hook, "sideEffects").is_empty() {
+        errors.push(required(
+            format!("{path}.sideEffects"),
+            "must specify one of None, NoneOnDryRun",
+        ));
+    }
+    one_of(hook, "sideEffects", &["None", "NoneOnDryRun"], path, errors);
+    if let Some(seconds) = hook["timeoutSeconds"]
+        .as_i64()
+        .filter(|own| !(1..=30).contains(own))
+    {
+        let detail = "the timeout value must be between 1 and 30 seconds";
+        errors.push(invalid(format!("{path}.timeoutSeconds"), seconds, detail));
+    }
+    selectors(hook, path, errors);
+    if mutating {
+        one_of(hook, "reinvocationPolicy", &["IfNeeded", "Never"], path, errors);
+    }
+    client(&hook["clientConfig"], &format!("{path}.clientConfig"), errors);
+    let env = Env::admission(false).authorizer();
+    conditions(hook, &format!("{path}."), &env, errors);
+    let at = format!("{path}.admissionReviewVersions");
+    let versions = list(hook, "admissionReviewVersions");
+    if versions.is_empty() {
+        errors.push(required(at, "must specify one of v1, v1beta1"));
+    } else if !versions.iter().any(|own| own == "v1" || own == "v1beta1") {
+        let detail = "must include at least one of v1, v1beta1";
+        errors.push(invalid(at, hook["admissionReviewVersions"].clone(), detail));
+    }
+}
+
+/// Where a webhook is.
+fn client(config: &Value, path: &str, errors: &mut Errors) {
+    let (url, service) = (config["url"].as_str(), &config["service"]);
+    if url.is_some() == service.is_object() {
+        errors.push(required(path, "exactly one of url or service is required"));
+        return;
+    }
+    if let Some(url) = url {
+        const FORM: &str = "; desired format: https://host[/path]";
+        let at = format!("{path}.url");
+        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+        if scheme != "https" {
+            let detail = format!("'https' is the only allowed URL scheme{FORM}");
+            errors.push(invalid(&at, scheme, detail));
+        }
+        let host = rest.split(['/', '?', '#']).next().unwrap_or("");
+        if host.is_empty() {
+            errors.push(invalid(&at, "", format!("host must be specified{FORM}")));
+        }
+        if host.contains('@') {
+            let user = host.split('@').next().unwrap_or("");
+            let detail = "user information is not permitted in the URL";
+            errors.push(invalid(&at, user, detail));
+        }
+        return;
+    }
+    for field in ["namespace", "name"] {
+        if text(service, field).is_empty() {
+            let what = if field == "name" {
+                "service name is required"
+            } else {
+                "service namespace is required"
+            };
+            errors.push(required(format!("{path}.service.{field}"), what));
+        }
+    }
+    if let Some(port) = service["port"]
+        .as_i64()
+        .filter(|port| !(1..=65_535).contains(port))
+    {
+        let detail = "port is not valid: must be between 1 and 65535, inclusive";
+        errors.push(invalid(format!("{path}.service.port"), port, detail));
+    }
+}

@@ -1,0 +1,223 @@
+//! Where a webhook is, and the call to it.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use serde_json::Value;
+
+use super::shown;
+use crate::api::Api;
+
+/// Most bytes of an answer.
+const ANSWER_LIMIT: usize = 4 << 20;
+
+/// A call to be made.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The URL as failures show it.
+    url: String,
+    /// Where to connect to.
+    address: String,
+    /// The name in the certificate.
+    name: String,
+    path: String,
+    authorities: Vec<CertificateDer<'static>>,
+    timeout: Duration,
+    body: Bytes,
+}
+
+/// The call to a webhook; None if it is behind a service whose pods are simulated.
+pub(super) fn call(api: &Api, hook: &Value, review: &Value) -> Result<Option<Call>, String> {
+    prepare(
+        api,
+        &hook["clientConfig"],
+        hook["timeoutSeconds"].as_u64().unwrap_or(10),
+        review,
+    )
+}
+
+fn prepare(api: &Api, config: &Value, seconds: u64, body: &Value) -> Result<Option<Call>, String> {
+    let seconds = seconds.clamp(1, 30);
+    let (url, address, name, path);
+    if let Some(given) = config["url"].as_str() {
+        let rest = given.strip_prefix("https://").ok_or("only https is allowed")?;
+        let (host, tail) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        name = host_of(host).to_owned();
+        address = if has_port(host) {
+            host.to_owned()
+        } else {
+            format!("{host}:443")
+        };
+        path = if tail.is_empty() {
+            "/".to_owned()
+        } else {
+            tail.to_owned()
+        };
+        url = given.to_owned();
+    } else {
+        let service = &config["service"];
+        let port = service["port"].as_u64().unwrap_or(443);
+        name = shown(service);
+        path = service["path"].as_str().unwrap_or("/").to_owned();
+        url = format!("https://{name}:{port}{path}");
+        let found = endpoint(api, service, port)
+            .map_err(|why| format!("Post \"{url}?timeout={seconds}s\": {why}"))?;
+        match found {
+            Some(found) => address = found,
+            None => return Ok(None),
+        }
+    }
+    let bundle = config["caBundle"].as_str().unwrap_or("");
+    let pem = base64::engine::general_purpose::STANDARD
+        .decode(bundle)
+        .map_err(|error| format!("unable to load root certificates: {error}"))?;
+    let authorities: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let separator = if path.contains('?') { '&' } else { '?' };
+    Ok(Some(Call {
+        url: format!("{url}{separator}timeout={seconds}s"),
+        address,
+        name,
+        path: format!("{path}{separator}timeout={seconds}s"),
+        authorities: authorities.map_err(|error| format!("unable to load root certificates: {error}"))?,
+        timeout: Duration::from_secs(seconds),
+        body: body.to_string().into(),
+    }))
+}
+
+fn has_port(host: &str) -> bool {
+    host.rsplit_once(':').is_some_and(|(before, port)| {
+        !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) && !before.ends_with(':')
+    }) && !host.ends_with(']')
+}
+
+fn host_of(host: &str) -> &str {
+    let host = if has_port(host) {
+        host.rsplit_once(':').map_or(host, |(before, _)| before)
+    } else {
+        host
+    };
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// The address of one of a service's endpoints. Where workloads are simulated there is none to connect to.
+fn endpoint(api: &Api, service: &Value, port: u64) -> Result<Option<String>, String> {
+    let word = |field: &str| service[field].as_str().unwrap_or("");
+    let name = word("name");
+    let key = format!("{}/{name}", word("namespace"));
+    let found = api
+        .store
+        .collection("services")
+        .get(&key)
+        .ok_or_else(|| format!("service {name:?} not found"))?
+        .value();
+    if api.features.workloads {
+        return Ok(None);
+    }
+    let own = found["spec"]["ports"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|own| own["port"] == port)
+        .ok_or_else(|| format!("no service port {port} found for service {name:?}"))?;
+    if found["spec"]["type"] == "ExternalName" {
+        let host = found["spec"]["externalName"].as_str().unwrap_or("");
+        return Ok(Some(format!("{host}:{port}")));
+    }
+    let none = || format!("no endpoints available for service {name:?}");
+    let endpoints = api
+        .store
+        .collection("endpoints")
+        .get(&key)
+        .ok_or_else(none)?
+        .value();
+    let port_name = own["name"].as_str().unwrap_or("");
+    for subset in endpoints["subsets"].as_array().into_iter().flatten() {
+        let target = subset["ports"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|own| own["name"].as_str().unwrap_or("") == port_name);
+        let address = subset["addresses"][0]["ip"].as_str();
+        if let (Some(target), Some(address)) = (target.and_then(|own| own["port"].as_u64()), address) {
+            return Ok(Some(format!("{address}:{target}")));
+        }
+    }
+    Err(none())
+}
+
+impl Call {
+    /// Makes the call.
+    ///
+    /// # Errors
+    /// What went wrong, as failures of requests show it.
+    pub async fn send(&self) -> Result<Value, String> {
+        let result = match tokio::time::timeout(self.timeout, self.exchange()).await {
+            Ok(result) => result,
+            Err(_) => Err("context deadline exceeded".to_owned()),
+        };
+        result.map_err(|why| format!("Post \"{}\": {why}", self.url))
+    }
+
+    async fn exchange(&self) -> Result<Value, String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add_parsable_certificates(self.authorities.iter().cloned());
+        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| text(&error))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from(self.name.clone()).map_err(|error| text(&error))?;
+        let stream = tokio::net::TcpStream::connect(&self.address)
+            .await
+            .map_err(|error| format!("dial tcp {}: {error}", self.address))?;
+        let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+        let stream = connector
+            .connect(name, stream)
+            .await
+            .map_err(|error| format!("tls: failed to verify certificate: {error}"))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| text(&error))?;
+        let driver = tokio::spawn(connection);
+        let request = ::http::Request::post(&self.path)
+            .header("host", &self.name)
+            .header("content-type", "application/json")
+            .header("accept", "application/json, */*")
+            .header("user-agent", "kube-apiserver-admission")
+            .body(Full::new(self.body.clone()))
+            .map_err(|error| text(&error))?;
+        let response = sender.send_request(request).await.map_err(|error| text(&error))?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_LIMIT)
+            .collect()
+            .await
+            .map_err(|error| error.to_string())?
+            .to_bytes();
+        driver.abort();
+        if !status.is_success() {
+            return Err(format!("the server answered {status}"));
+        }
+        serde_json::from_slice(&body).map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_may_have_ports() {
+        assert!(has_port("example.com:8443"));
+        assert!(!has_port("example.com"));
+        assert!(!has_port("[::1]"));
+        assert_eq!(host_of("[::1]:443"), "::1");
+        assert_eq!(host_of("example.com:8443"), "example.com");
+    }
+}

@@ -1,0 +1,13 @@
+//! The server as a process: what it keeps when it is killed, and what real clients make of it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test tells what went wrong by panicking, and what it skips"
+)]
+
+mod hooks;
+mod kills;
+mod plain;
+mod story;

@@ -1,0 +1,134 @@
+//! Credentials as Secrets: what sources log in with, and pairs of certificates and keys.
+
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::{Map, Value, json};
+
+use super::{Call, apply, given};
+use crate::environment::Failure;
+
+/// What a source logs in with.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Login {
+    pub username: Option<String>,
+    pub password: Option<String>,
+    pub ca_file: Option<String>,
+    /// Files of a certificate and its key.
+    pub pair: Option<(String, String)>,
+    /// Access key and secret key.
+    pub keys: Option<(String, String)>,
+}
+
+/// Puts a source's credentials on the cluster, if there are any; gives the Secret's name.
+pub(super) async fn store(call: &mut Call<'_, '_>, login: &Login) -> Result<Option<String>, Failure> {
+    let mut data = Map::new();
+    let mut what = "repository credentials";
+    let mut take = |key: &str, value: &Option<String>| {
+        if let Some(value) = value.as_ref().filter(|value| !value.is_empty()) {
+            data.insert(key.to_owned(), value.as_str().into());
+        }
+    };
+    if given(login.username.as_ref()) && given(login.password.as_ref()) {
+        take("username", &login.username);
+        take("password", &login.password);
+    }
+    if let Some((access, secret)) = &login.keys {
+        what = "the bucket credentials";
+        take("accesskey", &Some(access.clone()));
+        take("secretkey", &Some(secret.clone()));
+    }
+    if let Some((certificate, key)) = &login.pair {
+        let (certificate, key) = (read(call, certificate, "TLS cert")?, read(call, key, "TLS key")?);
+        data.insert("tls.crt".to_owned(), certificate.into());
+        data.insert("tls.key".to_owned(), key.into());
+    }
+    if let Some(file) = login.ca_file.as_ref().filter(|file| !file.is_empty()) {
+        data.insert("ca.crt".to_owned(), read(call, file, "TLS CA")?.into());
+    }
+    if data.is_empty() {
+        return Ok(None);
+    }
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "stringData": data,
+        "metadata": {"name": call.name, "namespace": call.namespace(), "labels": call.labels()?},
+    });
+    call.session.action(&format!("applying secret with {what}"));
+    let cluster = call.session.cluster().await?;
+    apply(cluster.as_ref(), &secret).await?;
+    call.session.success("authentication configured");
+    Ok(Some(call.name.clone()))
+}
+
+/// A file's text.
+pub(super) fn read(call: &Call<'_, '_>, path: &str, what: &str) -> Result<String, Failure> {
+    let data = call
+        .file(path)
+        .map_err(|error| Failure::new(format!("unable to read {what} file: {error}")))?;
+    String::from_utf8(data)
+        .map_err(|_| Failure::new(format!("unable to read {what} file: {path} is no text")))
+}
+
+/// What the files of a certificate, a key and certificates of authorities hold, after a look at them.
+pub(super) fn tls(
+    call: &Call<'_, '_>,
+    certificate: Option<&String>,
+    key: Option<&String>,
+    authorities: Option<&String>,
+) -> Result<Map<String, Value>, Failure> {
+    let take = |file: Option<&String>, what: &str| match file.filter(|file| !file.is_empty()) {
+        Some(file) => read(call, file, what).map(Some),
+        None => Ok(None),
+    };
+    let authorities = take(authorities, "TLS CA")?;
+    let certificate = take(certificate, "TLS cert")?;
+    let key = take(key, "TLS key")?;
+    let mut data = Map::new();
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => {
+            pair(&certificate, &key)
+                .map_err(|why| Failure::new(format!("invalid TLS certificate and key pair: tls: {why}")))?;
+            data.insert("tls.crt".to_owned(), certificate.into());
+            data.insert("tls.key".to_owned(), key.into());
+        }
+        (Some(_), None) => return Err(Failure::new("found certificate but missing private key")),
+        (None, Some(_)) => return Err(Failure::new("found private key but missing certificate")),
+        (None, None) => {}
+    }
+    if let Some(authorities) = authorities {
+        data.insert("ca.crt".to_owned(), authorities.into());
+    }
+    Ok(data)
+}
+
+/// Whether a key is that of a certificate.
+fn pair(certificate: &str, key: &str) -> Result<(), String> {
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(certificate.as_bytes())
+        .flatten()
+        .collect();
+    if chain.is_empty() {
+        let why = match certificate.contains("PRIVATE KEY-----") {
+            true => {
+                "failed to find certificate PEM data in certificate input, but did find a private key; PEM inputs \
+                     may have been switched"
+            }
+            false => "failed to find any PEM data in certificate input",
+        };
+        return Err(why.to_owned());
+    }
+    let Ok(private) = PrivateKeyDer::from_pem_slice(key.as_bytes()) else {
+        let why = match key.contains("-----BEGIN CERTIFICATE-----") {
+            true => "found a certificate rather than a key in the PEM for the private key",
+            false => "failed to find any PEM data in key input",
+        };
+        return Err(why.to_owned());
+    };
+    let signing = any_supported_type(&private).map_err(|_| "failed to parse private key".to_owned())?;
+    match rustls::sign::CertifiedKey::new(chain, signing).keys_match() {
+        Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) => {
+            Err("private key does not match public key".to_owned())
+        }
+        Err(rustls::Error::InvalidCertificate(_)) => Err("the certificate cannot be read".to_owned()),
+        _ => Ok(()),
+    }
+}

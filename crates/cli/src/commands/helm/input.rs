@@ -1,0 +1,175 @@
+//! What the commands about charts read: charts of this machine, and values from files and options.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fluvial_helm::{Capabilities, Chart, KubeVersion, Layer, Values};
+use fluvial_tree::{Tree, TreePath};
+
+use crate::disk::{self, Reader};
+use crate::environment::{Failure, Session};
+
+/// Options that set values.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct ValueOptions {
+    /// Files of values, or - for standard input; later ones win
+    #[arg(short = 'f', long, value_name = "FILE", value_delimiter = ',')]
+    values: Vec<String>,
+    /// Values as PATH=JSON, or a JSON object
+    #[arg(long, value_name = "VALUES")]
+    set_json: Vec<String>,
+    /// Values as PATH=VALUE,PATH=VALUE
+    #[arg(long, value_name = "VALUES")]
+    set: Vec<String>,
+    /// As --set, where all values are strings
+    #[arg(long, value_name = "VALUES")]
+    set_string: Vec<String>,
+    /// As --set, where values are files that hold them
+    #[arg(long, value_name = "VALUES")]
+    set_file: Vec<String>,
+    /// One string as PATH=TEXT, taken as it is
+    #[arg(long, value_name = "VALUE")]
+    set_literal: Vec<String>,
+}
+
+impl ValueOptions {
+    /// Standard input, if a file of values is to come from there.
+    pub(crate) fn input(&self, session: &mut Session<'_>) -> Result<String, Failure> {
+        let mut input = String::new();
+        if self.values.iter().any(|file| file == "-") {
+            std::io::Read::read_to_string(&mut session.env.input, &mut input)?;
+        }
+        Ok(input)
+    }
+
+    /// The values, in Helm's order.
+    pub(crate) fn read(&self, folder: &Path, input: &str) -> Result<Values, String> {
+        let mut values = Values::new();
+        for layer in self.files(folder, input)? {
+            values.merge(layer.values);
+        }
+        self.apply(&mut values, folder, input, &mut |_, _| ())?;
+        Ok(values)
+    }
+
+    /// The values one by one: each file, each option.
+    pub(crate) fn layers(&self, folder: &Path, input: &str) -> Result<Vec<Layer>, String> {
+        let mut layers = self.files(folder, input)?;
+        let mut alone = Values::new();
+        self.apply(&mut alone, folder, input, &mut |name, values| {
+            layers.push(Layer {
+                name,
+                values: std::mem::take(values),
+                text: None,
+            });
+        })?;
+        Ok(layers)
+    }
+
+    fn files(&self, folder: &Path, input: &str) -> Result<Vec<Layer>, String> {
+        self.values
+            .iter()
+            .map(|file| {
+                let text = text_of(folder, file, input)?;
+                let values =
+                    Values::from_yaml(&text).map_err(|error| format!("failed to parse {file}: {error}"))?;
+                Ok(Layer {
+                    name: if file == "-" {
+                        "standard input".to_owned()
+                    } else {
+                        file.clone()
+                    },
+                    values,
+                    text: Some(text),
+                })
+            })
+            .collect()
+    }
+
+    /// Sets what the options say; `after` is told of each.
+    fn apply(
+        &self,
+        values: &mut Values,
+        folder: &Path,
+        input: &str,
+        after: &mut dyn FnMut(String, &mut Values),
+    ) -> Result<(), String> {
+        let read = |name: &str| text_of(folder, name, input);
+        let mut each =
+            |flag: &str, texts: &[String], set: &dyn Fn(&mut Values, &str) -> Result<(), String>| {
+                texts.iter().try_for_each(|text| {
+                    set(values, text)?;
+                    after(format!("{flag} {text}"), values);
+                    Ok::<(), String>(())
+                })
+            };
+        let told = |error: fluvial_helm::Error| error.to_string();
+        each("--set-json", &self.set_json, &|values, text| {
+            values.set_json(text).map_err(told)
+        })?;
+        each("--set", &self.set, &|values, text| values.set(text).map_err(told))?;
+        each("--set-string", &self.set_string, &|values, text| {
+            values.set_string(text).map_err(told)
+        })?;
+        each("--set-file", &self.set_file, &|values, text| {
+            values.set_file(text, &read).map_err(told)
+        })?;
+        each("--set-literal", &self.set_literal, &|values, text| {
+            values.set_literal(text).map_err(told)
+        })
+    }
+}
+
+fn text_of(folder: &Path, name: &str, input: &str) -> Result<String, String> {
+    if name == "-" {
+        return Ok(input.to_owned());
+    }
+    std::fs::read_to_string(folder.join(name)).map_err(|error| format!("{name}: {error}"))
+}
+
+/// What templates are told of the cluster by options.
+pub(crate) fn capabilities(
+    kube_version: Option<&str>,
+    api_versions: &[String],
+) -> Result<Capabilities, String> {
+    let mut capabilities = Capabilities::default();
+    if let Some(version) = kube_version {
+        capabilities.kube_version = KubeVersion::parse(version)
+            .map_err(|error| format!("invalid kube version '{version}': {error}"))?;
+    }
+    capabilities.add_api_versions(api_versions.iter().cloned());
+    Ok(capabilities)
+}
+
+/// The files of a chart of this machine: a tree, the chart's path in it, and where it lies.
+pub(crate) fn files(folder: &Path, name: &str) -> Result<(Tree, TreePath, PathBuf), String> {
+    let path = folder.join(name);
+    if !path.exists() {
+        let help = if name.contains("://") {
+            "; charts are not fetched here: get it with helm pull, and name its file"
+        } else {
+            "; a chart is a folder or a .tgz file"
+        };
+        return Err(format!("chart {name} does not exist{help}"));
+    }
+    let fail = |error: &dyn std::fmt::Display| format!("chart {name}: {error}");
+    let path = std::fs::canonicalize(&path).map_err(|error| fail(&error))?;
+    let mut reader = Reader::default();
+    if path.is_dir() {
+        reader.plain_folder(&path)?;
+    } else {
+        reader.file(&path)?;
+    }
+    let at = disk::tree_path(&path)?;
+    Ok((reader.tree(), at, path))
+}
+
+/// Reads a chart.
+pub(crate) fn load(folder: &Path, name: &str) -> Result<Arc<Chart>, String> {
+    let (tree, at, path) = files(folder, name)?;
+    let fail = |error: &dyn std::fmt::Display| format!("chart {name}: {error}");
+    if path.is_dir() && !path.join("Chart.yaml").is_file() {
+        return Err(fail(&"Chart.yaml file is missing"));
+    }
+    Chart::load(&tree, &at).map_err(|error| fail(&error))
+}

@@ -1,0 +1,193 @@
+//! The end of a HelmRelease: its release is uninstalled, its HelmChart goes, then its finalizer.
+
+use std::sync::Arc;
+
+use fluvial_api::HelmRelease;
+use fluvial_api::helm::HelmReleaseStatus;
+use fluvial_api::keys::{HELM_NAME, HELM_NAMESPACE};
+use fluvial_helm::release::History;
+use fluvial_object::ObjectExt;
+use fluvial_ports::{Resource, Severity, Target};
+
+use super::actions;
+use super::names::{self, Action, Names};
+use super::objects::Waits;
+use super::report::{News, chart_of, full_name, told};
+use super::state;
+use super::step::{Failure, RELEASED};
+use super::{End, HelmReleases};
+use crate::Key;
+use crate::condition::Conditions;
+use crate::kustomization::health::Judge;
+use crate::queue::Work;
+use crate::runner::{Requeue, Slot};
+
+const FAILED: &str = "UninstallFailed";
+
+impl HelmReleases {
+    pub(super) async fn delete(
+        &self,
+        key: &Key,
+        object: &Arc<HelmRelease>,
+        work: &mut Work<Key>,
+        slot: &mut Slot,
+    ) -> Requeue {
+        if !object.spec.suspend {
+            let mut status = object.status.clone();
+            let result = self.clean_up(object, &mut status, work, slot).await;
+            if let Err(failure) = result {
+                return self.conclude(key, object, status, Err(failure)).await;
+            }
+        }
+        match self.writer.release(object).await {
+            Ok(()) => Requeue::Never,
+            Err(error) => self.unwritten(key, &error),
+        }
+    }
+
+    async fn clean_up(
+        &self,
+        object: &Arc<HelmRelease>,
+        status: &mut HelmReleaseStatus,
+        work: &mut Work<Key>,
+        slot: &mut Slot,
+    ) -> Result<End, Failure> {
+        let remote = object.spec.kube_config.is_some();
+        if status.storage_namespace.is_some() && !remote && self.may_act(object).await? {
+            let judge = Judge::with(Arc::clone(&self.context.clock), &[])
+                .map_err(|error| Failure::retry(FAILED, error))?;
+            self.uninstall_current(object, status, &judge, work, slot).await?;
+        }
+        self.keep_chart(object).await?;
+        Ok(End::Done)
+    }
+
+    /// Uninstalls the release that the status tells of, and forgets it.
+    pub(super) async fn uninstall_current(
+        &self,
+        object: &Arc<HelmRelease>,
+        status: &mut HelmReleaseStatus,
+        judge: &Judge,
+        work: &mut Work<Key>,
+        slot: &mut Slot,
+    ) -> Result<(), Failure> {
+        let mut names = Names::of(object);
+        if let Some(storage) = &status.storage_namespace {
+            names.storage.clone_from(storage);
+        }
+        if let Some(latest) = state::latest(&status.history) {
+            names.release.clone_from(&latest.name);
+            names.namespace.clone_from(&latest.namespace);
+        }
+        let engine = self.engine(object, &names, judge.clone(), self.cluster_of(object));
+        let mut history = engine
+            .storage
+            .history()
+            .await
+            .map_err(|error| Failure::retry(FAILED, error))?;
+        if !status.history.is_empty() || is_ours(&history, object) {
+            let keep = names::manner(object, Action::Uninstall, true).keep_history;
+            let about = history.last().map(|last| state::snapshot(last, "", None));
+            let mut waits = Waits {
+                work,
+                slot,
+                cancelable: false,
+            };
+            let outcome = engine.uninstall(keep, &mut history, &mut waits).await;
+            let (about, there) = match about {
+                Some(about) => (about, true),
+                None => (state::latest(&status.history).cloned().unwrap_or_default(), false),
+            };
+            let what = format!("release {} with chart {}", full_name(&about), chart_of(&about));
+            let (severity, reason, message) = match &outcome.trouble {
+                Some(trouble) => (
+                    Severity::Error,
+                    FAILED,
+                    format!("Helm uninstall failed for {what}: {}", trouble.text.trim()),
+                ),
+                None if there => (
+                    Severity::Info,
+                    "UninstallSucceeded",
+                    format!("Helm uninstall succeeded for {what}"),
+                ),
+                None => (
+                    Severity::Info,
+                    "UninstallSucceeded",
+                    format!(
+                        "Release {} was not found, assuming it is uninstalled",
+                        full_name(&about)
+                    ),
+                ),
+            };
+            Conditions::of(
+                &mut status.conditions,
+                object.metadata.generation,
+                self.context.clock.now(),
+            )
+            .no(RELEASED, reason, &message);
+            let news = News {
+                severity,
+                reason: reason.to_owned(),
+                message: message.clone(),
+                revision: about.chart_version.clone(),
+                token: about.config_digest.clone(),
+                app_version: about.app_version.clone(),
+                oci_digest: about.oci_digest,
+            };
+            self.tell(object, &news);
+            if outcome.trouble.is_some() {
+                status.failures += 1;
+                for stored in outcome.written.iter().rev() {
+                    state::record(&mut status.history, stored, "", Some(Action::Uninstall));
+                }
+                super::step::summarize(object, status, self.context.clock.now());
+                return Err(told(reason, message));
+            }
+        }
+        status.history.clear();
+        state::clear_failures(status);
+        status.storage_namespace = None;
+        status.inventory = None;
+        Ok(())
+    }
+
+    /// Whether the identity that applied still exists; without it nothing can be uninstalled.
+    async fn may_act(&self, object: &HelmRelease) -> Result<bool, Failure> {
+        let Some(name) = self.account(object) else {
+            return Ok(true);
+        };
+        let resource = Resource {
+            group: String::new(),
+            version: "v1".to_owned(),
+            kind: "ServiceAccount".to_owned(),
+            plural: "serviceaccounts".to_owned(),
+            namespaced: true,
+        };
+        let target = Target {
+            resource: &resource,
+            namespace: &object.metadata.namespace,
+            name,
+        };
+        let found = self.context.cluster.get(target).await.map_err(|error| {
+            Failure::retry(
+                FAILED,
+                format!(
+                    "failed to confirm ServiceAccount '{name}' can be used to uninstall release: {error}"
+                ),
+            )
+        })?;
+        Ok(found.is_some())
+    }
+}
+
+/// Whether what is stored was made for this object: a kill may have come before the status could tell.
+fn is_ours(history: &History, object: &HelmRelease) -> bool {
+    let Some(last) = history.last() else { return false };
+    let Ok(objects) = actions::read(last) else {
+        return false;
+    };
+    objects.iter().any(|one| {
+        one.object.label(HELM_NAME) == Some(object.metadata.name.as_str())
+            && one.object.label(HELM_NAMESPACE) == Some(object.metadata.namespace.as_str())
+    })
+}

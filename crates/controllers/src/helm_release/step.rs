@@ -1,0 +1,263 @@
+//! Decisions about a HelmRelease: what a run begins with, how conditions are summed up, what the status says.
+
+use std::time::Duration;
+
+use fluvial_api::HelmRelease;
+use fluvial_api::helm::HelmReleaseStatus;
+use fluvial_api::keys::{FORCE_AT, RESET_AT};
+use jiff::Timestamp;
+
+use super::names;
+use crate::condition::{self, Conditions, READY};
+use crate::context::Settings;
+
+/// The source has no files, or cannot be read.
+pub const ARTIFACT_FAILED: &str = "ArtifactFailed";
+/// The source is not ready.
+pub const SOURCE_NOT_READY: &str = "SourceNotReady";
+/// The source may not be used from this namespace.
+pub const ACCESS_DENIED: &str = "AccessDenied";
+/// Something that must be ready first is not.
+pub const DEPENDENCY_NOT_READY: &str = "DependencyNotReady";
+/// `dependsOn` leads back to the object itself.
+pub const DEPENDENCY_CYCLE: &str = "DependencyCycle";
+/// Values cannot be put together.
+pub const VALUES_ERROR: &str = "ValuesError";
+/// The chart does not fit its source.
+pub const CHART_MUTATE_ERROR: &str = "ChartMutateError";
+/// What state the release is in cannot be told.
+pub const STATE_ERROR: &str = "StateError";
+/// The cluster cannot be asked.
+pub const REST_CLIENT_ERROR: &str = "RESTClientError";
+/// An expression cannot be read.
+pub const INVALID_EXPRESSION: &str = "InvalidCELExpression";
+/// A rule of `spec.driftDetection.ignore` cannot be read.
+pub const INVALID_IGNORE: &str = "InvalidIgnoreRule";
+/// The spec asks for what this version cannot do.
+pub const NOT_SUPPORTED: &str = "NotSupported";
+
+/// Whether a version is released.
+pub const RELEASED: &str = "Released";
+/// Whether the tests succeeded.
+pub const TEST_SUCCESS: &str = "TestSuccess";
+/// Whether a failure was remediated.
+pub const REMEDIATED: &str = "Remediated";
+/// Whether the cluster differs from the release.
+pub const DRIFTED: &str = "Drifted";
+
+/// What has to happen before a run can succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// The object must change.
+    Stalled,
+    /// Something else must happen first, which wakes the object; looked at again at a set time all the same.
+    Waiting,
+    /// Trying again may help, later and later.
+    Retry,
+    /// Trying again may help, after this time.
+    RetryAfter(Duration),
+    /// Something newer is there: at once.
+    Superseded,
+}
+
+/// Why a run did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What has to happen.
+    pub class: Class,
+    /// Reason word.
+    pub reason: String,
+    /// Text.
+    pub message: String,
+    /// Whether conditions say it already, and Ready sums them up.
+    pub told: bool,
+}
+
+impl Failure {
+    /// The object must change.
+    pub fn stalled(reason: &str, message: impl Into<String>) -> Self {
+        Self {
+            class: Class::Stalled,
+            reason: reason.to_owned(),
+            message: message.into(),
+            told: false,
+        }
+    }
+
+    /// Something else must happen first.
+    pub fn waiting(reason: &str, message: impl Into<String>) -> Self {
+        Self {
+            class: Class::Waiting,
+            ..Self::stalled(reason, message)
+        }
+    }
+
+    /// Trying again may help.
+    pub fn retry(reason: &str, message: impl Into<String>) -> Self {
+        Self {
+            class: Class::Retry,
+            ..Self::stalled(reason, message)
+        }
+    }
+}
+
+/// What a run begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begin {
+    /// The object is being deleted.
+    Delete,
+    /// It is suspended.
+    Rest,
+    /// The spec asks for what cannot be had.
+    Refuse(Failure),
+    /// Reconcile.
+    Go,
+}
+
+/// What a run begins with.
+pub fn begin(object: &HelmRelease, settings: &Settings) -> Begin {
+    let spec = &object.spec;
+    if object.metadata.is_deleting() {
+        return Begin::Delete;
+    }
+    if spec.suspend {
+        return Begin::Rest;
+    }
+    let refuse = |reason: &str, text: String| Begin::Refuse(Failure::stalled(reason, text));
+    if spec.kube_config.is_some() {
+        return refuse(
+            NOT_SUPPORTED,
+            "spec.kubeConfig is not supported yet; only the cluster that holds the HelmRelease can be released to; run \
+             Fluvial in the other cluster"
+                .to_owned(),
+        );
+    }
+    if spec.chart.is_some() == spec.chart_ref.is_some() {
+        return refuse(
+            "InvalidChartReference",
+            "exactly one of spec.chart and spec.chartRef must be set".to_owned(),
+        );
+    }
+    let own = &object.metadata.namespace;
+    let reference = spec
+        .chart_ref
+        .as_ref()
+        .or_else(|| spec.chart.as_ref().map(|chart| &chart.spec.source_ref));
+    let other = reference
+        .and_then(|reference| reference.namespace.as_ref())
+        .filter(|namespace| !namespace.is_empty() && *namespace != own);
+    if let (true, Some(reference), Some(other)) = (settings.no_cross_namespace_refs, reference, other) {
+        return refuse(
+            ACCESS_DENIED,
+            format!(
+                "can't access '{}/{other}/{}', cross-namespace references have been blocked",
+                reference.kind, reference.name
+            ),
+        );
+    }
+    Begin::Go
+}
+
+/// Whether somebody asks for an action regardless of the state, by a request that has not been handled.
+pub fn is_forced(object: &HelmRelease) -> bool {
+    asked(object, FORCE_AT, object.status.last_handled_force_at.as_deref())
+}
+
+/// Whether somebody asks to forget failures, by a request that has not been handled.
+pub fn is_reset(object: &HelmRelease) -> bool {
+    asked(object, RESET_AT, object.status.last_handled_reset_at.as_deref())
+}
+
+/// Such a request counts only together with a request to reconcile, and once.
+fn asked(object: &HelmRelease, key: &str, handled: Option<&str>) -> bool {
+    let token = object.metadata.annotation(key);
+    token.is_some()
+        && token == object.metadata.requested_at()
+        && token != handled
+        && token != object.status.last_handled_reconcile_at.as_deref()
+}
+
+/// Marks the requests of an object as handled.
+pub fn handle_requests(object: &HelmRelease, status: &mut HelmReleaseStatus) {
+    let metadata = &object.metadata;
+    if let Some(token) = metadata.annotation(FORCE_AT) {
+        status.last_handled_force_at = Some(token.to_owned());
+    }
+    if let Some(token) = metadata.annotation(RESET_AT) {
+        status.last_handled_reset_at = Some(token.to_owned());
+    }
+    if let Some(token) = metadata.requested_at() {
+        status.last_handled_reconcile_at = Some(token.to_owned());
+    }
+}
+
+/// Sums Remediated, TestSuccess and Released up in Ready: the newest counts, of equal ones the first.
+pub fn summarize(object: &HelmRelease, status: &mut HelmReleaseStatus, now: Timestamp) {
+    let tested = names::tests(object);
+    let ignored = object.spec.test.as_ref().is_some_and(|test| test.ignore_failures);
+    let kinds: &[&str] = if tested && !ignored {
+        &[REMEDIATED, TEST_SUCCESS, RELEASED]
+    } else {
+        &[REMEDIATED, RELEASED]
+    };
+    let found = kinds
+        .iter()
+        .filter_map(|kind| condition::get(&status.conditions, kind))
+        .rev()
+        .max_by_key(|condition| condition.observed_generation)
+        .cloned();
+    let mut conditions = Conditions::of(&mut status.conditions, object.metadata.generation, now);
+    if !tested {
+        conditions.remove(TEST_SUCCESS);
+    }
+    let Some(found) = found else { return };
+    // What had to be remediated is a failure.
+    let state = if found.r#type == REMEDIATED {
+        "False"
+    } else {
+        found.status.as_str()
+    };
+    if state == "True" {
+        conditions.remove(condition::STALLED);
+    }
+    conditions.set(READY, state, &found.reason, &found.message);
+}
+
+/// The status at the end of a run that failed.
+pub fn failed(object: &HelmRelease, status: &mut HelmReleaseStatus, failure: &Failure, now: Timestamp) {
+    let generation = object.metadata.generation;
+    let mut conditions = Conditions::of(&mut status.conditions, generation, now);
+    match failure.class {
+        Class::Stalled => {
+            if failure.told {
+                conditions.remove(condition::RECONCILING).yes(
+                    condition::STALLED,
+                    &failure.reason,
+                    &failure.message,
+                );
+            } else {
+                conditions.stalled(&failure.reason, &failure.message);
+            }
+            status.observed_generation = generation;
+        }
+        Class::Waiting | Class::Retry | Class::RetryAfter(_) | Class::Superseded => {
+            if failure.told {
+                let message = condition::get(&status.conditions, READY)
+                    .map_or_else(|| failure.message.clone(), |ready| ready.message.clone());
+                Conditions::of(&mut status.conditions, generation, now)
+                    .remove(condition::STALLED)
+                    .yes(
+                        condition::RECONCILING,
+                        condition::PROGRESSING_WITH_RETRY,
+                        &message,
+                    );
+            } else {
+                conditions.retrying(&failure.reason, &failure.message);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "step/tests.rs"]
+mod tests;

@@ -1,0 +1,213 @@
+//! OCIRepository: keeps a layer of an image, unpacked and filtered, or as it is.
+
+use fluvial_api::OCIRepository;
+use fluvial_api::source::{CloudProvider, LayerOperation, OCIRepositoryStatus};
+use fluvial_ports::{
+    self as ports, Access, Content, ImageFound, ImageReference, ImageRequest, Layer, Verification,
+};
+use fluvial_tree::Tree;
+
+use crate::condition::SUCCEEDED;
+use crate::context::Context;
+use crate::git_repository::without_symlinks;
+use crate::helm_repository::{provider, timeout};
+use crate::revisions::Held;
+use crate::source::step::{Failure, Part, Stored, Verified, told};
+use crate::source::{Obtain, SourceReconciler, artifact_name, collect, intact, secrets, source_id};
+use crate::{Key, condition};
+
+/// Reconciles OCIRepositories.
+pub type OciRepositories = SourceReconciler<OCIRepository, Images>;
+
+/// Comes to layers of images.
+pub struct Images;
+
+/// Annotation with the revision of what an image was made from.
+const ORIGIN_REVISION: &str = "org.opencontainers.image.revision";
+
+impl Obtain<OCIRepository> for Images {
+    fn doing(&self, object: &OCIRepository) -> String {
+        format!("pulling artifact from '{}'", object.spec.url)
+    }
+
+    async fn obtain(
+        &self,
+        context: &Context,
+        key: &Key,
+        object: &OCIRepository,
+    ) -> Result<Stored<OCIRepositoryStatus>, Failure> {
+        let spec = &object.spec;
+        let known = match settings_observed(object) {
+            true => intact(context, object).await,
+            false => None,
+        };
+        let request = request(context, object, known.as_ref()).await?;
+        let asked = request.verify.is_some();
+        let mut found = context.sources.image(request).await?;
+        let layer = found.layer.take();
+        let verified = match (asked, &found.verified) {
+            (false, _) => Verified::Unasked,
+            (true, None) => Verified::Before,
+            (true, Some(how)) => Verified::Now(how.clone()),
+        };
+        let (artifact, metadata) = match (known, layer) {
+            (Some(known), None) => {
+                let metadata = object
+                    .status
+                    .artifact
+                    .as_ref()
+                    .map(|artifact| artifact.metadata.clone());
+                (known, metadata.unwrap_or_default())
+            }
+            (None, None) => {
+                let text = format!("the artifact of revision '{}' has gone meanwhile", found.revision);
+                return Err(Failure::fetch("OCIArtifactPullFailed", text));
+            }
+            (_, Some(layer)) => (
+                store(context, key, object, &found, layer).await?,
+                found.annotations.clone(),
+            ),
+        };
+        collect(context, &artifact).await;
+        let rewritten = found.rewritten.as_deref();
+        let message = format!("stored artifact for digest '{}'", artifact.revision);
+        let mut event = format!(
+            "stored artifact with revision '{}' from '{}'",
+            artifact.revision, spec.url
+        );
+        if let Some(origin) = metadata.get(ORIGIN_REVISION) {
+            event.push_str(&format!(", origin revision '{origin}'"));
+        }
+        let mut status = object.status.clone();
+        status.observed_ignore.clone_from(&spec.ignore);
+        status.observed_layer_selector.clone_from(&spec.layer_selector);
+        Ok(Stored {
+            artifact,
+            metadata,
+            status,
+            reason: SUCCEEDED,
+            message: told(message, rewritten),
+            event: ("NewArtifact", told(event, rewritten)),
+            verified,
+        })
+    }
+
+    fn forget(&self, context: &Context, key: &Key) {
+        context.charts.remove(&source_id::<OCIRepository>(key));
+    }
+}
+
+/// Whether the artifact was made with the present settings, so that an unchanged revision means an unchanged artifact.
+fn settings_observed(object: &OCIRepository) -> bool {
+    let (spec, status) = (&object.spec, &object.status);
+    let verified = condition::is_true(&status.conditions, "SourceVerified");
+    status.observed_ignore == spec.ignore
+        && status.observed_layer_selector == spec.layer_selector
+        && (spec.verify.is_none() || (verified && status.observed_generation == object.metadata.generation))
+}
+
+async fn request(
+    context: &Context,
+    object: &OCIRepository,
+    known: Option<&ports::Artifact>,
+) -> Result<ImageRequest, Failure> {
+    let spec = &object.spec;
+    let namespace = &object.metadata.namespace;
+    let account = spec
+        .service_account_name
+        .as_deref()
+        .filter(|name| !name.is_empty());
+    let pull_secrets = match (account, spec.provider) {
+        (Some(name), CloudProvider::Generic) => secrets::pull_secrets(context, namespace, name).await?,
+        (Some(_), _) => {
+            return Err(Failure::stalled(
+                "FeatureGateDisabled",
+                "spec.serviceAccountName with a cloud's provider needs tokens of that account, which this program cannot ask for yet; \
+                 remove it to use the program's own identity",
+            ));
+        }
+        (None, _) => Vec::new(),
+    };
+    let secret = |reference, field| secrets::optional(context, namespace, reference, field);
+    let access = Access {
+        credentials: secret(spec.secret_ref.as_ref(), "spec.secretRef").await?,
+        certificates: secret(spec.cert_secret_ref.as_ref(), "spec.certSecretRef").await?,
+        proxy: secret(spec.proxy_secret_ref.as_ref(), "spec.proxySecretRef").await?,
+        pull_secrets,
+        insecure: spec.insecure,
+        provider: provider(spec.provider),
+        timeout: timeout(spec.timeout),
+        ..Access::default()
+    };
+    let verify = match &spec.verify {
+        None => None,
+        Some(verify) => Some(Verification {
+            provider: verify.provider.to_string(),
+            keys: secret(verify.secret_ref.as_ref(), "spec.verify.secretRef").await?,
+            identities: verify
+                .match_oidc_identity
+                .iter()
+                .map(|identity| (identity.issuer.clone(), identity.subject.clone()))
+                .collect(),
+            trusted_root: secret(
+                verify.trusted_root_secret_ref.as_ref(),
+                "spec.verify.trustedRootSecretRef",
+            )
+            .await?,
+        }),
+    };
+    let given = |text: &String| (!text.is_empty()).then(|| text.clone());
+    let reference = spec.reference.as_ref();
+    let selector = spec.layer_selector.clone().unwrap_or_default();
+    Ok(ImageRequest {
+        url: spec.url.clone(),
+        reference: ImageReference {
+            digest: reference.and_then(|reference| given(&reference.digest)),
+            semver: reference.and_then(|reference| given(&reference.semver)),
+            semver_filter: reference.and_then(|reference| given(&reference.semver_filter)),
+            tag: reference.and_then(|reference| given(&reference.tag)),
+        },
+        media_type: selector.media_type,
+        copy: selector.operation == LayerOperation::Copy,
+        access,
+        verify,
+        last_revision: known.map(|known| known.revision.clone()),
+    })
+}
+
+/// Stores a layer; its files are held for those who build from them.
+async fn store(
+    context: &Context,
+    key: &Key,
+    object: &OCIRepository,
+    found: &ImageFound,
+    layer: Layer,
+) -> Result<ports::Artifact, Failure> {
+    let digest = found.revision.rsplit('@').next().unwrap_or_default();
+    let name = artifact_name::<OCIRepository>(key, format!("{digest}.tar.gz"));
+    let tree: Tree =
+        match layer {
+            Layer::Copy(data) => {
+                let content = Content::Bytes(data);
+                context.revisions.remove(&source_id::<OCIRepository>(key));
+                return Ok(context
+                    .artifacts
+                    .put_content(&name, &found.revision, &content)
+                    .await?);
+            }
+            Layer::Files(tree) => {
+                let filtered = context.sources.filter(&tree, object.spec.ignore.as_deref());
+                without_symlinks(&filtered.map_err(|error| {
+                    Failure::new(Part::Storage, error.class, &error.reason, error.message)
+                })?)
+            }
+        };
+    let artifact = context.artifacts.put(&name, &found.revision, &tree).await?;
+    let held = Held {
+        revision: artifact.revision.clone(),
+        digest: artifact.digest.clone(),
+        tree,
+    };
+    context.revisions.put(source_id::<OCIRepository>(key), held);
+    Ok(artifact)
+}

@@ -1,0 +1,247 @@
+//! The rules about `Chart.yaml`.
+
+use std::sync::LazyLock;
+
+use fluvial_object::semver::Version;
+use fluvial_template::quote;
+use regex::Regex;
+use serde_json::Value as Json;
+
+use super::{Findings, Severity};
+use crate::metadata::Metadata;
+use crate::values::yaml_to_json;
+
+const FILE: &str = "Chart.yaml";
+
+const FIELDS: [&str; 17] = [
+    "name",
+    "home",
+    "sources",
+    "version",
+    "description",
+    "keywords",
+    "maintainers",
+    "icon",
+    "apiVersion",
+    "condition",
+    "tags",
+    "appVersion",
+    "deprecated",
+    "annotations",
+    "kubeVersion",
+    "dependencies",
+    "type",
+];
+const MAINTAINER: [&str; 3] = ["name", "email", "url"];
+const DEPENDENCY: [&str; 8] = [
+    "name",
+    "version",
+    "repository",
+    "condition",
+    "tags",
+    "enabled",
+    "import-values",
+    "alias",
+];
+
+/// Runs the rules in Helm's order.
+pub(super) fn check(text: &str, findings: &mut Findings) {
+    let mut metadata = Metadata::default();
+    let json = match yaml_to_json(text).and_then(|json| metadata.merge(&json).map(|()| json)) {
+        Ok(json) => json,
+        Err(error) => {
+            return findings.add(Severity::Error, FILE, format!("unable to parse YAML\n\t{error}"));
+        }
+    };
+    if let Some(field) = unknown(&json) {
+        findings.add(
+            Severity::Warning,
+            FILE,
+            format!(
+                "failed to strictly parse chart metadata file\n\terror unmarshaling JSON: while decoding JSON: \
+                 json: unknown field {}",
+                quote(field)
+            ),
+        );
+    }
+    let mut error = |problem: Option<String>| {
+        if let Some(problem) = problem {
+            findings.add(Severity::Error, FILE, problem);
+        }
+    };
+    error(name(&metadata));
+    error(api_version(&metadata));
+    error(not_text(&json, "version"));
+    error(version(&metadata));
+    error(not_text(&json, "appVersion"));
+    error(maintainers(&metadata));
+    error(
+        metadata
+            .sources
+            .iter()
+            .find(|source| !is_url(source))
+            .map(|source| format!("invalid source URL '{source}'")),
+    );
+    if metadata.icon.is_empty() {
+        findings.add(Severity::Info, FILE, "icon is recommended");
+    } else if !is_url(&metadata.icon) {
+        findings.add(
+            Severity::Error,
+            FILE,
+            format!("invalid icon URL '{}'", metadata.icon),
+        );
+    }
+    let version = &metadata.api_version;
+    if version != "v2" {
+        if !metadata.kind.is_empty() {
+            findings.add(
+                Severity::Error,
+                FILE,
+                format!("chart type is not valid in apiVersion '{version}'. It is valid in apiVersion 'v2'"),
+            );
+        }
+        if !metadata.dependencies.is_empty() {
+            findings.add(
+                Severity::Error,
+                FILE,
+                format!(
+                    "dependencies are not valid in the Chart file with apiVersion '{version}'. They are valid in \
+                     apiVersion 'v2'"
+                ),
+            );
+        }
+    }
+    if !is_strict(&metadata.version) {
+        findings.add(
+            Severity::Warning,
+            FILE,
+            format!("version '{}' is not a valid SemVerV2", metadata.version),
+        );
+    }
+}
+
+/// The first field that nobody reads, in the order of the decoder.
+fn unknown(json: &Json) -> Option<&str> {
+    let odd = |json: &'_ Json, known: &[&str]| -> Option<String> {
+        let fields = json.as_object()?;
+        fields
+            .keys()
+            .find(|key| !known.iter().any(|known| known.eq_ignore_ascii_case(key)))
+            .cloned()
+    };
+    let fields = json.as_object()?;
+    for (key, value) in fields {
+        if !FIELDS.iter().any(|known| known.eq_ignore_ascii_case(key)) {
+            return Some(key);
+        }
+        let inner: &[&str] = match key.as_str() {
+            "maintainers" => &MAINTAINER,
+            "dependencies" => &DEPENDENCY,
+            _ => continue,
+        };
+        for item in value.as_array().into_iter().flatten() {
+            if let Some(name) = odd(item, inner) {
+                return item
+                    .as_object()?
+                    .keys()
+                    .find(|key| **key == name)
+                    .map(String::as_str);
+            }
+        }
+    }
+    None
+}
+
+fn name(metadata: &Metadata) -> Option<String> {
+    let name = &metadata.name;
+    if name.is_empty() {
+        return Some("name is required".to_owned());
+    }
+    let base = name.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    (base != name).then(|| format!("chart name {} is invalid", quote(name)))
+}
+
+fn api_version(metadata: &Metadata) -> Option<String> {
+    match metadata.api_version.as_str() {
+        "" => Some("apiVersion is required. The value must be either \"v1\" or \"v2\"".to_owned()),
+        "v1" | "v2" => None,
+        other => Some(format!(
+            "apiVersion '{other}' is not valid. The value must be either \"v1\" or \"v2\""
+        )),
+    }
+}
+
+fn not_text(json: &Json, field: &str) -> Option<String> {
+    let kind = match json.get(field)? {
+        Json::String(_) => return None,
+        Json::Null => "<nil>",
+        Json::Bool(_) => "bool",
+        Json::Number(_) => "float64",
+        Json::Array(_) => "[]interface {}",
+        Json::Object(_) => "map[string]interface {}",
+    };
+    Some(format!(
+        "{field} should be of type string but it's of type {kind}"
+    ))
+}
+
+fn version(metadata: &Metadata) -> Option<String> {
+    let version = &metadata.version;
+    if version.is_empty() {
+        return Some("version is required".to_owned());
+    }
+    match Version::parse(version) {
+        Err(_) => Some(format!("version '{version}' is not a valid SemVer")),
+        Ok(_) => None,
+    }
+}
+
+/// Whether a version has exactly the form of SemVer 2.
+fn is_strict(version: &str) -> bool {
+    const PATTERN: &str = r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-((0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?(\+([0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*))?$";
+    static STRICT: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(PATTERN).ok());
+    STRICT.as_ref().is_some_and(|pattern| pattern.is_match(version))
+}
+
+fn maintainers(metadata: &Metadata) -> Option<String> {
+    metadata.maintainers.iter().find_map(|person| {
+        if person.name.is_empty() {
+            Some("each maintainer requires a name".to_owned())
+        } else if !person.email.is_empty() && !is_address(&person.email) {
+            Some(format!(
+                "invalid email '{}' for maintainer '{}'",
+                person.email, person.name
+            ))
+        } else if !person.url.is_empty() && !is_url(&person.url) {
+            Some(format!(
+                "invalid url '{}' for maintainer '{}'",
+                person.url, person.name
+            ))
+        } else {
+            None
+        }
+    })
+}
+
+fn is_address(text: &str) -> bool {
+    match text.rsplit_once('@') {
+        Some((user, host)) => {
+            !user.is_empty()
+                && host.contains('.')
+                && !host.contains(char::is_whitespace)
+                && !host.ends_with('.')
+        }
+        None => false,
+    }
+}
+
+/// Whether it is an address with a scheme.
+fn is_url(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once(':') else {
+        return false;
+    };
+    let mut chars = scheme.chars();
+    chars.next().is_some_and(|c| c.is_ascii_alphabetic())
+        && chars.all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+        && !rest.contains(|c: char| c.is_whitespace() || c.is_control())
+}

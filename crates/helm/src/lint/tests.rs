@@ -1,0 +1,121 @@
+use fluvial_template::sprig::Ambient;
+use fluvial_tree::{File, TreeBuilder, TreePath};
+
+use super::*;
+
+struct Still;
+
+impl Ambient for Still {
+    fn now(&mut self) -> i128 {
+        0
+    }
+
+    fn random(&mut self, buffer: &mut [u8]) {
+        buffer.fill(7);
+    }
+}
+
+/// The findings about `//- name` marked files.
+fn findings(files: &str) -> Vec<String> {
+    let mut builder = TreeBuilder::default();
+    for part in files.split("//- ").skip(1) {
+        let (name, content) = part.split_once('\n').unwrap();
+        builder.file(name, File::new(content.as_bytes(), false)).unwrap();
+    }
+    let found = lint(LintRequest {
+        tree: &builder.build(),
+        path: &TreePath::root(),
+        folder: "/charts/one",
+        values: &Values::new(),
+        namespace: "default",
+        capabilities: &Capabilities::default(),
+        skip_schema: false,
+        ambient: Box::new(Still),
+    });
+    match found {
+        Ok(found) => found.iter().map(ToString::to_string).collect(),
+        Err(error) => vec![error.to_string()],
+    }
+}
+
+const CHART: &str = "//- Chart.yaml\napiVersion: v2\nname: one\nversion: 1.0.0\nicon: https://a/b.png\n";
+
+#[test]
+fn a_good_chart_has_nothing_to_tell() {
+    let files = format!(
+        "{CHART}//- values.yaml\na: 1\n//- templates/a.yaml\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n"
+    );
+    assert_eq!(findings(&files), Vec::<String>::new());
+}
+
+#[test]
+fn the_head_of_a_chart_is_checked_in_helms_order() {
+    let files = "//- Chart.yaml\napiVersion: v3x\nname: one\nversion: 1\nappVersion: 1.2\nicon: ftp\nodd: 1\n\
+                 sources: [abc]\ntype: application\n//- values.yaml\n";
+    assert_eq!(
+        findings(files),
+        [
+            "[WARNING] Chart.yaml: failed to strictly parse chart metadata file\n\terror unmarshaling JSON: while \
+             decoding JSON: json: unknown field \"odd\"",
+            "[ERROR] Chart.yaml: apiVersion 'v3x' is not valid. The value must be either \"v1\" or \"v2\"",
+            "[ERROR] Chart.yaml: version should be of type string but it's of type float64",
+            "[ERROR] Chart.yaml: appVersion should be of type string but it's of type float64",
+            "[ERROR] Chart.yaml: invalid source URL 'abc'",
+            "[ERROR] Chart.yaml: invalid icon URL 'ftp'",
+            "[ERROR] Chart.yaml: chart type is not valid in apiVersion 'v3x'. It is valid in apiVersion 'v2'",
+            "[WARNING] Chart.yaml: version '1' is not a valid SemVerV2",
+            "[WARNING] templates/: directory does not exist",
+            "[ERROR] : unable to load chart\n\tunsupported chart version",
+        ]
+    );
+    assert_eq!(
+        findings("//- a\n"),
+        ["unable to check Chart.yaml file in chart: stat /charts/one/Chart.yaml: no such file or directory"]
+    );
+}
+
+#[test]
+fn objects_are_checked_for_names_versions_and_selectors() {
+    let files = format!(
+        "{CHART}//- values.yaml\na: 1\n//- templates/a.yaml\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: A\n---\n\
+         apiVersion: extensions/v1beta1\nkind: Deployment\nmetadata: {{name: d}}\n---\n\
+         apiVersion: policy/v1\nkind: Role\nmetadata: {{name: \"a:B\"}}\n//- templates/b.txt2\n//- crds/c.yaml\nkind: X\n"
+    );
+    let found = findings(&files);
+    assert!(
+        found[0].starts_with("[WARNING] templates/a.yaml: object name does not conform"),
+        "{found:?}"
+    );
+    assert_eq!(
+        found[1..],
+        [
+            "[WARNING] templates/a.yaml: extensions/v1beta1 Deployment is deprecated in v1.8+, unavailable in v1.16+; \
+             use apps/v1 Deployment",
+            "[ERROR] templates/a.yaml: a Deployment must contain matchLabels or matchExpressions, and \"d\" does not",
+            "[ERROR] templates/b.txt2: file extension '.txt2' not valid. Valid extensions are .yaml, .yml, .tpl, or .txt",
+            "[ERROR] crds/c.yaml: apiVersion is not in 'apiextensions.k8s.io'",
+            "[ERROR] crds/c.yaml: object kind is not 'CustomResourceDefinition'",
+        ]
+    );
+}
+
+#[test]
+fn what_cannot_be_rendered_or_read_is_said_once() {
+    let parse = format!("{CHART}//- values.yaml\na: 1\n//- templates/a.yaml\n{{{{ if }}}}\n");
+    assert_eq!(
+        findings(&parse),
+        ["[ERROR] templates/: parse error at (one/templates/a.yaml:1): missing value for if"]
+    );
+    let schema = format!(
+        "{CHART}//- values.yaml\na: 1\n//- values.schema.json\n{{\"properties\": {{\"a\": {{\"type\": \"string\"}}}}}}\n\
+         //- templates/a.yaml\n"
+    );
+    assert_eq!(
+        findings(&schema),
+        [
+            "[ERROR] values.yaml: - at '/a': got number, want string\n",
+            "[ERROR] templates/: values don't meet the specifications of the schema(s) in the following chart(s):\none:\n\
+             - at '/a': got number, want string\n",
+        ]
+    );
+}
