@@ -5,8 +5,8 @@ mod artifact;
 mod cluster;
 mod decryption;
 mod event;
-mod remote;
 mod registry;
+mod remote;
 mod source;
 
 pub use artifact::{Artifact, ArtifactError, ArtifactName, Artifacts};
@@ -18,11 +18,11 @@ pub use decryption::{Decryption, DecryptionError, Decryptor, Format, Integrity, 
 pub use event::{Event, Events, NoEvents, Severity};
 pub use futures::future::BoxFuture;
 pub use futures::stream::BoxStream;
-pub use remote::{NoRemotes, Remote, Remotes, Token};
 pub use registry::{
     Access, BucketFound, BucketRequest, ChartFound, ChartRequest, Content, ImageFound, ImageReference,
     ImageRequest, IndexFound, IndexRequest, Layer, Provider, SecretData, TokenService, Verification,
 };
+pub use remote::{NoRemotes, Remote, Remotes, Token};
 pub use source::{
     Account, CommitFacts, FetchRequest, Fetched, Reference, Revision, SourceError, SourceErrorClass, Sources,
 };
