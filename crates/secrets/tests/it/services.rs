@@ -25,6 +25,10 @@ impl Clock for Still {
     fn random(&self) -> f64 {
         0.5
     }
+
+    fn fill(&self, buffer: &mut [u8]) {
+        buffer.fill(7);
+    }
 }
 
 /// A request as the server has seen it.
