@@ -266,7 +266,7 @@ async fn what_is_not_supported_yet_stalls_and_says_so() {
     world
         .create(kustomization(
             "secret",
-            json!({"decryption": {"provider": "vault"}}),
+            json!({"decryption": {"provider": "sops", "serviceAccountName": "keys"}}),
         ))
         .await;
     world
@@ -275,7 +275,10 @@ async fn what_is_not_supported_yet_stalls_and_says_so() {
             json!({"dependsOn": [{"name": "x", "readyExpr": "self.("}]}),
         ))
         .await;
-    for (name, reason) in [("secret", "NotSupported"), ("expr", "InvalidCELExpression")] {
+    for (name, reason) in [
+        ("secret", "FeatureGateDisabled"),
+        ("expr", "InvalidCELExpression"),
+    ] {
         let stalled = world.condition(&ks(name), "Stalled", "True", reason).await;
         assert_eq!(stalled["status"]["observedGeneration"], 1, "{name}");
     }
