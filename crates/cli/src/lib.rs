@@ -212,7 +212,7 @@ async fn dispatch(matches: &ArgMatches, root: &mut clap::Command, mut session: S
         }
         ["helm", "show", what] => helm::show::show(session, &command::options(inner), what),
         ["envsubst"] => envsubst::run(session, command::options(inner)),
-        ["create", ref rest @ ..] if is_leaf(inner) => create::run(session, rest, inner).await,
+        ["create", ref rest @ ..] if is_leaf(root, &words) => create::run(session, rest, inner).await,
         ["debug", "kustomization"] => debug::kustomization(session, &command::options(inner)).await,
         ["debug", "helmrelease"] => debug::release(session, &command::options(inner)).await,
         ["build", "helmrelease"] => release::build(session, &command::options(inner)).await,
@@ -259,9 +259,12 @@ async fn dispatch(matches: &ArgMatches, root: &mut clap::Command, mut session: S
     }
 }
 
-/// Whether a command takes names, which groups do not.
-fn is_leaf(matches: &ArgMatches) -> bool {
-    matches.try_contains_id("name").is_ok()
+/// Whether these words lead to a command, not to a group of them. Matches cannot tell: a release build of clap
+/// answers for arguments that a command does not have, too.
+fn is_leaf(root: &clap::Command, words: &[&str]) -> bool {
+    let mut words = words.iter();
+    let reached = words.try_fold(root, |command, word| command.find_subcommand(word));
+    reached.is_some_and(|command| !command.has_subcommands())
 }
 
 /// The row that the words after a verb name.
