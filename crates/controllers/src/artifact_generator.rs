@@ -11,7 +11,9 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fluvial_api::extensions::{GeneratedArtifact, OutputArtifact};
-use fluvial_api::{ArtifactGenerator, Bucket, GitRepository, HelmChart, OCIRepository, Resource as _, meta};
+use fluvial_api::{
+    ArtifactGenerator, Bucket, ExternalArtifact, GitRepository, HelmChart, OCIRepository, Resource as _, meta,
+};
 use fluvial_ports::{self as ports, ArtifactName, Target};
 use fluvial_tree::{Digest, Tree};
 use rustc_hash::FxHashMap;
@@ -51,6 +53,8 @@ pub struct Origins {
     pub buckets: Arc<Feed<Bucket>>,
     /// Charts.
     pub charts: Arc<Feed<HelmChart>>,
+    /// What other generators make, and other programs.
+    pub external: Arc<Feed<ExternalArtifact>>,
 }
 
 /// Reconciles ArtifactGenerators.
@@ -97,6 +101,9 @@ impl ArtifactGenerators {
         wake(&origins.oci, &links, &queue, |oci| oci.status.artifact.as_ref());
         wake(&origins.buckets, &links, &queue, |of| of.status.artifact.as_ref());
         wake(&origins.charts, &links, &queue, |of| of.status.artifact.as_ref());
+        wake(&origins.external, &links, &queue, |of| {
+            of.status.artifact.as_ref()
+        });
         let writer = Writer::new(
             Arc::clone(&context.cluster),
             Arc::clone(&feed),
@@ -204,6 +211,7 @@ impl ArtifactGenerators {
             oci,
             buckets,
             charts,
+            ..
         } = &self.origins;
         let key = &source.key;
         let found = match &*source.kind {

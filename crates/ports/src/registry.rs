@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use fluvial_tree::Tree;
 
+use crate::source::Account;
+
 /// Data of a Secret, by key.
 pub type SecretData = BTreeMap<String, Vec<u8>>;
 
@@ -41,6 +43,10 @@ pub struct Access {
     pub insecure: bool,
     /// Who vouches.
     pub provider: Provider,
+    /// Who asks, as `kind/namespace/name`: tokens are kept per object.
+    pub object: String,
+    /// Whose identity a cloud is asked with; without one, that of the program.
+    pub account: Option<Account>,
     /// Give up after this time.
     pub timeout: Duration,
 }
@@ -93,6 +99,15 @@ pub struct Verification {
     pub trusted_root: Option<SecretData>,
 }
 
+/// What came out of a signature check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// A trusted signature was found; how that is told.
+    Verified(String),
+    /// The policy lets it pass without saying anything about it.
+    Ignored,
+}
+
 /// Asks for a version of a chart.
 #[derive(Clone, Default)]
 pub struct ChartRequest {
@@ -123,8 +138,8 @@ pub struct ChartFound {
     pub archive: Option<Arc<[u8]>>,
     /// Where it really came from, when a mirror rule rewrote the URL.
     pub rewritten: Option<String>,
-    /// How its signature was verified.
-    pub verified: Option<String>,
+    /// What came out of the signature check, if one was made.
+    pub verified: Option<Verdict>,
 }
 
 /// Which image of an OCI repository is wanted; digest beats semver beats tag.
@@ -179,8 +194,8 @@ pub struct ImageFound {
     pub annotations: BTreeMap<String, String>,
     /// Where it really came from, when a mirror rule rewrote the URL.
     pub rewritten: Option<String>,
-    /// How its signature was verified.
-    pub verified: Option<String>,
+    /// What came out of the signature check, if one was made.
+    pub verified: Option<Verdict>,
 }
 
 /// Temporary credentials for a bucket.
