@@ -4,8 +4,8 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use clap_complete::Shell;
 
 use crate::commands::{
-    build, create, debug, delete, diff, envsubst, events, export, get, helm, kustomize, migrate, reconcile,
-    release, serve, stats, suspend, trace, tree, up, why,
+    artifact, build, create, debug, delete, diff, envsubst, events, export, get, helm, kustomize, migrate,
+    reconcile, release, serve, stats, suspend, trace, tree, up, why,
 };
 use crate::nouns::{NOUNS, Noun, Verb};
 
@@ -78,6 +78,24 @@ pub(crate) fn root(version: &'static str) -> Command {
         )
         .subcommand(lazy!("build", "Show what would be applied", build_command))
         .subcommand(lazy!("diff", "Show what an apply would change", diff_command))
+        .subcommand(lazy!("push", "Store files in a registry", |verb| artifact::below::<artifact::Push>(
+            verb,
+            "Store a folder, a file or standard input as an artifact",
+            "fluvial push artifact oci://ghcr.io/org/manifests/app:$(git rev-parse --short HEAD) --path=./manifests \\\n    \
+             --source=\"$(git config --get remote.origin.url)\" \\\n    \
+             --revision=\"$(git branch --show-current)@sha1:$(git rev-parse HEAD)\""
+        )))
+        .subcommand(lazy!("pull", "Fetch files from a registry", |verb| artifact::below::<artifact::Pull>(
+            verb,
+            "Write the files of an artifact into a folder",
+            "fluvial pull artifact oci://ghcr.io/org/manifests/app:v0.0.1 --output=./manifests"
+        )))
+        .subcommand(lazy!("list", "Show what is in a registry", artifact::list_command))
+        .subcommand(lazy!("tag", "Name what is in a registry", |verb| artifact::below::<artifact::Tag>(
+            verb,
+            "Give an artifact more tags",
+            "fluvial tag artifact oci://ghcr.io/org/manifests/app:v0.0.1 --tag=latest"
+        )))
         .subcommand(lazy!("kustomize", "What kustomize does", kustomize_command))
         .subcommand(lazy!("helm", "What Helm does", helm_command))
         .subcommand(
@@ -286,6 +304,11 @@ fn build_command(command: Command) -> Command {
             )
             .after_help("Examples:\n  fluvial build dir ./fleet --path clusters/demo --only apps"),
         )
+        .subcommand(
+            artifact::Build::augment_args(Command::new("artifact"))
+                .about("Write the tarball that push would store")
+                .after_help("Examples:\n  fluvial build artifact --path=./manifests --output=./artifact.tgz"),
+        )
 }
 
 fn get_command(command: Command) -> Command {
@@ -360,6 +383,11 @@ fn diff_command(diff: Command) -> Command {
             .visible_alias("hr")
             .about("What the upgrade of a HelmRelease would change; exit code 1 for a change, 2 for an error")
             .after_help("Examples:\n  fluvial diff helmrelease web --chart ./charts/web"),
+    )
+    .subcommand(
+        artifact::Diff::augment_args(Command::new("artifact"))
+            .about("Which files differ from those of an artifact; exit code 1 for a difference")
+            .after_help("Examples:\n  fluvial diff artifact oci://ghcr.io/org/manifests/app:v0.0.1 --path=./manifests"),
     )
 }
 

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub(crate) mod artifact;
 pub(crate) mod build;
 pub(crate) mod create;
 pub(crate) mod debug;

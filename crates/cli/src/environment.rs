@@ -13,6 +13,8 @@ use fluvial_ports::{Artifact, BoxFuture, Clock, Cluster, Decryption, NoDecryptio
 use fluvial_template::sprig::Ambient;
 use fluvial_tree::Tree;
 
+use crate::registry::Registry;
+
 /// Where a command runs.
 pub struct Environment {
     /// Data goes here.
@@ -182,6 +184,11 @@ pub trait Outside: Send + Sync {
 
     /// The content of an artifact that a source has published.
     fn artifact<'a>(&'a self, artifact: &'a Artifact) -> BoxFuture<'a, Result<Tree, String>>;
+
+    /// Registries of artifacts.
+    fn registry(&self) -> Result<Arc<dyn Registry>, String> {
+        Err("registries cannot be reached from here".to_owned())
+    }
 
     /// Columns and rows of the terminal that is printed to; nothing if it is none.
     fn terminal(&self) -> Option<(u16, u16)>;

@@ -11,6 +11,7 @@ mod environment;
 mod nouns;
 mod output;
 mod reference;
+mod registry;
 mod render;
 mod screen;
 mod state;
@@ -24,8 +25,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap_complete::Shell;
 
 use commands::{
-    build, create, debug, delete, diff, envsubst, events, export, get, helm, kustomize, migrate, reconcile,
-    release, serve, stats, suspend, trace, tree, up, why,
+    artifact, build, create, debug, delete, diff, envsubst, events, export, get, helm, kustomize, migrate,
+    reconcile, release, serve, stats, suspend, trace, tree, up, why,
 };
 pub use environment::{
     Connection, ControllerOptions, Controllers, Environment, LocalRepository, LogOptions, Outside, Rewrite,
@@ -34,6 +35,7 @@ pub use environment::{
 use environment::{Failure, Global, Outcome, Session};
 use nouns::{NOUNS, Noun};
 pub use reference::reference;
+pub use registry::{Address, Facts, Pulled, Registry};
 
 /// Runs one command line (without the program's name); gives the exit code.
 pub async fn run(arguments: &[String], env: &mut Environment) -> u8 {
@@ -218,6 +220,12 @@ async fn dispatch(matches: &ArgMatches, root: &mut clap::Command, mut session: S
         ["build", "helmrelease"] => release::build(session, &command::options(inner)).await,
         ["diff", "helmrelease"] => release::compare(session, &command::options(inner)).await,
         ["diff", "kustomization"] => diff::kustomization(session, &command::options(inner)).await,
+        ["build", "artifact"] => artifact::build(session, &command::options(inner)),
+        ["push", "artifact"] => artifact::push(session, &command::options(inner)).await,
+        ["pull", "artifact"] => artifact::pull(session, &command::options(inner)).await,
+        ["list", "artifacts"] => artifact::list(session, &command::options(inner)).await,
+        ["tag", "artifact"] => artifact::tag(session, &command::options(inner)).await,
+        ["diff", "artifact"] => artifact::diff(session, &command::options(inner)).await,
         ["trace"] => trace::run(session, &command::options(inner)).await,
         ["migrate"] => migrate::run(session, &command::options(inner)).await,
         ["why"] => why::run(session, &command::options(inner)).await,

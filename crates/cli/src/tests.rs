@@ -17,6 +17,7 @@ use crate::{
     ServerOptions, SourceOptions, run, state,
 };
 
+mod artifacts;
 mod charts;
 mod helm;
 mod why;
@@ -30,6 +31,8 @@ struct Memory {
     answers: bool,
     /// What every artifact holds.
     tree: Option<fluvial_tree::Tree>,
+    /// Artifacts of registries.
+    shelf: Option<Arc<artifacts::Shelf>>,
 }
 
 impl Memory {
@@ -228,6 +231,13 @@ impl Outside for Memory {
         })
     }
 
+    fn registry(&self) -> Result<Arc<dyn crate::Registry>, String> {
+        match &self.shelf {
+            Some(shelf) => Ok(Arc::<artifacts::Shelf>::clone(shelf)),
+            None => Err("not in this test".to_owned()),
+        }
+    }
+
     fn terminal(&self) -> Option<(u16, u16)> {
         None
     }
@@ -331,6 +341,7 @@ fn fleet(answers: bool) -> Memory {
         objects: Arc::new(Mutex::new(objects)),
         answers,
         tree: None,
+        shelf: None,
     }
 }
 

@@ -4,6 +4,7 @@ mod artifacts;
 mod controllers;
 mod folders;
 mod logins;
+mod registry;
 mod remotes;
 mod server;
 mod sources;
@@ -111,6 +112,11 @@ impl Outside for Adapters {
 
     fn artifact<'a>(&'a self, artifact: &'a Artifact) -> BoxFuture<'a, Result<Tree, String>> {
         Box::pin(async { artifacts::fetch(artifact).await.map_err(|error| error.message) })
+    }
+
+    fn registry(&self) -> Result<Arc<dyn fluvial_cli::Registry>, String> {
+        let oci = self.sources.registries(&self.folders)?;
+        Ok(Arc::new(registry::Registries::new(oci)))
     }
 
     fn terminal(&self) -> Option<(u16, u16)> {

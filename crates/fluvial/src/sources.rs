@@ -65,6 +65,11 @@ impl Shared {
         Ok(charts.insert((helm, oci)).clone())
     }
 
+    /// Registries alone.
+    pub(crate) fn registries(&self, folders: &folders::Folders) -> Result<OciSource, String> {
+        Ok(self.charts(None, None, folders)?.1)
+    }
+
     /// A way with these options. The first call chooses the cache's folder.
     pub(crate) fn with(
         &self,

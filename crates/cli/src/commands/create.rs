@@ -6,7 +6,7 @@ mod notify;
 mod parse;
 mod release;
 mod secret;
-mod source;
+pub(crate) mod source;
 mod tenant;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command};
@@ -33,8 +33,15 @@ pub(crate) struct Common {
 
 /// The subcommands.
 pub(crate) fn command(create: Command) -> Command {
-    let create = Common::augment_args(create);
-    create
+    // A policy of images has one of its own, which wins. A default here would be taken for a value there.
+    let interval = Arg::new("interval")
+        .long("interval")
+        .global(true)
+        .value_name("DURATION")
+        .value_parser(parse::duration)
+        .help("How often the object is reconciled [default: 1m0s]");
+    Common::augment_args(create)
+        .arg(interval)
         .subcommand(source::command())
         .subcommand(images::command())
         .subcommand(secret::command())
@@ -64,28 +71,14 @@ pub(crate) fn command(create: Command) -> Command {
         ))
 }
 
-/// A leaf: it takes a name, and an interval unless it has one of its own.
+/// A leaf: it takes a name.
 fn named(command: Command, about: &'static str) -> Command {
-    let has_one = command
-        .get_arguments()
-        .any(|argument| argument.get_id() == "interval");
-    let command = command.about(about).arg(
+    command.about(about).arg(
         Arg::new("name")
             .num_args(0..)
             .action(ArgAction::Append)
             .value_name("NAME")
             .help("Name of the object"),
-    );
-    if has_one {
-        return command;
-    }
-    command.arg(
-        Arg::new("interval")
-            .long("interval")
-            .value_name("DURATION")
-            .default_value("1m0s")
-            .value_parser(parse::duration)
-            .help("How often the object is reconciled"),
     )
 }
 
@@ -110,7 +103,7 @@ pub(crate) async fn run(session: &mut Session<'_>, words: &[&str], matches: &Arg
             .ok()
             .flatten()
             .cloned()
-            .unwrap_or_default(),
+            .unwrap_or_else(|| "1m0s".to_owned()),
         name,
         session,
     };

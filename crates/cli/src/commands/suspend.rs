@@ -26,6 +26,74 @@ pub(crate) struct Options {
     pub wait: bool,
 }
 
+/// What tells both verbs apart.
+struct Turn {
+    /// Whether objects are to rest.
+    rest: bool,
+    doing: &'static str,
+    done: &'static str,
+}
+
+const SUSPEND: Turn = Turn {
+    rest: true,
+    doing: "suspending",
+    done: "suspended",
+};
+const RESUME: Turn = Turn {
+    rest: false,
+    doing: "resuming",
+    done: "resumed",
+};
+
+impl Turn {
+    /// What is said of an object that is not there.
+    fn absent(&self, noun: &Noun, name: Option<&str>, namespace: &str) -> String {
+        let kind = noun.kind;
+        match name {
+            Some(name) if self.rest => format!("{kind} {name} not found in {namespace} namespace"),
+            Some(name) => format!("{kind} object '{name}' not found in {namespace} namespace"),
+            None => format!("no {kind} objects found in {namespace} namespace"),
+        }
+    }
+
+    /// Turns the objects of these names, or all; `then` gets each one as it is afterwards.
+    async fn run(
+        &self,
+        session: &mut Session<'_>,
+        cluster: &dyn Cluster,
+        noun: &'static Noun,
+        names: &[String],
+        mut then: impl AsyncFnMut(&mut Session<'_>, Value),
+    ) -> Outcome {
+        let namespace = session.global.namespace.clone();
+        for (name, objects) in find(cluster, noun, names, &namespace).await? {
+            if objects.is_empty() {
+                session.failure(&self.absent(noun, name, &namespace));
+            }
+            for object in objects {
+                session.action(&format!(
+                    "{} {} {} in {} namespace",
+                    self.doing,
+                    noun.human,
+                    state::name(&object),
+                    state::namespace(&object)
+                ));
+                let object = set_suspended(cluster, noun, &object, self.rest).await?;
+                session.success(&format!("{} {}", noun.human, self.done));
+                then(session, object).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn some_named(noun: &Noun, names: &[String], options: &Options) -> Outcome {
+    if names.is_empty() && !options.all {
+        return Err(Failure::new(format!("{} name is required", noun.human)));
+    }
+    Ok(())
+}
+
 /// Lets objects rest.
 pub(crate) async fn suspend(
     session: &mut Session<'_>,
@@ -33,30 +101,17 @@ pub(crate) async fn suspend(
     names: &[String],
     options: &Options,
 ) -> Outcome {
-    if names.is_empty() && !options.all {
-        return Err(Failure::new(format!("{} name is required", noun.human)));
-    }
+    some_named(noun, names, options)?;
     let cluster = session.cluster().await?;
-    let namespace = session.global.namespace.clone();
-    for (name, objects) in find(cluster.as_ref(), noun, names, &namespace).await? {
-        if objects.is_empty() {
-            session.failure(&match name {
-                Some(name) => format!("{} {name} not found in {namespace} namespace", noun.kind),
-                None => format!("no {} objects found in {namespace} namespace", noun.kind),
-            });
-        }
-        for object in objects {
-            session.action(&format!(
-                "suspending {} {} in {} namespace",
-                noun.human,
-                state::name(&object),
-                state::namespace(&object)
-            ));
-            set_suspended(cluster.as_ref(), noun, &object, true).await?;
-            session.success(&format!("{} suspended", noun.human));
-        }
-    }
-    Ok(())
+    SUSPEND
+        .run(
+            session,
+            cluster.as_ref(),
+            noun,
+            names,
+            async |_: &mut Session<'_>, _: Value| {},
+        )
+        .await
 }
 
 /// Wakes objects, and waits until they have been reconciled.
@@ -66,39 +121,20 @@ pub(crate) async fn resume(
     names: &[String],
     options: &Options,
 ) -> Outcome {
-    if names.is_empty() && !options.all {
-        return Err(Failure::new(format!("{} name is required", noun.human)));
-    }
+    some_named(noun, names, options)?;
     let cluster = session.cluster().await?;
-    let namespace = session.global.namespace.clone();
     let timeout = session.global.timeout;
-    let mut resumed = vec![];
-    let mut failures = 0;
-    for (name, objects) in find(cluster.as_ref(), noun, names, &namespace).await? {
-        if objects.is_empty() {
-            session.failure(&match name {
-                Some(name) => format!("{} object '{name}' not found in {namespace} namespace", noun.kind),
-                None => format!("no {} objects found in {namespace} namespace", noun.kind),
-            });
+    let (mut resumed, mut failures) = (vec![], 0);
+    let then = async |session: &mut Session<'_>, object: Value| {
+        if options.wait {
+            session.waiting(&format!("waiting for {} reconciliation", noun.kind));
+            let result = awake(cluster.clone(), noun, object, timeout).await;
+            failures += usize::from(!report(session, noun, result));
+        } else {
+            resumed.push(object);
         }
-        for object in objects {
-            session.action(&format!(
-                "resuming {} {} in {} namespace",
-                noun.human,
-                state::name(&object),
-                state::namespace(&object)
-            ));
-            let object = set_suspended(cluster.as_ref(), noun, &object, false).await?;
-            session.success(&format!("{} resumed", noun.human));
-            if options.wait {
-                session.waiting(&format!("waiting for {} reconciliation", noun.kind));
-                let result = awake(cluster.clone(), noun, object, timeout).await;
-                failures += usize::from(!report(session, noun, result));
-            } else {
-                resumed.push(object);
-            }
-        }
-    }
+    };
+    RESUME.run(session, cluster.as_ref(), noun, names, then).await?;
     let mut pending = FuturesUnordered::new();
     for object in resumed {
         session.waiting(&format!("waiting for {} reconciliation", noun.kind));

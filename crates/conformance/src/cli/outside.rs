@@ -1,14 +1,15 @@
 //! What a command of a case reaches: the case's cluster, and nothing else.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use fluvial_cli::{
-    Connection, ControllerOptions, Controllers, LocalRepository, LogOptions, Outside, Server, ServerOptions,
-    SourceOptions,
+    Address, Connection, ControllerOptions, Controllers, Facts, LocalRepository, LogOptions, Outside, Pulled,
+    Registry, Server, ServerOptions, SourceOptions,
 };
 use fluvial_ports::{
-    BoxFuture, BoxStream, Cluster, FetchRequest, Fetched, SourceError, SourceErrorClass, Sources,
+    Access, BoxFuture, BoxStream, Cluster, FetchRequest, Fetched, SourceError, SourceErrorClass, Sources,
 };
 use fluvial_tree::Tree;
 
@@ -45,7 +46,65 @@ impl Sources for Rules {
     }
 }
 
+/// How artifacts are packed, and no registries.
+struct Packing;
+
+fn unreached<'a, T>(address: &Address) -> BoxFuture<'a, Result<T, String>> {
+    let text = format!("{} is not in these cases", address.url());
+    Box::pin(async { Err(text) })
+}
+
+impl Registry for Packing {
+    fn without(&self, files: &Tree, patterns: &str) -> Tree {
+        fluvial_source::ignore::without(files, patterns)
+    }
+
+    fn pack(&self, files: &Tree) -> Vec<u8> {
+        fluvial_source::artifact::pack(files).data.to_vec()
+    }
+
+    fn push<'a>(
+        &'a self,
+        address: &'a Address,
+        _: &'a Tree,
+        _: &'a BTreeMap<String, String>,
+        _: &'a Access,
+    ) -> BoxFuture<'a, Result<String, String>> {
+        unreached(address)
+    }
+
+    fn pull<'a>(&'a self, address: &'a Address, _: &'a Access) -> BoxFuture<'a, Result<Pulled, String>> {
+        unreached(address)
+    }
+
+    fn tags<'a>(&'a self, address: &'a Address, _: &'a Access) -> BoxFuture<'a, Result<Vec<String>, String>> {
+        unreached(address)
+    }
+
+    fn describe<'a>(
+        &'a self,
+        address: &'a Address,
+        _: &'a [String],
+        _: &'a Access,
+    ) -> BoxFuture<'a, Result<Vec<Facts>, String>> {
+        unreached(address)
+    }
+
+    fn tag<'a>(
+        &'a self,
+        address: &'a Address,
+        _: &'a str,
+        _: &'a Access,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        unreached(address)
+    }
+}
+
 impl Outside for World {
+    fn registry(&self) -> Result<Arc<dyn Registry>, String> {
+        Ok(Arc::new(Packing))
+    }
+
     fn log(&self, _: &LogOptions) -> Result<(), String> {
         Ok(())
     }

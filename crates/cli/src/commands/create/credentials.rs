@@ -24,40 +24,68 @@ pub(super) struct Login {
 pub(super) async fn store(call: &mut Call<'_, '_>, login: &Login) -> Result<Option<String>, Failure> {
     let mut data = Map::new();
     let mut what = "repository credentials";
-    let mut take = |key: &str, value: &Option<String>| {
-        if let Some(value) = value.as_ref().filter(|value| !value.is_empty()) {
-            data.insert(key.to_owned(), value.as_str().into());
-        }
-    };
     if given(login.username.as_ref()) && given(login.password.as_ref()) {
-        take("username", &login.username);
-        take("password", &login.password);
+        data = texts(&[
+            ("username", login.username.as_ref()),
+            ("password", login.password.as_ref()),
+        ]);
     }
     if let Some((access, secret)) = &login.keys {
         what = "the bucket credentials";
-        take("accesskey", &Some(access.clone()));
-        take("secretkey", &Some(secret.clone()));
+        data.extend(texts(&[("accesskey", Some(access)), ("secretkey", Some(secret))]));
     }
     if let Some((certificate, key)) = &login.pair {
         let (certificate, key) = (read(call, certificate, "TLS cert")?, read(call, key, "TLS key")?);
         data.insert("tls.crt".to_owned(), certificate.into());
         data.insert("tls.key".to_owned(), key.into());
     }
-    if let Some(file) = login.ca_file.as_ref().filter(|file| !file.is_empty()) {
-        data.insert("ca.crt".to_owned(), read(call, file, "TLS CA")?.into());
-    }
+    authorities(call, login.ca_file.as_ref(), &mut data)?;
     if data.is_empty() {
         return Ok(None);
     }
-    let secret = json!({
-        "apiVersion": "v1", "kind": "Secret", "stringData": data,
-        "metadata": {"name": call.name, "namespace": call.namespace(), "labels": call.labels()?},
-    });
+    let secret = secret(call, data)?;
     call.session.action(&format!("applying secret with {what}"));
     let cluster = call.session.cluster().await?;
     apply(cluster.as_ref(), &secret).await?;
     call.session.success("authentication configured");
     Ok(Some(call.name.clone()))
+}
+
+/// The values that are given, as fields of a Secret.
+pub(super) fn texts(pairs: &[(&str, Option<&String>)]) -> Map<String, Value> {
+    pairs
+        .iter()
+        .filter(|(_, value)| given(*value))
+        .map(|(key, value)| ((*key).to_owned(), json!(value)))
+        .collect()
+}
+
+/// Takes in the file of authorities, if one is given.
+pub(super) fn authorities(
+    call: &Call<'_, '_>,
+    file: Option<&String>,
+    data: &mut Map<String, Value>,
+) -> Result<(), Failure> {
+    if let Some(file) = file.filter(|file| !file.is_empty()) {
+        data.insert("ca.crt".to_owned(), read(call, file, "TLS CA")?.into());
+    }
+    Ok(())
+}
+
+/// A Secret with these fields, named and labelled as the call says.
+pub(super) fn secret(call: &Call<'_, '_>, data: Map<String, Value>) -> Result<Value, Failure> {
+    let mut secret = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": call.name, "namespace": call.namespace()},
+    });
+    let labels = call.labels()?;
+    if !labels.is_empty() {
+        secret["metadata"]["labels"] = labels.into();
+    }
+    if !data.is_empty() {
+        secret["stringData"] = data.into();
+    }
+    Ok(secret)
 }
 
 /// A file's text.

@@ -6,7 +6,7 @@ use clap::{ArgMatches, Args, Command};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::credentials::{read, tls};
+use super::credentials::{self, authorities, read, texts, tls};
 use super::{Call, apply, demand, given, named, notify, parse};
 use crate::command;
 use crate::environment::{Failure, Outcome};
@@ -191,19 +191,9 @@ pub(super) async fn run(call: &mut Call<'_, '_>, kind: &str, matches: &ArgMatche
             Made::of(tls_type(&data), data)
         }
     };
-    let mut secret = json!({
-        "apiVersion": "v1", "kind": "Secret",
-        "metadata": {"name": call.name, "namespace": call.namespace()},
-    });
-    let labels = call.labels()?;
-    if !labels.is_empty() {
-        secret["metadata"]["labels"] = labels.into();
-    }
+    let mut secret = credentials::secret(call, made.data)?;
     if let Some(webhook) = made.webhook {
         secret["metadata"]["annotations"] = json!({"notification.toolkit.fluxcd.io/webhook": webhook});
-    }
-    if !made.data.is_empty() {
-        secret["stringData"] = made.data.into();
     }
     if let Some(kind) = made.kind {
         secret["type"] = kind.into();
@@ -260,14 +250,6 @@ fn tls_type(data: &Map<String, Value>) -> Option<&'static str> {
     }
 }
 
-fn texts(pairs: &[(&str, &Option<String>)]) -> Map<String, Value> {
-    pairs
-        .iter()
-        .filter(|(_, value)| given(value.as_ref()))
-        .map(|(key, value)| ((*key).to_owned(), json!(value)))
-        .collect()
-}
-
 fn git(call: &Call<'_, '_>, options: &Git) -> Result<Made, Failure> {
     let url = options.url.as_deref().unwrap_or_default();
     demand(!url.is_empty(), "url is required")?;
@@ -297,13 +279,11 @@ fn git(call: &Call<'_, '_>, options: &Git) -> Result<Made, Failure> {
         "user credentials and bearer token cannot be used together",
     )?;
     let mut data = texts(&[
-        ("username", &options.username),
-        ("password", &options.password),
-        ("bearerToken", &options.bearer_token),
+        ("username", options.username.as_ref()),
+        ("password", options.password.as_ref()),
+        ("bearerToken", options.bearer_token.as_ref()),
     ]);
-    if let Some(file) = options.ca_crt_file.as_ref().filter(|file| !file.is_empty()) {
-        data.insert("ca.crt".to_owned(), read(call, file, "TLS CA")?.into());
-    }
+    authorities(call, options.ca_crt_file.as_ref(), &mut data)?;
     Ok(Made::of(None, data))
 }
 
@@ -321,11 +301,11 @@ fn github_app(call: &Call<'_, '_>, options: &GithubApp) -> Result<Made, Failure>
     )?;
     demand(!key.is_empty(), "githubAppPrivateKey is required")?;
     let data = texts(&[
-        ("githubAppID", &options.app_id),
-        ("githubAppInstallationOwner", owner),
-        ("githubAppInstallationID", id),
-        ("githubAppPrivateKey", &Some(key)),
-        ("githubAppBaseURL", &options.app_base_url),
+        ("githubAppID", options.app_id.as_ref()),
+        ("githubAppInstallationOwner", owner.as_ref()),
+        ("githubAppInstallationID", id.as_ref()),
+        ("githubAppPrivateKey", Some(&key)),
+        ("githubAppBaseURL", options.app_base_url.as_ref()),
     ]);
     Ok(Made::of(OPAQUE, data))
 }
@@ -337,7 +317,10 @@ fn helm(call: &Call<'_, '_>, pair: &Pair, user: &User) -> Result<Made, Failure> 
         pair.tls_key_file.as_ref(),
         pair.ca_crt_file.as_ref(),
     )?;
-    let login = texts(&[("username", &user.username), ("password", &user.password)]);
+    let login = texts(&[
+        ("username", user.username.as_ref()),
+        ("password", user.password.as_ref()),
+    ]);
     let kind = match (login.is_empty(), data.is_empty()) {
         (true, true) => None,
         (true, false) => tls_type(&data),
@@ -475,9 +458,9 @@ fn oci(options: &Oci) -> Result<Made, Failure> {
 fn proxy(options: &Proxy) -> Result<Made, Failure> {
     demand(given(options.address.as_ref()), "address is required")?;
     let data = texts(&[
-        ("address", &options.address),
-        ("username", &options.user.username),
-        ("password", &options.user.password),
+        ("address", options.address.as_ref()),
+        ("username", options.user.username.as_ref()),
+        ("password", options.user.password.as_ref()),
     ]);
     Ok(Made::of(OPAQUE, data))
 }
@@ -510,12 +493,12 @@ fn receiver(call: &Call<'_, '_>, options: &Receiver) -> Result<Made, Failure> {
         call.namespace()
     )));
     let webhook = format!("https://{host}/hook/{digest}");
-    let mut data = texts(&[("token", &Some(token))]);
+    let mut data = texts(&[("token", Some(&token))]);
     if kind == "gcr" {
         let audience = options.audience_claim.clone().unwrap_or_else(|| webhook.clone());
         data.extend(texts(&[
-            ("email", &options.email_claim),
-            ("audience", &Some(audience)),
+            ("email", options.email_claim.as_ref()),
+            ("audience", Some(&audience)),
         ]));
     }
     Ok(Made {

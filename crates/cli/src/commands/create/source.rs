@@ -226,7 +226,7 @@ fn bucket_provider(text: &str) -> Result<String, String> {
     parse::one_of(text, &PROVIDERS, "source bucket provider")
 }
 
-fn oci_provider(text: &str) -> Result<String, String> {
+pub(crate) fn oci_provider(text: &str) -> Result<String, String> {
     parse::one_of(text, &PROVIDERS, "source OCI provider")
 }
 
