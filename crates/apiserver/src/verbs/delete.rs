@@ -190,7 +190,8 @@ pub fn one(api: &Api, request: &Request, options: &Options) -> Outcome<Reply> {
         let Some(stored) = collection.get(&key) else {
             return Err(request.not_found());
         };
-        let live = show(kind, &stored);
+        let seen = convert::webhook::one(api, &request.calls, kind, stored.clone(), false)?;
+        let live = show(kind, &seen);
         if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != meta(&live, "uid")) {
             return Err(precondition(
                 request,
@@ -227,8 +228,13 @@ pub fn one(api: &Api, request: &Request, options: &Options) -> Outcome<Reply> {
         if request.dry_run || fate == Fate::Unchanged {
             return Ok(shown(doomed));
         }
-        let mut storage = doomed.clone();
-        convert::to_storage(kind, &mut storage);
+        let mut storage = if fate == Fate::Gone && convert::webhook::is_foreign(kind, &stored) {
+            stored.value()
+        } else {
+            let mut storage = doomed.clone();
+            convert::to_storage(api, &request.calls, kind, &mut storage)?;
+            storage
+        };
         let result = if fate == Fate::Gone {
             api.store.remove(&collection, &key, stored.version, &mut storage)
         } else {
