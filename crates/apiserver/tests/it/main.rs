@@ -12,3 +12,4 @@ mod hooks;
 mod kills;
 mod plain;
 mod story;
+mod watcher;
