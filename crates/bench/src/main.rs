@@ -1,6 +1,7 @@
 //! `fluvial-bench`: figures as JSON. Whole programs run beside their peers in the same run, in turn,
 //! because only ratios mean something on a shared machine; engines run in process.
 
+mod apiserver;
 mod git;
 mod helm;
 mod index;
@@ -12,6 +13,10 @@ mod mttp;
 use std::process::ExitCode;
 
 const HELP: &str = "\
+fluvial-bench apiserver --ours PROGRAM [--peers FOLDER] [--seconds 5] [--objects 10000] [--watchers 1000]
+    the API server beside kube-apiserver and etcd of a folder: start, memory at rest, server-side applies with 1 and 16
+    clients, a large list, one change for many watchers. `--ours-url URL`, `--peer-url URL` and `--token TOKEN` measure
+    servers that run already
 fluvial-bench kustomize --ours PROGRAM [--peer PROGRAM] [--rounds N] [--shared FOLDER]
     `kustomize build` of the largest inputs, whole processes in turn; and the engine in process
 fluvial-bench mttp --ours PROGRAM [--kind kustomization|helmrelease] [--n 1000] [--rounds 3] [--quiet SECONDS]
@@ -55,6 +60,7 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let result = match words.split_first().map(|(verb, rest)| (verb.as_str(), rest)) {
         Some(("kustomize", rest)) => kustomize::run(rest),
+        Some(("apiserver", rest)) => apiserver::run(rest),
         Some(("git", rest)) => git::run(rest),
         Some(("git-fetch", rest)) => git::fetch(rest),
         Some(("sources", rest)) => git::sources(rest),

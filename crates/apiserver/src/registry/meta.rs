@@ -66,6 +66,19 @@ fn annotations(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
     }
 }
 
+/// Errors of a whole map of labels or annotations.
+#[must_use]
+pub fn texts(field: &str, map: &serde_json::Map<String, Value>) -> Vec<FieldError> {
+    let mut errors = vec![];
+    let value = Value::Object(map.clone());
+    if field == "labels" {
+        labels(&value, "metadata.labels", &mut errors);
+    } else {
+        annotations(&value, "metadata.annotations", &mut errors);
+    }
+    errors
+}
+
 fn finalizers(value: &Value, custom: bool, errors: &mut Vec<FieldError>) {
     let path = "metadata.finalizers";
     for (index, finalizer) in value.as_array().into_iter().flatten().enumerate() {
