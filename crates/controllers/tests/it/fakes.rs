@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use fluvial_controllers::ports::{
-    Artifact, ArtifactError, ArtifactName, Artifacts, BoxFuture, BoxStream, Clock, Cluster, ClusterError,
-    CommitFacts, ErrorKind, FetchRequest, Fetched, Remote, Remotes, Revision, SourceError, SourceErrorClass,
-    Sources,
+    Artifact, ArtifactError, ArtifactName, Artifacts, BoxFuture, BoxStream, BucketFound, BucketRequest,
+    Clock, Cluster, ClusterError, CommitFacts, ErrorKind, FetchRequest, Fetched, Remote, Remotes, Revision,
+    SourceError, SourceErrorClass, Sources,
 };
 use fluvial_tree::{File, Tree, TreeBuilder};
 use futures::StreamExt;
@@ -117,6 +117,28 @@ impl Sources for Repositories {
             }
         });
         Some(stream.boxed())
+    }
+
+    /// Buckets are repositories too, by endpoint and name.
+    fn bucket(&self, request: BucketRequest) -> BoxFuture<'_, Result<BucketFound, SourceError>> {
+        let repositories = self.0.lock().unwrap();
+        let found = repositories
+            .get(&format!("{}/{}", request.endpoint, request.bucket))
+            .map(|bucket| {
+                let revision = bucket.tree.digest().to_string();
+                BucketFound {
+                    files: (request.last_revision.as_deref() != Some(&revision)).then(|| bucket.tree.clone()),
+                    revision,
+                    rewritten: None,
+                }
+            });
+        Box::pin(async move {
+            found.ok_or_else(|| SourceError {
+                class: SourceErrorClass::Retry,
+                reason: "BucketOperationFailed".to_owned(),
+                message: format!("bucket '{}' not found", request.bucket),
+            })
+        })
     }
 }
 
