@@ -87,6 +87,12 @@ pub fn create(_api: &Api, kind: &Kind, object: &Value, errors: &mut Vec<FieldErr
         return;
     }
     check(kind, object, errors);
+    if kind.is("", "Pod") && !common::is_empty(&object["spec"]["ephemeralContainers"]) {
+        errors.push(common::forbidden(
+            "spec.ephemeralContainers",
+            "cannot be set on create",
+        ));
+    }
 }
 
 /// Errors of a changed object beyond its metadata.
