@@ -90,6 +90,11 @@ fn name_fields(spec: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
+/// Tolerations that come from elsewhere.
+pub(super) fn tolerations(owner: &Value, path: &str, errors: &mut Errors) {
+    placement::tolerations(owner, path, errors);
+}
+
 fn dns(spec: &Value, path: &str, errors: &mut Errors) {
     let config = &spec["dnsConfig"];
     let path = format!("{path}.dnsConfig");
