@@ -3,6 +3,7 @@
 
 pub mod artifact_generator;
 pub mod backoff;
+pub mod bucket;
 pub mod charts;
 pub mod condition;
 pub mod context;

@@ -11,11 +11,12 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::Key;
-use crate::artifact_generator::{self, ArtifactGenerators};
+use crate::artifact_generator;
+use crate::bucket::{Buckets, Objects};
 use crate::charts::Charts;
 use crate::context::{Context, Settings};
 use crate::feed::Feed;
-use crate::git_repository::GitRepositories;
+use crate::git_repository;
 use crate::helm_chart::{self, Origins};
 use crate::helm_release::HelmReleases;
 use crate::helm_repository::{HelmRepositories, Indexes};
@@ -232,7 +233,7 @@ impl Machine {
     ) -> Vec<Queue<Key>> {
         let settings = &context.settings;
         let git_queue = Queue::default();
-        let git = Arc::new(GitRepositories::new(
+        let git = Arc::new(git_repository::reconciler(
             Arc::clone(context),
             Arc::clone(&self.git_repositories),
             git_queue.clone(),
@@ -378,8 +379,20 @@ impl Machine {
             Arc::clone(&feeds.oci_repositories),
             self.sources(context, reconciler, &images),
         ));
+        let buckets = Queue::default();
+        let reconciler = Buckets::new(
+            Arc::clone(context),
+            Arc::clone(&feeds.buckets),
+            buckets.clone(),
+            Objects,
+        );
+        watches.spawn(follow(Arc::clone(&feeds.buckets), context));
+        runners.spawn(when_complete(
+            Arc::clone(&feeds.buckets),
+            self.sources(context, reconciler, &buckets),
+        ));
         let generators = Queue::default();
-        let reconciler = ArtifactGenerators::new(
+        let reconciler = artifact_generator::reconciler(
             Arc::clone(context),
             Arc::clone(&feeds.generators),
             artifact_generator::Origins {
@@ -395,7 +408,7 @@ impl Machine {
             Arc::clone(&feeds.generators),
             self.sources(context, reconciler, &generators),
         ));
-        vec![repositories, charts, images, generators]
+        vec![repositories, charts, images, buckets, generators]
     }
 
     /// Runs a reconciler of sources.

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use super::HelmReleases;
 use super::objects::MANAGER;
 use super::step::{ACCESS_DENIED, ARTIFACT_FAILED, CHART_MUTATE_ERROR, Failure, SOURCE_NOT_READY};
-use crate::git_repository::port_artifact;
+use crate::source::port_artifact;
 use crate::writer::resource_of;
 use crate::{Key, SourceId};
 

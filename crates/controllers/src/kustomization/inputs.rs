@@ -18,8 +18,8 @@ use super::depends::source_of;
 use super::keys::Keys;
 use super::manifest::{self, Built, Recipe};
 use super::step::{self, ARTIFACT_FAILED, BUILD_FAILED, Failure};
-use crate::git_repository::port_artifact;
 use crate::remote::{self, Place};
+use crate::source::port_artifact;
 use crate::writer::resource_of;
 use crate::{Key, SourceId};
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stderr, reason = "a skipped test says why")]
 
+mod counterparts;
 mod fleet;
 mod kill;
 #[path = "../../../secrets/tests/it/made.rs"]
