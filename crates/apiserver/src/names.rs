@@ -183,7 +183,8 @@ pub fn port_name(text: &str) -> Complaints {
     }
     if !text.bytes().all(|byte| is_low(byte) || byte == b'-') {
         out.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".to_owned());
-    } else if !text.bytes().any(|byte| byte.is_ascii_lowercase()) {
+    }
+    if !text.bytes().any(|byte| byte.is_ascii_lowercase()) {
         out.push("must contain at least one letter (a-z)".to_owned());
     }
     if text.contains("--") {

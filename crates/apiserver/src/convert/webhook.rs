@@ -495,7 +495,7 @@ mod tests {
         }
     }
 
-    fn answer(object: Value) -> Result<Value, String> {
+    fn answer(object: &Value) -> Result<Value, String> {
         Ok(
             json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview", "response":
             {"uid": "1", "result": {"status": "Success"}, "convertedObjects": [object]}}),
@@ -511,7 +511,7 @@ mod tests {
         let object = json!({"apiVersion": "e.io/v2", "kind": "Thing", "spec": {"b": 1}, "metadata":
             {"name": "a", "uid": "u", "annotations": {"c": "d"}, "generation": 9, "finalizers": ["x"]}});
         assert_eq!(
-            only(answer(object)).unwrap(),
+            only(answer(&object)).unwrap(),
             json!({"apiVersion": "e.io/v2", "kind": "Thing", "spec": {"b": 1},
                 "metadata": {"name": "a", "uid": "u", "annotations": {"c": "d"}, "generation": 4}})
         );
@@ -523,12 +523,12 @@ mod tests {
         let object = |version: &str, name: &str| json!({"apiVersion": version, "kind": "Thing", "metadata": {"name": name, "uid": "u"}});
         let cases = [
             (
-                answer(object("e.io/v1", "a")),
+                answer(&object("e.io/v1", "a")),
                 "returned invalid object at index 0: invalid groupVersion (expected \
                                               e.io/v2, received e.io/v1)",
             ),
             (
-                answer(object("e.io/v2", "b")),
+                answer(&object("e.io/v2", "b")),
                 "returned invalid object: must have the same name: a != b",
             ),
             (

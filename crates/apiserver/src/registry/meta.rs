@@ -18,7 +18,7 @@ pub fn name_rule(kind: &Kind) -> fn(&str) -> names::Complaints {
     }
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Namespace") => names::label,
-        ("", "Service") => names::label_1035,
+        ("", "Service") => names::label,
         ("rbac.authorization.k8s.io", _) | ("certificates.k8s.io", _) => names::segment,
         ("apiregistration.k8s.io", _) => names::segment,
         _ => names::subdomain,

@@ -116,14 +116,17 @@ pub(super) fn volume(object: &Value, errors: &mut Errors) {
         errors.push(invalid("spec.hostPath.path", path, "must not contain '..'"));
     }
     let fields = spec.as_object().into_iter().flatten();
-    let sources = fields
-        .filter(|(field, _)| !NO_SOURCES.contains(&field.as_str()))
-        .count();
-    match sources {
-        0 => errors.push(required("spec", "must specify a volume type")),
-        1 => {}
-        _ => errors.push(forbidden("spec", "may not specify more than 1 volume type")),
+    let mut sources = fields
+        .map(|(field, _)| field.as_str())
+        .filter(|field| !NO_SOURCES.contains(field));
+    if sources.next().is_none() {
+        errors.push(required("spec", "must specify a volume type"));
     }
+    for field in sources {
+        let path = format!("spec.{field}");
+        errors.push(forbidden(path, "may not specify more than 1 volume type"));
+    }
+    volume_source(spec, errors);
     let class = text(spec, "storageClassName");
     if !class.is_empty() {
         named(class, names::subdomain, "spec.storageClassName", errors);
@@ -276,6 +279,41 @@ pub(super) fn volume_fixed(new: &Value, old: &Value, errors: &mut Errors) {
             shown(&new["volumeMode"]),
             "field is immutable",
         ));
+    }
+}
+
+/// What kinds of volumes need, and where they are.
+fn volume_source(spec: &Value, errors: &mut Errors) {
+    let needed = [
+        ("csi", "driver"),
+        ("csi", "volumeHandle"),
+        ("local", "path"),
+        ("hostPath", "path"),
+        ("nfs", "server"),
+        ("nfs", "path"),
+    ];
+    for (kind, field) in needed {
+        if !spec[kind].is_null() && text(&spec[kind], field).is_empty() {
+            errors.push(required(format!("spec.{kind}.{field}"), ""));
+        }
+    }
+    let affinity = &spec["nodeAffinity"];
+    let path = "spec.nodeAffinity";
+    if !spec["local"].is_null() && affinity.is_null() {
+        errors.push(required(path, "Local volume requires node affinity"));
+    }
+    if !affinity.is_null() {
+        if affinity["required"].is_null() {
+            let detail = "must specify required node constraints";
+            errors.push(required(format!("{path}.required"), detail));
+        } else if is_empty(&affinity["required"]["nodeSelectorTerms"]) {
+            let path = format!("{path}.required.nodeSelectorTerms");
+            errors.push(required(path, "must have at least one node selector term"));
+        }
+    }
+    if spec["persistentVolumeReclaimPolicy"] == "Recycle" && spec["hostPath"]["path"] == "/" {
+        let detail = "may not be 'recycle' for a hostPath mount of '/'";
+        errors.push(forbidden("spec.persistentVolumeReclaimPolicy", detail));
     }
 }
 
