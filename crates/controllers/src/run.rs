@@ -14,6 +14,7 @@ use crate::Key;
 use crate::artifact_generator::{self, ArtifactGenerators};
 use crate::charts::Charts;
 use crate::context::{Context, Settings};
+use crate::deliverer::depends::Peers;
 use crate::feed::Feed;
 use crate::git_repository::GitRepositories;
 use crate::helm_chart::{self, Origins};
@@ -237,11 +238,16 @@ impl Machine {
             Arc::clone(&self.git_repositories),
             git_queue.clone(),
         ));
-        let queue = Queue::default();
+        let (queue, releases_queue) = (Queue::default(), Queue::default());
+        let peers = Peers::new(
+            (&self.kustomizations, &queue),
+            (&self.helm_releases, &releases_queue),
+        );
         let kustomizations = Arc::new(Kustomizations::new(
             Arc::clone(context),
             Arc::clone(&self.kustomizations),
             Arc::clone(&self.git_repositories),
+            Arc::clone(&peers),
             queue.clone(),
         ));
         watches.spawn(follow(Arc::clone(&self.git_repositories), context));
@@ -273,7 +279,8 @@ impl Machine {
         }));
         let mut queues = vec![git_queue, queue];
         queues.extend(self.start_sources(context, watches, runners));
-        queues.push(self.start_releases(context, watches, runners));
+        self.start_releases(context, peers, &releases_queue, watches, runners);
+        queues.push(releases_queue);
         queues
     }
 
@@ -281,11 +288,12 @@ impl Machine {
     fn start_releases(
         &self,
         context: &Arc<Context>,
+        peers: Arc<Peers>,
+        queue: &Queue<Key>,
         watches: &mut JoinSet<()>,
         runners: &mut JoinSet<()>,
-    ) -> Queue<Key> {
+    ) {
         let settings = &context.settings;
-        let queue = Queue::default();
         let charts = match &settings.selector {
             None => Arc::clone(&self.feeds.helm_charts),
             // Charts may be labelled for another process than their releases.
@@ -305,6 +313,7 @@ impl Machine {
             Arc::clone(context),
             Arc::clone(&self.helm_releases),
             Arc::clone(&charts),
+            peers,
             queue.clone(),
         ));
         watches.spawn(follow(Arc::clone(&self.helm_releases), context));
@@ -322,7 +331,6 @@ impl Machine {
             charts.complete().await;
             running.await;
         }));
-        queue
     }
 
     /// Starts what reconciles the sources that are not Git.
