@@ -8,6 +8,7 @@ pub mod charts;
 pub mod condition;
 pub mod context;
 pub mod decrypt;
+pub mod deliverer;
 pub mod feed;
 pub mod git_repository;
 pub mod helm_chart;

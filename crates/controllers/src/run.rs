@@ -15,6 +15,7 @@ use crate::artifact_generator;
 use crate::bucket::{Buckets, Objects};
 use crate::charts::Charts;
 use crate::context::{Context, Settings};
+use crate::deliverer::depends::Peers;
 use crate::feed::Feed;
 use crate::git_repository;
 use crate::helm_chart::{self, Origins};
@@ -238,11 +239,16 @@ impl Machine {
             Arc::clone(&self.git_repositories),
             git_queue.clone(),
         ));
-        let queue = Queue::default();
+        let (queue, releases_queue) = (Queue::default(), Queue::default());
+        let peers = Peers::new(
+            (&self.kustomizations, &queue),
+            (&self.helm_releases, &releases_queue),
+        );
         let kustomizations = Arc::new(Kustomizations::new(
             Arc::clone(context),
             Arc::clone(&self.kustomizations),
             Arc::clone(&self.git_repositories),
+            Arc::clone(&peers),
             queue.clone(),
         ));
         watches.spawn(follow(Arc::clone(&self.git_repositories), context));
@@ -274,7 +280,8 @@ impl Machine {
         }));
         let mut queues = vec![git_queue, queue];
         queues.extend(self.start_sources(context, watches, runners));
-        queues.push(self.start_releases(context, watches, runners));
+        self.start_releases(context, peers, &releases_queue, watches, runners);
+        queues.push(releases_queue);
         queues
     }
 
@@ -282,11 +289,12 @@ impl Machine {
     fn start_releases(
         &self,
         context: &Arc<Context>,
+        peers: Arc<Peers>,
+        queue: &Queue<Key>,
         watches: &mut JoinSet<()>,
         runners: &mut JoinSet<()>,
-    ) -> Queue<Key> {
+    ) {
         let settings = &context.settings;
-        let queue = Queue::default();
         let charts = match &settings.selector {
             None => Arc::clone(&self.feeds.helm_charts),
             // Charts may be labelled for another process than their releases.
@@ -306,6 +314,7 @@ impl Machine {
             Arc::clone(context),
             Arc::clone(&self.helm_releases),
             Arc::clone(&charts),
+            peers,
             queue.clone(),
         ));
         watches.spawn(follow(Arc::clone(&self.helm_releases), context));
@@ -323,7 +332,6 @@ impl Machine {
             charts.complete().await;
             running.await;
         }));
-        queue
     }
 
     /// Starts what reconciles the sources that are not Git.

@@ -6,6 +6,7 @@
 mod counterparts;
 mod fleet;
 mod kill;
+mod kill_release;
 #[path = "../../../secrets/tests/it/made.rs"]
 #[expect(dead_code, reason = "other tests make other formats")]
 mod made;
