@@ -9,7 +9,7 @@ use fluvial_object::ObjectExt;
 use fluvial_tree::{Tree, TreePath};
 use serde_json::Value;
 
-use crate::charts::LocalCharts;
+use crate::charts::Charts;
 use crate::disk::{self, Reader};
 use crate::environment::{Failure, Outcome, Session};
 use crate::render;
@@ -143,7 +143,7 @@ pub(crate) async fn build(session: &mut Session<'_>, options: &Options) -> Outco
         )));
     }
     let remotes = session.env.outside.remotes().map_err(Failure::new)?;
-    let charts = LocalCharts::new(session.env.outside.clone());
+    let charts = Charts::new(session.env.outside.clone());
     let (folder, chosen) = (session.env.folder.clone(), options.clone());
     let output = tokio::task::spawn_blocking(move || {
         let world = World {
@@ -179,7 +179,7 @@ pub(crate) async fn build(session: &mut Session<'_>, options: &Options) -> Outco
 /// What builds take from outside of the folder.
 struct World<'a> {
     remotes: &'a (dyn RemoteResolver + Send + Sync),
-    charts: &'a LocalCharts,
+    charts: &'a Charts,
 }
 
 /// What is written where.
