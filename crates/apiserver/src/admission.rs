@@ -25,7 +25,6 @@ pub fn before_create(api: &Api, request: &Request, object: &mut Value) -> Outcom
         namespace(api, request, meta(object, "name"))?;
     }
     crate::auth::escalation::check(api, request, object, None)?;
-    crate::registry::warnings::warn(request, kind, object);
     limits::admit(api, request, object)?;
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Pod") => service_account(api, request, object)?,
@@ -381,7 +380,6 @@ fn ingress_class(api: &Api, object: &mut Value) -> Outcome<()> {
 pub fn before_update(api: &Api, request: &Request, new: &mut Value, old: &Value) -> Outcome<()> {
     if request.target.subresource.is_empty() {
         crate::auth::escalation::check(api, request, new, Some(old))?;
-        crate::registry::warnings::warn(request, &request.kind, new);
     }
     policies::mutate(api, request, "UPDATE", new, old)?;
     webhooks::mutate(api, request, "UPDATE", new, old)?;

@@ -61,7 +61,13 @@ pub fn label(text: &str) -> Complaints {
         out.push(too_long(63));
     }
     if !label_shape(text) {
-        out.push(LABEL.to_owned());
+        // A name that is good for other kinds has this one fault.
+        let dotted = text.contains('.') && text.split('.').all(label_shape);
+        out.push(if dotted {
+            "must not contain dots".to_owned()
+        } else {
+            LABEL.to_owned()
+        });
     }
     out
 }

@@ -161,6 +161,9 @@ fn write(
             &errors,
         ));
     }
+    if request.target.subresource.is_empty() {
+        registry::warnings::warn(request, kind, &new);
+    }
     let _quota = admission::validate(api, request, &new, Some(live))?;
     if request.dry_run {
         return Ok(Some(Reply::Value(200, new)));

@@ -90,6 +90,11 @@ fn name_fields(spec: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
+/// The pattern of a claim, at its own place.
+pub(super) fn claim(template: &Value, path: &str, errors: &mut Errors) {
+    volumes::claim(template, path, errors);
+}
+
 /// Tolerations that come from elsewhere.
 pub(super) fn tolerations(owner: &Value, path: &str, errors: &mut Errors) {
     placement::tolerations(owner, path, errors);

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::classes::at_most_whole;
 use super::common::{
-    Errors, forbidden, go_struct, int_or_percent, invalid, is_empty, named, not_negative, one_of, required,
-    selector_matches, shown, text,
+    Errors, forbidden, go_struct, int_or_percent, invalid, is_empty, items, named, not_negative, one_of,
+    required, selector_matches, shown, text,
 };
 use super::pods;
 use crate::names;
@@ -57,12 +57,6 @@ pub(super) fn validate(kind: &str, object: &Value, errors: &mut Errors) {
 /// The template of pods that run until they are stopped, or until they end.
 fn template(template: &Value, path: &str, always: bool, errors: &mut Errors) {
     pods::spec(&template["spec"], &format!("{path}.spec"), errors);
-    template_frame(template, path, always, errors);
-}
-
-/// What is checked of every template. Of a StatefulSet's nothing more is: its pods get volumes from
-/// claims that the template does not name.
-fn template_frame(template: &Value, path: &str, always: bool, errors: &mut Errors) {
     crate::registry::meta::validate_labels(
         &template["metadata"]["labels"],
         &format!("{path}.labels"),
@@ -244,8 +238,35 @@ fn stateful_set(spec: &Value, errors: &mut Errors) {
     }
     not_negative(&spec["ordinals"], "start", "spec.ordinals", errors);
     selector_matches(spec, "statefulset", errors);
-    template_frame(&spec["template"], "spec.template", true, errors);
+    if !text(spec, "serviceName").is_empty() {
+        let name = text(spec, "serviceName");
+        named(name, names::label, "spec.serviceName", errors);
+    }
+    template(&with_claims(spec), "spec.template", true, errors);
+    for (index, claim) in items(spec, "volumeClaimTemplates") {
+        let at = format!("spec.volumeClaimTemplates[{index}].spec");
+        super::pods::claim(claim, &at, errors);
+    }
     no_deadline(spec, "StatefulSet", errors);
+}
+
+/// The template as its pods get it: with a volume for each claim.
+fn with_claims(spec: &Value) -> Value {
+    let mut template = spec["template"].clone();
+    let claims: Vec<&str> = items(spec, "volumeClaimTemplates")
+        .map(|(_, claim)| crate::api::meta(claim, "name"))
+        .collect();
+    if claims.is_empty() {
+        return template;
+    }
+    let made = claims
+        .iter()
+        .map(|name| serde_json::json!({"name": name, "persistentVolumeClaim": {"claimName": name}}));
+    let own = items(&template["spec"], "volumes").map(|(_, volume)| volume.clone());
+    let own = own.filter(|volume| !claims.contains(&text(volume, "name")));
+    let all: Vec<Value> = made.chain(own).collect();
+    template["spec"]["volumes"] = all.into();
+    template
 }
 
 /// What runs until it is stopped has no deadline.
@@ -276,6 +297,15 @@ fn job(spec: &Value, path: &str, errors: &mut Errors) {
     if mode == "Indexed" && spec["completions"].is_null() {
         let detail = format!("when completion mode is {mode}");
         errors.push(required(format!("{path}.completions"), &detail));
+    }
+    if spec["manualSelector"] == true {
+        let labels = &spec["template"]["metadata"]["labels"];
+        let selector = fluvial_object::labels::Selector::from_value(&spec["selector"]);
+        if selector.is_ok_and(|selector| !selector.matches(|name| labels[name].as_str())) {
+            let detail = "`selector` does not match template `labels`";
+            let path = format!("{path}.template.metadata.labels");
+            errors.push(invalid(path, labels.clone(), detail));
+        }
     }
     super::jobs::policies(spec, path, errors);
     let template_path = format!("{path}.template");

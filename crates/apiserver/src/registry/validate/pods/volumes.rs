@@ -199,7 +199,11 @@ fn ephemeral(source: &Value, path: &str, errors: &mut Errors) {
         errors.push(required(format!("{path}.volumeClaimTemplate"), ""));
         return;
     }
-    let path = format!("{path}.volumeClaimTemplate.spec");
+    claim(template, &format!("{path}.volumeClaimTemplate.spec"), errors);
+}
+
+/// A claim that another object holds the pattern of.
+pub(super) fn claim(template: &Value, path: &str, errors: &mut Errors) {
     let mut found = vec![];
     super::super::storage::claim(template, &mut found);
     errors.extend(found.into_iter().map(|mut error| {
