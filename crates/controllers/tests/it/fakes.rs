@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use fluvial_controllers::ports::{
     Artifact, ArtifactError, ArtifactName, Artifacts, BoxFuture, BoxStream, BucketFound, BucketRequest,
-    Clock, Cluster, ClusterError, CommitFacts, Content, ErrorKind, FetchRequest, Fetched, Remote, Remotes, Revision,
-    SourceError, SourceErrorClass, Sources,
+    Clock, Cluster, ClusterError, CommitFacts, Content, ErrorKind, FetchRequest, Fetched, Remote, Remotes,
+    Revision, SourceError, SourceErrorClass, Sources,
 };
 use fluvial_tree::{File, Tree, TreeBuilder};
 use futures::StreamExt;

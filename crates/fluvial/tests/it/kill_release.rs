@@ -11,12 +11,15 @@ use crate::fleet::{Fleet, Up, eventually};
 
 const RELEASE: &str = "clusters/demo/release.yaml";
 const CHART: &[(&str, &str)] = &[
-    ("clusters/demo/other.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: other\n  namespace: default\n"),
-    ("charts/app/Chart.yaml", "apiVersion: v2\nname: app\nversion: 1.0.0\n"),
     (
-        "charts/app/values.yaml",
-        "size: 1\noutcome: healthy\n",
+        "clusters/demo/other.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: other\n  namespace: default\n",
     ),
+    (
+        "charts/app/Chart.yaml",
+        "apiVersion: v2\nname: app\nversion: 1.0.0\n",
+    ),
+    ("charts/app/values.yaml", "size: 1\noutcome: healthy\n"),
     (
         "charts/app/templates/app.yaml",
         "apiVersion: v1
@@ -128,7 +131,9 @@ impl Eyes {
 
     fn names(&self, up: &Up, api_version: &str, kind: &str) -> Option<Vec<String>> {
         let found = self.list(up, api_version, kind)?;
-        let names = found.iter().filter_map(|object| object["metadata"]["name"].as_str());
+        let names = found
+            .iter()
+            .filter_map(|object| object["metadata"]["name"].as_str());
         let mut names: Vec<String> = names
             .filter(|name| name.starts_with("app-"))
             .map(str::to_owned)
@@ -155,7 +160,11 @@ impl Eyes {
 
     fn object(&self, up: &Up) -> Option<Option<Value>> {
         let found = self.list(up, "helm.toolkit.fluxcd.io/v2", "HelmRelease")?;
-        Some(found.into_iter().find(|object| object["metadata"]["name"] == "app"))
+        Some(
+            found
+                .into_iter()
+                .find(|object| object["metadata"]["name"] == "app"),
+        )
     }
 
     /// Whether all is as it should be after a phase that was to end at `size`.
@@ -183,7 +192,7 @@ impl Eyes {
         let seen = object["status"]["observedGeneration"] == object["metadata"]["generation"];
         let deployed = versions.iter().filter(|(_, state)| state == "deployed").count() == 1
             && versions.last().is_some_and(|(_, state)| state == "deployed");
-        let wanted = [format!("app-config"), format!("app-size-{size}")];
+        let wanted = ["app-config".to_owned(), format!("app-size-{size}")];
         Some(ended && seen && deployed && configs == wanted && workloads == ["app-web"])
     }
 }
@@ -233,7 +242,10 @@ fn kill(times: usize) {
             );
             std::thread::sleep(Duration::from_millis(50));
         }
-        eprintln!("{what} ended as it should: {:?}", eyes.versions(&up).unwrap_or_default());
+        eprintln!(
+            "{what} ended as it should: {:?}",
+            eyes.versions(&up).unwrap_or_default()
+        );
     }
 }
 
