@@ -255,7 +255,7 @@ impl HelmReleases {
             .service_account_name
             .as_ref()
             .filter(|name| !name.is_empty())
-            .or(self.context.settings.default_service_account.as_ref())
+            .or(self.context.settings.releases.default_service_account.as_ref())
             .map(String::as_str)
     }
 

@@ -229,7 +229,12 @@ impl Kustomizations {
             .service_account_name
             .as_ref()
             .filter(|name| !name.is_empty())
-            .or(self.context.settings.default_service_account.as_ref());
+            .or(self
+                .context
+                .settings
+                .kustomizations
+                .default_service_account
+                .as_ref());
         let namespace = &object.metadata.namespace;
         let cluster = remote::cluster(&self.context, namespace, object.spec.kube_config.as_ref()).await?;
         Ok(match account {

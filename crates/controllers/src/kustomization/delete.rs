@@ -178,7 +178,7 @@ impl Kustomizations {
             .service_account_name
             .as_ref()
             .filter(|name| !name.is_empty())
-            .or(settings.default_service_account.as_ref());
+            .or(settings.kustomizations.default_service_account.as_ref());
         let Some(name) = account else {
             return Ok(true);
         };
