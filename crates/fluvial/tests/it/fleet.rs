@@ -145,6 +145,15 @@ impl Up {
         let _ = self.child.wait();
     }
 
+    /// Asks it to end, as Ctrl-C does.
+    pub(crate) fn interrupt(&self) {
+        let done = Command::new("kill")
+            .args(["-INT", &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(done.success());
+    }
+
     /// How it has ended, if it has.
     pub(crate) fn exit_code(&mut self) -> Option<i32> {
         self.child

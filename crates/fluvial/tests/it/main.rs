@@ -11,4 +11,5 @@ mod made;
 mod mistakes;
 mod public;
 mod secrets;
+mod starts;
 mod story;

@@ -370,7 +370,9 @@ fn objects_of_old_versions_work_and_are_stored_as_current_ones() {
     public.write(
         "seed/all.yaml",
         &format!(
-            "apiVersion: v1\nkind: Secret\nmetadata: {{name: apps-deploykey, namespace: flux-system}}\n{}",
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: apps-deploykey, namespace: flux-system}}\n---\n\
+             apiVersion: v1\nkind: Namespace\nmetadata: {{name: app}}\n---\n\
+             apiVersion: v1\nkind: Namespace\nmetadata: {{name: my-apps}}\n{}",
             [
                 definition("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors"),
                 definition("monitoring.coreos.com", "v1", "PrometheusRule", "prometheusrules"),
