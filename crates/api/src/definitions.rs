@@ -6,6 +6,8 @@
 
 use serde_json::{Value, json};
 
+use crate::kinds;
+
 /// The tables, in order of their names.
 const TABLES: &[&str] = &[
     include_str!("../definitions/alerts.json"),
@@ -63,6 +65,31 @@ fn extend(definition: &mut Value) {
     }
 }
 
+/// The present definition in place of one of Flux's kinds that does not serve the present version; labels and annotations
+/// stay. Nothing for definitions that do, and for those of other kinds.
+#[must_use]
+pub fn current_definition(object: &Value) -> Option<Value> {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+    let info = kinds::of(text("/spec/group")?, text("/spec/names/kind")?)?;
+    let versions = object.pointer("/spec/versions").and_then(Value::as_array);
+    let serves = versions
+        .into_iter()
+        .flatten()
+        .any(|version| version["name"] == info.version && version["served"] == true);
+    if serves {
+        return None;
+    }
+    let mut current = definitions()
+        .into_iter()
+        .find(|definition| definition["spec"]["names"]["kind"] == info.kind)?;
+    for field in ["labels", "annotations"] {
+        if let Some(theirs) = object["metadata"].get(field) {
+            current["metadata"][field] = theirs.clone();
+        }
+    }
+    Some(current)
+}
+
 /// Puts the descriptions of its kind into a definition.
 fn describe(definition: &mut Value) {
     let kind = definition["spec"]["names"]["kind"]
@@ -97,6 +124,23 @@ fn describe(definition: &mut Value) {
 mod tests {
     use super::*;
     use crate::kinds::KINDS;
+
+    #[test]
+    fn an_older_definition_gives_way_to_the_present_one() {
+        let older = |version: &str| {
+            json!({"kind": "CustomResourceDefinition",
+                "metadata": {"name": "gitrepositories.source.toolkit.fluxcd.io", "labels": {"a": "b"}},
+                "spec": {"group": "source.toolkit.fluxcd.io", "names": {"kind": "GitRepository"},
+                    "versions": [{"name": version, "served": true, "storage": true}]}})
+        };
+        let current = super::current_definition(&older("v1beta1")).unwrap();
+        assert_eq!(current["metadata"]["labels"]["a"], "b");
+        assert_eq!(current["spec"]["versions"][0]["name"], "v1");
+        assert_eq!(super::current_definition(&older("v1")), None);
+        let mut other = older("v1beta1");
+        other["spec"]["group"] = "example.com".into();
+        assert_eq!(super::current_definition(&other), None);
+    }
 
     #[test]
     fn what_flux_does_not_have_is_one_optional_field() {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fluvial_controllers::Settings;
 use fluvial_kustomize::RemoteResolver;
 use fluvial_ports::{Artifact, BoxFuture, Clock, Cluster, Decryption, NoDecryption, Sources};
 use fluvial_template::sprig::Ambient;
@@ -116,6 +117,8 @@ pub struct ControllerOptions {
     pub advertise: Option<String>,
     /// Only the process that holds the lease acts.
     pub lease: Option<String>,
+    /// What objects may do.
+    pub settings: Settings,
 }
 
 /// Controllers that run.
@@ -278,6 +281,12 @@ impl Session<'_> {
     /// Prints a line of progress; losing one is no reason to stop.
     fn note(&mut self, sign: &str, text: &str) {
         let _ = writeln!(self.env.err, "{sign} {text}");
+        let _ = self.env.err.flush();
+    }
+
+    /// Lines beside the data, as they are.
+    pub(crate) fn remark(&mut self, text: &str) {
+        let _ = self.env.err.write_all(text.as_bytes());
         let _ = self.env.err.flush();
     }
 

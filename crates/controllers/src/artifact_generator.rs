@@ -199,7 +199,7 @@ impl Generators {
         let mut inputs = BTreeMap::new();
         for (alias, source) in generator.spec.sources.iter().zip(sources_of(generator)) {
             let foreign = *source.key.namespace != *generator.metadata.namespace;
-            if foreign && context.settings.no_cross_namespace_refs {
+            if foreign && context.settings.sources.no_cross_namespace_refs {
                 return Err(Failure::stalled(
                     "AccessDenied",
                     format!(

@@ -43,7 +43,7 @@ pub(crate) fn account<'o, T: Deliverer>(settings: &'o Settings, object: &'o T) -
     object
         .service_account()
         .filter(|name| !name.is_empty())
-        .or(settings.default_service_account.as_deref())
+        .or(settings.restrictions(T::KIND).default_service_account.as_deref())
 }
 
 /// The cluster that the spec names, as the identity that applies for an object.

@@ -295,7 +295,7 @@ impl Machine {
         runners: &mut JoinSet<()>,
     ) {
         let settings = &context.settings;
-        let charts = match &settings.selector {
+        let charts = match &settings.sources.selector {
             None => Arc::clone(&self.feeds.helm_charts),
             // Charts may be labelled for another process than their releases.
             Some(_) => {
@@ -457,7 +457,7 @@ fn follow<T: Kind + Send + Sync + 'static>(
 ) -> impl Future<Output = ()> + Send + use<T> {
     let select = Select {
         namespace: context.settings.namespace.clone(),
-        labels: context.settings.selector.clone(),
+        labels: context.settings.restrictions(T::KIND).selector.clone(),
         ..Select::default()
     };
     let watch = context.cluster.watch(&resource_of::<T>(), &select);

@@ -162,7 +162,10 @@ impl Ways {
     /// Where to go for a URL.
     fn place(&self, url: &str) -> Place {
         if let Some(rewrite) = self.rewrites.iter().find(|rewrite| rewrite.url == url) {
-            let path = rewrite.path.join(&rewrite.folder);
+            let path = match rewrite.folder.as_str() {
+                "" => rewrite.path.clone(),
+                folder => rewrite.path.join(folder),
+            };
             return Place {
                 url: rewrite.path.to_string_lossy().into_owned(),
                 folder: rewrite.folder.clone(),

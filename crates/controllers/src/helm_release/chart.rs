@@ -273,7 +273,7 @@ impl HelmReleases {
         let Some((namespace, name)) = known.split_once('/') else {
             return Ok(());
         };
-        if self.context.settings.no_cross_namespace_refs && namespace != object.metadata.namespace {
+        if self.context.settings.releases.no_cross_namespace_refs && namespace != object.metadata.namespace {
             return Ok(());
         }
         let resource = resource_of::<HelmChart>();
@@ -314,7 +314,7 @@ impl HelmReleases {
             ));
         };
         let other = *id.key.namespace != *object.metadata.namespace;
-        if other && self.context.settings.no_cross_namespace_refs {
+        if other && self.context.settings.releases.no_cross_namespace_refs {
             return Err(Failure::stalled(
                 ACCESS_DENIED,
                 format!("can't access '{id}', cross-namespace references have been blocked"),

@@ -55,7 +55,9 @@ pub fn begin(object: &HelmRelease, settings: &Settings) -> Begin {
     let other = reference
         .and_then(|reference| reference.namespace.as_ref())
         .filter(|namespace| !namespace.is_empty() && *namespace != own);
-    if let (true, Some(reference), Some(other)) = (settings.no_cross_namespace_refs, reference, other) {
+    if let (true, Some(reference), Some(other)) =
+        (settings.releases.no_cross_namespace_refs, reference, other)
+    {
         return refuse(
             ACCESS_DENIED,
             format!(

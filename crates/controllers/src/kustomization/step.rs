@@ -71,7 +71,7 @@ pub fn begin(object: &Kustomization, settings: &Settings) -> Begin {
         .namespace
         .as_ref()
         .filter(|namespace| *namespace != own);
-    if let (true, Some(other)) = (settings.no_cross_namespace_refs, other) {
+    if let (true, Some(other)) = (settings.kustomizations.no_cross_namespace_refs, other) {
         return Begin::Refuse(Failure::stalled(
             ACCESS_DENIED,
             format!(
@@ -336,7 +336,10 @@ mod tests {
     #[test]
     fn a_run_begins_as_the_spec_says() {
         let settings = Settings {
-            no_cross_namespace_refs: true,
+            kustomizations: crate::Restrictions {
+                no_cross_namespace_refs: true,
+                ..crate::Restrictions::default()
+            },
             ..Settings::default()
         };
         let reason = |spec: Value| match begin(&object(&spec, &json!({})), &settings) {

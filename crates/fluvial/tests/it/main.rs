@@ -13,4 +13,5 @@ mod made;
 mod mistakes;
 mod public;
 mod secrets;
+mod starts;
 mod story;

@@ -25,7 +25,10 @@ fn at(second: i64) -> Timestamp {
 #[test]
 fn a_run_begins_as_the_spec_says() {
     let settings = Settings {
-        no_cross_namespace_refs: true,
+        releases: crate::Restrictions {
+            no_cross_namespace_refs: true,
+            ..crate::Restrictions::default()
+        },
         ..Settings::default()
     };
     let reason = |spec: Value| match begin(&object(spec, json!({})), &settings) {
