@@ -191,7 +191,7 @@ async fn live(
 }
 
 /// Applies objects one after the other.
-async fn put(cluster: &dyn Cluster, objects: &[Value]) -> Outcome {
+pub(crate) async fn put(cluster: &dyn Cluster, objects: &[Value]) -> Outcome {
     for object in objects {
         let api_version = text(object, &["apiVersion"]).unwrap_or_default();
         let resource = cluster.resource(api_version, state::kind(object)).await?;
@@ -222,7 +222,7 @@ async fn put(cluster: &dyn Cluster, objects: &[Value]) -> Outcome {
 }
 
 /// Waits until the kinds that `plan` needs are served.
-async fn served(cluster: &dyn Cluster, plan: &Plan) -> Outcome {
+pub(crate) async fn served(cluster: &dyn Cluster, plan: &Plan) -> Outcome {
     let resource = cluster
         .resource("apiextensions.k8s.io/v1", "CustomResourceDefinition")
         .await?;
