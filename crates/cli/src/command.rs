@@ -4,8 +4,8 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use clap_complete::Shell;
 
 use crate::commands::{
-    build, create, debug, delete, diff, envsubst, events, export, get, helm, kustomize, migrate, reconcile,
-    release, serve, stats, suspend, trace, tree, up, why,
+    build, create, debug, delete, diff, envsubst, events, export, get, helm, install, kustomize, migrate,
+    reconcile, release, serve, stats, suspend, trace, tree, up, why,
 };
 use crate::nouns::{NOUNS, Noun, Verb};
 
@@ -49,6 +49,14 @@ pub(crate) fn root(version: &'static str) -> Command {
                 "Examples:\n  fluvial up ./fleet --path clusters/demo\n  fluvial up --once --dirty\n  \
                      fluvial up https://example.com/fleet.git --branch main",
             ),
+        )
+        .subcommand(
+            lazy!(
+                "install",
+                "Make a cluster ready for serve: the definitions of all kinds, and a namespace",
+                install::Options::augment_args
+            )
+            .after_help("Examples:\n  fluvial install\n  fluvial install --export > fluvial.yaml"),
         )
         .subcommand(
             lazy!(

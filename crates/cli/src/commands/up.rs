@@ -176,7 +176,7 @@ async fn live(
 }
 
 /// Applies objects one after the other.
-async fn put(cluster: &dyn Cluster, objects: &[Value], manager: &str) -> Outcome {
+pub(crate) async fn put(cluster: &dyn Cluster, objects: &[Value], manager: &str) -> Outcome {
     for object in objects {
         let api_version = text(object, &["apiVersion"]).unwrap_or_default();
         let resource = cluster.resource(api_version, state::kind(object)).await?;
@@ -201,7 +201,7 @@ async fn put(cluster: &dyn Cluster, objects: &[Value], manager: &str) -> Outcome
 }
 
 /// Waits until the kinds that some objects define are served.
-async fn served(cluster: &dyn Cluster, objects: &[Value]) -> Outcome {
+pub(crate) async fn served(cluster: &dyn Cluster, objects: &[Value]) -> Outcome {
     let mut missing: Vec<&str> = objects
         .iter()
         .filter(|object| state::kind(object) == "CustomResourceDefinition")

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stderr, reason = "a skipped test says why")]
 
+mod cluster;
 mod counterparts;
 mod fleet;
 mod kill;
@@ -11,6 +12,7 @@ mod kill_release;
 #[expect(dead_code, reason = "other tests make other formats")]
 mod made;
 mod mistakes;
+mod peers;
 mod public;
 mod secrets;
 mod starts;
