@@ -226,12 +226,13 @@ fn helm_command(command: Command) -> Command {
         .subcommand(
             lazy!(
                 "template",
-                "Render a chart of this machine, with Helm's flags and output",
+                "Render a chart of this machine, a repository or a registry, with Helm's flags and output",
                 helm::Options::augment_args
             )
             .after_help(
                 "Examples:\n  fluvial helm template shop ./charts/shop -f prod.yaml --set replicas=3\n  \
                          fluvial helm template shop shop-1.2.0.tgz -n apps --show-only templates/web.yaml\n  \
+                         fluvial helm template shop shop --repo https://charts.example.com --version 1.x\n  \
                          fluvial helm template shop ./charts/shop -f prod.yaml --explain Deployment/shop:spec.replicas",
             ),
         )

@@ -142,7 +142,9 @@ fn compile(schema: &[u8]) -> Result<Compiled, String> {
         return Err("EOF\n".to_owned());
     }
     let json: Json = serde_json::from_str(&text)
-        .map_err(|error| go_json_error(&text).unwrap_or_else(|| error.to_string()) + "\n")?;
+        .map_err(|error| go_json_error(&text).unwrap_or_else(|| error.to_string()))
+        // The schema is read from a stream, whose end has a name of its own.
+        .map_err(|error| error.replace("unexpected end of JSON input", "unexpected EOF") + "\n")?;
     let mut schemas = Schemas::new();
     let mut compiler = Compiler::new();
     compiler.use_loader(Box::new(Refuse));
@@ -172,6 +174,9 @@ fn compile_problem(error: &CompileError, json: &Json, draft: Option<&str>) -> St
         },
         CompileError::LoadUrlError { url, src } => {
             format!("failing loading {}: {src}\n", fluvial_template::quote(url))
+        }
+        CompileError::JsonPointerNotFound(url) => {
+            format!("json-pointer in {} not found\n", fluvial_template::quote(url))
         }
         other => format!("{other}\n"),
     }

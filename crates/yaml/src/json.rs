@@ -518,8 +518,11 @@ fn binary(node: &Node, text: &str) -> Result<Scalar, Error> {
 
 fn json_number(value: Number, node: &Node) -> Result<Value, Error> {
     number_value(value).ok_or_else(|| {
-        let text = node.as_text().unwrap_or_default();
-        Error::new(node.pos, format!("unsupported value in JSON: {text}"))
+        let float = match value {
+            Number::Float(float) => float,
+            _ => f64::NAN,
+        };
+        Error::new(node.pos, format!("unsupported value in JSON: {float}"))
     })
 }
 

@@ -51,7 +51,7 @@ pub(crate) struct Options {
     /// Write to this file, or one file an object if it is a folder
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
-    /// Render helmCharts, in this process; their charts must be on this machine
+    /// Render helmCharts, in this process; charts that are not there are fetched from their repository
     #[arg(long)]
     enable_helm: bool,
     /// Kubernetes version for charts

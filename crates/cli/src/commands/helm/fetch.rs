@@ -47,7 +47,7 @@ pub(crate) struct Place {
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
     /// File with rewrites of URLs
-    #[arg(long, value_name = "FILE", env = "FLUVIAL_MIRRORS")]
+    #[arg(long, value_name = "FILE")]
     mirrors: Option<PathBuf>,
 }
 

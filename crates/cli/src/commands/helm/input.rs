@@ -124,7 +124,10 @@ fn text_of(folder: &Path, name: &str, input: &str) -> Result<String, String> {
     if name == "-" {
         return Ok(input.to_owned());
     }
-    std::fs::read_to_string(folder.join(name)).map_err(|error| format!("{name}: {error}"))
+    std::fs::read_to_string(folder.join(name)).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => format!("open {name}: no such file or directory"),
+        _ => format!("{name}: {error}"),
+    })
 }
 
 /// What templates are told of the cluster by options.
