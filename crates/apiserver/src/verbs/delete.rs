@@ -89,7 +89,7 @@ fn check_options(given: &Map<String, Value>) -> Outcome<(Options, bool)> {
         ));
     }
     if let Some(other) = policy.filter(|policy| !matches!(*policy, "Background" | "Foreground" | "Orphan")) {
-        let detail = "supported values: \"Background\", \"Foreground\", \"Orphan\"";
+        let detail = "supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"";
         errors.push(FieldError::new(
             ErrorKind::NotSupported,
             "propagationPolicy",

@@ -1,7 +1,7 @@
 //! Reading one object or a list.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use serde_json::{Value, json};
 
 use super::{Reply, show};
@@ -10,6 +10,15 @@ use crate::convert::webhook;
 use crate::request::Request;
 use crate::select::Selection;
 use crate::status::{Failure, Outcome};
+
+/// As Go reads it: what is left over in the last bits does not matter.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_padding_mode(base64::engine::DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// GET of an object.
 ///
@@ -54,7 +63,7 @@ fn read_token(token: &str) -> Outcome<(Option<u64>, String)> {
         .decode(token.trim_end_matches('='))
         .map_err(|_| wrong("illegal base64 data at input byte 0".to_owned()))?;
     let value: Value = serde_json::from_slice(&bytes).map_err(|_| match bytes.first() {
-        Some(byte) if *byte >= 0x80 => wrong(format!(
+        Some(byte) if matches!(*byte, 0x80..=0xa0 | 0xad) => wrong(format!(
             "invalid character '\\u{byte:04x}' looking for beginning of value"
         )),
         Some(byte) => wrong(format!(
@@ -71,7 +80,7 @@ fn read_token(token: &str) -> Outcome<(Option<u64>, String)> {
     if value["v"] != "meta.k8s.io/v1" {
         let version = value["v"].as_str().unwrap_or("");
         return Err(wrong(format!(
-            "server does not recognize this encoded version {version:?}"
+            "server does not recognize this encoded version {version}"
         )));
     }
     let version = value["rv"].as_i64().unwrap_or(0);

@@ -11,5 +11,6 @@ mod conversion;
 mod hooks;
 mod kills;
 mod plain;
+mod refusals;
 mod story;
 mod watcher;
