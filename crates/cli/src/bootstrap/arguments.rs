@@ -154,9 +154,8 @@ fn gate(arguments: &Arguments, name: &str) -> Option<bool> {
     gates
         .split(',')
         .filter_map(|gate| gate.split_once('='))
-        .filter(|(gate, _)| gate.trim() == name)
+        .rfind(|(gate, _)| gate.trim() == name)
         .map(|(_, value)| value.trim() == "true")
-        .last()
 }
 
 /// The value that all Deployments of a controller have; nothing if they differ.

@@ -200,7 +200,7 @@ impl Artifacts for Shelf {
             digest: format!("sha256:{}", fluvial_tree::Digest::of(&bytes).to_hex()),
             size: bytes.len() as u64,
         };
-        let stored = (artifact.clone(), crate::fleets::unpack(&*bytes));
+        let stored = (artifact.clone(), unpack(&*bytes));
         self.0.lock().unwrap().insert(path, stored);
         Box::pin(async move { Ok(artifact) })
     }
@@ -287,4 +287,21 @@ impl Remotes for Others {
         let missing = || ClusterError::new(ErrorKind::Unreachable, "nobody answers there");
         Box::pin(async move { found.ok_or_else(missing) })
     }
+}
+
+/// The files of a packed chart.
+pub fn unpack(packed: impl std::io::Read) -> Tree {
+    let mut builder = TreeBuilder::default();
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(packed));
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        if !entry.header().entry_type().is_file() {
+            continue;
+        }
+        let name = entry.path().unwrap().to_string_lossy().into_owned();
+        let mut data = Vec::new();
+        std::io::Read::read_to_end(&mut entry, &mut data).unwrap();
+        builder.file(&name, File::new(data, false)).unwrap();
+    }
+    builder.build()
 }

@@ -116,7 +116,8 @@ fn settled(kubectl: &Tool, count: usize, size: usize) -> bool {
                 && status["size"] == size
                 && widget["metadata"]["finalizers"][0] == "peers.fluvial.dev/widget"
                 && maps.iter().find(own).is_some_and(|map| {
-                    map["data"]["size"] == size.to_string() && map["data"]["colour"] == "green"
+                    map["data"]["size"].as_str() == Some(&*size.to_string())
+                        && map["data"]["colour"] == "green"
                 })
         })
 }
