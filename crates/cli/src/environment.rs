@@ -80,6 +80,8 @@ pub struct SourceOptions {
     pub data: Option<PathBuf>,
     /// File with rewrites of URLs.
     pub mirrors: Option<PathBuf>,
+    /// Trusted root of Sigstore (`trusted_root.json`) for signatures of identities that name none.
+    pub trusted_root: Option<PathBuf>,
     /// More rewrites, which win.
     pub rewrites: Vec<Rewrite>,
     /// Of local repositories, take the files of the work tree, committed or not.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fluvial_api::extensions::{GeneratedArtifact, OutputArtifact};
-use fluvial_api::{ArtifactGenerator, Bucket, GitRepository, HelmChart, OCIRepository, meta};
+use fluvial_api::{ArtifactGenerator, Bucket, ExternalArtifact, GitRepository, HelmChart, OCIRepository, meta};
 use fluvial_ports::{self as ports, ArtifactName, Target};
 use fluvial_tree::{Digest, Tree};
 use serde_json::Value;
@@ -41,6 +41,8 @@ pub struct Origins {
     pub buckets: Arc<Feed<Bucket>>,
     /// Charts.
     pub charts: Arc<Feed<HelmChart>>,
+    /// What other generators make, and other programs.
+    pub external: Arc<Feed<ExternalArtifact>>,
 }
 
 /// Reconciles ArtifactGenerators.
@@ -76,6 +78,9 @@ pub fn reconciler(
     wake(&origins.oci, &links, &queue, |oci| oci.status.artifact.as_ref());
     wake(&origins.buckets, &links, &queue, |of| of.status.artifact.as_ref());
     wake(&origins.charts, &links, &queue, |of| of.status.artifact.as_ref());
+    wake(&origins.external, &links, &queue, |of| {
+        of.status.artifact.as_ref()
+    });
     SourceReconciler::new(context, feed, queue, Generators { origins })
 }
 
@@ -158,6 +163,7 @@ impl Generators {
             oci,
             buckets,
             charts,
+            ..
         } = &self.origins;
         let key = &source.key;
         let found = match &*source.kind {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fluvial_api::source::{HelmChartStatus, HelmRepositoryType, ReconcileStrategy};
 use fluvial_api::{Bucket, GitRepository, HelmChart, HelmRepository, Resource, meta};
-use fluvial_ports::{self as ports, ChartRequest, Content, Verification};
+use fluvial_ports::{self as ports, ChartRequest, Content};
 use fluvial_tree::Tree;
 use rustc_hash::FxHashMap;
 
@@ -18,7 +18,7 @@ use crate::links::Links;
 use crate::queue::{Queue, Reasons};
 use crate::source::port_artifact;
 use crate::source::step::{Failure, Part, Stored, Verified, told};
-use crate::source::{Obtain, SourceReconciler, artifact_name, collect, intact, secrets, source_id};
+use crate::source::{Obtain, SourceReconciler, artifact_name, collect, intact, source_id, verification};
 use crate::{Key, SourceId};
 use build::{Built, Recipe};
 
@@ -255,7 +255,9 @@ impl Packages {
             HelmRepositoryType::Default => Some(self.artifact(&source_of(object))?.revision),
         };
         let last_version = known.and_then(|known| self.version_behind(key, object, &known.revision));
-        let verify = verification(context, object).await?;
+        let namespace = &object.metadata.namespace;
+        let verify = spec.verify.as_ref().map(Into::into);
+        let verify = verification::wanted(context, namespace, verify, "ChartVerificationError").await?;
         let asked = verify.is_some();
         let request = ChartRequest {
             repository: repository.spec.url.clone(),
@@ -267,11 +269,7 @@ impl Packages {
             last_version,
         };
         let found = context.sources.chart(request).await?;
-        let verified = match (asked, found.verified) {
-            (false, _) => Verified::Unasked,
-            (true, None) => Verified::Before,
-            (true, Some(how)) => Verified::Now(how),
-        };
+        let verified = verification::verified(asked, found.verified);
         let Some(archive) = found.archive else {
             return Ok(Outcome::Same { verified });
         };
@@ -396,29 +394,6 @@ fn version_metadata(object: &HelmChart, source: Option<(&SourceId, &str)>) -> St
         parts.push(object.metadata.generation.to_string());
     }
     parts.join(".")
-}
-
-async fn verification(context: &Context, object: &HelmChart) -> Result<Option<Verification>, Failure> {
-    let Some(verify) = &object.spec.verify else {
-        return Ok(None);
-    };
-    let namespace = &object.metadata.namespace;
-    let keys = secrets::optional(
-        context,
-        namespace,
-        verify.secret_ref.as_ref(),
-        "spec.verify.secretRef",
-    )
-    .await?;
-    let identities = verify.match_oidc_identity.iter();
-    Ok(Some(Verification {
-        provider: verify.provider.to_string(),
-        keys,
-        identities: identities
-            .map(|identity| (identity.issuer.clone(), identity.subject.clone()))
-            .collect(),
-        trusted_root: None,
-    }))
 }
 
 /// The files of an artifact: held in this process, or read from where it is stored.

@@ -2,16 +2,14 @@
 
 use fluvial_api::OCIRepository;
 use fluvial_api::source::{CloudProvider, LayerOperation, OCIRepositoryStatus};
-use fluvial_ports::{
-    self as ports, Access, Content, ImageFound, ImageReference, ImageRequest, Layer, Verification,
-};
+use fluvial_ports::{self as ports, Access, Content, ImageFound, ImageReference, ImageRequest, Layer};
 
 use crate::condition::SUCCEEDED;
 use crate::context::Context;
 use crate::helm_repository::{provider, timeout};
-use crate::source::step::{Failure, Stored, Verified, told};
+use crate::source::step::{Failure, Stored, told};
 use crate::source::{
-    Obtain, SourceReconciler, artifact_name, collect, counted, intact, keep_files, secrets, source_id,
+    Obtain, SourceReconciler, artifact_name, collect, counted, intact, keep_files, secrets, source_id, verification,
 };
 use crate::{Key, condition};
 
@@ -46,11 +44,7 @@ impl Obtain<OCIRepository> for Images {
         let asked = request.verify.is_some();
         let mut found = context.sources.image(request).await?;
         let layer = found.layer.take();
-        let verified = match (asked, &found.verified) {
-            (false, _) => Verified::Unasked,
-            (true, None) => Verified::Before,
-            (true, Some(how)) => Verified::Now(how.clone()),
-        };
+        let verified = verification::verified(asked, found.verified.take());
         let (artifact, metadata) = match (known, layer) {
             (Some(known), None) => {
                 let metadata = object
@@ -119,16 +113,11 @@ async fn request(
         .service_account_name
         .as_deref()
         .filter(|name| !name.is_empty());
-    let pull_secrets = match (account, spec.provider) {
-        (Some(name), CloudProvider::Generic) => secrets::pull_secrets(context, namespace, name).await?,
-        (Some(_), _) => {
-            return Err(Failure::stalled(
-                "FeatureGateDisabled",
-                "spec.serviceAccountName with a cloud's provider needs tokens of that account, which this program cannot ask for yet; \
-                 remove it to use the program's own identity",
-            ));
+    let (pull_secrets, identity) = match (account, spec.provider) {
+        (Some(name), CloudProvider::Generic) => {
+            (secrets::pull_secrets(context, namespace, name).await?, None)
         }
-        (None, _) => Vec::new(),
+        (account, _) => (Vec::new(), secrets::account(context, namespace, account).await?),
     };
     let secret = |reference, field| secrets::optional(context, namespace, reference, field);
     let access = Access {
@@ -138,26 +127,18 @@ async fn request(
         pull_secrets,
         insecure: spec.insecure,
         provider: provider(spec.provider),
+        object: format!("{}/{namespace}/{}", OCIRepository::KIND, object.metadata.name),
+        account: identity,
         timeout: timeout(spec.timeout),
         ..Access::default()
     };
-    let verify = match &spec.verify {
-        None => None,
-        Some(verify) => Some(Verification {
-            provider: verify.provider.to_string(),
-            keys: secret(verify.secret_ref.as_ref(), "spec.verify.secretRef").await?,
-            identities: verify
-                .match_oidc_identity
-                .iter()
-                .map(|identity| (identity.issuer.clone(), identity.subject.clone()))
-                .collect(),
-            trusted_root: secret(
-                verify.trusted_root_secret_ref.as_ref(),
-                "spec.verify.trustedRootSecretRef",
-            )
-            .await?,
-        }),
-    };
+    let verify = verification::wanted(
+        context,
+        namespace,
+        spec.verify.as_ref().map(Into::into),
+        "VerificationError",
+    )
+    .await?;
     let given = |text: &String| (!text.is_empty()).then(|| text.clone());
     let reference = spec.reference.as_ref();
     let selector = spec.layer_selector.clone().unwrap_or_default();

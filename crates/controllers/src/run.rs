@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use fluvial_api::{
-    ArtifactGenerator, Bucket, GitRepository, HelmChart, HelmRelease, HelmRepository, Kustomization,
-    OCIRepository, Resource as Kind,
+    ArtifactGenerator, Bucket, ExternalArtifact, GitRepository, HelmChart, HelmRelease, HelmRepository,
+    Kustomization, OCIRepository, Resource as Kind,
 };
 use fluvial_ports::{Artifacts, Clock, Cluster, Decryption, Events, Remotes, Select, Sources};
 use tokio::sync::watch;
@@ -298,17 +298,7 @@ impl Machine {
         let charts = match &settings.sources.selector {
             None => Arc::clone(&self.feeds.helm_charts),
             // Charts may be labelled for another process than their releases.
-            Some(_) => {
-                let all: Arc<Feed<HelmChart>> = Arc::default();
-                let select = Select {
-                    namespace: settings.namespace.clone(),
-                    ..Select::default()
-                };
-                let watch = context.cluster.watch(&resource_of::<HelmChart>(), &select);
-                let feed = Arc::clone(&all);
-                watches.spawn(async move { feed.follow(watch).await });
-                all
-            }
+            Some(_) => all_of::<HelmChart>(context, watches),
         };
         let releases = Arc::new(HelmReleases::new(
             Arc::clone(context),
@@ -408,6 +398,7 @@ impl Machine {
                 oci: Arc::clone(&feeds.oci_repositories),
                 buckets: Arc::clone(&feeds.buckets),
                 charts: Arc::clone(&feeds.helm_charts),
+                external: all_of::<ExternalArtifact>(context, watches),
             },
             generators.clone(),
         );
@@ -435,6 +426,19 @@ impl Machine {
             Arc::clone(&self.metrics),
         )
     }
+}
+
+/// All objects of a kind, whatever their labels say about whose they are.
+fn all_of<K: Kind + Send + Sync + 'static>(context: &Context, watches: &mut JoinSet<()>) -> Arc<Feed<K>> {
+    let all: Arc<Feed<K>> = Arc::default();
+    let select = Select {
+        namespace: context.settings.namespace.clone(),
+        ..Select::default()
+    };
+    let watch = context.cluster.watch(&resource_of::<K>(), &select);
+    let feed = Arc::clone(&all);
+    watches.spawn(async move { feed.follow(watch).await });
+    all
 }
 
 /// Closes the queues and waits for the runs under way.

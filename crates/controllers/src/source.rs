@@ -5,6 +5,7 @@
 pub mod kinds;
 pub mod secrets;
 pub mod step;
+pub(crate) mod verification;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};

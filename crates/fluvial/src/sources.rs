@@ -51,6 +51,7 @@ impl Shared {
     fn charts(
         &self,
         data: Option<&Path>,
+        root: Option<&Path>,
         folders: &folders::Folders,
     ) -> Result<(HelmSource, OciSource), String> {
         let mut charts = self.charts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,7 +59,12 @@ impl Shared {
             return Ok(charts.clone());
         }
         let helm = HelmSource::new(folders.of(data, "charts")?, HelmLimits::default());
-        let oci = OciSource::new(std::env::vars().collect(), helm.clone(), Clouds::default());
+        let mut oci = OciSource::new(std::env::vars().collect(), helm.clone(), Clouds::default());
+        if let Some(path) = root {
+            let fail = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+            let data = std::fs::read(path).map_err(|error| fail(&error))?;
+            oci = oci.trusting(&data).map_err(|error| fail(&error))?;
+        }
         Ok(charts.insert((helm, oci)).clone())
     }
 
@@ -80,7 +86,7 @@ impl Shared {
             None => Mirrors::default(),
         };
         let git = self.git(options.data.as_deref(), folders)?;
-        let (helm, oci) = self.charts(options.data.as_deref(), folders)?;
+        let (helm, oci) = self.charts(options.data.as_deref(), options.trusted_root.as_deref(), folders)?;
         Ok(Arc::new(Ways {
             git,
             helm,
@@ -321,7 +327,11 @@ impl Sources for Ways {
     }
 
     fn image(&self, request: ImageRequest) -> BoxFuture<'_, Result<ImageFound, SourceError>> {
-        Box::pin(async move { self.oci.image(&request, &self.mirrors).await.map_err(error) })
+        Box::pin(async move {
+            let account = request.access.account.as_ref().map(service_account);
+            let found = self.oci.image(&request, account.as_ref(), &self.mirrors).await;
+            found.map_err(error)
+        })
     }
 
     fn bucket(&self, request: BucketRequest) -> BoxFuture<'_, Result<BucketFound, SourceError>> {

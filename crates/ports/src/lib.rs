@@ -20,7 +20,7 @@ pub use futures::future::BoxFuture;
 pub use futures::stream::BoxStream;
 pub use registry::{
     Access, BucketFound, BucketRequest, ChartFound, ChartRequest, Content, ImageFound, ImageReference,
-    ImageRequest, IndexFound, IndexRequest, Layer, Provider, SecretData, TokenService, Verification,
+    ImageRequest, IndexFound, IndexRequest, Layer, Provider, SecretData, TokenService, Verdict, Verification,
 };
 pub use remote::{NoRemotes, Remote, Remotes, Token};
 pub use source::{

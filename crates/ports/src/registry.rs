@@ -99,6 +99,15 @@ pub struct Verification {
     pub trusted_root: Option<SecretData>,
 }
 
+/// What came out of a signature check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// A trusted signature was found; how that is told.
+    Verified(String),
+    /// The policy lets it pass without saying anything about it.
+    Ignored,
+}
+
 /// Asks for a version of a chart.
 #[derive(Clone, Default)]
 pub struct ChartRequest {
@@ -129,8 +138,8 @@ pub struct ChartFound {
     pub archive: Option<Arc<[u8]>>,
     /// Where it really came from, when a mirror rule rewrote the URL.
     pub rewritten: Option<String>,
-    /// How its signature was verified.
-    pub verified: Option<String>,
+    /// What came out of the signature check, if one was made.
+    pub verified: Option<Verdict>,
 }
 
 /// Which image of an OCI repository is wanted; digest beats semver beats tag.
@@ -185,8 +194,8 @@ pub struct ImageFound {
     pub annotations: BTreeMap<String, String>,
     /// Where it really came from, when a mirror rule rewrote the URL.
     pub rewritten: Option<String>,
-    /// How its signature was verified.
-    pub verified: Option<String>,
+    /// What came out of the signature check, if one was made.
+    pub verified: Option<Verdict>,
 }
 
 /// Temporary credentials for a bucket.

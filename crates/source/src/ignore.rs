@@ -291,7 +291,18 @@ const FEW: usize = 16;
 /// The tree without what its rules exclude; the same tree if that is nothing.
 #[must_use]
 pub fn filter(tree: &Tree, spec_ignore: Option<&str>) -> Tree {
-    let kept = Rules::load(tree, spec_ignore).kept(tree);
+    apply(tree, &Rules::load(tree, spec_ignore))
+}
+
+/// The tree without what these rules alone exclude, a line each.
+#[must_use]
+pub fn without(tree: &Tree, lines: &str) -> Tree {
+    let patterns = parse_lines(lines, &TreePath::root()).collect();
+    apply(tree, &Rules { patterns })
+}
+
+fn apply(tree: &Tree, rules: &Rules) -> Tree {
+    let kept = rules.kept(tree);
     if kept.len() == tree.len() {
         return tree.clone();
     }

@@ -2,6 +2,8 @@
 
 mod client;
 mod manifest;
+mod push;
+mod signatures;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,13 +11,14 @@ use std::sync::Arc;
 
 use fluvial_object::semver::{Constraint, Version};
 use fluvial_ports::{
-    Access, ChartFound, ChartRequest, ImageFound, ImageReference, ImageRequest, Layer, Provider,
+    Access, ChartFound, ChartRequest, ImageFound, ImageReference, ImageRequest, Layer, Provider, Verdict,
 };
+use fluvial_verify::sigstore::TrustedRoot;
 use regex::Regex;
 
 use crate::artifact;
 use crate::aside::aside;
-use crate::credentials::cloud::{Ask, Clouds};
+use crate::credentials::cloud::{Ask, Clouds, ServiceAccount};
 use crate::error::{SourceError, reason};
 use crate::git::redact;
 use crate::helm::{CHART_PULL_ERROR, HelmSource, INVALID_CHART_REFERENCE};
@@ -23,13 +26,18 @@ use crate::http::HttpClients;
 use crate::limits::Limits;
 use crate::mirrors::Mirrors;
 use crate::web;
+pub use push::NewArtifact;
+
 use client::Repository;
 use manifest::{Descriptor, Manifest};
+use signatures::Passed;
 
 /// Reason of failed pulls.
 pub const OCI_ARTIFACT_PULL_FAILED: &str = "OCIArtifactPullFailed";
 /// Reason of layers that cannot be used.
 pub const OCI_LAYER_OPERATION_FAILED: &str = "OCIArtifactLayerOperationFailed";
+/// Reason of charts without a trusted signature.
+const CHART_VERIFICATION_ERROR: &str = "ChartVerificationError";
 /// A chart's archive.
 const CHART_LAYER: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 /// Most bytes of a layer.
@@ -48,6 +56,8 @@ struct Inner {
     environment: BTreeMap<String, String>,
     helm: HelmSource,
     limits: Limits,
+    /// What signatures of identities are verified against where the object names nothing.
+    root: Option<TrustedRoot>,
 }
 
 /// The image that a reference means.
@@ -100,14 +110,34 @@ impl OciSource {
             environment,
             helm,
             limits: Limits::default(),
+            root: None,
         }))
+    }
+
+    /// The same, with a Sigstore installation that is trusted where an object names none (`trusted_root.json`).
+    ///
+    /// # Errors
+    /// If it cannot be read, or this is in use already.
+    pub fn trusting(mut self, root: &[u8]) -> Result<Self, SourceError> {
+        let refuse = |what: String| SourceError::stalled(reason::VERIFICATION_ERROR, what);
+        let root = TrustedRoot::parse(root).map_err(|error| refuse(error.to_string()))?;
+        let inner = Arc::get_mut(&mut self.0);
+        inner
+            .ok_or_else(|| refuse("a trusted root is given before the first use".to_owned()))?
+            .root = Some(root);
+        Ok(self)
     }
 
     /// The wanted layer of the image that a reference means now.
     ///
     /// # Errors
     /// With Flux's reason: address, credentials, reference, layer, signature, limits.
-    pub async fn image(&self, request: &ImageRequest, mirrors: &Mirrors) -> Result<ImageFound, SourceError> {
+    pub async fn image(
+        &self,
+        request: &ImageRequest,
+        account: Option<&ServiceAccount>,
+        mirrors: &Mirrors,
+    ) -> Result<ImageFound, SourceError> {
         let (url, local, rewritten) = mirrored(&request.url, mirrors);
         if let Some(folder) = local {
             let (this, request) = (self.clone(), request.clone());
@@ -116,8 +146,7 @@ impl OciSource {
             })
             .await;
         }
-        refuse_verification(request.verify.as_ref(), reason::VERIFICATION_ERROR)?;
-        let repository = self.repository(&url, &request.access).await?;
+        let repository = self.repository(&url, &request.access, account).await?;
         let resolved = self
             .resolve(&repository, &request.reference, &request.media_type)
             .await?;
@@ -130,6 +159,18 @@ impl OciSource {
         };
         if request.last_revision.as_deref() == Some(&found.revision) {
             return Ok(found);
+        }
+        if let Some(wanted) = &request.verify {
+            let root = self.0.root.as_ref();
+            let check =
+                signatures::verify(&repository, &found.revision, &resolved.digest, wanted, root).await;
+            found.verified = Some(match check {
+                Ok(Passed::Yes) => {
+                    Verdict::Verified(format!("verified signature of revision {}", found.revision))
+                }
+                Ok(Passed::Ignored) => Verdict::Ignored,
+                Err(why) => return Err(SourceError::retry(reason::VERIFICATION_ERROR, why)),
+            });
         }
         let manifest = match resolved.manifest {
             Some(manifest) => manifest,
@@ -186,8 +227,7 @@ impl OciSource {
             })
             .await;
         }
-        refuse_verification(request.verify.as_ref(), "ChartVerificationError")?;
-        let repository = self.repository(&target, &request.access).await?;
+        let repository = self.repository(&target, &request.access, None).await?;
         found.version = if Version::parse(&request.version).is_ok() {
             request.version.clone()
         } else {
@@ -217,7 +257,24 @@ impl OciSource {
             SourceError::retry(CHART_PULL_ERROR, text)
         };
         let tag = found.version.replace('+', "_");
-        let (_, manifest) = repository.manifest(&tag).await.map_err(pull)?;
+        let (digest, manifest) = repository.manifest(&tag).await.map_err(pull)?;
+        if let Some(wanted) = &request.verify {
+            let (root, shown) = (self.0.root.as_ref(), format!("{tag}@{digest}"));
+            found.verified = Some(
+                match signatures::verify(&repository, &shown, &digest, wanted, root).await {
+                    Ok(Passed::Yes) => {
+                        Verdict::Verified(format!("verified signature of version {}", found.version))
+                    }
+                    Ok(Passed::Ignored) => Verdict::Ignored,
+                    Err(why) => {
+                        return Err(SourceError::retry(
+                            CHART_VERIFICATION_ERROR,
+                            format!("chart verification error: {why}"),
+                        ));
+                    }
+                },
+            );
+        }
         let layer = wanted(&manifest.layers, CHART_LAYER).map_err(pull)?;
         let data = repository.blob(layer, LARGEST_CHART).await.map_err(pull)?;
         found.archive = Some(data.into());
@@ -229,10 +286,25 @@ impl OciSource {
     /// # Errors
     /// If the registry refuses.
     pub async fn tags(&self, url: &str, access: &Access) -> Result<Vec<String>, SourceError> {
-        self.repository(url, access).await?.tags().await
+        self.repository(url, access, None).await?.tags().await
     }
 
-    async fn repository(&self, url: &str, access: &Access) -> Result<Repository, SourceError> {
+    async fn repository(
+        &self,
+        url: &str,
+        access: &Access,
+        account: Option<&ServiceAccount>,
+    ) -> Result<Repository, SourceError> {
+        self.opened(url, access, account, false).await
+    }
+
+    async fn opened(
+        &self,
+        url: &str,
+        access: &Access,
+        account: Option<&ServiceAccount>,
+        write: bool,
+    ) -> Result<Repository, SourceError> {
         let settings = web::settings(access)?;
         let cloud = match access.provider {
             Provider::Generic => None,
@@ -244,18 +316,22 @@ impl OciSource {
         let login = match cloud {
             Some(provider) => {
                 let ask = Ask {
-                    account: None,
+                    account,
                     environment: &self.0.environment,
                     clients: &self.0.clients,
                     settings: &settings,
                     deadline: web::deadline(access),
                 };
-                let basic = self.0.clouds.registry(provider, "", &ask, &place.host).await?;
+                let basic = self
+                    .0
+                    .clouds
+                    .registry(provider, &access.object, &ask, &place.host)
+                    .await?;
                 Some(client::Login::Basic(basic))
             }
             None => client::login(access, &place)?,
         };
-        Repository::open(&self.0.clients, place, login, settings, access).await
+        Repository::open(&self.0.clients, place, login, settings, access, write).await
     }
 
     async fn resolve(
@@ -374,23 +450,6 @@ impl OciSource {
             Layer::Files(artifact::unpack(&data[..], self.0.limits)?)
         };
         Ok(found(revision, layer))
-    }
-}
-
-/// Signatures are not checked here: a source that asks for it is not taken unchecked.
-fn refuse_verification(
-    verify: Option<&fluvial_ports::Verification>,
-    reason: &'static str,
-) -> Result<(), SourceError> {
-    match verify {
-        None => Ok(()),
-        Some(verify) => Err(SourceError::stalled(
-            reason,
-            format!(
-                "signatures of provider '{}' cannot be verified by this program; remove spec.verify to go on without",
-                verify.provider
-            ),
-        )),
     }
 }
 

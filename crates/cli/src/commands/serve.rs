@@ -79,6 +79,9 @@ pub(crate) struct Serve {
     /// Rewrites of source URLs: a list of {from: URL prefix, to: path or URL}
     #[arg(long, value_name = "FILE")]
     mirrors: Option<PathBuf>,
+    /// Trusted root of Sigstore (trusted_root.json), against which signatures of identities are verified
+    #[arg(long, value_name = "FILE")]
+    sigstore_trusted_root: Option<PathBuf>,
     /// Act without the leader lease; for a cluster with one replica
     #[arg(long)]
     no_leader_election: bool,
@@ -162,6 +165,7 @@ pub(crate) async fn serve(session: &mut Session<'_>, options: &Serve) -> Outcome
         .sources(&SourceOptions {
             data: options.data.clone(),
             mirrors: options.mirrors.clone(),
+            trusted_root: options.sigstore_trusted_root.clone(),
             ..SourceOptions::default()
         })
         .map_err(Failure::new)?;

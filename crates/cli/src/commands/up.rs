@@ -44,6 +44,9 @@ pub(crate) struct Options {
     /// Objects that the cluster has before it follows the repository, such as Secrets made by hand: a file or a folder
     #[arg(long, value_name = "PATH")]
     seed: Vec<PathBuf>,
+    /// Trusted root of Sigstore (trusted_root.json), against which signatures of identities are verified
+    #[arg(long, value_name = "FILE")]
+    sigstore_trusted_root: Option<PathBuf>,
     /// Take the files of the work tree as they are, committed or not
     #[arg(long)]
     dirty: bool,
@@ -71,6 +74,7 @@ pub(crate) async fn run(session: &mut Session<'_>, options: &Options) -> Outcome
     let mut from = SourceOptions {
         data: options.data.clone(),
         mirrors: options.mirrors.clone(),
+        trusted_root: options.sigstore_trusted_root.clone(),
         rewrites: repository.rewrite(&repository.url).into_iter().collect(),
         dirty: options.dirty,
     };

@@ -1,5 +1,6 @@
 //! Stories of GitRepositories.
 
+use fluvial_controllers::ports::{ArtifactName, Artifacts as _};
 use serde_json::json;
 
 use crate::fakes::tree;
@@ -241,5 +242,71 @@ async fn a_bucket_becomes_an_artifact_is_followed_and_what_is_built_from_it_too(
     world.delete(&of).await;
     world.gone(&of).await;
     assert!(world.fakes.shelf.paths().is_empty());
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generator_wakes_when_someone_elses_artifact_changes() {
+    let mut world = World::new().await;
+    world
+        .create(
+            json!({"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "ExternalArtifact",
+            "metadata": {"name": "theirs", "namespace": "default"}, "spec": {}}),
+        )
+        .await;
+    let theirs = [
+        "source.toolkit.fluxcd.io/v1",
+        "ExternalArtifact",
+        "default",
+        "theirs",
+    ];
+    let publish = async |world: &World, text: &str| {
+        let name = ArtifactName {
+            kind: "ExternalArtifact".to_owned(),
+            namespace: "default".to_owned(),
+            name: "theirs".to_owned(),
+            file: format!("{}.tar.gz", text.len()),
+        };
+        let artifact = world
+            .fakes
+            .shelf
+            .put(&name, "x", &tree(&[("a.yaml", text)]))
+            .await
+            .unwrap();
+        let status = json!({
+            "artifact": {"path": artifact.path, "url": artifact.url, "revision": format!("latest@{}", artifact.digest),
+                "digest": artifact.digest, "lastUpdateTime": "2026-01-01T00:00:00Z", "size": artifact.size},
+        });
+        world.patch_status(&theirs, json!({"status": status})).await;
+    };
+    publish(&world, "a: 1").await;
+    world
+        .create(
+            json!({"apiVersion": "source.extensions.fluxcd.io/v1beta1", "kind": "ArtifactGenerator",
+            "metadata": {"name": "ours", "namespace": "default"},
+            "spec": {"sources": [{"alias": "up", "kind": "ExternalArtifact", "name": "theirs"}],
+                "artifacts": [{"name": "made", "copy": [{"from": "@up/**", "to": "@artifact/"}]}]}}),
+        )
+        .await;
+    let made = [
+        "source.toolkit.fluxcd.io/v1",
+        "ExternalArtifact",
+        "default",
+        "made",
+    ];
+    let digest =
+        |object: &serde_json::Value| object["status"]["artifact"]["digest"].as_str().map(str::to_owned);
+    let first = world
+        .until(&made, "made", |object| {
+            object.is_some_and(|object| digest(object).is_some())
+        })
+        .await
+        .expect("there");
+    publish(&world, "a: 22").await;
+    world
+        .until(&made, "made anew", |object| {
+            object.is_some_and(|object| digest(object).is_some() && digest(object) != digest(&first))
+        })
+        .await;
     world.stop().await;
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use fluvial_ports::Access;
-use reqwest::header::{ACCEPT, HeaderMap, HeaderValue, LINK, WWW_AUTHENTICATE};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, LINK, LOCATION, WWW_AUTHENTICATE};
 use reqwest::{Method, Response, StatusCode, Url};
 use sha2::{Digest as _, Sha256, Sha512};
 
@@ -24,6 +24,17 @@ const PAGES: usize = 1000;
 /// What manifests may be.
 const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
+
+/// What lists of referrers are.
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// A manifest as it was served.
+pub(crate) struct RawManifest {
+    pub(crate) digest: String,
+    /// What the registry calls it.
+    pub(crate) media_type: String,
+    pub(crate) data: Vec<u8>,
+}
 
 /// Where a repository is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +109,7 @@ impl Place {
     }
 
     /// Host and path.
-    fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         format!("{}/{}", self.host, self.path)
     }
 
@@ -150,13 +161,14 @@ struct Challenge {
 }
 
 impl Repository {
-    /// Finds the registry and signs in.
+    /// Finds the registry and signs in, with the right to write if that is wanted.
     pub(crate) async fn open(
         clients: &HttpClients,
         place: Place,
         login: Option<Login>,
         settings: HttpSettings,
         access: &Access,
+        write: bool,
     ) -> Result<Self, SourceError> {
         let deadline = web::deadline(access);
         let challenge = knock(clients, &place, &settings, access.insecure, deadline).await?;
@@ -167,6 +179,7 @@ impl Repository {
                     clients,
                     settings: &settings,
                     deadline,
+                    actions: if write { "pull,push" } else { "pull" },
                 };
                 at.sign_in(&place, &challenge.base, &wanted, login).await?
             }
@@ -180,6 +193,11 @@ impl Repository {
         })
     }
 
+    /// Where it is.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
     fn url(&self, rest: &str) -> Url {
         let mut url = self.base.clone();
         url.set_path(&format!("/v2/{}/{rest}", self.place.path));
@@ -191,6 +209,66 @@ impl Repository {
             "failed to pull artifact from 'oci://{}': {what}",
             self.place.name()
         );
+        error.explain(&what, OCI_ARTIFACT_PULL_FAILED, self.session.signed_in())
+    }
+
+    /// Stores a blob unless it is there already.
+    pub(crate) async fn put_blob(&self, digest: &str, data: &[u8]) -> Result<(), SourceError> {
+        let what = format!("layer '{digest}'");
+        let here = self.url(&format!("blobs/{digest}"));
+        if self.ask(Method::HEAD, &here, None).await.is_ok() {
+            return Ok(());
+        }
+        let uploads = self.url("blobs/uploads/");
+        let begun = self
+            .ask(Method::POST, &uploads, None)
+            .await
+            .map_err(|error| self.refused(&what, &error))?;
+        let place = begun.headers().get(LOCATION);
+        let place = place.and_then(|value| value.to_str().ok());
+        let mut target = place.and_then(|place| uploads.join(place).ok()).ok_or_else(|| {
+            let error = HttpError::Redirect("an upload without a usable Location".to_owned());
+            self.refused(&what, &error)
+        })?;
+        target.query_pairs_mut().append_pair("digest", digest);
+        self.send(Method::PUT, &target, "application/octet-stream", data)
+            .await
+            .map_err(|error| self.refused(&what, &error))?;
+        Ok(())
+    }
+
+    /// Stores a manifest under a tag or digest.
+    pub(crate) async fn put_manifest(
+        &self,
+        reference: &str,
+        media_type: &str,
+        data: &[u8],
+    ) -> Result<(), SourceError> {
+        let url = self.url(&format!("manifests/{reference}"));
+        self.send(Method::PUT, &url, media_type, data)
+            .await
+            .map_err(|error| self.refused(&format!("manifest '{reference}'"), &error))?;
+        Ok(())
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        url: &Url,
+        media_type: &str,
+        data: &[u8],
+    ) -> Result<Response, HttpError> {
+        let mut headers = HeaderMap::new();
+        let value =
+            HeaderValue::from_str(media_type).map_err(|error| HttpError::Connect(error.to_string()))?;
+        headers.insert(CONTENT_TYPE, value);
+        self.session
+            .send(method, url, &headers, Bytes::copy_from_slice(data))
+            .await
+    }
+
+    fn refused(&self, what: &str, error: &HttpError) -> SourceError {
+        let what = format!("failed to push artifact to 'oci://{}': {what}", self.place.name());
         error.explain(&what, OCI_ARTIFACT_PULL_FAILED, self.session.signed_in())
     }
 
@@ -217,6 +295,15 @@ impl Repository {
 
     /// A manifest by tag or digest, with its digest.
     pub(crate) async fn manifest(&self, reference: &str) -> Result<(String, Manifest), SourceError> {
+        let what = format!("manifest '{reference}'");
+        let raw = self.raw(reference).await?;
+        let raw = raw.ok_or_else(|| self.failed(&what, &HttpError::Status(404)))?;
+        let manifest = Manifest::parse(&raw.data).map_err(|error| pull_failed(format!("{what}: {error}")))?;
+        Ok((raw.digest, manifest))
+    }
+
+    /// A manifest as it was served; nothing if there is none.
+    pub(crate) async fn raw(&self, reference: &str) -> Result<Option<RawManifest>, SourceError> {
         if reference.contains(':') && !is_digest(reference) {
             return Err(SourceError::stalled(
                 reason::URL_INVALID,
@@ -225,10 +312,14 @@ impl Repository {
         }
         let what = format!("manifest '{reference}'");
         let url = self.url(&format!("manifests/{reference}"));
-        let response = self
-            .ask(Method::GET, &url, Some(MANIFESTS))
-            .await
-            .map_err(|error| self.failed(&what, &error))?;
+        let response = match self.ask(Method::GET, &url, Some(MANIFESTS)).await {
+            Ok(response) => response,
+            Err(HttpError::Status(404)) => return Ok(None),
+            Err(error) => return Err(self.failed(&what, &error)),
+        };
+        let told = response.headers().get(CONTENT_TYPE);
+        let media_type = told.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let media_type = media_type.split(';').next().unwrap_or_default().trim().to_owned();
         let data = self
             .session
             .read(response, LARGEST_ANSWER)
@@ -240,8 +331,32 @@ impl Repository {
         } else {
             format!("sha256:{}", crate::hex(&Sha256::digest(&data)))
         };
-        let manifest = Manifest::parse(&data).map_err(|error| pull_failed(format!("{what}: {error}")))?;
-        Ok((digest, manifest))
+        Ok(Some(RawManifest {
+            digest,
+            media_type,
+            data,
+        }))
+    }
+
+    /// What refers to a digest, by the registry's own list or by the tag that stands for it where there is none.
+    pub(crate) async fn referrers(&self, digest: &str) -> Result<Vec<Descriptor>, SourceError> {
+        let what = format!("referrers of '{digest}'");
+        let url = self.url(&format!("referrers/{digest}"));
+        let data = match self.ask(Method::GET, &url, Some(INDEX)).await {
+            Ok(response) => {
+                let read = self.session.read(response, LARGEST_ANSWER).await;
+                Some(read.map_err(|error| self.failed(&what, &error))?)
+            }
+            // A registry that does not know the way answers in one of these ways.
+            Err(HttpError::Status(400 | 404 | 405)) => {
+                let tag = digest.replace(':', "-");
+                self.raw(&tag).await?.map(|raw| raw.data)
+            }
+            Err(error) => return Err(self.failed(&what, &error)),
+        };
+        let list = data.map(|data| Manifest::parse(&data)).transpose();
+        let list = list.map_err(|error| pull_failed(format!("{what}: {error}")))?;
+        Ok(list.map(|list| list.manifests).unwrap_or_default())
     }
 
     /// The image of a manifest that may be a list of images.
@@ -403,6 +518,8 @@ struct Instantly<'a> {
     clients: &'a HttpClients,
     settings: &'a HttpSettings,
     deadline: Instant,
+    /// What is to be allowed.
+    actions: &'static str,
 }
 
 impl Instantly<'_> {
@@ -450,7 +567,7 @@ impl Instantly<'_> {
             .iter()
             .find(|(name, _)| name == "service")
             .map(|(_, value)| value.clone());
-        let scope = format!("repository:{}:pull", place.path);
+        let scope = format!("repository:{}:{}", place.path, self.actions);
         let (method, body, auth) = match login {
             Some(Login::Identity(token)) => {
                 let mut form = url_encoded(&[

@@ -12,6 +12,8 @@ pub(crate) struct Descriptor {
     pub(crate) digest: String,
     pub(crate) size: u64,
     pub(crate) platform: Option<Platform>,
+    pub(crate) artifact_type: String,
+    pub(crate) annotations: BTreeMap<String, String>,
 }
 
 /// What an image runs on.

@@ -6,17 +6,18 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
-use fluvial_ports::{Access, ChartRequest, ImageReference, ImageRequest, Layer, Verification};
+use fluvial_ports::{Access, ChartRequest, ImageReference, ImageRequest, Layer, Verdict, Verification};
 use fluvial_source::artifact;
 use fluvial_source::credentials::cloud::Clouds;
 use fluvial_source::helm::{HelmLimits, HelmSource};
 use fluvial_source::mirrors::Mirrors;
-use fluvial_source::oci::OciSource;
+use fluvial_source::oci::{NewArtifact, OciSource};
 use fluvial_source::{Class, SourceError};
 use fluvial_tree::{File, Tree, TreeBuilder, TreePath};
+use rcgen::SigningKey as _;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -113,8 +114,33 @@ async fn answer(State(registry): State<Arc<Registry>>, headers: HeaderMap, reque
         return response;
     }
     let name = path.rsplit('/').next().unwrap_or_default();
+    if request.method() == Method::POST && path.ends_with("/blobs/uploads/") {
+        return (StatusCode::ACCEPTED, [(header::LOCATION, "/upload/here?state=x")]).into_response();
+    }
+    if request.method() == Method::PUT {
+        let body = axum::body::to_bytes(request.into_body(), 1 << 20)
+            .await
+            .unwrap()
+            .to_vec();
+        let mut stored = registry.stored.lock().unwrap();
+        match query.split_once("digest=") {
+            Some((state, wanted)) => {
+                assert_eq!((path.as_str(), state), ("/upload/here", "state=x&"));
+                assert_eq!(wanted.replace("%3A", ":"), digest(&body));
+                stored.insert(digest(&body), body);
+            }
+            None => {
+                registry.tags.lock().unwrap().push(name.to_owned());
+                stored.insert(digest(&body), body.clone());
+                stored.insert(format!("tag:{name}"), body);
+            }
+        }
+        return StatusCode::CREATED.into_response();
+    }
     let stored = registry.stored.lock().unwrap();
-    let key = if name.starts_with("sha256:") {
+    let key = if path.contains("/referrers/") {
+        format!("referrers:{name}")
+    } else if name.starts_with("sha256:") {
         name.to_owned()
     } else {
         format!("tag:{name}")
@@ -122,6 +148,76 @@ async fn answer(State(registry): State<Arc<Registry>>, headers: HeaderMap, reque
     match stored.get(&key) {
         Some(data) => data.clone().into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+impl Registry {
+    /// Stores a manifest under its digest and, if one is given, a tag.
+    fn put(&self, tag: Option<&str>, manifest: &serde_json::Value) -> String {
+        let data = manifest.to_string().into_bytes();
+        let id = digest(&data);
+        let mut stored = self.stored.lock().unwrap();
+        if let Some(tag) = tag {
+            stored.insert(format!("tag:{tag}"), data.clone());
+        }
+        stored.insert(id.clone(), data);
+        id
+    }
+
+    /// Stores a blob; gives its descriptor.
+    fn blob(&self, media_type: &str, data: &[u8], annotations: &serde_json::Value) -> serde_json::Value {
+        self.stored.lock().unwrap().insert(digest(data), data.to_vec());
+        json!({"mediaType": media_type, "digest": digest(data), "size": data.len(), "annotations": annotations})
+    }
+
+    /// Signs an image as cosign 2 does.
+    fn sign_simply(&self, id: &str, key: &rcgen::KeyPair) {
+        let payload = json!({"critical": {"identity": {"docker-reference": ""}, "image": {"docker-manifest-digest": id},
+            "type": "cosign container image signature"}})
+        .to_string();
+        let signature = base64(&key.sign(payload.as_bytes()).unwrap());
+        let kind = "application/vnd.dev.cosign.simplesigning.v1+json";
+        let note = json!({"dev.cosignproject.cosign/signature": signature});
+        let layer = self.blob(kind, payload.as_bytes(), &note);
+        let tag = format!("{}.sig", id.replace(':', "-"));
+        self.put(Some(&tag), &json!({"layers": [layer]}));
+    }
+
+    /// Signs an image as cosign 3 does; the registry lists referrers, or a tag stands for the list.
+    fn sign_in_bundle(&self, id: &str, key: &rcgen::KeyPair, lists: bool) {
+        let hex = id.strip_prefix("sha256:").unwrap();
+        let statement =
+            json!({"_type": "https://in-toto.io/Statement/v1", "subject": [{"digest": {"sha256": hex}}],
+            "predicateType": "https://sigstore.dev/cosign/sign/v1"})
+            .to_string();
+        let kind = "application/vnd.in-toto+json";
+        let message = format!("DSSEv1 {} {kind} {} {statement}", kind.len(), statement.len());
+        let signature = base64(&key.sign(message.as_bytes()).unwrap());
+        let bundle = json!({"mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json", "verificationMaterial": {},
+            "dsseEnvelope": {"payload": base64(statement.as_bytes()), "payloadType": kind, "signatures": [{"sig": signature}]}});
+        let kind = "application/vnd.dev.sigstore.bundle.v0.3+json";
+        let layer = self.blob(kind, bundle.to_string().as_bytes(), &json!({}));
+        let manifest = self.put(None, &json!({"artifactType": kind, "layers": [layer]}));
+        let index = json!({"manifests": [{"artifactType": kind, "digest": manifest, "size": 1}]});
+        if lists {
+            let mut stored = self.stored.lock().unwrap();
+            stored.insert(format!("referrers:{id}"), index.to_string().into_bytes());
+        } else {
+            self.put(Some(&id.replace(':', "-")), &index);
+        }
+    }
+}
+
+fn base64(data: &[u8]) -> String {
+    base64::engine::general_purpose::STANDARD.encode(data)
+}
+
+fn verification(key: &rcgen::KeyPair) -> Verification {
+    let keys = BTreeMap::from([("cosign.pub".to_owned(), key.public_key_pem().into_bytes())]);
+    Verification {
+        provider: "cosign".to_owned(),
+        keys: Some(keys),
+        ..Verification::default()
     }
 }
 
@@ -176,7 +272,7 @@ impl Setup {
 
     async fn fails(&self, request: ImageRequest) -> SourceError {
         self.oci
-            .image(&request, &Mirrors::default())
+            .image(&request, None, &Mirrors::default())
             .await
             .expect_err("it fails")
     }
@@ -214,7 +310,7 @@ async fn images_are_found_by_tag_range_and_digest() {
         (by_digest, first.clone()),
     ] {
         let mut request = setup.asks(reference);
-        let found = setup.oci.image(&request, &none).await.unwrap();
+        let found = setup.oci.image(&request, None, &none).await.unwrap();
         assert_eq!(found.revision, revision);
         assert_eq!(
             found.annotations["org.opencontainers.image.revision"],
@@ -225,10 +321,18 @@ async fn images_are_found_by_tag_range_and_digest() {
         };
         assert_eq!(tree.digest(), files.digest());
         request.last_revision = Some(revision);
-        assert!(setup.oci.image(&request, &none).await.unwrap().layer.is_none());
+        assert!(
+            setup
+                .oci
+                .image(&request, None, &none)
+                .await
+                .unwrap()
+                .layer
+                .is_none()
+        );
         request.last_revision = None;
         request.copy = true;
-        let Some(Layer::Copy(data)) = setup.oci.image(&request, &none).await.unwrap().layer else {
+        let Some(Layer::Copy(data)) = setup.oci.image(&request, None, &none).await.unwrap().layer else {
             panic!("a copy")
         };
         assert_eq!(&*data, &*packed.data);
@@ -255,7 +359,7 @@ async fn a_token_is_asked_for_with_the_login_of_the_host() {
     // A pull secret of a service account does as well.
     let mut right = setup.asks(ImageReference::default());
     right.access.pull_secrets = vec![docker_config(&setup.host, "right")];
-    setup.oci.image(&right, &Mirrors::default()).await.unwrap();
+    setup.oci.image(&right, None, &Mirrors::default()).await.unwrap();
     assert!(
         setup
             .registry
@@ -311,17 +415,195 @@ async fn failures_name_what_is_missing_or_damaged() {
         .insert(digest(&packed.data), b"forged".to_vec());
     let error = setup.fails(setup.asks(tag("1.0.0"))).await;
     assert!(error.message.contains("has digest"), "{error}");
-    // Signatures are never taken on trust.
-    let mut signed = setup.asks(tag("1.0.0"));
-    signed.verify = Some(Verification {
-        provider: "cosign".to_owned(),
-        ..Verification::default()
-    });
-    let error = setup.fails(signed).await;
-    assert_eq!((error.reason, error.class), ("VerificationError", Class::Stalled));
     let mut url = setup.asks(tag("1.0.0"));
     url.url = "https://ghcr.io/x".to_owned();
     assert_eq!(setup.fails(url).await.reason, "URLInvalid");
+}
+
+#[tokio::test]
+async fn what_was_pushed_is_pulled_tagged_and_described() {
+    let setup = setup(Some("right")).await;
+    let files = tree(&[("a/b.yaml", "kind: B\n")]);
+    let mut access = access();
+    let url = format!("oci://{}/org/manifests", setup.host);
+    let artifact = NewArtifact {
+        content: artifact::pack(&files),
+        annotations: BTreeMap::from([(
+            "org.opencontainers.image.created".to_owned(),
+            "1970-01-01T00:00:00Z".to_owned(),
+        )]),
+    };
+    let error = setup.oci.push(&url, "v1", &artifact, &access).await.unwrap_err();
+    assert_eq!(error.reason, "AuthenticationFailed");
+    access.credentials = Some(docker_config(&setup.host, "right"));
+    let id = setup.oci.push(&url, "v1", &artifact, &access).await.unwrap();
+    assert_eq!(
+        setup.oci.push(&url, "v2", &artifact, &access).await.unwrap(),
+        id,
+        "it is reproducible"
+    );
+    setup.oci.tag(&url, "v1", "latest", &access).await.unwrap();
+    let error = setup.oci.tag(&url, "v9", "latest", &access).await.unwrap_err();
+    assert!(error.message.contains("'v9'"), "{error}");
+    let tags = setup.oci.tags(&url, &access).await.unwrap();
+    assert_eq!(tags, ["v1", "v2", "latest"]);
+    for (digest, annotations) in setup.oci.describe(&url, &tags, &access).await.unwrap() {
+        assert_eq!((digest, annotations), (id.clone(), artifact.annotations.clone()));
+    }
+    let mut request = setup.asks(ImageReference::default());
+    request.access = access;
+    let found = setup
+        .oci
+        .image(&request, None, &Mirrors::default())
+        .await
+        .unwrap();
+    let Some(Layer::Files(pulled)) = found.layer else {
+        panic!("files")
+    };
+    assert_eq!(
+        (pulled.digest(), found.revision),
+        (files.digest(), format!("latest@{id}"))
+    );
+    let stored = setup.registry.stored.lock().unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&stored[&id]).unwrap();
+    assert_eq!(
+        manifest["config"]["mediaType"],
+        "application/vnd.cncf.flux.config.v1+json"
+    );
+    assert_eq!(
+        manifest["layers"][0]["mediaType"],
+        "application/vnd.cncf.flux.content.v1.tar+gzip"
+    );
+}
+
+#[tokio::test]
+async fn images_with_a_signature_of_a_trusted_key_are_verified() {
+    let setup = setup(None).await;
+    let packed = artifact::pack(&tree(&[("a", "b")]));
+    let (key, other) = (
+        rcgen::KeyPair::generate().unwrap(),
+        rcgen::KeyPair::generate().unwrap(),
+    );
+    let push = |tag: &str| {
+        let origin = json!({"org.opencontainers.image.revision": tag});
+        setup.registry.push(tag, &[("x", &packed.data)], &origin)
+    };
+    let (simple, listed, tagged, _) = (push("simple"), push("listed"), push("tagged"), push("bare"));
+    setup.registry.sign_simply(&simple, &key);
+    setup.registry.sign_in_bundle(&listed, &key, true);
+    setup.registry.sign_in_bundle(&tagged, &key, false);
+    for name in ["simple", "listed", "tagged"] {
+        let mut request = setup.asks(tag(name));
+        request.verify = Some(verification(&key));
+        let found = setup
+            .oci
+            .image(&request, None, &Mirrors::default())
+            .await
+            .unwrap();
+        let told = Verdict::Verified(format!("verified signature of revision {}", found.revision));
+        assert_eq!(found.verified, Some(told));
+        // The same revision again is not looked at again.
+        request.last_revision = Some(found.revision);
+        let again = setup
+            .oci
+            .image(&request, None, &Mirrors::default())
+            .await
+            .unwrap();
+        assert!(again.verified.is_none() && again.layer.is_none());
+        request.last_revision = None;
+        request.verify = Some(verification(&other));
+        let error = setup.fails(request).await;
+        assert_eq!((error.reason, error.class), ("VerificationError", Class::Retry));
+        assert!(error.message.contains("none of the trusted keys"), "{error}");
+    }
+    let mut bare = setup.asks(tag("bare"));
+    bare.verify = Some(verification(&key));
+    let error = setup.fails(bare.clone()).await;
+    assert_eq!(error.reason, "VerificationError");
+    assert!(
+        error
+            .message
+            .starts_with("failed to verify the signature using provider 'cosign': no matching signatures"),
+        "{error}"
+    );
+    bare.verify = Some(Verification {
+        provider: "cosign".to_owned(),
+        ..Verification::default()
+    });
+    let error = setup.fails(bare.clone()).await;
+    assert!(
+        error.message.contains("'cosign keyless'") && error.message.contains("--sigstore-trusted-root"),
+        "{error}"
+    );
+    let keys = BTreeMap::from([("key.pem".to_owned(), Vec::new())]);
+    for (provider, want) in [
+        ("cosign", "no public key"),
+        ("notation", "'trustpolicy.json' not found"),
+    ] {
+        bare.verify = Some(Verification {
+            provider: provider.to_owned(),
+            keys: Some(keys.clone()),
+            ..Verification::default()
+        });
+        let error = setup.fails(bare.clone()).await;
+        assert!(error.message.contains(want), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn charts_without_a_trusted_signature_are_not_taken() {
+    let setup = setup(None).await;
+    let chart = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
+    let id = setup.registry.push("1.0.0", &[(chart, b"archive")], &json!({}));
+    let key = rcgen::KeyPair::generate().unwrap();
+    let request = ChartRequest {
+        repository: format!("oci://{}/org/charts", setup.host),
+        chart: "web".to_owned(),
+        version: "1.0.0".to_owned(),
+        access: access(),
+        verify: Some(verification(&key)),
+        ..ChartRequest::default()
+    };
+    let error = setup.oci.chart(&request, &Mirrors::default()).await.unwrap_err();
+    assert_eq!(
+        (error.reason, error.class),
+        ("ChartVerificationError", Class::Retry)
+    );
+    assert!(error.message.contains("no signatures found"), "{error}");
+    setup.registry.sign_in_bundle(&id, &key, true);
+    let found = setup.oci.chart(&request, &Mirrors::default()).await.unwrap();
+    let told = Verdict::Verified("verified signature of version 1.0.0".to_owned());
+    assert_eq!(found.verified, Some(told));
+}
+
+#[tokio::test]
+async fn a_notation_policy_may_let_all_pass() {
+    let setup = setup(None).await;
+    let packed = artifact::pack(&tree(&[("a", "b")]));
+    setup.registry.push("1.0.0", &[("x", &packed.data)], &json!({}));
+    let mut request = setup.asks(tag("1.0.0"));
+    let root = rcgen::generate_simple_self_signed(Vec::new()).unwrap().cert.pem();
+    let mut ask = |level: &str| {
+        let policy = json!({"version": "1.0", "trustPolicies": [{"name": "all", "registryScopes": ["*"],
+            "signatureVerification": {"level": level}, "trustStores": ["ca:x"], "trustedIdentities": ["*"]}]});
+        request.verify = Some(Verification {
+            provider: "notation".to_owned(),
+            keys: Some(BTreeMap::from([
+                ("trustpolicy.json".to_owned(), policy.to_string().into_bytes()),
+                ("root.crt".to_owned(), root.clone().into_bytes()),
+            ])),
+            ..Verification::default()
+        });
+        request.clone()
+    };
+    let skipped = setup
+        .oci
+        .image(&ask("skip"), None, &Mirrors::default())
+        .await
+        .unwrap();
+    assert_eq!(skipped.verified, Some(Verdict::Ignored));
+    let error = setup.fails(ask("strict")).await;
+    assert!(error.message.contains("no signature is associated"), "{error}");
 }
 
 #[tokio::test]
@@ -379,11 +661,19 @@ async fn a_folder_stands_in_for_an_image() {
     let mirrors = Mirrors::from_value(&rules, std::path::Path::new("/")).unwrap();
     let mut request = setup.asks(tag("v1"));
     request.url = "oci://ghcr.io/org/manifests".to_owned();
-    let found = setup.oci.image(&request, &mirrors).await.unwrap();
+    let found = setup.oci.image(&request, None, &mirrors).await.unwrap();
     assert!(found.revision.starts_with("v1@sha256:"), "{}", found.revision);
     assert!(found.rewritten.is_some());
     request.last_revision = Some(found.revision);
-    assert!(setup.oci.image(&request, &mirrors).await.unwrap().layer.is_none());
+    assert!(
+        setup
+            .oci
+            .image(&request, None, &mirrors)
+            .await
+            .unwrap()
+            .layer
+            .is_none()
+    );
 }
 
 #[tokio::test]
