@@ -277,10 +277,12 @@ impl HelmSource {
                 format!("invalid chart reference: failed to get chart version for remote reference: {why}"),
             )
         };
-        let versions = self
-            .versions(&held, &request.chart)
-            .await?
-            .ok_or_else(|| invalid(&"no chart name found"))?;
+        let versions = self.versions(&held, &request.chart).await?.ok_or_else(|| {
+            invalid(&format!(
+                "no chart name found: '{}' is not in the index; correct spec.chart",
+                request.chart
+            ))
+        })?;
         let version = newest(&request.chart, &versions, &request.version).map_err(|error| invalid(&error))?;
         if request.verify.is_some() {
             return Err(SourceError::stalled(

@@ -218,6 +218,41 @@ mod tests {
     }
 
     #[test]
+    fn signatures_over_escaped_paths_and_queries_are_those_of_amazon_s_own_programs() {
+        let keys = AwsKeys {
+            access_key_id: "AKID".to_owned(),
+            secret_access_key: crate::credentials::Secret::new("SECRET"),
+            session_token: None,
+        };
+        let store = bucket("http://minio:9000", "fleet", None);
+        let listing = query(&[("prefix", "infra/"), ("list-type", "2"), ("encoding-type", "url")]);
+        for (url, signature) in [
+            (
+                store.url("", &listing).unwrap(),
+                "fa25d90c1931b8dce0b9a40862914250852b73b6608718728804e3718a89d26d",
+            ),
+            (
+                store.url("apps/a b+c.yaml", "").unwrap(),
+                "4243d2cd331b0e3a1bc052542bd2c6dcfe34a97a125f8f90ebd0907c24ae58ca",
+            ),
+        ] {
+            let signed = SignedRequest {
+                method: "GET",
+                url: url.as_str(),
+                service: "s3",
+                region: "us-east-1",
+                headers: &[("x-amz-content-sha256", EMPTY)],
+                body: b"",
+            };
+            let headers = signed
+                .sign(&keys, "2026-01-01T00:00:00Z".parse().unwrap())
+                .unwrap();
+            let header = &headers.last().unwrap().1;
+            assert!(header.ends_with(signature), "{url}: {header}");
+        }
+    }
+
+    #[test]
     fn a_page_has_keys_as_they_are_and_etags_without_quotes() {
         let page = page_of(
             b"<ListBucketResult xmlns='s3'><EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>\

@@ -101,9 +101,10 @@ fn a_bucket_becomes_ready_follows_and_says_what_is_wrong() {
     moto.put("/fleet", "");
     moto.put("/fleet/.sourceignore", "*.md\n");
     moto.put("/fleet/README.md", "left out");
-    moto.put("/fleet/apps/a%20b%2Bc.yaml", "a: 1\n");
+    moto.put("/fleet/apps/a-b_c.yaml", "a: 1\n");
     moto.put("/fleet/apps/", "");
-    moto.put("/fleet/infra/%C3%BC.yaml", "b: 1\n");
+    // moto checks no signature over a path with escapes as S3 does.
+    moto.put("/fleet/infra/b.yaml", "b: 1\n");
     moto.put("/evil", "");
     moto.put("/evil/x/.git/config", "c: 1\n");
     for number in 0..1100 {
@@ -127,7 +128,7 @@ fn a_bucket_becomes_ready_follows_and_says_what_is_wrong() {
     source("bucket", json!({}));
     let first = world.ready(KIND, "bucket");
     assert!(first.starts_with("sha256:"), "{first}");
-    source("bucket-part", json!({"prefix": "infra/", "ignore": "*.txt\n"}));
+    source("bucket-part", json!({"prefix": "infra", "ignore": "*.txt\n"}));
     let part = world.ready(KIND, "bucket-part");
     assert_ne!(part, first);
 
