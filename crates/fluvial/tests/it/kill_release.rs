@@ -11,12 +11,15 @@ use crate::fleet::{Fleet, Up, eventually};
 
 const RELEASE: &str = "clusters/demo/release.yaml";
 const CHART: &[(&str, &str)] = &[
-    ("clusters/demo/other.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: other\n  namespace: default\n"),
-    ("charts/app/Chart.yaml", "apiVersion: v2\nname: app\nversion: 1.0.0\n"),
     (
-        "charts/app/values.yaml",
-        "size: 1\noutcome: healthy\n",
+        "clusters/demo/other.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: other\n  namespace: default\n",
     ),
+    (
+        "charts/app/Chart.yaml",
+        "apiVersion: v2\nname: app\nversion: 1.0.0\n",
+    ),
+    ("charts/app/values.yaml", "size: 1\noutcome: healthy\n"),
     (
         "charts/app/templates/app.yaml",
         "apiVersion: v1
@@ -84,7 +87,7 @@ metadata:
   namespace: default
 spec:
   interval: 1h
-  timeout: 2s
+  timeout: 30s
   releaseName: app
   chart:
     spec:
@@ -128,7 +131,9 @@ impl Eyes {
 
     fn names(&self, up: &Up, api_version: &str, kind: &str) -> Option<Vec<String>> {
         let found = self.list(up, api_version, kind)?;
-        let names = found.iter().filter_map(|object| object["metadata"]["name"].as_str());
+        let names = found
+            .iter()
+            .filter_map(|object| object["metadata"]["name"].as_str());
         let mut names: Vec<String> = names
             .filter(|name| name.starts_with("app-"))
             .map(str::to_owned)
@@ -155,7 +160,11 @@ impl Eyes {
 
     fn object(&self, up: &Up) -> Option<Option<Value>> {
         let found = self.list(up, "helm.toolkit.fluxcd.io/v2", "HelmRelease")?;
-        Some(found.into_iter().find(|object| object["metadata"]["name"] == "app"))
+        Some(
+            found
+                .into_iter()
+                .find(|object| object["metadata"]["name"] == "app"),
+        )
     }
 
     /// Whether all is as it should be after a phase that was to end at `size`.
@@ -183,7 +192,7 @@ impl Eyes {
         let seen = object["status"]["observedGeneration"] == object["metadata"]["generation"];
         let deployed = versions.iter().filter(|(_, state)| state == "deployed").count() == 1
             && versions.last().is_some_and(|(_, state)| state == "deployed");
-        let wanted = [format!("app-config"), format!("app-size-{size}")];
+        let wanted = ["app-config".to_owned(), format!("app-size-{size}")];
         Some(ended && seen && deployed && configs == wanted && workloads == ["app-web"])
     }
 }
@@ -200,10 +209,10 @@ fn kill(times: usize) {
     for round in 0..times {
         // Each phase takes this long, more or less: a kill comes at any moment of it, or a bit later.
         let (phase, length) = match round % 4 {
-            0 => (Phase::Install, 1500),
-            1 => (Phase::Upgrade, 1500),
-            2 => (Phase::Rollback, 4500),
-            _ => (Phase::Uninstall, 1200),
+            0 => (Phase::Install, 2500),
+            1 => (Phase::Upgrade, 2500),
+            2 => (Phase::Rollback, 3500),
+            _ => (Phase::Uninstall, 1800),
         };
         match phase {
             Phase::Install => fleet.write(RELEASE, &release(size, "healthy")),
@@ -211,7 +220,7 @@ fn kill(times: usize) {
                 size += 1;
                 fleet.write(RELEASE, &release(size, "healthy"));
             }
-            Phase::Rollback => fleet.write(RELEASE, &release(size + 1000, "pending")),
+            Phase::Rollback => fleet.write(RELEASE, &release(size + 1000, "fail")),
             Phase::Uninstall => fleet.remove(RELEASE),
         }
         fleet.commit(&format!("round {round}"));
@@ -233,7 +242,10 @@ fn kill(times: usize) {
             );
             std::thread::sleep(Duration::from_millis(50));
         }
-        eprintln!("{what} ended as it should: {:?}", eyes.versions(&up).unwrap_or_default());
+        eprintln!(
+            "{what} ended as it should: {:?}",
+            eyes.versions(&up).unwrap_or_default()
+        );
     }
 }
 
