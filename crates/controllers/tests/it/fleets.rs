@@ -2,14 +2,13 @@
 //! installed, upgraded to other values, rolled back after a failure, uninstalled without a trace.
 
 use std::collections::BTreeSet;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use fluvial_controllers::ports::{ArtifactName, Artifacts};
-use fluvial_tree::{File, Tree, TreeBuilder};
 use futures::StreamExt;
 use serde_json::{Value, json};
 
+use crate::fakes::unpack;
 use crate::world::{World, condition, message};
 
 /// The corpora, where they are beside the repository.
@@ -20,23 +19,6 @@ fn shared() -> Option<PathBuf> {
 
 fn read(path: &Path) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
-}
-
-/// The files of a packed chart.
-pub fn unpack(packed: impl Read) -> Tree {
-    let mut builder = TreeBuilder::default();
-    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(packed));
-    for entry in archive.entries().unwrap() {
-        let mut entry = entry.unwrap();
-        if !entry.header().entry_type().is_file() {
-            continue;
-        }
-        let name = entry.path().unwrap().to_string_lossy().into_owned();
-        let mut data = Vec::new();
-        entry.read_to_end(&mut data).unwrap();
-        builder.file(&name, File::new(data, false)).unwrap();
-    }
-    builder.build()
 }
 
 /// One release of a fleet.
