@@ -1,6 +1,7 @@
 //! Repositories and an artifact store in memory.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::sync::{Arc, Mutex};
 
 use fluvial_controllers::ports::{
@@ -36,6 +37,23 @@ pub fn tree(files: &[(&str, &str)]) -> Tree {
         builder
             .file(path, File::new(text.as_bytes(), false))
             .expect("a valid path");
+    }
+    builder.build()
+}
+
+/// The files of a packed chart.
+pub fn unpack(packed: impl Read) -> Tree {
+    let mut builder = TreeBuilder::default();
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(packed));
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        if !entry.header().entry_type().is_file() {
+            continue;
+        }
+        let name = entry.path().unwrap().to_string_lossy().into_owned();
+        let mut data = Vec::new();
+        entry.read_to_end(&mut data).unwrap();
+        builder.file(&name, File::new(data, false)).unwrap();
     }
     builder.build()
 }
@@ -287,21 +305,4 @@ impl Remotes for Others {
         let missing = || ClusterError::new(ErrorKind::Unreachable, "nobody answers there");
         Box::pin(async move { found.ok_or_else(missing) })
     }
-}
-
-/// The files of a packed chart.
-pub fn unpack(packed: impl std::io::Read) -> Tree {
-    let mut builder = TreeBuilder::default();
-    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(packed));
-    for entry in archive.entries().unwrap() {
-        let mut entry = entry.unwrap();
-        if !entry.header().entry_type().is_file() {
-            continue;
-        }
-        let name = entry.path().unwrap().to_string_lossy().into_owned();
-        let mut data = Vec::new();
-        std::io::Read::read_to_end(&mut entry, &mut data).unwrap();
-        builder.file(&name, File::new(data, false)).unwrap();
-    }
-    builder.build()
 }

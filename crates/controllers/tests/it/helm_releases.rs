@@ -470,9 +470,13 @@ async fn drift_is_left_told_or_corrected() {
             .unwrap();
         let drifted = condition(&object, "Drifted").map(|drifted| drifted["reason"].clone());
         match mode {
-            "disabled" => assert_eq!((size["data"]["size"].as_str(), drifted), (Some("9"), None)),
+            "disabled" => {
+                assert_eq!((size["data"]["size"].as_str(), drifted), (Some("9"), None));
+                assert!(extra.is_none());
+            }
             "warn" => {
                 assert_eq!(size["data"]["size"], "9");
+                assert!(extra.is_none());
                 assert_eq!(drifted, Some(json!("DriftDetected")));
             }
             _ => {

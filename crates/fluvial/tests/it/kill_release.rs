@@ -87,7 +87,7 @@ metadata:
   namespace: default
 spec:
   interval: 1h
-  timeout: 2s
+  timeout: 30s
   releaseName: app
   chart:
     spec:
@@ -209,10 +209,10 @@ fn kill(times: usize) {
     for round in 0..times {
         // Each phase takes this long, more or less: a kill comes at any moment of it, or a bit later.
         let (phase, length) = match round % 4 {
-            0 => (Phase::Install, 1500),
-            1 => (Phase::Upgrade, 1500),
-            2 => (Phase::Rollback, 4500),
-            _ => (Phase::Uninstall, 1200),
+            0 => (Phase::Install, 2500),
+            1 => (Phase::Upgrade, 2500),
+            2 => (Phase::Rollback, 3500),
+            _ => (Phase::Uninstall, 1800),
         };
         match phase {
             Phase::Install => fleet.write(RELEASE, &release(size, "healthy")),
@@ -220,7 +220,7 @@ fn kill(times: usize) {
                 size += 1;
                 fleet.write(RELEASE, &release(size, "healthy"));
             }
-            Phase::Rollback => fleet.write(RELEASE, &release(size + 1000, "pending")),
+            Phase::Rollback => fleet.write(RELEASE, &release(size + 1000, "fail")),
             Phase::Uninstall => fleet.remove(RELEASE),
         }
         fleet.commit(&format!("round {round}"));
