@@ -694,10 +694,10 @@ async fn a_folder_of_charts_stands_in_for_the_whole_address_of_one() {
     });
     request.media_type = "application/vnd.cncf.helm.chart.content.v1.tar+gzip".to_owned();
     request.url = "oci://ghcr.io/org/charts/web".to_owned();
-    let found = setup.oci.image(&request, &mirrors).await.unwrap();
+    let found = setup.oci.image(&request, None, &mirrors).await.unwrap();
     assert!(found.revision.starts_with("1.2.3@sha256:"), "{}", found.revision);
     request.url = "oci://ghcr.io/org/charts/absent".to_owned();
-    let error = setup.oci.image(&request, &mirrors).await.unwrap_err();
+    let error = setup.oci.image(&request, None, &mirrors).await.unwrap_err();
     assert!(
         error.message.contains("no chart 'absent' in the mirror"),
         "{error}"
