@@ -3,6 +3,7 @@
 
 mod azure;
 mod gcs;
+mod listing;
 mod login;
 mod s3;
 mod wire;
@@ -17,7 +18,6 @@ use fluvial_ports::{BucketFound, BucketRequest, Provider};
 use fluvial_tree::{Entry, File, Tree, TreeBuilder, TreePath};
 use futures::{StreamExt, TryStreamExt};
 use reqwest::Url;
-use sha2::{Digest as _, Sha256};
 
 use crate::aside::aside;
 use crate::credentials::cloud::{AwsKeys, Clouds, ServiceAccount};
@@ -25,10 +25,11 @@ use crate::credentials::{Secret, TokenCache};
 use crate::error::{SourceError, reason};
 use crate::git::redact;
 use crate::http::{HttpClients, HttpError};
-use crate::ignore::{IGNORE_FILE, Rules};
+use crate::ignore::IGNORE_FILE;
 use crate::limits::{Budget, Limits};
 use crate::mirrors::Mirrors;
 use crate::web;
+use listing::{bad_key, index, revision};
 use wire::{Answer, Failure};
 
 /// How many objects are fetched at the same time.
@@ -124,14 +125,6 @@ fn bad_endpoint(endpoint: &str) -> SourceError {
              and set spec.insecure for plain HTTP",
             redact(endpoint)
         ),
-    )
-}
-
-/// What says that a key cannot be a file: another revision of the bucket may have none such.
-fn bad_key(key: &str, why: &str) -> SourceError {
-    SourceError::waiting(
-        reason::BUCKET_OPERATION_FAILED,
-        format!("object '{key}' {why}; remove it from the bucket, or exclude it with spec.ignore"),
     )
 }
 
@@ -452,68 +445,6 @@ fn unlisted(failure: Failure, bucket: &str, first: bool) -> SourceError {
             "indexation of objects from bucket '{bucket}' failed: {failure}"
         )),
     }
-}
-
-/// What of a listing counts, by key; a key that cannot be a file is an error.
-fn index(
-    listed: &[Listed],
-    rules: Option<&Vec<u8>>,
-    request: &BucketRequest,
-) -> Result<BTreeMap<String, Listed>, SourceError> {
-    let text = rules.map(|rules| String::from_utf8_lossy(rules));
-    let rules = Rules::of_keys(text.as_deref(), request.ignore.as_deref());
-    // Keys that end with a slash are what consoles make for empty folders.
-    let objects: Vec<&Listed> = listed
-        .iter()
-        .filter(|object| !object.key.ends_with('/') && object.key != IGNORE_FILE)
-        .collect();
-    let paths: Vec<TreePath> = objects
-        .iter()
-        .map(|object| {
-            let plain = object.key.split('/').filter(|part| !part.is_empty());
-            TreePath::parse(&plain.collect::<Vec<_>>().join("/")).unwrap_or_default()
-        })
-        .collect();
-    let excluded = rules.excluded(&paths);
-    let mut index = BTreeMap::new();
-    let mut files: BTreeMap<&TreePath, &str> = BTreeMap::new();
-    for ((object, path), _) in objects
-        .iter()
-        .zip(&paths)
-        .zip(excluded)
-        .filter(|(_, excluded)| !excluded)
-    {
-        let key = object.key.as_str();
-        if key.starts_with('/') || key.split('/').any(|part| part == ".." || part == ".") || path.is_root() {
-            return Err(bad_key(key, "has a path that leads elsewhere"));
-        }
-        if key.split('/').any(|part| part.eq_ignore_ascii_case(".git")) {
-            return Err(bad_key(key, "is part of a Git repository's own files"));
-        }
-        if let Some(other) = files.insert(path, key) {
-            return Err(bad_key(key, &format!("has the same path as '{other}'")));
-        }
-        index.insert(key.to_owned(), (*object).clone());
-    }
-    for (path, key) in &files {
-        let mut above = path.parent();
-        while let Some(folder) = above.filter(|folder| !folder.is_root()) {
-            if let Some(file) = files.get(&folder) {
-                return Err(bad_key(key, &format!("is below '{file}', which is a file")));
-            }
-            above = folder.parent();
-        }
-    }
-    Ok(index)
-}
-
-/// The digest over keys and etags.
-fn revision(index: &BTreeMap<String, Listed>) -> String {
-    let mut hash = Sha256::new();
-    for (key, object) in index {
-        hash.update(format!("{key} {}\n", object.etag));
-    }
-    format!("sha256:{}", crate::hex(&hash.finalize()))
 }
 
 #[cfg(test)]
