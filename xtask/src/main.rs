@@ -15,7 +15,8 @@ cargo xtask tidy                          check layers, sizes, module docs, lint
 cargo xtask conformance [SUITE…] [FLAGS]  run the recorded corpora (--failures, --case TEXT, --update-counts)
 cargo xtask codegen [NAME] [--check]      write generated files again, or check that they are current
 cargo xtask peers [NAME…]                 build the released programs pinned under conformance/peers (needs Go)
-cargo xtask tier [peers|cluster]          run the tests that need those programs, with the ones that are there
+cargo xtask tier [peers|cluster|counterparts]
+                                          run the tests that need those programs, with the ones that are there
 cargo xtask bench NAME [FLAGS]            figures as JSON, beside the peer of that name where there is one";
 
 /// The checkout's root folder.

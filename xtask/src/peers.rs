@@ -157,7 +157,7 @@ fn build_one(root: &Path, peer: &Peer) -> Result<(), String> {
 pub(crate) fn bench(root: &Path, arguments: &[String]) -> Result<(), Vec<String>> {
     let (verb, rest) = arguments
         .split_first()
-        .ok_or_else(|| vec!["bench what? kustomize, helm, git or mttp".to_owned()])?;
+        .ok_or_else(|| vec!["bench what? kustomize, helm, index, git, sources or mttp".to_owned()])?;
     let cargo = |words: &[&str]| -> Result<(), Vec<String>> {
         let status = Command::new(env!("CARGO")).args(words).current_dir(root).status();
         match status {
@@ -173,9 +173,10 @@ pub(crate) fn bench(root: &Path, arguments: &[String]) -> Result<(), Vec<String>
         .arg(verb)
         .arg("--ours")
         .arg(root.join("target/release/fluvial"));
-    if root.join("conformance/peers").join(verb).is_dir() {
-        build(root, std::slice::from_ref(verb))?;
-        command.arg("--peer").arg(root.join("target/peers").join(verb));
+    let peer = if verb == "index" { "helm" } else { verb };
+    if root.join("conformance/peers").join(peer).is_dir() {
+        build(root, &[peer.to_owned()])?;
+        command.arg("--peer").arg(root.join("target/peers").join(peer));
     }
     let status = command.args(rest).current_dir(root).status();
     match status {

@@ -5,7 +5,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// The tiers: a name, and the module of the program's tests that tells its stories.
-const TIERS: [(&str, &str); 2] = [("peers", "peers::"), ("cluster", "cluster::")];
+const TIERS: [(&str, &str); 3] = [
+    ("peers", "peers::"),
+    ("cluster", "cluster::"),
+    ("counterparts", "counterparts::"),
+];
 
 /// Runs the named tiers, or all, against a debug build of the program.
 #[expect(clippy::print_stdout, reason = "a program for terminals")]
@@ -15,7 +19,7 @@ pub(crate) fn run(root: &Path, names: &[String]) -> Result<(), Vec<String>> {
         .find(|name| !TIERS.iter().any(|(tier, _)| tier == name))
     {
         return Err(vec![format!(
-            "no tier is named {odd}; there are peers and cluster"
+            "no tier is named {odd}; there are peers, cluster and counterparts"
         )]);
     }
     let mut left_out = Vec::new();

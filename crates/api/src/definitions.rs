@@ -2,9 +2,9 @@
 //!
 //! Their facts (fields, types, defaults, patterns, rules, columns) are tables in `definitions/`, kept
 //! equal to those that Flux publishes, because existing manifests and clients rely on every one of
-//! them. Descriptions are our own and are put in here.
+//! them. Descriptions are our own and are put in here, and so are the few fields that Flux does not have.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The tables, in order of their names.
 const TABLES: &[&str] = &[
@@ -31,14 +31,36 @@ const DESCRIPTIONS: &str = include_str!("../definitions/descriptions.txt");
 /// The definitions of all kinds.
 #[must_use]
 pub fn definitions() -> Vec<Value> {
+    let mut definitions = published();
+    for definition in &mut definitions {
+        extend(definition);
+        describe(definition);
+    }
+    definitions
+}
+
+/// The same without fields of our own and without descriptions: what Flux publishes.
+#[must_use]
+pub fn published() -> Vec<Value> {
     TABLES
         .iter()
-        .map(|table| {
-            let mut definition: Value = serde_json::from_str(table).expect("a test reads every table");
-            describe(&mut definition);
-            definition
-        })
+        .map(|table| serde_json::from_str(table).expect("a test reads every table"))
         .collect()
+}
+
+/// Puts in the fields that are Fluvial's own: `kind` in `dependsOn`.
+fn extend(definition: &mut Value) {
+    let field =
+        "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/dependsOn/items/properties";
+    let kinds = ["Kustomization", "HelmRelease"];
+    let ours = definition["spec"]["names"]["kind"]
+        .as_str()
+        .is_some_and(|kind| kinds.contains(&kind));
+    if let Some(Value::Object(fields)) = definition.pointer_mut(field)
+        && ours
+    {
+        fields.insert("kind".to_owned(), json!({"type": "string", "enum": kinds}));
+    }
 }
 
 /// Puts the descriptions of its kind into a definition.
@@ -75,6 +97,26 @@ fn describe(definition: &mut Value) {
 mod tests {
     use super::*;
     use crate::kinds::KINDS;
+
+    #[test]
+    fn what_flux_does_not_have_is_one_optional_field() {
+        let field =
+            "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/dependsOn/items/properties";
+        let mut extended = Vec::new();
+        for (mut ours, mut theirs) in definitions().into_iter().zip(published()) {
+            describe(&mut theirs);
+            if ours == theirs {
+                continue;
+            }
+            extended.push(ours["spec"]["names"]["kind"].as_str().unwrap().to_owned());
+            let fields = ours.pointer_mut(field).and_then(Value::as_object_mut).unwrap();
+            assert!(fields.remove("kind").is_some());
+            let fields = theirs.pointer_mut(field).and_then(Value::as_object_mut).unwrap();
+            fields.remove("kind");
+            assert_eq!(ours, theirs);
+        }
+        assert_eq!(extended, ["HelmRelease", "Kustomization"]);
+    }
 
     #[test]
     fn every_kind_has_a_definition_with_its_names() {

@@ -258,11 +258,16 @@ impl Session<'_> {
 
     /// Prints data.
     pub(crate) fn print(&mut self, text: &str) -> Outcome {
-        match self
-            .env
-            .out
-            .write_all(text.as_bytes())
-            .and_then(|()| self.env.out.flush())
+        self.print_all(&[text])
+    }
+
+    /// Prints pieces of a large text one after the other.
+    pub(crate) fn print_all(&mut self, pieces: &[impl AsRef<str>]) -> Outcome {
+        let mut out = std::io::BufWriter::with_capacity(32 << 10, &mut self.env.out);
+        let mut pieces = pieces.iter();
+        match pieces
+            .try_for_each(|piece| out.write_all(piece.as_ref().as_bytes()))
+            .and_then(|()| out.flush())
         {
             // Whoever read our output has seen enough.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),

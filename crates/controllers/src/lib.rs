@@ -3,10 +3,12 @@
 
 pub mod artifact_generator;
 pub mod backoff;
+pub mod bucket;
 pub mod charts;
 pub mod condition;
 pub mod context;
 pub mod decrypt;
+pub mod deliverer;
 pub mod feed;
 pub mod git_repository;
 pub mod helm_chart;

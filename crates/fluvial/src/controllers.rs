@@ -23,8 +23,9 @@ use crate::server::reachable;
 const LEASE: &str = "fluvial-leader-election";
 
 /// Kinds that are reconciled.
-const KINDS: [&str; 7] = [
+const KINDS: [&str; 8] = [
     "ArtifactGenerator",
+    "Bucket",
     "GitRepository",
     "HelmChart",
     "HelmRelease",

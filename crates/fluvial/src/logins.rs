@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use fluvial_ports::{BoxFuture, Cluster, FetchRequest};
+use fluvial_ports::{Account, BoxFuture, Cluster, FetchRequest};
 use fluvial_source::credentials::cloud::{Ask, Clouds, GitLogin, ServiceAccount, ServiceAccountTokens};
 use fluvial_source::credentials::{Basic, GitHubApp, Secret, TokenCache};
 use fluvial_source::git::{Credentials, redact};
@@ -61,12 +61,7 @@ impl Logins {
                 // The settings of the proxy are for the cloud's services as well.
                 let settings = credentials.http_settings();
                 let environment: BTreeMap<String, String> = std::env::vars().collect();
-                let account = request.account.as_ref().map(|account| ServiceAccount {
-                    namespace: account.namespace.clone(),
-                    name: account.name.clone(),
-                    annotations: account.annotations.clone(),
-                    tokens: Arc::new(Tokens(Arc::clone(&account.cluster))),
-                });
+                let account = request.account.as_ref().map(service_account);
                 let ask = Ask {
                     account: account.as_ref(),
                     environment: &environment,
@@ -81,6 +76,16 @@ impl Logins {
                 })
             }
         }
+    }
+}
+
+/// A service account whose tokens its cluster makes.
+pub(crate) fn service_account(account: &Account) -> ServiceAccount {
+    ServiceAccount {
+        namespace: account.namespace.clone(),
+        name: account.name.clone(),
+        annotations: account.annotations.clone(),
+        tokens: Arc::new(Tokens(Arc::clone(&account.cluster))),
     }
 }
 

@@ -144,10 +144,8 @@ impl Ambient for Present {
 
 /// Random bytes that nobody can guess: charts make keys and passwords of them.
 fn fill(buffer: &mut [u8]) {
-    rustls::crypto::aws_lc_rs::default_provider()
-        .secure_random
-        .fill(buffer)
-        .expect("the system's source of randomness works");
+    // Not the TLS library's: that one measures noise for as long as a whole chart takes before its first byte.
+    getrandom::fill(buffer).expect("the system's source of randomness works");
 }
 
 /// The system's clock.

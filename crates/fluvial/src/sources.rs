@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fluvial_cli::{LocalRepository, Rewrite, SourceOptions};
 use fluvial_ports::{
-    BoxFuture, BoxStream, ChartFound, ChartRequest, CommitFacts, FetchRequest, Fetched, ImageFound,
-    ImageRequest, IndexFound, IndexRequest, Revision, SourceError, SourceErrorClass, Sources,
+    BoxFuture, BoxStream, BucketFound, BucketRequest, ChartFound, ChartRequest, CommitFacts, FetchRequest,
+    Fetched, ImageFound, ImageRequest, IndexFound, IndexRequest, Revision, SourceError, SourceErrorClass,
+    Sources,
 };
 use fluvial_source::Class;
+use fluvial_source::bucket::BucketSource;
 use fluvial_source::credentials::cloud::Clouds;
 use fluvial_source::git::{
     self, Credentials, GitReference, GitRequest, GitSource, Location, Verify, VerifyMode,
@@ -23,13 +25,14 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::folders;
-use crate::logins::Logins;
+use crate::logins::{Logins, service_account};
 
 /// What all ways to sources share: one cache.
 #[derive(Default)]
 pub(crate) struct Shared {
     git: Mutex<Option<GitSource>>,
     charts: Mutex<Option<(HelmSource, OciSource)>>,
+    buckets: Mutex<Option<BucketSource>>,
     logins: Arc<Logins>,
 }
 
@@ -59,6 +62,13 @@ impl Shared {
         Ok(charts.insert((helm, oci)).clone())
     }
 
+    /// Object stores.
+    fn buckets(&self) -> BucketSource {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = || BucketSource::new(std::env::vars().collect(), Clouds::default(), Limits::default());
+        buckets.get_or_insert_with(made).clone()
+    }
+
     /// A way with these options. The first call chooses the cache's folder.
     pub(crate) fn with(
         &self,
@@ -75,6 +85,7 @@ impl Shared {
             git,
             helm,
             oci,
+            buckets: self.buckets(),
             logins: Arc::clone(&self.logins),
             mirrors,
             rewrites: options.rewrites.clone(),
@@ -140,6 +151,7 @@ struct Ways {
     git: GitSource,
     helm: HelmSource,
     oci: OciSource,
+    buckets: BucketSource,
     logins: Arc<Logins>,
     mirrors: Mirrors,
     rewrites: Vec<Rewrite>,
@@ -307,5 +319,16 @@ impl Sources for Ways {
 
     fn image(&self, request: ImageRequest) -> BoxFuture<'_, Result<ImageFound, SourceError>> {
         Box::pin(async move { self.oci.image(&request, &self.mirrors).await.map_err(error) })
+    }
+
+    fn bucket(&self, request: BucketRequest) -> BoxFuture<'_, Result<BucketFound, SourceError>> {
+        Box::pin(async move {
+            let account = request.access.account.as_ref().map(service_account);
+            let found = self
+                .buckets
+                .files(&request, account.as_ref(), &self.mirrors)
+                .await;
+            found.map_err(error)
+        })
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use fluvial_template::sprig::{Ambient, Host};
 use fluvial_template::{ExecError, Functions, Limits, Map, MissingKey, Parsed, Set, Value};
 
-use crate::chart::Chart;
+use crate::chart::{Chart, text_of};
 use crate::dependencies::{Member, full_path};
 use crate::error::{Error, Stage};
 use crate::files::Files;
@@ -155,7 +155,7 @@ impl Source {
         let parsed = match self.cache.parsed.get(&self.name) {
             Some(parsed) => parsed,
             None => {
-                let text = String::from_utf8_lossy(&self.text);
+                let text = text_of(&self.text);
                 let parsed = FUNCTIONS.parse(&self.name, &text).map_err(|error| {
                     let text = error.to_string();
                     Error::new(Stage::Template, clean_parse_error(&self.name, &text))

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use fluvial_tree::Tree;
 
+use crate::source::Account;
+
 /// Data of a Secret, by key.
 pub type SecretData = BTreeMap<String, Vec<u8>>;
 
@@ -41,6 +43,10 @@ pub struct Access {
     pub insecure: bool,
     /// Who vouches.
     pub provider: Provider,
+    /// Who asks, as `kind/namespace/name`: tokens are kept per object.
+    pub object: String,
+    /// Whose identity a cloud is asked with; without one, that of the program.
+    pub account: Option<Account>,
     /// Give up after this time.
     pub timeout: Duration,
 }

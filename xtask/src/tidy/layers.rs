@@ -32,6 +32,7 @@ const PURE: &[&str] = &[
     "helm",
     "liquid",
     "delivery",
+    "verify",
 ];
 
 /// Packages that bring a runtime, sockets, files or processes.

@@ -248,8 +248,11 @@ fn apply(api: &Api, request: &Request) -> Outcome<Reply> {
     let Some(stored) = live else {
         return apply_new(api, request, &applied);
     };
-    if leaves_alone(api, request, &applied, &stored)? {
-        return Ok(Reply::Stored(200, stored));
+    if !crate::convert::is_outdated(kind, &stored) {
+        let seen = crate::convert::webhook::one(api, &request.calls, kind, stored, false)?;
+        if leaves_alone(api, request, &applied, &seen)? {
+            return Ok(Reply::Stored(200, seen));
+        }
     }
     let result = update::change(api, request, &mut |live| {
         let new = merged(api, request, Some(live), &applied)?;

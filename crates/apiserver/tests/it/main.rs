@@ -7,7 +7,9 @@
     reason = "a test tells what went wrong by panicking, and what it skips"
 )]
 
+mod conversion;
 mod hooks;
 mod kills;
 mod plain;
 mod story;
+mod watcher;

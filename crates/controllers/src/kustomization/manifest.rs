@@ -15,8 +15,9 @@ use fluvial_schema::SchemaSet;
 use fluvial_tree::{Digest, Tree, TreePath};
 use serde_json::Value;
 
-use super::step::{ARTIFACT_FAILED, BUILD_FAILED, Failure};
+use super::step::BUILD_FAILED;
 use crate::decrypt::still_encrypted;
+use crate::deliverer::failure::{ARTIFACT_FAILED, Failure};
 use crate::render::{self, Rendered, render};
 
 /// One object as it is to be applied.

@@ -1,6 +1,8 @@
 //! The Secrets and service accounts that sources name.
 
-use fluvial_ports::{Resource, SecretData, Target};
+use std::sync::Arc;
+
+use fluvial_ports::{Account, Resource, SecretData, Target};
 use serde_json::Value;
 
 use super::step::Failure;
@@ -111,4 +113,32 @@ pub async fn pull_secrets(
         all.push(secret(context, namespace, name, field).await?);
     }
     Ok(all)
+}
+
+/// The service account whose identity a cloud is asked with, if one is named.
+///
+/// # Errors
+/// If one is named and cannot be read.
+pub async fn account(
+    context: &Context,
+    namespace: &str,
+    name: Option<&str>,
+) -> Result<Option<Account>, Failure> {
+    let Some(name) = name.filter(|name| !name.is_empty()) else {
+        return Ok(None);
+    };
+    let resource = core("ServiceAccount", "serviceaccounts");
+    let account = read(context, resource, namespace, name, "spec.serviceAccountName").await?;
+    let annotations = account
+        .pointer("/metadata/annotations")
+        .and_then(Value::as_object);
+    let text = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
+    Ok(Some(Account {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        annotations: annotations
+            .map(|all| all.iter().filter_map(text).collect())
+            .unwrap_or_default(),
+        cluster: Arc::clone(&context.cluster),
+    }))
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use fluvial_controllers::ports::{
-    Artifact, ArtifactError, ArtifactName, Artifacts, BoxFuture, BoxStream, Clock, Cluster, ClusterError,
-    CommitFacts, ErrorKind, FetchRequest, Fetched, Remote, Remotes, Revision, SourceError, SourceErrorClass,
-    Sources,
+    Artifact, ArtifactError, ArtifactName, Artifacts, BoxFuture, BoxStream, BucketFound, BucketRequest,
+    Clock, Cluster, ClusterError, CommitFacts, Content, ErrorKind, FetchRequest, Fetched, Remote, Remotes,
+    Revision, SourceError, SourceErrorClass, Sources,
 };
 use fluvial_tree::{File, Tree, TreeBuilder};
 use futures::StreamExt;
@@ -118,6 +118,28 @@ impl Sources for Repositories {
         });
         Some(stream.boxed())
     }
+
+    /// Buckets are repositories too, by endpoint and name.
+    fn bucket(&self, request: BucketRequest) -> BoxFuture<'_, Result<BucketFound, SourceError>> {
+        let repositories = self.0.lock().unwrap();
+        let found = repositories
+            .get(&format!("{}/{}", request.endpoint, request.bucket))
+            .map(|bucket| {
+                let revision = bucket.tree.digest().to_string();
+                BucketFound {
+                    files: (request.last_revision.as_deref() != Some(&revision)).then(|| bucket.tree.clone()),
+                    revision,
+                    rewritten: None,
+                }
+            });
+        Box::pin(async move {
+            found.ok_or_else(|| SourceError {
+                class: SourceErrorClass::Retry,
+                reason: "BucketOperationFailed".to_owned(),
+                message: format!("bucket '{}' not found", request.bucket),
+            })
+        })
+    }
 }
 
 /// Artifacts by path.
@@ -156,6 +178,29 @@ impl Artifacts for Shelf {
             size: tree.len() as u64,
         };
         let stored = (artifact.clone(), tree.clone());
+        self.0.lock().unwrap().insert(path, stored);
+        Box::pin(async move { Ok(artifact) })
+    }
+
+    fn put_content<'a>(
+        &'a self,
+        name: &'a ArtifactName,
+        revision: &'a str,
+        content: &'a Content,
+    ) -> BoxFuture<'a, Result<Artifact, ArtifactError>> {
+        let bytes = match content {
+            Content::Bytes(bytes) => bytes.to_vec(),
+            Content::File(path) => std::fs::read(path).expect("the file is there"),
+        };
+        let path = format!("{}{}", folder(&name.kind, &name.namespace, &name.name), name.file);
+        let artifact = Artifact {
+            url: self.url(&path),
+            path: path.clone(),
+            revision: revision.to_owned(),
+            digest: format!("sha256:{}", fluvial_tree::Digest::of(&bytes).to_hex()),
+            size: bytes.len() as u64,
+        };
+        let stored = (artifact.clone(), crate::fleets::unpack(&*bytes));
         self.0.lock().unwrap().insert(path, stored);
         Box::pin(async move { Ok(artifact) })
     }

@@ -23,9 +23,8 @@ fn read(path: &Path) -> Value {
 }
 
 /// The files of a packed chart.
-fn unpack(path: &Path) -> Tree {
+pub fn unpack(packed: impl Read) -> Tree {
     let mut builder = TreeBuilder::default();
-    let packed = std::fs::File::open(path).unwrap();
     let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(packed));
     for entry in archive.entries().unwrap() {
         let mut entry = entry.unwrap();
@@ -152,7 +151,7 @@ fn definition(api_version: &str, kind: &str) -> Option<Value> {
 }
 
 async fn serve(world: &World, case: &Case) {
-    let files = unpack(&case.chart);
+    let files = unpack(std::fs::File::open(&case.chart).unwrap());
     let name = ArtifactName {
         kind: "ExternalArtifact".to_owned(),
         namespace: "default".to_owned(),

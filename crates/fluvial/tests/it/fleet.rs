@@ -39,6 +39,19 @@ impl Fleet {
         fleet
     }
 
+    /// A fleet of these files alone, committed.
+    pub(crate) fn of(files: &[(&str, &str)]) -> Self {
+        let fleet = Fleet {
+            root: tempfile::tempdir().unwrap(),
+        };
+        for (file, text) in files {
+            fleet.write(file, text);
+        }
+        fleet.git(&["init", "--quiet", "--initial-branch=main"]);
+        fleet.commit("begin");
+        fleet
+    }
+
     /// The work tree.
     pub(crate) fn repository(&self) -> PathBuf {
         self.root.path().join("fleet")
@@ -141,6 +154,11 @@ impl Up {
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Where its kubeconfig is, or will be.
+    pub(crate) fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
     }
 
     /// How it has ended, if it has.

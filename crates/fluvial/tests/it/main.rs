@@ -4,8 +4,10 @@
 #![expect(clippy::print_stderr, reason = "a skipped test says why")]
 
 mod cluster;
+mod counterparts;
 mod fleet;
 mod kill;
+mod kill_release;
 #[path = "../../../secrets/tests/it/made.rs"]
 #[expect(dead_code, reason = "other tests make other formats")]
 mod made;

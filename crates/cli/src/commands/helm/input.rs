@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fluvial_helm::{Capabilities, Chart, KubeVersion, Layer, Values};
 use fluvial_tree::{Tree, TreePath};
 
-use crate::disk::{self, Reader};
+use crate::disk::Reader;
 use crate::environment::{Failure, Session};
 
 /// Options that set values.
@@ -146,7 +146,7 @@ pub(crate) fn files(folder: &Path, name: &str) -> Result<(Tree, TreePath, PathBu
     let path = folder.join(name);
     if !path.exists() {
         let help = if name.contains("://") {
-            "; charts are not fetched here: get it with helm pull, and name its file"
+            "; charts are fetched from a repository with --repo URL NAME, or from a registry as oci://…"
         } else {
             "; a chart is a folder or a .tgz file"
         };
@@ -154,13 +154,19 @@ pub(crate) fn files(folder: &Path, name: &str) -> Result<(Tree, TreePath, PathBu
     }
     let fail = |error: &dyn std::fmt::Display| format!("chart {name}: {error}");
     let path = std::fs::canonicalize(&path).map_err(|error| fail(&error))?;
-    let mut reader = Reader::default();
-    if path.is_dir() {
+    let is_folder = path.is_dir();
+    let root = if is_folder {
+        Some(path.as_path())
+    } else {
+        path.parent()
+    };
+    let mut reader = Reader::below(root.unwrap_or(&path));
+    if is_folder {
         reader.plain_folder(&path)?;
     } else {
         reader.file(&path)?;
     }
-    let at = disk::tree_path(&path)?;
+    let at = reader.place(&path)?;
     Ok((reader.tree(), at, path))
 }
 
