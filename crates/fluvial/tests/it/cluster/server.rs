@@ -101,34 +101,8 @@ impl Real {
     /// A cluster without nodes that answers.
     pub(crate) fn start([etcd, apiserver, manager]: [&Path; 3], work: &Path) -> Self {
         let (client, peer, port) = (free_port(), free_port(), free_port());
-        let (client, peer) = (
-            format!("http://127.0.0.1:{client}"),
-            format!("http://127.0.0.1:{peer}"),
-        );
-        let mut running = vec![start(
-            Command::new(etcd)
-                .arg("--data-dir")
-                .arg(work.join("etcd"))
-                .args([
-                    "--listen-client-urls",
-                    &client,
-                    "--advertise-client-urls",
-                    &client,
-                ])
-                .args([
-                    "--listen-peer-urls",
-                    &peer,
-                    "--initial-advertise-peer-urls",
-                    &peer,
-                ])
-                .args([
-                    "--initial-cluster",
-                    &format!("default={peer}"),
-                    "--log-level",
-                    "error",
-                ]),
-            &work.join("etcd.log"),
-        )];
+        let client = format!("http://127.0.0.1:{client}");
+        let mut running = vec![store(etcd, &client, peer, work)];
         let key = work.join("accounts.key");
         let pair = rcgen::KeyPair::generate().unwrap();
         std::fs::write(&key, pair.serialize_pem()).unwrap();
@@ -204,6 +178,30 @@ impl Real {
     pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.kubeconfig.clone()
     }
+}
+
+/// etcd, alone.
+fn store(program: &Path, client: &str, peer: u16, work: &Path) -> Running {
+    let peer = format!("http://127.0.0.1:{peer}");
+    start(
+        Command::new(program)
+            .arg("--data-dir")
+            .arg(work.join("etcd"))
+            .args(["--listen-client-urls", client, "--advertise-client-urls", client])
+            .args([
+                "--listen-peer-urls",
+                &peer,
+                "--initial-advertise-peer-urls",
+                &peer,
+            ])
+            .args([
+                "--initial-cluster",
+                &format!("default={peer}"),
+                "--log-level",
+                "error",
+            ]),
+        &work.join("etcd.log"),
+    )
 }
 
 /// A kubeconfig with a token.
