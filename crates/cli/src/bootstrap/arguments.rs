@@ -156,7 +156,7 @@ fn gate(arguments: &Arguments, name: &str) -> Option<bool> {
         .filter_map(|gate| gate.split_once('='))
         .filter(|(gate, _)| gate.trim() == name)
         .map(|(_, value)| value.trim() == "true")
-        .last()
+        .next_back()
 }
 
 /// The value that all Deployments of a controller have; nothing if they differ.
