@@ -154,8 +154,9 @@ fn gate(arguments: &Arguments, name: &str) -> Option<bool> {
     gates
         .split(',')
         .filter_map(|gate| gate.split_once('='))
-        .rfind(|(gate, _)| gate.trim() == name)
+        .filter(|(gate, _)| gate.trim() == name)
         .map(|(_, value)| value.trim() == "true")
+        .next_back()
 }
 
 /// The value that all Deployments of a controller have; nothing if they differ.
