@@ -198,8 +198,7 @@ fn slice(values: &[Value]) -> FunctionResult {
 
 fn len(values: &[Value]) -> FunctionResult {
     let length = match &values[0] {
-        Value::Nil => return Err("reflect: call of reflect.Value.Type on zero Value".into()),
-        Value::NilInterface => return Err("len of nil pointer".into()),
+        Value::Nil | Value::NilInterface => return Err("len of nil pointer".into()),
         Value::Str(string) => to_bytes(string).len(),
         Value::List(list) => list.items().len(),
         Value::Map(map) => map.borrow().len(),

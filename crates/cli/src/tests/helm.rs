@@ -45,7 +45,7 @@ async fn charts_come_from_repositories_and_registries() {
         ),
         (
             "web --repo https://charts.example.com --dependency-update",
-            format!("{base}{own}"),
+            format!("{base}\n{own}"),
         ),
         (
             "oci://registry.example.com/charts/web --version 1.2.3",

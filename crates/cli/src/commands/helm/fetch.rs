@@ -46,7 +46,7 @@ pub(crate) struct Place {
     /// Key of that certificate
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
-    /// File with rewrites of URLs
+    /// Rewrites of source URLs: a list of {from: URL prefix, to: path or URL}
     #[arg(long, value_name = "FILE")]
     mirrors: Option<PathBuf>,
 }
