@@ -199,12 +199,12 @@ pub fn list(api: &Api, request: &Request) -> Outcome<Reply> {
         let exact = request.query.text("resourceVersionMatch") == "Exact";
         (version.filter(|version| exact && *version > 0), None)
     } else {
+        let (version, start) = read_token(token)?;
         if !matches!(request.query.text("resourceVersion"), "" | "0") {
             return Err(Failure::bad_request(
                 "specifying resource version is not allowed when using continue",
             ));
         }
-        let (version, start) = read_token(token)?;
         (version, Some(start))
     };
     let snapshot = collection.snapshot(&api.store, &prefix(request), after.as_deref(), at).map_err(|_| {

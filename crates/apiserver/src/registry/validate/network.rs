@@ -171,7 +171,7 @@ pub(super) fn ingress(object: &Value, errors: &mut Errors) {
     let spec = &object["spec"];
     if is_empty(&spec["rules"]) && spec["defaultBackend"].is_null() {
         let detail = "either `defaultBackend` or `rules` must be specified";
-        errors.push(invalid("spec", json!([]), detail));
+        errors.push(invalid("spec", spec["rules"].clone(), detail));
     }
     if !spec["defaultBackend"].is_null() {
         backend(&spec["defaultBackend"], "spec.defaultBackend", errors);

@@ -95,11 +95,7 @@ pub(super) fn volume(object: &Value, errors: &mut Errors) {
     if !only {
         errors.push(FieldError::not_supported(
             "spec.capacity",
-            if capacity.is_null() {
-                serde_json::json!({})
-            } else {
-                capacity.clone()
-            },
+            shown(capacity),
             &["storage"],
         ));
     }
@@ -501,7 +497,7 @@ pub(super) fn limits(object: &Value, errors: &mut Errors) {
             }
         }
         let standard = matches!(kind, "Pod" | "Container" | "PersistentVolumeClaim");
-        if !standard && !kind.contains('/') {
+        if !standard && !kind.contains('/') && names::qualified_name(kind).is_empty() {
             let detail = "must be a standard limit type or fully qualified";
             errors.push(invalid(format!("{path}.type"), kind, detail));
         }
