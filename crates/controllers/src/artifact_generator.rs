@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fluvial_api::extensions::{GeneratedArtifact, OutputArtifact};
-use fluvial_api::{ArtifactGenerator, Bucket, ExternalArtifact, GitRepository, HelmChart, OCIRepository, meta};
+use fluvial_api::{
+    ArtifactGenerator, Bucket, ExternalArtifact, GitRepository, HelmChart, OCIRepository, meta,
+};
 use fluvial_ports::{self as ports, ArtifactName, Target};
 use fluvial_tree::{Digest, Tree};
 use serde_json::Value;

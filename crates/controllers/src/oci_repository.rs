@@ -9,7 +9,8 @@ use crate::context::Context;
 use crate::helm_repository::{provider, timeout};
 use crate::source::step::{Failure, Stored, told};
 use crate::source::{
-    Obtain, SourceReconciler, artifact_name, collect, counted, intact, keep_files, secrets, source_id, verification,
+    Obtain, SourceReconciler, artifact_name, collect, counted, intact, keep_files, secrets, source_id,
+    verification,
 };
 use crate::{Key, condition};
 
