@@ -381,7 +381,7 @@ fn fleet(answers: bool) -> Memory {
     Memory {
         objects: Arc::new(Mutex::new(objects)),
         answers,
-        tree: None,
+        ..Memory::default()
     }
 }
 
