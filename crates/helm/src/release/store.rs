@@ -88,7 +88,7 @@ pub fn storage_selector(release: &str) -> String {
 /// # Errors
 /// If it is larger than one object may be.
 pub fn encode(release: &Stored) -> Result<String, StoreError> {
-    let text = packed(release)?;
+    let text = packed(release, true)?;
     if text.len() > LIMIT {
         return Err(StoreError(format!(
             "release {} has {} bytes when packed, and one object holds {LIMIT}: leave large files out of the chart with \
@@ -101,11 +101,12 @@ pub fn encode(release: &Stored) -> Result<String, StoreError> {
     Ok(text)
 }
 
-fn packed(release: &Stored) -> Result<String, StoreError> {
+/// Packed; `hard` tries harder where it does not fit into one object.
+fn packed(release: &Stored, hard: bool) -> Result<String, StoreError> {
     let json = serde_json::to_vec(release)
         .map_err(|error| StoreError(format!("release {} cannot be written: {error}", release.name)))?;
     let mut text = pack(&json, Compression::default());
-    if text.len() > LIMIT {
+    if hard && text.len() > LIMIT {
         text = pack(&json, Compression::best());
     }
     Ok(text)
@@ -215,7 +216,7 @@ pub fn to_objects(
     split: bool,
 ) -> Result<Vec<Json>, StoreError> {
     if split {
-        let text = packed(release)?;
+        let text = packed(release, false)?;
         if text.len() > LIMIT {
             return super::parts::split(release, &text, driver, namespace, stamp);
         }
