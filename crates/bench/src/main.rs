@@ -4,7 +4,6 @@
 mod apiserver;
 mod git;
 mod helm;
-mod index;
 mod inputs;
 mod kustomize;
 mod measure;
@@ -25,10 +24,6 @@ fluvial-bench mttp --ours PROGRAM [--kind kustomization|helmrelease] [--n 1000] 
 fluvial-bench git [--files 20000] [--commits 2000] [--rounds 5]
     a large repository over HTTP: fetch and pack beside `git clone --depth 1` and tar; then a look without
     a change, and one with one changed file
-fluvial-bench sources [--n 200]
-    N Git repositories over HTTP, fetched, stored and held by one process: its memory before and after
-fluvial-bench index [--megabytes 40] [--rounds 3] [--peer PROGRAM]
-    a large index of a chart repository over HTTP, beside `helm repo update`
 fluvial-bench helm --ours PROGRAM [--peer PROGRAM] [--rounds N] [--shared FOLDER]
     `helm template` of the largest charts, whole processes in turn; the engine in process; a fleet
 fluvial-bench helm-warm [--rounds N] [--shared FOLDER]
@@ -63,10 +58,6 @@ fn main() -> ExitCode {
         Some(("apiserver", rest)) => apiserver::run(rest),
         Some(("git", rest)) => git::run(rest),
         Some(("git-fetch", rest)) => git::fetch(rest),
-        Some(("sources", rest)) => git::sources(rest),
-        Some(("sources-held", rest)) => git::held(rest),
-        Some(("index", rest)) => index::run(rest),
-        Some(("index-fetch", rest)) => index::fetch(rest),
         Some(("mttp", rest)) => mttp::run(rest),
         Some(("helm", rest)) => helm::run(rest),
         Some(("helm-warm", rest)) => helm::repeat(rest),
