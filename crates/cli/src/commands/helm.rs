@@ -141,12 +141,6 @@ pub(crate) async fn template(
     namespace: Option<String>,
 ) -> Outcome {
     options.refused.check()?;
-    let (name, chart) = named(session, options)?;
-    let mut loaded = options.from.chart(session, &chart).await?;
-    if options.dependency_update {
-        loaded = options.from.dependencies(session, &chart, loaded).await?;
-    }
-    let input = options.values.input(session)?;
     let server = match options.dry_run.as_deref() {
         None | Some("client" | "none" | "true" | "false") => false,
         Some("server") => true,
@@ -154,6 +148,12 @@ pub(crate) async fn template(
             return Err(Failure::new(format!("--dry-run={other}: it is client or server")));
         }
     };
+    let (name, chart) = named(session, options)?;
+    let mut loaded = options.from.chart(session, &chart).await?;
+    if options.dependency_update {
+        loaded = options.from.dependencies(session, &chart, loaded).await?;
+    }
+    let input = options.values.input(session)?;
     let cluster = match options.validate || server {
         true => Some(session.cluster().await?),
         false => None,

@@ -172,7 +172,7 @@ async fn helm_template_says_what_is_wrong_with_a_chart() {
     for (line, wanted) in [
         (
             "helm template shop oci://example.com/web",
-            "get it with helm pull",
+            "chart web of oci://example.com: ",
         ),
         (
             "helm template shop PATH/none",

@@ -27,8 +27,8 @@ use super::steady::{Basis, Ingredients, Remembered};
 use super::step::{
     self, Facts, HEALTH_CHECK_CANCELED, HEALTH_CHECK_FAILED, PRUNE_FAILED, RECONCILIATION_FAILED,
 };
-use super::wakes::source_of;
-use crate::deliverer::depends::{self, Found};
+use super::wakes::is_at_revision;
+use crate::deliverer::depends;
 use crate::deliverer::failure::{Class, Failure, INVALID_IGNORE};
 use crate::queue::{Reasons, Work};
 use crate::remote::RemoteError;
@@ -476,18 +476,6 @@ impl Kustomizations {
         }
         Ok(awaited)
     }
-}
-
-/// What is of the same source must have come as far.
-fn is_at_revision(name: &str, found: &Found, source: &Source) -> Result<(), String> {
-    let Found::Kustomization(found) = found else {
-        return Ok(());
-    };
-    let applied = found.status.last_applied_revision.as_deref();
-    if source_of(found) == source.id && applied != Some(source.artifact.revision.as_str()) {
-        return Err(format!("dependency '{name}' revision is not up to date"));
-    }
-    Ok(())
 }
 
 /// The other cluster has no client.

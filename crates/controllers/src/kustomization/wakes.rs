@@ -5,7 +5,9 @@ use std::sync::Arc;
 use fluvial_api::meta::{Artifact, Condition, Dependency, DependencyKind, KubeConfig};
 use fluvial_api::{Kustomization, Resource};
 
+use super::inputs::Source;
 use crate::deliverer::Deliverer;
+use crate::deliverer::depends::Found;
 use crate::feed::Feed;
 use crate::links::Links;
 use crate::queue::{Queue, Reasons};
@@ -123,4 +125,16 @@ pub(crate) fn source_id<T: Resource>(key: &Key) -> SourceId {
         kind: T::KIND.into(),
         key: key.clone(),
     }
+}
+
+/// What is of the same source must have come as far.
+pub(super) fn is_at_revision(name: &str, found: &Found, source: &Source) -> Result<(), String> {
+    let Found::Kustomization(found) = found else {
+        return Ok(());
+    };
+    let applied = found.status.last_applied_revision.as_deref();
+    if source_of(found) == source.id && applied != Some(source.artifact.revision.as_str()) {
+        return Err(format!("dependency '{name}' revision is not up to date"));
+    }
+    Ok(())
 }

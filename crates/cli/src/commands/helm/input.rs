@@ -148,12 +148,10 @@ pub(crate) fn capabilities(
 pub(crate) fn files(folder: &Path, name: &str) -> Result<(Tree, TreePath, PathBuf), String> {
     let path = folder.join(name);
     if !path.exists() {
-        let help = if name.contains("://") {
-            "; charts are fetched from a repository with --repo URL NAME, or from a registry as oci://…"
-        } else {
-            "; a chart is a folder or a .tgz file"
-        };
-        return Err(format!("chart {name} does not exist{help}"));
+        return Err(format!(
+            "chart {name} does not exist; a chart is a folder or a .tgz file; charts are fetched from a repository with \
+             --repo URL NAME, or from a registry as oci://…"
+        ));
     }
     let fail = |error: &dyn std::fmt::Display| format!("chart {name}: {error}");
     let path = std::fs::canonicalize(&path).map_err(|error| fail(&error))?;
