@@ -1,10 +1,11 @@
-//! Repository chores: `cargo xtask tidy | conformance | codegen | peers | bench`.
+//! Repository chores: `cargo xtask tidy | conformance | codegen | peers | tier | bench`.
 
 mod codegen;
 mod codegen_kustomize;
 mod codegen_schema;
 mod peers;
 mod tidy;
+mod tier;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -14,6 +15,8 @@ cargo xtask tidy                          check layers, sizes, module docs, lint
 cargo xtask conformance [SUITE…] [FLAGS]  run the recorded corpora (--failures, --case TEXT, --update-counts)
 cargo xtask codegen [NAME] [--check]      write generated files again, or check that they are current
 cargo xtask peers [NAME…]                 build the released programs pinned under conformance/peers (needs Go)
+cargo xtask tier [peers|cluster|counterparts]
+                                          run the tests that need those programs, with the ones that are there
 cargo xtask bench NAME [FLAGS]            figures as JSON, beside the peer of that name where there is one";
 
 /// The checkout's root folder.
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         Some(("conformance", rest)) => conformance(rest),
         Some(("codegen", rest)) => codegen::run(&root(), rest),
         Some(("peers", rest)) => peers::build(&root(), rest),
+        Some(("tier", rest)) => tier::run(&root(), rest),
         Some(("bench", rest)) => peers::bench(&root(), rest),
         _ => Err(vec![HELP.to_owned()]),
     };

@@ -24,3 +24,6 @@ pub const HELM_NAMESPACE: &str = "helm.toolkit.fluxcd.io/namespace";
 pub const GENERATOR_RECONCILE: &str = "source.extensions.fluxcd.io/reconcile";
 /// Opts an object out of substitution, with value `disabled`.
 pub const SUBSTITUTE: &str = "kustomize.toolkit.fluxcd.io/substitute";
+/// Lets a HelmRelease whose versions are too large for one object keep them in several, with value `enabled`. An
+/// extension of Fluvial's own.
+pub const SPLIT_STORAGE: &str = "fluvial.dev/split-storage";

@@ -21,7 +21,7 @@ pub mod notification;
 mod resource;
 pub mod source;
 
-pub use definitions::definitions;
+pub use definitions::{current_definition, definitions, published};
 pub use duration::Duration;
 pub use extensions::ArtifactGenerator;
 pub use helm::HelmRelease;

@@ -185,6 +185,16 @@ record! {
     }
 }
 
+words! {
+    /// Kinds that can depend on one another.
+    DependencyKind {
+        /// What a revision holds.
+        Kustomization = "Kustomization",
+        /// A chart with values.
+        HelmRelease = "HelmRelease",
+    }
+}
+
 record! {
     /// Something that must be ready first.
     Dependency {
@@ -193,6 +203,8 @@ record! {
             name: String,
         }
         optional {
+            /// Kind, the dependant's if absent: an extension of Fluvial's own.
+            kind: Option<DependencyKind>,
             /// Namespace; the dependant's if absent.
             namespace: Option<String>,
             /// CEL over `self` and `dep` that says when it is ready.

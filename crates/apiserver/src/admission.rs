@@ -25,7 +25,6 @@ pub fn before_create(api: &Api, request: &Request, object: &mut Value) -> Outcom
         namespace(api, request, meta(object, "name"))?;
     }
     crate::auth::escalation::check(api, request, object, None)?;
-    crate::registry::warnings::warn(request, kind, object);
     limits::admit(api, request, object)?;
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Pod") => service_account(api, request, object)?,
@@ -154,36 +153,114 @@ fn service_account(api: &Api, request: &Request, object: &mut Value) -> Outcome<
         mount_token(object);
     }
     tolerations(object);
-    if object["spec"]["priority"].is_null() {
-        priority(api, object)?;
+    priority(api, object)?;
+    runtime_class(api, object)
+}
+
+fn refused(object: &Value, why: &str) -> Failure {
+    Failure::forbidden("", "pods", meta(object, "name"), why)
+}
+
+/// The class that a pod has without naming one: of those that say so, the least.
+fn default_priority_class(api: &Api) -> Option<Value> {
+    let classes = api.store.collection("priorityclasses.scheduling.k8s.io");
+    let all = classes.snapshot(&api.store, "", None, None).ok()?.objects;
+    all.iter()
+        .map(|stored| stored.value())
+        .filter(|class| class["globalDefault"] == true)
+        .min_by_key(|class| class["value"].as_i64())
+}
+
+/// The priority comes from the class alone.
+fn priority(api: &Api, object: &mut Value) -> Outcome<()> {
+    let name = object["spec"]["priorityClassName"].as_str().unwrap_or("");
+    let found = if name.is_empty() {
+        default_priority_class(api)
+    } else {
+        let classes = api.store.collection("priorityclasses.scheduling.k8s.io");
+        let found = classes.get(name);
+        let why = format!("no PriorityClass with name {name} was found");
+        Some(found.ok_or_else(|| refused(object, &why))?.value())
+    };
+    let class = found.unwrap_or_default();
+    let value = class["value"].as_i64().unwrap_or(0);
+    let policy = class["preemptionPolicy"].as_str();
+    let policy = policy.unwrap_or("PreemptLowerPriority").to_owned();
+    let spec = &object["spec"];
+    let computed = |what: &str, given: &dyn std::fmt::Display, own: &dyn std::fmt::Display| {
+        format!(
+            "the {what} ({given}) must not be provided in pod spec; priority admission controller computed {own} from the \
+             given PriorityClass name"
+        )
+    };
+    if let Some(given) = spec["priority"].as_i64().filter(|given| *given != value) {
+        let why = computed("integer value of priority", &given, &value);
+        return Err(refused(object, &why));
     }
-    if object["spec"]["preemptionPolicy"].is_null() {
-        object["spec"]["preemptionPolicy"] = "PreemptLowerPriority".into();
+    if let Some(given) = spec["preemptionPolicy"].as_str().filter(|given| *given != policy) {
+        let why = computed("string value of PreemptionPolicy", &given, &policy);
+        return Err(refused(object, &why));
     }
+    if !class.is_null() {
+        object["spec"]["priorityClassName"] = meta(&class, "name").into();
+    }
+    object["spec"]["priority"] = value.into();
+    object["spec"]["preemptionPolicy"] = policy.into();
     Ok(())
 }
 
-fn priority(api: &Api, object: &mut Value) -> Outcome<()> {
-    let class = object["spec"]["priorityClassName"]
-        .as_str()
-        .unwrap_or("")
-        .to_owned();
-    if class.is_empty() {
-        object["spec"]["priority"] = 0.into();
-        return Ok(());
-    }
-    let Some(found) = api
-        .store
-        .collection("priorityclasses.scheduling.k8s.io")
-        .get(&class)
-    else {
-        let why = format!("no PriorityClass with name {class} was found");
-        return Err(Failure::forbidden("", "pods", meta(object, "name"), &why));
+/// What a runtime class adds to its pods.
+fn runtime_class(api: &Api, object: &mut Value) -> Outcome<()> {
+    let name = object["spec"]["runtimeClassName"].as_str().unwrap_or("");
+    let class = if name.is_empty() {
+        Value::Null
+    } else {
+        let found = api.store.collection("runtimeclasses.node.k8s.io").get(name);
+        let why = format!("pod rejected: RuntimeClass {name:?} not found");
+        found.ok_or_else(|| refused(object, &why))?.value()
     };
-    let found = found.value();
-    object["spec"]["priority"] = found["value"].clone();
-    if object["spec"]["preemptionPolicy"].is_null() && !found["preemptionPolicy"].is_null() {
-        object["spec"]["preemptionPolicy"] = found["preemptionPolicy"].clone();
+    let fixed = &class["overhead"]["podFixed"];
+    let given = &object["spec"]["overhead"];
+    if fixed.is_null() && given.as_object().is_some_and(|given| !given.is_empty()) {
+        let why = "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead";
+        return Err(refused(object, why));
+    }
+    if !fixed.is_null() {
+        if !given.is_null() && given != fixed {
+            let why = "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead";
+            return Err(refused(object, why));
+        }
+        object["spec"]["overhead"] = fixed.clone();
+    }
+    for (key, value) in class["scheduling"]["nodeSelector"]
+        .as_object()
+        .into_iter()
+        .flatten()
+    {
+        let given = object["spec"]["nodeSelector"].get(key);
+        if given.is_some_and(|given| given != value) {
+            let why = format!(
+                "pod rejected: conflict: runtimeClass.scheduling.nodeSelector[{key}] = {}; pod.spec.nodeSelector[{key}] = \
+                 {}",
+                value.as_str().unwrap_or(""),
+                given.and_then(Value::as_str).unwrap_or("")
+            );
+            return Err(refused(object, &why));
+        }
+        object["spec"]["nodeSelector"][key.as_str()] = value.clone();
+    }
+    for own in class["scheduling"]["tolerations"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
+        if let Some(list) = object["spec"]["tolerations"].as_array_mut() {
+            if !list.contains(own) {
+                list.push(own.clone());
+            }
+        } else {
+            object["spec"]["tolerations"] = Value::Array(vec![own.clone()]);
+        }
     }
     Ok(())
 }
@@ -303,7 +380,6 @@ fn ingress_class(api: &Api, object: &mut Value) -> Outcome<()> {
 pub fn before_update(api: &Api, request: &Request, new: &mut Value, old: &Value) -> Outcome<()> {
     if request.target.subresource.is_empty() {
         crate::auth::escalation::check(api, request, new, Some(old))?;
-        crate::registry::warnings::warn(request, &request.kind, new);
     }
     policies::mutate(api, request, "UPDATE", new, old)?;
     webhooks::mutate(api, request, "UPDATE", new, old)?;

@@ -223,6 +223,10 @@ pub fn mutate_managed(api: &Api, kind: &Kind, key: &str, change: &mut dyn FnMut(
             time: &api.now(),
             reset_fields: &[],
         });
+        // It stays in the version that it is kept in.
+        if let Some(map) = value.as_object_mut() {
+            map.remove("apiVersion");
+        }
         true
     });
 }

@@ -8,6 +8,7 @@ use fluvial_schema::CrdSchema;
 use serde_json::Value;
 
 use crate::api::{Api, meta};
+use crate::convert::webhook::Conversion;
 use crate::kinds::{Kind, Kinds, Subresource};
 use crate::store::{Expect, Store};
 
@@ -47,7 +48,7 @@ pub struct Scale {
 }
 
 /// What a definition says of one version.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct CustomVersion {
     /// Its schema.
     pub schema: Option<CrdSchema>,
@@ -63,6 +64,10 @@ pub struct CustomVersion {
     pub warning: Option<String>,
     /// The definition's name.
     pub definition: String,
+    /// The `apiVersion` that objects are kept in.
+    pub storage: Arc<str>,
+    /// How objects change from one version to another, if a webhook does it.
+    pub conversion: Option<Arc<Conversion>>,
 }
 
 /// Definitions that were read already, with the version of the object that they were read from.
@@ -124,7 +129,14 @@ fn column_of(column: &Value) -> Option<Column> {
     })
 }
 
-fn version_of(definition: &Value, version: &Value, several: bool) -> CustomVersion {
+/// What all versions of a definition have in common.
+struct Common {
+    several: bool,
+    storage: Arc<str>,
+    conversion: Option<Arc<Conversion>>,
+}
+
+fn version_of(definition: &Value, version: &Value, common: &Common) -> CustomVersion {
     let columns = version["additionalPrinterColumns"].as_array();
     let columns = columns.into_iter().flatten().filter_map(column_of);
     let scale = &version["subresources"]["scale"];
@@ -142,7 +154,9 @@ fn version_of(definition: &Value, version: &Value, several: bool) -> CustomVersi
     CustomVersion {
         // Whatever was let in is served: a schema that is refused today was good when it was written.
         schema: schema.is_object().then(|| CrdSchema::read(schema)),
-        several,
+        several: common.several,
+        storage: common.storage.clone(),
+        conversion: common.conversion.clone(),
         columns: columns.collect(),
         selectable: selectable
             .map(|field| text(field, "jsonPath").to_owned())
@@ -201,7 +215,13 @@ fn kinds_of(definition: &Value) -> Vec<Arc<Kind>> {
     let spec = &definition["spec"];
     let names = &definition["status"]["acceptedNames"];
     let versions = spec["versions"].as_array().map_or(&[][..], Vec::as_slice);
-    let several = versions.len() > 1;
+    let storage = versions.iter().find(|version| version["storage"] == true);
+    let storage = storage.map_or("", |version| text(version, "name"));
+    let common = Common {
+        several: versions.len() > 1,
+        storage: format!("{}/{storage}", text(spec, "group")).into(),
+        conversion: Conversion::read(&spec["conversion"]).map(Arc::new),
+    };
     let terminating = !definition["metadata"]["deletionTimestamp"].is_null();
     // What is about to go takes nothing new.
     let writes = |verb: &str| matches!(verb, "patch" | "create" | "update");
@@ -224,7 +244,7 @@ fn kinds_of(definition: &Value) -> Vec<Arc<Kind>> {
                 verbs: verbs.clone().map(|verb| (*verb).to_owned()).collect(),
                 subresources: subresources(kind, version),
                 collection: format!("{plural}.{group}"),
-                custom: Some(Arc::new(version_of(definition, version, several))),
+                custom: Some(Arc::new(version_of(definition, version, &common))),
             })
         })
         .collect()
@@ -284,6 +304,7 @@ pub fn add_kinds(store: &Store, kinds: &mut Kinds, cache: &mut Cache) {
         (&a.group, version_rank(&a.version), &a.plural).cmp(&(&b.group, version_rank(&b.version), &b.plural))
     });
     for kind in all {
+        store.collection(&kind.collection).keep_forms();
         kinds.add(kind);
     }
     *cache = read;

@@ -61,7 +61,13 @@ pub fn label(text: &str) -> Complaints {
         out.push(too_long(63));
     }
     if !label_shape(text) {
-        out.push(LABEL.to_owned());
+        // A name that is good for other kinds has this one fault.
+        let dotted = text.contains('.') && text.split('.').all(label_shape);
+        out.push(if dotted {
+            "must not contain dots".to_owned()
+        } else {
+            LABEL.to_owned()
+        });
     }
     out
 }
@@ -183,7 +189,8 @@ pub fn port_name(text: &str) -> Complaints {
     }
     if !text.bytes().all(|byte| is_low(byte) || byte == b'-') {
         out.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".to_owned());
-    } else if !text.bytes().any(|byte| byte.is_ascii_lowercase()) {
+    }
+    if !text.bytes().any(|byte| byte.is_ascii_lowercase()) {
         out.push("must contain at least one letter (a-z)".to_owned());
     }
     if text.contains("--") {

@@ -312,7 +312,7 @@ fn make_kind(
         return Err(Failure::internal("a trial creation stored something"));
     };
     finish(&mut object);
-    convert::to_storage(kind, &mut object);
+    convert::builtin_to_storage(kind, &mut object);
     let collection = api.store.collection(&kind.collection);
     let key = kind.key(&namespace, &name);
     api.store

@@ -16,6 +16,8 @@ pub struct Failure {
     pub details: Option<Value>,
     /// Not a Status but plain text (paths that are no API).
     pub plain: bool,
+    /// Where a list can go on though it failed.
+    pub next: Option<String>,
 }
 
 /// Result of a request's step.
@@ -55,7 +57,15 @@ impl Failure {
             message: message.into(),
             details: None,
             plain: false,
+            next: None,
         }
+    }
+
+    /// The same with a token for those who take what is left of a list.
+    #[must_use]
+    pub fn with_continue(mut self, token: String) -> Self {
+        self.next = Some(token);
+        self
     }
 
     /// The same with details.
@@ -234,6 +244,9 @@ impl Failure {
         });
         if !self.reason.is_empty() {
             status["reason"] = self.reason.into();
+        }
+        if let Some(token) = &self.next {
+            status["metadata"]["continue"] = token.as_str().into();
         }
         if let Some(details) = &self.details {
             status["details"] = details.clone();

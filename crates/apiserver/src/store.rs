@@ -1,13 +1,14 @@
 //! The object store: one version counter, ordered collections, and a bounded log per collection.
 //!
 //! Objects are kept as JSON text without `kind` and `apiVersion` (these depend on the version asked
-//! for, and lists of built-in kinds leave them out): a read copies bytes and parses nothing. Every
+//! for, and lists of built-in kinds leave them out): a read copies bytes and parses nothing. Custom
+//! resources remember which version they are kept in. Every
 //! watcher reads the collection's log at its own pace, so a change costs the writer the same
 //! whether one or a thousand watch; a watcher that falls behind the log's start has expired.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
@@ -35,6 +36,8 @@ pub struct Stored {
     pub version: u64,
     /// JSON object without `kind` and `apiVersion`.
     pub json: Bytes,
+    /// The `apiVersion` that a custom resource is kept in.
+    pub form: Option<Arc<str>>,
 }
 
 impl Stored {
@@ -163,6 +166,7 @@ pub struct Collection {
     pub name: Arc<str>,
     state: RwLock<State>,
     latest: watch::Sender<u64>,
+    forms: AtomicBool,
 }
 
 /// A consistent part of a collection.
@@ -191,6 +195,7 @@ impl Collection {
             name,
             state: RwLock::new(state),
             latest: watch::channel(compacted).0,
+            forms: AtomicBool::new(false),
         }
     }
 
@@ -206,6 +211,11 @@ impl Collection {
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Arc<Stored>> {
         self.read().objects.get(key).cloned()
+    }
+
+    /// From now on the `apiVersion` of each object is kept with it: these are custom resources.
+    pub fn keep_forms(&self) {
+        self.forms.store(true, Ordering::Relaxed);
     }
 
     /// Number of objects.
@@ -420,7 +430,7 @@ impl Store {
         let key = previous
             .as_ref()
             .map_or_else(|| Arc::from(key), |previous| previous.key.clone());
-        let stored = self.stamp(key, object);
+        let stored = self.stamp(collection, key, object, previous.as_deref());
         state.objects.insert(stored.key.clone(), stored.clone());
         self.publish(collection, &mut state, change, stored.clone(), previous);
         Ok(stored)
@@ -444,7 +454,7 @@ impl Store {
         if previous.version != version {
             return Err(Refused::Changed);
         }
-        let stored = self.stamp(previous.key.clone(), object);
+        let stored = self.stamp(collection, previous.key.clone(), object, Some(&previous));
         state.objects.remove(key);
         self.publish(
             collection,
@@ -456,19 +466,36 @@ impl Store {
         Ok(stored)
     }
 
-    fn stamp(&self, key: Arc<str>, object: &mut Value) -> Arc<Stored> {
+    fn stamp(
+        &self,
+        collection: &Collection,
+        key: Arc<str>,
+        object: &mut Value,
+        previous: Option<&Stored>,
+    ) -> Arc<Stored> {
         let version = self.counter.fetch_add(1, Ordering::SeqCst) + 1;
         object["metadata"]["resourceVersion"] = Value::String(version.to_string());
+        let mut given = None;
         if let Some(fields) = object.as_object_mut() {
             fields.remove("kind");
-            fields.remove("apiVersion");
+            given = fields.remove("apiVersion");
         }
+        let form = if collection.forms.load(Ordering::Relaxed) {
+            let old = previous.and_then(|previous| previous.form.clone());
+            match given.as_ref().and_then(Value::as_str) {
+                Some(given) => old.filter(|old| **old == *given).or_else(|| Some(given.into())),
+                None => old,
+            }
+        } else {
+            None
+        };
         // A Value always serialises: its keys are strings.
         let json = serde_json::to_vec(object).unwrap_or_default();
         Arc::new(Stored {
             key,
             version,
             json: json.into(),
+            form,
         })
     }
 

@@ -153,15 +153,13 @@ impl Walk {
     }
 
     /// Quantities may be written as numbers, and are shown in one form.
-    fn quantity(&mut self, value: &mut Value, of: Type<'_>) {
-        let text = match value {
+    fn quantity(&mut self, value: &mut Value) {
+        let text = match &mut *value {
             Value::Null => return,
             Value::String(text) => std::mem::take(text),
             Value::Number(number) => number.to_string(),
-            _ => {
-                let copy = value.clone();
-                return self.mismatch(&copy, of);
-            }
+            // Go's quantities read whatever is there as text.
+            _ => value.to_string(),
         };
         match canonical(&text) {
             Ok(text) => *value = text.into(),
@@ -175,7 +173,7 @@ impl Walk {
     fn visit(&mut self, value: &mut Value, of: Type<'_>, path: &str) {
         let of = of.resolve();
         if is_quantity(of) {
-            self.quantity(value, of);
+            self.quantity(value);
             return;
         }
         if of.int_or_string() || of.preserve_unknown() || is_open(of) {
@@ -204,7 +202,9 @@ impl Walk {
                 }
             }
             (Base::Integer, Value::Number(number)) => {
-                if number.as_i64().is_none() {
+                let small = of.format() == Some("int32");
+                let fits = |number: i64| !small || i32::try_from(number).is_ok();
+                if !number.as_i64().is_some_and(fits) {
                     let copy = value.clone();
                     self.mismatch(&copy, of);
                 }

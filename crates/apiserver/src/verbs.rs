@@ -45,6 +45,13 @@ pub enum Reply {
 pub fn show(kind: &Kind, stored: &Stored) -> Value {
     let mut value = stored.value();
     kind.stamp(&mut value);
+    // What nobody converted stays what it is.
+    if let Some(form) = stored.form.as_deref()
+        && crate::convert::webhook::is_foreign(kind, stored)
+    {
+        value["apiVersion"] = form.into();
+        return value;
+    }
     crate::convert::from_storage(kind, &mut value);
     value
 }

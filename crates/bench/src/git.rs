@@ -1,5 +1,5 @@
 //! A large repository over HTTP: fetching and packing it here beside `git clone --depth 1` and `tar`, from the same server;
-//! then what a look without a change and a changed file cost.
+//! then what a look without a change and a changed file cost, and what many repositories that are held cost in memory.
 
 mod server;
 
@@ -241,4 +241,72 @@ fn cpu() -> Result<f64, Failure> {
     let usage = getrusage(UsageWho::RUSAGE_SELF).map_err(text)?;
     let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
     Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
+}
+
+/// Many repositories, fetched, stored and held by one process.
+pub(crate) fn sources(words: &[String]) -> Result<Value, Failure> {
+    let n = number(words, "--n", 200)?;
+    let work = tempfile::tempdir().map_err(text)?;
+    for nth in 0..n {
+        make(&work.path().join(format!("r-{nth}.git")), 40, 5)?;
+    }
+    let server = server::start(work.path())?;
+    let own = std::env::current_exe().map_err(text)?;
+    let output = Command::new(own)
+        .args(["sources-held", &server, &n.to_string()])
+        .arg(work.path().join("ours"))
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(text)?;
+    serde_json::from_slice(&output.stdout).map_err(text)
+}
+
+/// The inner half: one process that fetches all, keeps them, looks at each again, and says what it holds.
+pub(crate) fn held(words: &[String]) -> Result<Value, Failure> {
+    let [url, n, folder] = words else {
+        return Err("sources-held needs a URL, a number and a folder".to_owned());
+    };
+    let n: usize = n.parse().map_err(text)?;
+    let before = resident()?;
+    let folder = Path::new(folder);
+    let source = GitSource::new(folder.join("cache"), Limits::default());
+    let store = artifact::Store::open(folder.join("store")).map_err(text)?;
+    let (mut files, mut trees) = (0, Vec::new());
+    for nth in 0..n {
+        let mut request = GitRequest {
+            url: format!("{url}/r-{nth}.git"),
+            reference: GitReference::branch("main"),
+            ..GitRequest::default()
+        };
+        let Fetched::Changed(revision) = source.fetch_blocking(&request).map_err(text)? else {
+            return Err("a first fetch found nothing".to_owned());
+        };
+        let tree = ignore::filter(&revision.tree, None);
+        let owner = artifact::Owner {
+            kind: "GitRepository".to_owned(),
+            namespace: "flux-system".to_owned(),
+            name: format!("r-{nth}"),
+        };
+        let file = artifact::git_file_name(&revision.revision);
+        store.put(&owner, &file, &artifact::pack(&tree)).map_err(text)?;
+        files += tree.len();
+        request.last_revision = Some(revision.revision);
+        trees.push((request, tree));
+    }
+    for (request, _) in &trees {
+        source.fetch_blocking(request).map_err(text)?;
+    }
+    let peak = getrusage(UsageWho::RUSAGE_SELF).map_err(text)?.max_rss();
+    Ok(json!({
+        "sources": trees.len(), "entries": files,
+        "resident_before_kib": before, "resident_kib": resident()?, "peak_kib": peak,
+    }))
+}
+
+/// Resident memory of this process in KiB.
+fn resident() -> Result<u64, Failure> {
+    let status = std::fs::read_to_string("/proc/self/status").map_err(text)?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    number.ok_or_else(|| "the system does not tell what memory is resident".to_owned())
 }

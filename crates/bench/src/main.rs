@@ -1,8 +1,10 @@
 //! `fluvial-bench`: figures as JSON. Whole programs run beside their peers in the same run, in turn,
 //! because only ratios mean something on a shared machine; engines run in process.
 
+mod apiserver;
 mod git;
 mod helm;
+mod index;
 mod inputs;
 mod kustomize;
 mod measure;
@@ -11,14 +13,25 @@ mod mttp;
 use std::process::ExitCode;
 
 const HELP: &str = "\
+fluvial-bench apiserver --ours PROGRAM [--peers FOLDER] [--seconds 5] [--objects 10000] [--watchers 1000]
+    the API server beside kube-apiserver and etcd of a folder: start, memory at rest, server-side applies with 1 and 16
+    clients, a large list, one change for many watchers. `--ours-url URL`, `--peer-url URL` and `--token TOKEN` measure
+    servers that run already
 fluvial-bench kustomize --ours PROGRAM [--peer PROGRAM] [--rounds N] [--shared FOLDER]
     `kustomize build` of the largest inputs, whole processes in turn; and the engine in process
 fluvial-bench mttp --ours PROGRAM [--kind kustomization|helmrelease] [--n 1000] [--rounds 3] [--quiet SECONDS]
     a repository of N Kustomizations or HelmReleases: from the start of `up` to everything Ready, peak memory, and what
     the program writes in the quiet time after it (300 s)
+fluvial-bench mttp --server kube --ours PROGRAM [--peers FOLDER] [--kind …] [--n 1000] [--quiet SECONDS]
+    the same owners created on kube-apiserver and etcd (from target/peers) beside `fluvial serve`: time to all Ready,
+    processor time and peak memory of each program, and the writes in the API server's audit log
 fluvial-bench git [--files 20000] [--commits 2000] [--rounds 5]
     a large repository over HTTP: fetch and pack beside `git clone --depth 1` and tar; then a look without
     a change, and one with one changed file
+fluvial-bench sources [--n 200]
+    N Git repositories over HTTP, fetched, stored and held by one process: its memory before and after
+fluvial-bench index [--megabytes 40] [--rounds 3] [--peer PROGRAM]
+    a large index of a chart repository over HTTP, beside `helm repo update`
 fluvial-bench helm --ours PROGRAM [--peer PROGRAM] [--rounds N] [--shared FOLDER]
     `helm template` of the largest charts, whole processes in turn; the engine in process; a fleet
 fluvial-bench helm-warm [--rounds N] [--shared FOLDER]
@@ -50,8 +63,13 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let result = match words.split_first().map(|(verb, rest)| (verb.as_str(), rest)) {
         Some(("kustomize", rest)) => kustomize::run(rest),
+        Some(("apiserver", rest)) => apiserver::run(rest),
         Some(("git", rest)) => git::run(rest),
         Some(("git-fetch", rest)) => git::fetch(rest),
+        Some(("sources", rest)) => git::sources(rest),
+        Some(("sources-held", rest)) => git::held(rest),
+        Some(("index", rest)) => index::run(rest),
+        Some(("index-fetch", rest)) => index::fetch(rest),
         Some(("mttp", rest)) => mttp::run(rest),
         Some(("helm", rest)) => helm::run(rest),
         Some(("helm-warm", rest)) => helm::repeat(rest),

@@ -1,7 +1,9 @@
 //! Mean time to production: a fleet of N Kustomizations or HelmReleases in a Git repository, from the start of
 //! `fluvial up` to everything Ready; its peak memory; and how many writes the API server sees once nothing happens.
+//! `kube.rs` does the same with `fluvial serve` on kube-apiserver and etcd.
 
-use std::fmt::Write as _;
+mod kube;
+
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -59,7 +61,16 @@ pub(crate) fn run(words: &[String]) -> Result<Value, Failure> {
 
     let work = tempfile::tempdir().map_err(|error| error.to_string())?;
     let fleet = work.path().join("fleet");
-    repository(&fleet, made, count)?;
+    match flag(words, "--server").unwrap_or("own") {
+        "own" => {}
+        "kube" => {
+            repository(&fleet, made, count, Some(kube::NAMESPACE))?;
+            let peers = Path::new(flag(words, "--peers").unwrap_or("target/peers"));
+            return kube::run(ours, peers, &fleet, made, count, quiet);
+        }
+        other => return Err(format!("--server is own or kube, not {other}")),
+    }
+    repository(&fleet, made, count, None)?;
 
     let folder = fleet.display().to_string();
     let once: Vec<String> = [ours, "up", &folder, "--path", "clusters/bench", "--once"]
@@ -83,12 +94,18 @@ pub(crate) fn run(words: &[String]) -> Result<Value, Failure> {
     }))
 }
 
-/// A repository with a fleet.
-fn repository(folder: &Path, made: Made, count: u64) -> Result<(), Failure> {
+/// A repository with a fleet: the owners themselves are in `clusters/bench`.
+fn repository(folder: &Path, made: Made, count: u64, shared: Option<&str>) -> Result<(), Failure> {
     match made {
-        Made::Kustomizations => kustomizations(folder, count)?,
-        Made::HelmReleases => releases(folder, count)?,
+        Made::Kustomizations => folders(folder, count, shared)?,
+        Made::HelmReleases => chart(folder)?,
     }
+    let mut owners = String::new();
+    for number in 0..count {
+        owners.push_str(&fluvial_yaml::json_to_yaml(&owner(made, number)));
+        owners.push_str("---\n");
+    }
+    write(&folder.join("clusters/bench/apps.yaml"), &owners)?;
     for arguments in [
         &["init", "--quiet", "--initial-branch", "main"][..],
         &["add", "--all"],
@@ -99,8 +116,8 @@ fn repository(folder: &Path, made: Made, count: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Per HelmRelease a Deployment without replicas, a ConfigMap, a ServiceAccount and a Service, all of one chart.
-fn releases(folder: &Path, count: u64) -> Result<(), Failure> {
+/// The chart of every HelmRelease: a Deployment without replicas, a ConfigMap, a ServiceAccount and a Service.
+fn chart(folder: &Path) -> Result<(), Failure> {
     let chart = folder.join("charts/app");
     write(
         &chart.join("Chart.yaml"),
@@ -135,35 +152,25 @@ fn releases(folder: &Path, count: u64) -> Result<(), Failure> {
     ] {
         write(&chart.join("templates").join(file), &text)?;
     }
-    let mut owners = String::new();
-    for number in 0..count {
-        // Writing to a String cannot fail.
-        let _ = write!(
-            owners,
-            "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\n\
-             metadata: {{name: app-{number:04}, namespace: flux-system}}\n\
-             spec:\n  interval: 10m\n  chart:\n    spec:\n      chart: ./charts/app\n      \
-             sourceRef: {{kind: GitRepository, name: flux-system}}\n  values: {{key: v{number}}}\n---\n"
-        );
-    }
-    write(&folder.join("clusters/bench/apps.yaml"), &owners)
+    Ok(())
 }
 
-/// Per Kustomization a folder with a Namespace, a ConfigMap, a ServiceAccount and a Service.
-fn kustomizations(folder: &Path, count: u64) -> Result<(), Failure> {
-    let mut owners = String::new();
+/// Per Kustomization a folder with a ConfigMap, a ServiceAccount and a Service; and a Namespace, if they do not share one.
+fn folders(folder: &Path, count: u64, shared: Option<&str>) -> Result<(), Failure> {
     for number in 0..count {
-        let name = format!("app-{number:04}");
-        let metadata = format!("metadata: {{name: {name}, namespace: {name}}}\n");
+        let name = named(number);
+        let namespace = shared.unwrap_or(&name);
+        let metadata = format!("metadata: {{name: {name}, namespace: {namespace}}}\n");
         let app = folder.join("apps").join(&name);
-        write(
-            &app.join("kustomization.yaml"),
-            "resources: [namespace.yaml, objects.yaml]\n",
-        )?;
-        write(
-            &app.join("namespace.yaml"),
-            &format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n"),
-        )?;
+        let mut resources = "resources: [objects.yaml]\n";
+        if shared.is_none() {
+            resources = "resources: [namespace.yaml, objects.yaml]\n";
+            write(
+                &app.join("namespace.yaml"),
+                &format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n"),
+            )?;
+        }
+        write(&app.join("kustomization.yaml"), resources)?;
         write(
             &app.join("objects.yaml"),
             &format!(
@@ -172,15 +179,34 @@ fn kustomizations(folder: &Path, count: u64) -> Result<(), Failure> {
                  apiVersion: v1\nkind: Service\n{metadata}spec: {{selector: {{app: {name}}}, ports: [{{port: 80}}]}}\n"
             ),
         )?;
-        // Writing to a String cannot fail.
-        let _ = write!(
-            owners,
-            "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {{name: {name}, namespace: flux-system}}\n\
-             spec:\n  interval: 10m\n  prune: true\n  wait: true\n  path: ./apps/{name}\n  \
-             sourceRef: {{kind: GitRepository, name: flux-system}}\n---\n"
-        );
     }
-    write(&folder.join("clusters/bench/apps.yaml"), &owners)
+    Ok(())
+}
+
+fn named(number: u64) -> String {
+    format!("app-{number:04}")
+}
+
+/// The Kustomization or HelmRelease of a number.
+fn owner(made: Made, number: u64) -> Value {
+    let (api_version, kind, _) = made.names();
+    let name = named(number);
+    let source = json!({"kind": "GitRepository", "name": "flux-system"});
+    let spec = match made {
+        Made::Kustomizations => json!({
+            "interval": "10m", "prune": true, "wait": true, "path": format!("./apps/{name}"), "sourceRef": source,
+        }),
+        Made::HelmReleases => json!({
+            "interval": "10m",
+            "chart": {"spec": {"chart": "./charts/app", "sourceRef": source}},
+            "values": {"key": format!("v{number}")},
+        }),
+    };
+    json!({
+        "apiVersion": api_version, "kind": kind,
+        "metadata": {"name": name, "namespace": "flux-system"},
+        "spec": spec,
+    })
 }
 
 fn git(folder: &Path, arguments: &[&str]) -> Result<(), Failure> {
@@ -293,15 +319,21 @@ async fn ready(cluster: &Client, made: Made) -> Result<u64, Failure> {
         .list(&resource, &Select::default())
         .await
         .map_err(|error| error.to_string())?;
-    let is_ready = |object: &&Value| {
-        let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
-        conditions
-            .into_iter()
-            .flatten()
-            .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
-    };
     let of_fleet = |object: &&Value| object["metadata"]["name"].as_str() != Some("flux-system");
-    Ok(listed.iter().filter(of_fleet).filter(is_ready).count() as u64)
+    Ok(listed
+        .iter()
+        .filter(of_fleet)
+        .filter(|object| is_ready(object))
+        .count() as u64)
+}
+
+/// Whether an object says that it is ready.
+fn is_ready(object: &Value) -> bool {
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }
 
 /// The store's version, which counts every write of the API server: read off an object written now.

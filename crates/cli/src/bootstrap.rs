@@ -2,13 +2,19 @@
 //! repository and folder. Those of the repository's own `flux-system` folder are taken if it has them, so that what is
 //! put there first is what the repository puts there later.
 
-use std::collections::BTreeSet;
+mod arguments;
+mod flux;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use fluvial_api::{definitions, keys};
+use fluvial_controllers::Settings;
+use fluvial_object::ObjectExt;
 use fluvial_ports::{FetchRequest, Reference};
-use fluvial_tree::{Entry, Tree, TreePath};
+use fluvial_tree::{Tree, TreePath};
 use serde_json::{Value, json};
 
+use self::flux::{Flux, Sync};
 use crate::environment::{LocalRepository, Rewrite};
 
 /// Name of the objects and of their namespace.
@@ -23,6 +29,8 @@ pub(crate) struct Repository {
     pub reference: Reference,
     /// Where it is, if it is on this machine.
     pub local: Option<LocalRepository>,
+    /// What opens it, in the form of a Secret's data; empty if it is open.
+    pub credentials: BTreeMap<String, Vec<u8>>,
 }
 
 impl Repository {
@@ -39,9 +47,23 @@ impl Repository {
     /// The place, for people.
     pub(crate) fn place(&self) -> String {
         match &self.local {
+            Some(local) if local.folder.is_empty() => local.path.display().to_string(),
             Some(local) => local.path.join(&local.folder).display().to_string(),
             None => self.url.clone(),
         }
+    }
+
+    /// A message of a failed fetch, with the options of the command in place of the fields of an object.
+    pub(crate) fn in_words_of_the_command(&self, message: &str) -> String {
+        let message = message
+            .replace("change spec.ref", "choose one with --branch")
+            .replace("spec.url", "the URL");
+        let opens = match (&self.local, self.url.starts_with("ssh://")) {
+            (Some(_), _) => return message,
+            (None, true) => "--private-key-file and --known-hosts-file",
+            (None, false) => "--username and $GIT_PASSWORD",
+        };
+        message.replace("spec.secretRef", opens)
     }
 
     /// What to fetch in order to look at it.
@@ -50,6 +72,7 @@ impl Repository {
             url: self.url.clone(),
             reference: self.reference.clone(),
             timeout,
+            credentials: (!self.credentials.is_empty()).then(|| self.credentials.clone()),
             ..FetchRequest::default()
         }
     }
@@ -64,6 +87,10 @@ pub(crate) struct Plan {
     pub objects: Vec<Value>,
     /// Rewrites of URLs that this takes.
     pub rewrites: Vec<Rewrite>,
+    /// How the repository wants its controllers to be.
+    pub settings: Settings,
+    /// The arguments that these settings come from.
+    pub lockdown: Vec<String>,
     /// What the user should know.
     pub remarks: Vec<String>,
 }
@@ -127,21 +154,34 @@ fn folders(tree: &Tree, parent: &TreePath) -> String {
 
 /// What to put on the cluster so that it follows `path` of a repository with these files.
 pub(crate) fn plan(repository: &Repository, tree: &Tree, path: &TreePath) -> Plan {
+    let fresh = Sync {
+        source: git_repository(repository),
+        kustomization: kustomization(path),
+    };
+    let Flux {
+        accounts,
+        sync,
+        asked,
+    } = flux::read(tree, path, fresh);
     let mut plan = Plan {
         base: definitions(),
-        ..Plan::default()
+        objects: accounts,
+        rewrites: repository.rewrite(&repository.url).into_iter().collect(),
+        settings: asked.settings,
+        lockdown: asked.honoured,
+        remarks: asked.remarks,
     };
-    plan.base.push(json!({
-        "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": FLUX_SYSTEM},
-    }));
-    plan.rewrites.extend(repository.rewrite(&repository.url));
-    match own(tree, path) {
-        Some((source, kustomization)) => take_own(repository, source, kustomization, &mut plan),
-        None => {
-            plan.objects.push(git_repository(repository));
-            plan.objects.push(kustomization(path));
-        }
+    let namespaces = [
+        FLUX_SYSTEM,
+        sync.source.namespace(),
+        sync.kustomization.namespace(),
+    ];
+    for name in BTreeSet::from(namespaces) {
+        plan.base.push(json!({
+            "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name},
+        }));
     }
+    follow(repository, sync, &mut plan);
     plan
 }
 
@@ -159,11 +199,15 @@ fn git_repository(repository: &Repository) -> Value {
             names.insert(key.to_owned(), value.as_str().into());
         }
     }
-    json!({
+    let mut object = json!({
         "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
         "metadata": {"name": FLUX_SYSTEM, "namespace": FLUX_SYSTEM},
         "spec": {"interval": "1m", "url": repository.url, "ref": names},
-    })
+    });
+    if !repository.credentials.is_empty() {
+        object["spec"]["secretRef"] = json!({"name": FLUX_SYSTEM});
+    }
+    object
 }
 
 fn kustomization(path: &TreePath) -> Value {
@@ -177,69 +221,181 @@ fn kustomization(path: &TreePath) -> Value {
     })
 }
 
-/// The objects of the repository's own `flux-system` folder, with placeholders left as they are.
-fn own(tree: &Tree, path: &TreePath) -> Option<(Value, Value)> {
-    let folder = path.join(FLUX_SYSTEM).ok()?;
-    let (mut source, mut kustomization) = (None, None);
-    for (file, entry) in tree.children(&folder) {
-        let (true, Entry::File(content)) = (is_yaml(file.as_str()), entry) else {
-            continue;
-        };
-        // Files that cannot be read are the build's to complain of.
-        let text = std::str::from_utf8(content.data()).unwrap_or_default();
-        for document in fluvial_yaml::split_documents(text).unwrap_or_default() {
-            let Ok(object) = fluvial_yaml::yaml_to_json(&document, false) else {
-                continue;
-            };
-            if object.pointer("/metadata/name").and_then(Value::as_str) != Some(FLUX_SYSTEM) {
-                continue;
-            }
-            match object["kind"].as_str() {
-                Some("GitRepository") => source = Some(object),
-                Some("Kustomization")
-                    if object["apiVersion"]
-                        .as_str()
-                        .is_some_and(|version| version.starts_with("kustomize.toolkit.")) =>
-                {
-                    kustomization = Some(object);
-                }
-                _ => {}
-            }
-        }
-    }
-    Some((source?, kustomization?))
-}
-
-fn is_yaml(path: &str) -> bool {
-    path.ends_with(".yaml") || path.ends_with(".yml")
-}
-
-fn take_own(repository: &Repository, source: Value, kustomization: Value, plan: &mut Plan) {
-    if let Some(url) = source.pointer("/spec/url").and_then(Value::as_str) {
+/// Puts the two objects on the cluster, and what it takes to read the repository where it is.
+fn follow(repository: &Repository, sync: Sync, plan: &mut Plan) {
+    let source = &sync.source;
+    let text = |pointer: &str| source.pointer(pointer).and_then(Value::as_str);
+    if let Some(url) = text("/spec/url").filter(|url| *url != repository.url) {
         plan.rewrites.extend(repository.rewrite(url));
     }
-    let branch = source.pointer("/spec/ref/branch").and_then(Value::as_str);
-    if let (Some(theirs), Some(ours)) = (branch, &repository.reference.branch)
+    if let (Some(theirs), Some(ours)) = (text("/spec/ref/branch"), &repository.reference.branch)
         && theirs != ours
     {
         plan.remarks.push(format!(
-            "{} is checked out, but the repository's own flux-system folder follows {theirs}",
-            ours
+            "{ours} is checked out, but the repository's own flux-system folder follows {theirs}"
         ));
     }
-    // Credentials for the real place are not needed here, yet the object names them.
-    let secret = source.pointer("/spec/secretRef/name").and_then(Value::as_str);
-    if let (Some(name), true) = (secret, repository.local.is_some()) {
-        plan.objects.push(json!({
-            "apiVersion": "v1", "kind": "Secret",
-            "metadata": {
-                "name": name, "namespace": FLUX_SYSTEM,
-                "annotations": {"fluvial.dev/stands-in": "the repository is local and needs no credentials"},
-                "labels": {keys::SUBSTITUTE: "disabled"},
-            },
-            "stringData": {},
-        }));
+    if let Some(name) = text("/spec/secretRef/name") {
+        plan.objects.push(secret(repository, source.namespace(), name));
     }
-    plan.objects.push(source);
-    plan.objects.push(kustomization);
+    plan.objects.push(sync.source);
+    plan.objects.push(sync.kustomization);
+}
+
+/// The Secret that the GitRepository names: what opened the repository, or a stand-in where nothing is locked.
+fn secret(repository: &Repository, namespace: &str, name: &str) -> Value {
+    let mut secret = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {
+            "name": name, "namespace": namespace,
+            "labels": {keys::SUBSTITUTE: "disabled"},
+        },
+        "data": {},
+    });
+    for (key, value) in &repository.credentials {
+        use base64::Engine as _;
+        secret["data"][key] = base64::engine::general_purpose::STANDARD.encode(value).into();
+    }
+    if repository.credentials.is_empty() {
+        let why = "the repository is opened without credentials";
+        secret["metadata"]["annotations"] = json!({"fluvial.dev/stands-in": why});
+    }
+    secret
+}
+
+#[cfg(test)]
+mod tests {
+    use fluvial_tree::{File, TreeBuilder};
+
+    use super::*;
+
+    fn tree(files: &[(&str, &str)]) -> Tree {
+        let mut builder = TreeBuilder::default();
+        for (path, text) in files {
+            builder
+                .file(path, File::new(text.as_bytes().to_vec(), false))
+                .unwrap();
+        }
+        builder.build()
+    }
+
+    fn planned(files: &[(&str, &str)]) -> Plan {
+        let repository = Repository {
+            url: "http://localhost/fleet".to_owned(),
+            reference: Reference {
+                branch: Some("main".to_owned()),
+                ..Reference::default()
+            },
+            local: Some(LocalRepository {
+                path: "/fleet".into(),
+                folder: String::new(),
+                branch: Some("main".to_owned()),
+            }),
+            credentials: BTreeMap::new(),
+        };
+        plan(
+            &repository,
+            &tree(files),
+            &TreePath::parse("clusters/one").unwrap(),
+        )
+    }
+
+    fn object<'p>(plan: &'p Plan, kind: &str, name: &str) -> &'p Value {
+        let mut all = plan.objects.iter();
+        all.find(|object| object.kind() == kind && object.name() == name)
+            .unwrap_or_else(|| panic!("no {kind} {name} in {:?}", plan.objects))
+    }
+
+    const LOCKED: &str = "resources: [gotk-components.yaml, gotk-sync.yaml]
+patches:
+- target: {kind: Deployment, name: (kustomize-controller|helm-controller)}
+  patch: |
+    - {op: add, path: /spec/template/spec/containers/0/args/-, value: --default-service-account=default}
+- target: {kind: Kustomization, name: flux-system}
+  patch: |
+    - {op: add, path: /spec/serviceAccountName, value: kustomize-controller}
+";
+
+    #[test]
+    fn a_folder_that_bootstrap_has_not_filled_is_patched_all_the_same() {
+        let folder = "clusters/one/flux-system";
+        let plan = planned(&[
+            (&format!("{folder}/gotk-components.yaml"), "# later\n"),
+            (&format!("{folder}/gotk-sync.yaml"), ""),
+            (&format!("{folder}/kustomization.yaml"), LOCKED),
+        ]);
+        assert_eq!(
+            plan.lockdown,
+            ["--default-service-account=default (helm-controller, kustomize-controller)"]
+        );
+        let account = |restrictions: &fluvial_controllers::Restrictions| {
+            restrictions.default_service_account.clone().unwrap_or_default()
+        };
+        assert_eq!(account(&plan.settings.releases), "default");
+        assert_eq!(account(&plan.settings.kustomizations), "default");
+        let root = object(&plan, "Kustomization", FLUX_SYSTEM);
+        assert_eq!(root["spec"]["serviceAccountName"], "kustomize-controller");
+        assert_eq!(root["spec"]["path"], "./clusters/one");
+        assert_eq!(root["metadata"].get("labels"), None);
+        assert_eq!(
+            object(&plan, "GitRepository", FLUX_SYSTEM)["spec"]["url"],
+            "http://localhost/fleet"
+        );
+        // The account is there before anybody acts as it, and it may act.
+        object(&plan, "ServiceAccount", "kustomize-controller");
+        let binding = object(&plan, "ClusterRoleBinding", "cluster-reconciler-flux-system");
+        assert_eq!(binding["roleRef"]["name"], "cluster-admin");
+        // Deployments are the repository's to bring.
+        assert!(plan.objects.iter().all(|object| object.kind() != "Deployment"));
+    }
+
+    #[test]
+    fn the_repositorys_own_objects_are_taken_as_its_build_has_them() {
+        let folder = "clusters/one/flux-system";
+        let sync = "apiVersion: source.toolkit.fluxcd.io/v1beta1
+kind: GitRepository
+metadata: {name: flux-system, namespace: flux-system}
+spec: {url: 'ssh://git@example.com/fleet', ref: {branch: live}, secretRef: {name: key}}
+---
+apiVersion: kustomize.toolkit.fluxcd.io/v1beta1
+kind: Kustomization
+metadata: {name: flux-system, namespace: flux-system}
+spec: {path: ./clusters/one, sourceRef: {kind: GitRepository, name: flux-system}}
+";
+        let components = "apiVersion: v1
+kind: ServiceAccount
+metadata: {name: kustomize-controller, namespace: flux-system, labels: {app.kubernetes.io/part-of: flux}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: kustomize-controller, namespace: flux-system}
+spec: {template: {spec: {containers: [{name: manager, args: [--no-cross-namespace-refs]}]}}}
+";
+        let files = [
+            (&*format!("{folder}/gotk-components.yaml"), components),
+            (&*format!("{folder}/gotk-sync.yaml"), sync),
+        ];
+        let plan = planned(&files);
+        assert!(plan.settings.kustomizations.no_cross_namespace_refs);
+        let urls: Vec<&str> = plan.rewrites.iter().map(|rewrite| &*rewrite.url).collect();
+        assert_eq!(urls, ["http://localhost/fleet", "ssh://git@example.com/fleet"]);
+        let stands_in = object(&plan, "Secret", "key");
+        assert_eq!(stands_in["data"], json!({}));
+        assert_eq!(
+            plan.remarks,
+            ["main is checked out, but the repository's own flux-system folder follows live"]
+        );
+        let accounts = plan.objects.iter();
+        let accounts = accounts.filter(|object| object.kind() == "ServiceAccount");
+        assert_eq!(accounts.count(), 1);
+
+        // A build that fails is no reason to take less than the files say.
+        let broken = (
+            &*format!("{folder}/kustomization.yaml"),
+            "resources: [absent.yaml]\n",
+        );
+        let again = planned(&[files[0], files[1], broken]);
+        assert_eq!(again.objects, plan.objects);
+        assert_eq!(again.lockdown, plan.lockdown);
+    }
 }

@@ -1,6 +1,7 @@
-//! Charts of this machine, rendered by the own engine: for `helmCharts` of kustomizations and for `helm template`.
+//! Charts rendered by the own engine: for `helmCharts` of kustomizations and for `helm template`.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fluvial_helm::{Chart, Inflation, Output};
 use fluvial_kustomize::{ChartRenderer, ChartRequest};
@@ -8,17 +9,51 @@ use fluvial_template::sprig::Ambient;
 use fluvial_tree::Tree;
 use serde_json::Value;
 
-use crate::environment::Outside;
+use crate::commands::helm::fetch::{fetch, plain_request};
+use crate::environment::{Outside, SourceOptions};
 
-/// Renders charts that lie in the tree of a build.
-pub(crate) struct LocalCharts {
+/// Renders charts that lie in the tree of a build, or in repositories and registries.
+pub(crate) struct Charts {
     outside: Arc<dyn Outside>,
+    runtime: tokio::runtime::Handle,
+    /// What has been fetched, by repository, name and version.
+    fetched: Mutex<BTreeMap<[String; 3], Arc<Chart>>>,
 }
 
-impl LocalCharts {
-    /// With the clock and randomness of a process.
+impl Charts {
+    /// With the clock, randomness and sources of a process. Builds run on threads that may wait.
     pub(crate) fn new(outside: Arc<dyn Outside>) -> Self {
-        LocalCharts { outside }
+        Charts {
+            outside,
+            runtime: tokio::runtime::Handle::current(),
+            fetched: Mutex::default(),
+        }
+    }
+
+    fn load(&self, tree: &Tree, request: &ChartRequest) -> Result<Arc<Chart>, String> {
+        if let Some(path) = &request.local {
+            return Chart::load(tree, path).map_err(|error| error.to_string());
+        }
+        let ChartRequest {
+            name,
+            version,
+            repository,
+            devel,
+            ..
+        } = request;
+        let key = [repository, name, version].map(Clone::clone);
+        let fetched = || self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(chart) = fetched().get(&key) {
+            return Ok(Arc::clone(chart));
+        }
+        let sources = self.outside.sources(&SourceOptions::default());
+        let chart = sources.and_then(|sources| {
+            let request = plain_request(repository, name, version, *devel);
+            self.runtime.block_on(fetch(sources.as_ref(), request))
+        });
+        let chart = chart.map_err(|error| format!("{error}; {}", absent(request)))?;
+        fetched().insert(key, Arc::clone(&chart));
+        Ok(chart)
     }
 }
 
@@ -29,14 +64,7 @@ pub(crate) fn ambient(outside: &dyn Outside) -> Result<Box<dyn Ambient>, String>
         .ok_or_else(|| "charts are not rendered here: there is neither clock nor randomness".to_owned())
 }
 
-fn load(tree: &Tree, request: &ChartRequest) -> Result<Arc<Chart>, String> {
-    match &request.local {
-        Some(path) => Chart::load(tree, path).map_err(|error| error.to_string()),
-        None => Err(absent(request)),
-    }
-}
-
-/// What to do about a chart that is not on this machine.
+/// What to do about a chart that could not be fetched.
 fn absent(request: &ChartRequest) -> String {
     let ChartRequest {
         name,
@@ -58,8 +86,7 @@ fn absent(request: &ChartRequest) -> String {
         format!("{name} --repo {repository}")
     };
     format!(
-        "chart {name} of {repository} is not on this machine, and builds fetch no charts; it is looked for in \
-         {folder}/{name} (with chartHome in place of charts, if set). To get it there: \
+        "builds also look for it in {folder}/{name} (with chartHome in place of charts, if set). To get it there: \
          helm pull {source}{version} --untar --untardir {folder}"
     )
 }
@@ -69,9 +96,9 @@ pub(crate) fn named(template: &str, outside: &dyn Outside) -> Result<String, Str
     fluvial_helm::release_name(template, ambient(outside)?).map_err(|error| error.to_string())
 }
 
-impl ChartRenderer for LocalCharts {
+impl ChartRenderer for Charts {
     fn default_values(&self, tree: &Tree, request: &ChartRequest) -> Result<Value, String> {
-        Ok(load(tree, request)?.values.clone())
+        Ok(self.load(tree, request)?.values.clone())
     }
 
     fn render(&self, tree: &Tree, request: &ChartRequest) -> Result<String, String> {
@@ -92,7 +119,7 @@ impl ChartRenderer for LocalCharts {
                 ..Output::default()
             },
         };
-        let chart = load(tree, request)?;
+        let chart = self.load(tree, request)?;
         fluvial_helm::inflate(&chart, &inflation, ambient(self.outside.as_ref())?)
             .map_err(|error| error.to_string())
     }

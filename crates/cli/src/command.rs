@@ -4,7 +4,7 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use clap_complete::Shell;
 
 use crate::commands::{
-    artifact, build, create, debug, delete, diff, envsubst, events, export, get, helm, kustomize, migrate,
+    artifact, build, create, debug, delete, diff, envsubst, events, export, get, helm, install, kustomize, migrate,
     reconcile, release, serve, stats, suspend, trace, tree, up, why,
 };
 use crate::nouns::{NOUNS, Noun, Verb};
@@ -49,6 +49,14 @@ pub(crate) fn root(version: &'static str) -> Command {
                 "Examples:\n  fluvial up ./fleet --path clusters/demo\n  fluvial up --once --dirty\n  \
                      fluvial up https://example.com/fleet.git --branch main",
             ),
+        )
+        .subcommand(
+            lazy!(
+                "install",
+                "Make a cluster ready for serve: the definitions of all kinds, and a namespace",
+                install::Options::augment_args
+            )
+            .after_help("Examples:\n  fluvial install\n  fluvial install --export > fluvial.yaml"),
         )
         .subcommand(
             lazy!(
@@ -236,12 +244,13 @@ fn helm_command(command: Command) -> Command {
         .subcommand(
             lazy!(
                 "template",
-                "Render a chart of this machine, with Helm's flags and output",
+                "Render a chart of this machine, a repository or a registry, with Helm's flags and output",
                 helm::Options::augment_args
             )
             .after_help(
                 "Examples:\n  fluvial helm template shop ./charts/shop -f prod.yaml --set replicas=3\n  \
                          fluvial helm template shop shop-1.2.0.tgz -n apps --show-only templates/web.yaml\n  \
+                         fluvial helm template shop shop --repo https://charts.example.com --version 1.x\n  \
                          fluvial helm template shop ./charts/shop -f prod.yaml --explain Deployment/shop:spec.replicas",
             ),
         )

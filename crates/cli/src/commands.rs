@@ -11,6 +11,7 @@ pub(crate) mod events;
 pub(crate) mod export;
 pub(crate) mod get;
 pub(crate) mod helm;
+pub(crate) mod install;
 pub(crate) mod kustomize;
 pub(crate) mod migrate;
 pub(crate) mod reconcile;

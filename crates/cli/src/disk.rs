@@ -4,6 +4,7 @@
 //! file: whatever is the path of a file or folder that exists is taken in.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
 use fluvial_tree::{File, Tree, TreeBuilder, TreePath};
@@ -43,10 +44,29 @@ pub(crate) fn tree_path(path: &Path) -> Result<TreePath, String> {
 #[derive(Default)]
 pub(crate) struct Reader {
     builder: TreeBuilder,
-    seen: BTreeSet<PathBuf>,
+    /// The folder that is the tree's root, if it is not the file system's.
+    root: Option<PathBuf>,
+    // Paths are compared as bytes: by their parts it takes many times as long.
+    seen: BTreeSet<OsString>,
 }
 
 impl Reader {
+    /// For files below a folder, which is the tree's root.
+    pub(crate) fn below(root: &Path) -> Self {
+        Reader {
+            root: Some(root.to_owned()),
+            ..Reader::default()
+        }
+    }
+
+    /// The path in the tree for one of the machine.
+    pub(crate) fn place(&self, path: &Path) -> Result<TreePath, String> {
+        match self.root.as_ref().and_then(|root| path.strip_prefix(root).ok()) {
+            Some(below) => tree_path(below),
+            None => tree_path(path),
+        }
+    }
+
     /// The files so far.
     pub(crate) fn tree(self) -> Tree {
         self.builder.build()
@@ -55,7 +75,7 @@ impl Reader {
     /// Takes in a kustomization and all that it reaches.
     pub(crate) fn kustomization(&mut self, folder: &Path) -> Result<(), String> {
         let folder = &tidy(folder);
-        if !self.seen.insert(folder.join("(kustomization)")) {
+        if !self.seen.insert(folder.join("(kustomization)").into_os_string()) {
             return Ok(());
         }
         self.add_folder(folder)?;
@@ -71,7 +91,7 @@ impl Reader {
     /// Takes in a folder with all that is below it, and all that its kustomizations reach.
     pub(crate) fn folder(&mut self, folder: &Path) -> Result<(), String> {
         let folder = &tidy(folder);
-        if !self.seen.insert(folder.join("(all)")) {
+        if !self.seen.insert(folder.join("(all)").into_os_string()) {
             return Ok(());
         }
         self.kustomization(folder)?;
@@ -144,7 +164,7 @@ impl Reader {
     }
 
     fn add_folder(&mut self, folder: &Path) -> Result<(), String> {
-        let path = tree_path(folder)?;
+        let path = self.place(folder)?;
         if !path.is_root() {
             self.builder
                 .folder(path.as_str())
@@ -156,7 +176,7 @@ impl Reader {
     /// Takes in a file.
     pub(crate) fn file(&mut self, path: &Path) -> Result<(), String> {
         let path = tidy(path);
-        if !self.seen.insert(path.clone()) {
+        if !self.seen.insert(path.clone().into_os_string()) {
             return Ok(());
         }
         let fail = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
@@ -177,8 +197,9 @@ impl Reader {
             return Err(fail(&"too many files; name a folder with fewer"));
         }
         let data = std::fs::read(&path).map_err(|error| fail(&error))?;
+        let place = self.place(&path)?;
         self.builder
-            .file(tree_path(&path)?.as_str(), File::new(data, false))
+            .file(place.as_str(), File::new(data, false))
             .map_err(|error| fail(&error))?;
         Ok(())
     }

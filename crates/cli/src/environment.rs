@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fluvial_controllers::Settings;
 use fluvial_kustomize::RemoteResolver;
 use fluvial_ports::{Artifact, BoxFuture, Clock, Cluster, Decryption, NoDecryption, Sources};
 use fluvial_template::sprig::Ambient;
@@ -120,6 +121,8 @@ pub struct ControllerOptions {
     pub advertise: Option<String>,
     /// Only the process that holds the lease acts.
     pub lease: Option<String>,
+    /// What objects may do.
+    pub settings: Settings,
 }
 
 /// Controllers that run.
@@ -267,11 +270,16 @@ impl Session<'_> {
 
     /// Prints data.
     pub(crate) fn print(&mut self, text: &str) -> Outcome {
-        match self
-            .env
-            .out
-            .write_all(text.as_bytes())
-            .and_then(|()| self.env.out.flush())
+        self.print_all(&[text])
+    }
+
+    /// Prints pieces of a large text one after the other.
+    pub(crate) fn print_all(&mut self, pieces: &[impl AsRef<str>]) -> Outcome {
+        let mut out = std::io::BufWriter::with_capacity(32 << 10, &mut self.env.out);
+        let mut pieces = pieces.iter();
+        match pieces
+            .try_for_each(|piece| out.write_all(piece.as_ref().as_bytes()))
+            .and_then(|()| out.flush())
         {
             // Whoever read our output has seen enough.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
@@ -282,6 +290,12 @@ impl Session<'_> {
     /// Prints a line of progress; losing one is no reason to stop.
     fn note(&mut self, sign: &str, text: &str) {
         let _ = writeln!(self.env.err, "{sign} {text}");
+        let _ = self.env.err.flush();
+    }
+
+    /// Lines beside the data, as they are.
+    pub(crate) fn remark(&mut self, text: &str) {
+        let _ = self.env.err.write_all(text.as_bytes());
         let _ = self.env.err.flush();
     }
 

@@ -25,7 +25,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap_complete::Shell;
 
 use commands::{
-    artifact, build, create, debug, delete, diff, envsubst, events, export, get, helm, kustomize, migrate,
+    artifact, build, create, debug, delete, diff, envsubst, events, export, get, helm, install, kustomize, migrate,
     reconcile, release, serve, stats, suspend, trace, tree, up, why,
 };
 pub use environment::{
@@ -230,6 +230,7 @@ async fn dispatch(matches: &ArgMatches, root: &mut clap::Command, mut session: S
         ["migrate"] => migrate::run(session, &command::options(inner)).await,
         ["why"] => why::run(session, &command::options(inner)).await,
         ["up"] => up::run(session, &command::options(inner)).await,
+        ["install"] => install::run(session, &command::options(inner)).await,
         ["serve"] => serve::serve(session, &command::options(inner)).await,
         ["apiserver"] => serve::api_server(session, &command::options(inner)).await,
         ["stats"] => stats::run(session, &command::options(inner)).await,

@@ -33,6 +33,57 @@ struct Memory {
     tree: Option<fluvial_tree::Tree>,
     /// Artifacts of registries.
     shelf: Option<Arc<artifacts::Shelf>>,
+    /// Charts of repositories and registries, as address and archive.
+    charts: BTreeMap<String, Arc<[u8]>>,
+}
+
+/// Gives charts and nothing else.
+struct Charts(BTreeMap<String, Arc<[u8]>>);
+
+impl Sources for Charts {
+    fn fetch(
+        &self,
+        _: fluvial_ports::FetchRequest,
+    ) -> BoxFuture<'_, Result<fluvial_ports::Fetched, fluvial_ports::SourceError>> {
+        unreachable!("no test fetches revisions")
+    }
+
+    fn filter(
+        &self,
+        tree: &fluvial_tree::Tree,
+        _: Option<&str>,
+    ) -> Result<fluvial_tree::Tree, fluvial_ports::SourceError> {
+        Ok(tree.clone())
+    }
+
+    fn changes(&self, _: &str) -> Option<BoxStream<'static, ()>> {
+        None
+    }
+
+    fn chart(
+        &self,
+        request: fluvial_ports::ChartRequest,
+    ) -> BoxFuture<'_, Result<fluvial_ports::ChartFound, fluvial_ports::SourceError>> {
+        let address = format!("{}/{} {}", request.repository, request.chart, request.version);
+        let found = self.0.get(&address).cloned();
+        async move {
+            match found {
+                Some(archive) => Ok(fluvial_ports::ChartFound {
+                    name: request.chart,
+                    version: request.version,
+                    archive: Some(archive),
+                    rewritten: None,
+                    verified: None,
+                }),
+                None => Err(fluvial_ports::SourceError {
+                    class: fluvial_ports::SourceErrorClass::Stalled,
+                    reason: "InvalidChartReference".to_owned(),
+                    message: format!("no chart at {address}"),
+                }),
+            }
+        }
+        .boxed()
+    }
 }
 
 impl Memory {
@@ -197,7 +248,7 @@ impl Outside for Memory {
     }
 
     fn sources(&self, _: &SourceOptions) -> Result<Arc<dyn Sources>, String> {
-        Err("not in this test".to_owned())
+        Ok(Arc::new(Charts(self.charts.clone())))
     }
 
     fn controllers<'a>(
@@ -340,8 +391,7 @@ fn fleet(answers: bool) -> Memory {
     Memory {
         objects: Arc::new(Mutex::new(objects)),
         answers,
-        tree: None,
-        shelf: None,
+        ..Memory::default()
     }
 }
 

@@ -9,6 +9,9 @@ use serde_json::Value;
 
 use crate::state::{self, condition, field, holds, text};
 
+/// How the message begins while an object waits for the health of what it made.
+const HEALTH: &str = "Running health checks";
+
 /// How an object fares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fare {
@@ -68,18 +71,31 @@ impl View {
         self.rows.iter().filter(|row| row.fare == fare).count()
     }
 
-    /// Whether there is something, and nothing is left to be done.
+    /// Whether there is something, and nothing is left to be done by anybody who is here.
     pub(crate) fn is_ready(&self) -> bool {
         !self.rows.is_empty()
             && self
                 .rows
                 .iter()
-                .all(|row| matches!(row.fare, Fare::Ready | Fare::Suspended))
+                .all(|row| matches!(row.fare, Fare::Ready | Fare::Suspended | Fare::Idle))
     }
 
     /// Whether work goes on that may change something by itself.
     pub(crate) fn is_moving(&self) -> bool {
-        self.rows.is_empty() || self.count(Fare::Working) > 0
+        let works = |(at, row): (usize, &Row)| row.fare == Fare::Working && !self.is_held_up(at);
+        self.rows.is_empty() || self.rows.iter().enumerate().any(works)
+    }
+
+    /// Whether an object does nothing but wait for the health of what it made, which will not come by itself.
+    fn is_held_up(&self, at: usize) -> bool {
+        let row = &self.rows[at];
+        let made = || {
+            let below = self.rows.iter().enumerate().skip(at + 1);
+            below.take_while(|(_, other)| other.depth > row.depth)
+        };
+        row.text.starts_with(HEALTH)
+            && made().any(|(_, other)| matches!(other.fare, Fare::Failed | Fare::Waiting))
+            && made().all(|(at, other)| other.fare != Fare::Working || self.is_held_up(at))
     }
 
     /// `3 ready, 1 waiting, 1 failed`.
@@ -320,6 +336,33 @@ mod tests {
             view.summary(),
             "2 ready, 1 working, 1 waiting, 1 of kinds that nobody here works on"
         );
+    }
+
+    #[test]
+    fn who_waits_for_the_health_of_a_failure_moves_nothing() {
+        let row = |depth, fare, text: &str| Row {
+            depth,
+            id: format!("{depth}"),
+            fare,
+            text: text.to_owned(),
+            since: None,
+        };
+        let checks = "Running health checks for revision main with a timeout of 5m";
+        let mut view = View {
+            rows: vec![
+                row(0, Fare::Working, checks),
+                row(1, Fare::Working, checks),
+                row(2, Fare::Failed, "no chart"),
+                row(1, Fare::Ready, ""),
+                row(0, Fare::Ready, ""),
+            ],
+        };
+        assert!(!view.is_moving());
+        view.rows[3].fare = Fare::Working;
+        assert!(view.is_moving());
+        view.rows[3].fare = Fare::Ready;
+        view.rows[2].fare = Fare::Ready;
+        assert!(view.is_moving());
     }
 
     #[test]

@@ -30,6 +30,8 @@ const PAGE: &str = "500";
 
 pub(crate) struct Shared {
     pub(crate) client: kube::Client,
+    /// Where it is, for messages; empty for a service in this process.
+    pub(crate) server: String,
     discovery: Discovery,
     definitions: OnceCell<()>,
 }
@@ -44,8 +46,14 @@ pub struct Client {
 impl Client {
     /// Wraps a kube client, whatever its transport.
     pub fn new(client: kube::Client) -> Self {
+        Self::at(client, String::new())
+    }
+
+    /// Wraps a kube client of a server that messages name.
+    pub(crate) fn at(client: kube::Client, server: String) -> Self {
         let shared = Shared {
             client,
+            server,
             discovery: Discovery::default(),
             definitions: OnceCell::new(),
         };
@@ -118,12 +126,12 @@ impl Client {
                 .client
                 .send(request)
                 .await
-                .map_err(|error| error::from_transport(&error))?;
+                .map_err(|error| error::from_transport(&error, &self.shared.server))?;
             let (head, body) = response.into_parts();
             let bytes = body
                 .collect()
                 .await
-                .map_err(|error| error::from_transport(&error))?
+                .map_err(|error| error::from_transport(&error, &self.shared.server))?
                 .to_bytes();
             Ok::<_, ClusterError>((head.status, bytes))
         };

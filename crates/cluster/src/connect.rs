@@ -28,6 +28,14 @@ pub enum ConnectError {
         /// What is wrong.
         message: String,
     },
+    /// The service account of this pod cannot be used.
+    #[error("the pod's own service account: {0}")]
+    Pod(String),
+    /// There is no configuration.
+    #[error(
+        "no cluster is named: there is neither --kubeconfig nor $KUBECONFIG nor ~/.kube/config; `fluvial up` starts a cluster and prints its kubeconfig"
+    )]
+    Nowhere,
     /// The configuration is fine, but no transport can be made of it.
     #[error("no connection can be set up: {0}")]
     Transport(String),
@@ -40,42 +48,91 @@ impl Client {
             context: credentials.context.clone(),
             ..KubeConfigOptions::default()
         };
-        let mut config =
-            match &credentials.kubeconfig {
-                Some(path) => from_file(path, &options).await?,
-                None if credentials.context.is_some() => kube::Config::from_kubeconfig(&options)
-                    .await
-                    .map_err(|error| ConnectError::Kubeconfig {
-                        path: "from the environment".to_owned(),
-                        message: chain(&error),
-                    })?,
-                None => kube::Config::infer()
-                    .await
-                    .map_err(|error| ConnectError::Kubeconfig {
-                        path: "from the environment".to_owned(),
-                        message: chain(&error),
-                    })?,
-            };
+        let mut config = match &credentials.kubeconfig {
+            Some(path) => from_file(path, &options).await?,
+            None => usual(&options).await?,
+        };
         if let Some(user) = &credentials.user {
             config.auth_info.impersonate = Some(user.clone());
         }
         // Watches are long-lived and requests carry their own time limit.
         config.read_timeout = None;
+        let server = config.cluster_url.to_string();
         let client =
             kube::Client::try_from(config).map_err(|error| ConnectError::Transport(chain(&error)))?;
-        Ok(Self::new(client))
+        Ok(Self::at(client, server.trim_end_matches('/').to_owned()))
     }
 }
 
+/// The configuration of the usual places, in kubectl's order: `KUBECONFIG`, `~/.kube/config`, the pod's own.
+async fn usual(options: &KubeConfigOptions) -> Result<kube::Config, ConnectError> {
+    let variable = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty());
+    if let Some(paths) = variable {
+        let path = format!("{} (of $KUBECONFIG)", paths.to_string_lossy());
+        let file = Kubeconfig::from_env().map_err(|error| unusable(&path, &error))?;
+        return of(file.unwrap_or_default(), &path, options).await;
+    }
+    let home = std::env::home_dir().map(|home| home.join(".kube/config"));
+    if let Some(path) = home.filter(|path| path.exists()) {
+        return from_file(&path, options).await;
+    }
+    if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() && options.context.is_none() {
+        return kube::Config::incluster().map_err(|error| ConnectError::Pod(chain(&error)));
+    }
+    Err(ConnectError::Nowhere)
+}
+
 async fn from_file(path: &Path, options: &KubeConfigOptions) -> Result<kube::Config, ConnectError> {
-    let fail = |error: &dyn std::error::Error| ConnectError::Kubeconfig {
-        path: path.display().to_string(),
-        message: chain(error),
+    let shown = path.display().to_string();
+    let file = Kubeconfig::read_from(path).map_err(|error| unusable(&shown, &error))?;
+    of(file, &shown, options).await
+}
+
+async fn of(file: Kubeconfig, path: &str, options: &KubeConfigOptions) -> Result<kube::Config, ConnectError> {
+    let contexts: Vec<String> = file.contexts.iter().map(|context| context.name.clone()).collect();
+    let chosen = options.context.as_ref().or(file.current_context.as_ref());
+    let fail = |message: String| ConnectError::Kubeconfig {
+        path: path.to_owned(),
+        message,
     };
-    let file = Kubeconfig::read_from(path).map_err(|error| fail(&error))?;
+    let there = match contexts.is_empty() {
+        true => "there is none in the file".to_owned(),
+        false => format!("there are {}", contexts.join(", ")),
+    };
+    match chosen.filter(|name| !name.is_empty()) {
+        None => {
+            return Err(fail(format!(
+                "no context is chosen; name one with --context: {there}"
+            )));
+        }
+        Some(name) if !contexts.contains(name) => {
+            return Err(fail(format!("no context '{name}': {there}")));
+        }
+        Some(_) => {}
+    }
     kube::Config::from_custom_kubeconfig(file, options)
         .await
-        .map_err(|error| fail(&error))
+        .map_err(|error| unusable(path, &error))
+}
+
+/// Why a file is no kubeconfig, on one line.
+fn unusable(path: &str, error: &dyn std::error::Error) -> ConnectError {
+    use std::error::Error;
+    let mut next: Option<&(dyn Error + 'static)> = error.source();
+    let mut message = String::new();
+    while let Some(cause) = next {
+        if cause.downcast_ref::<std::io::Error>().is_some() {
+            message = cause.to_string();
+        }
+        next = cause.source();
+    }
+    if message.is_empty() {
+        message = chain(error);
+    }
+    ConnectError::Kubeconfig {
+        path: path.to_owned(),
+        message: message.lines().next().unwrap_or_default().to_owned(),
+    }
 }
 
 /// An error with its causes, each said once.

@@ -87,8 +87,8 @@ fn kind(reason: &str, code: u16) -> ErrorKind {
     }
 }
 
-/// The error of a request that got no answer.
-pub(crate) fn from_transport(error: &kube::Error) -> ClusterError {
+/// The error of a request that got no answer from a server.
+pub(crate) fn from_transport(error: &kube::Error, server: &str) -> ClusterError {
     match error {
         kube::Error::Api(status) => {
             let mut mapped = from_status(
@@ -102,7 +102,24 @@ pub(crate) fn from_transport(error: &kube::Error) -> ClusterError {
             mapped.code = status.code;
             mapped
         }
-        other => ClusterError::new(ErrorKind::Unreachable, chain(other)),
+        other => ClusterError::new(ErrorKind::Unreachable, unanswered(&chain(other), server)),
+    }
+}
+
+/// What went wrong on the way, and what helps.
+fn unanswered(chain: &str, server: &str) -> String {
+    let cause = chain.trim_start_matches("ServiceError: ");
+    let cause = cause.trim_start_matches("client error (Connect): ");
+    let help = if cause.contains("Connection refused") {
+        "; nothing listens there: is the cluster running, and is this its kubeconfig?"
+    } else if cause.contains("certificate") || cause.contains("UnknownIssuer") {
+        "; the kubeconfig is of another cluster, or of an earlier run"
+    } else {
+        ""
+    };
+    match server {
+        "" => format!("{cause}{help}"),
+        server => format!("no answer from {server}: {cause}{help}"),
     }
 }
 

@@ -244,7 +244,7 @@ impl<T: Versioned + DeserializeOwned + Clone + Send + Sync + 'static> Follower<T
                     }
                 }
                 WatchEvent::Error(status) => {
-                    return Err(error::from_transport(&kube::Error::Api(status)).into());
+                    return Err(error::from_transport(&kube::Error::Api(status), "").into());
                 }
             }
         }
@@ -276,19 +276,20 @@ impl<T: Versioned + DeserializeOwned + Clone + Send + Sync + 'static> Follower<T
             .client
             .send(request)
             .await
-            .map_err(|error| error::from_transport(&error))?;
+            .map_err(|error| error::from_transport(&error, &self.client.shared.server))?;
         let (head, body) = response.into_parts();
         if !head.status.is_success() {
             let bytes = body
                 .collect()
                 .await
-                .map_err(|error| error::from_transport(&error))?
+                .map_err(|error| error::from_transport(&error, &self.client.shared.server))?
                 .to_bytes();
             return Err(error::from_response(head.status, &bytes).into());
         }
+        let server = self.client.shared.server.clone();
         let frames = body
             .into_data_stream()
-            .map_err(|error| error::from_transport(&error))
+            .map_err(move |error| error::from_transport(&error, &server))
             .boxed();
         Ok(Lines {
             frames,

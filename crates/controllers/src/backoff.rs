@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Exponential waits: the first delay doubles with each failure up to a limit.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
     /// Wait after the first failure.
     pub first: Duration,

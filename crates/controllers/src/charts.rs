@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 use crate::SourceId;
 use crate::context::Context;
-use crate::git_repository::port_artifact;
+use crate::source::port_artifact;
 
 /// The chart of the newest artifact of each source.
 #[derive(Default)]

@@ -12,13 +12,28 @@ use crate::recorder::Recorder;
 use crate::remote::Tokens;
 use crate::revisions::Revisions;
 
+/// What objects of some kinds may do. Flux has it from the arguments of the controller that reconciles them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Restrictions {
+    /// Only objects whose labels match this selector are reconciled.
+    pub selector: Option<String>,
+    /// Whether references into other namespaces are refused.
+    pub no_cross_namespace_refs: bool,
+    /// Service account for those that name none.
+    pub default_service_account: Option<String>,
+}
+
 /// Settings of the process; the defaults are Flux's.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Only objects in this namespace are reconciled.
     pub namespace: Option<String>,
-    /// Only objects whose labels match this selector are reconciled.
-    pub selector: Option<String>,
+    /// What Kustomizations may do.
+    pub kustomizations: Restrictions,
+    /// What HelmReleases may do.
+    pub releases: Restrictions,
+    /// What objects of all other kinds may do; they act for nobody.
+    pub sources: Restrictions,
     /// How many sources are fetched at the same time.
     pub concurrent_sources: usize,
     /// How many Kustomizations are built and applied at the same time; waiting ones are not counted.
@@ -33,12 +48,8 @@ pub struct Settings {
     pub backoff: Backoff,
     /// How long something missing is waited for before it is looked for again without being woken.
     pub requeue_dependency: Duration,
-    /// Whether references into other namespaces are refused.
-    pub no_cross_namespace_refs: bool,
     /// Whether remote bases are refused.
     pub no_remote_bases: bool,
-    /// Service account for Kustomizations and HelmReleases that name none.
-    pub default_service_account: Option<String>,
     /// Secret (namespace and name) with age keys for Kustomizations that name no Secret with keys.
     pub sops_age_secret: Option<(String, String)>,
     /// Which ConfigMaps and Secrets wake those that refer to them; `None` for all.
@@ -59,7 +70,9 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             namespace: None,
-            selector: None,
+            kustomizations: Restrictions::default(),
+            releases: Restrictions::default(),
+            sources: Restrictions::default(),
             concurrent_sources: 4,
             concurrent_kustomizations: 8,
             concurrent_releases: 8,
@@ -67,9 +80,7 @@ impl Default for Settings {
             jitter_percent: 5,
             backoff: Backoff::default(),
             requeue_dependency: Duration::from_secs(30),
-            no_cross_namespace_refs: false,
             no_remote_bases: false,
-            default_service_account: None,
             sops_age_secret: None,
             config_selector: None,
             additive_ready_expr: false,
@@ -77,6 +88,18 @@ impl Default for Settings {
             stage_kinds: Vec::new(),
             grace: Duration::from_secs(10),
             instance: "fluvial".to_owned(),
+        }
+    }
+}
+
+impl Settings {
+    /// What objects of a kind may do.
+    #[must_use]
+    pub fn restrictions(&self, kind: &str) -> &Restrictions {
+        match kind {
+            "Kustomization" => &self.kustomizations,
+            "HelmRelease" => &self.releases,
+            _ => &self.sources,
         }
     }
 }

@@ -7,16 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fluvial_api::source::{HelmChartStatus, HelmRepositoryType, ReconcileStrategy};
 use fluvial_api::{Bucket, GitRepository, HelmChart, HelmRepository, Resource, meta};
-use fluvial_ports::{self as ports, ChartRequest, Content, SourceErrorClass};
+use fluvial_ports::{self as ports, ChartRequest, Content};
 use fluvial_tree::Tree;
 use rustc_hash::FxHashMap;
 
 use crate::context::Context;
 use crate::feed::Feed;
-use crate::git_repository::port_artifact;
 use crate::helm_repository::access;
 use crate::links::Links;
 use crate::queue::{Queue, Reasons};
+use crate::source::port_artifact;
 use crate::source::step::{Failure, Part, Stored, Verified, told};
 use crate::source::{Obtain, SourceReconciler, artifact_name, collect, intact, source_id, verification};
 use crate::{Key, SourceId};
@@ -120,16 +120,13 @@ enum Outcome {
 }
 
 impl Obtain<HelmChart> for Packages {
+    type Found = Stored<HelmChartStatus>;
+
     fn doing(&self, object: &HelmChart) -> String {
         format!("building chart '{}'", object.spec.chart)
     }
 
-    async fn obtain(
-        &self,
-        context: &Context,
-        key: &Key,
-        object: &HelmChart,
-    ) -> Result<Stored<HelmChartStatus>, Failure> {
+    async fn obtain(&self, context: &Context, key: &Key, object: &HelmChart) -> Result<Self::Found, Failure> {
         let known = intact(context, object).await.filter(|_| {
             // Another generation is made anew, whatever its version.
             object.status.observed_generation == object.metadata.generation
@@ -153,7 +150,7 @@ impl Obtain<HelmChart> for Packages {
                 Ok(same(object, artifact, revision, verified))
             }
             (Outcome::Same { .. }, None) => Err(Failure::fetch("Failed", "the artifact has gone meanwhile")),
-            (Outcome::Fresh(come), _) => self.store(context, key, object, *come).await,
+            (Outcome::Fresh(come), _) => self.store(context, key, *come).await,
         }
     }
 
@@ -185,12 +182,10 @@ fn same(
         "ChartPackageSucceeded" => "ChartPackageSucceeded",
         _ => "ChartPullSucceeded",
     };
-    let mut status = object.status.clone();
-    status.observed_source_artifact_revision = source_revision;
     Stored {
         artifact,
         metadata: Default::default(),
-        status,
+        observed: Box::new(|status| status.observed_source_artifact_revision = source_revision),
         reason,
         event: (reason, message.clone()),
         message,
@@ -237,7 +232,7 @@ impl Packages {
                     "no artifact available for {} source '{}'",
                     source.kind, source.key.name
                 );
-                Failure::new(Part::Fetch, SourceErrorClass::Waiting, "NoSourceArtifact", text)
+                Failure::new_waiting(Part::Fetch, "NoSourceArtifact", text)
             })
     }
 
@@ -348,7 +343,6 @@ impl Packages {
         &self,
         context: &Context,
         key: &Key,
-        object: &HelmChart,
         come: Come,
     ) -> Result<Stored<HelmChartStatus>, Failure> {
         let Come {
@@ -364,10 +358,7 @@ impl Packages {
             .put_content(&name, &built.version, &content)
             .await?;
         collect(context, &artifact).await;
-        let mut status = object.status.clone();
-        status.observed_chart_name = Some(built.name);
-        status.observed_source_artifact_revision = source_revision;
-        status.observed_values_files = built.values_files;
+        let (chart, values_files) = (built.name, built.values_files);
         let reason = if built.packaged {
             "ChartPackageSucceeded"
         } else {
@@ -377,7 +368,11 @@ impl Packages {
         Ok(Stored {
             artifact,
             metadata: Default::default(),
-            status,
+            observed: Box::new(|status| {
+                status.observed_chart_name = Some(chart);
+                status.observed_source_artifact_revision = source_revision;
+                status.observed_values_files = values_files;
+            }),
             reason,
             event: (reason, message.clone()),
             message,

@@ -7,7 +7,6 @@ mod actions;
 mod chart;
 mod crds;
 mod delete;
-mod depends;
 mod drift;
 mod hooks;
 mod names;
@@ -28,15 +27,18 @@ use fluvial_api::helm::HelmReleaseStatus;
 use fluvial_api::{HelmChart, HelmRelease, Resource as Kind};
 use fluvial_delivery::ownership::{TakenOver, taken_over};
 use fluvial_helm::{Capabilities, KubeVersion};
-use fluvial_object::ObjectExt;
-use fluvial_ports::{BoxFuture, Cluster, ClusterError, Resource, Select, Severity, Watched};
+use fluvial_ports::{BoxFuture, Cluster, ClusterError, Severity};
 use fluvial_schema::SchemaSet;
 use futures::{FutureExt, StreamExt};
 use rustc_hash::{FxHashMap, FxHashSet};
+use serde_json::Value;
 
 use crate::backoff::jitter;
 use crate::condition::{self, Conditions};
 use crate::context::Context;
+use crate::deliverer::depends::Peers;
+use crate::deliverer::failure::{Begin, Class, Failure};
+use crate::deliverer::wakes::Wakes;
 use crate::feed::Feed;
 use crate::queue::{Queue, Reasons, Work};
 use crate::recorder::About;
@@ -44,8 +46,6 @@ use crate::runner::{Reconcile, Requeue, Slot};
 use crate::writer::Writer;
 use crate::{Key, SourceId};
 use report::News;
-use step::{Begin, Class, Failure};
-use wakes::{ConfigId, Wakes};
 
 /// Name under which events are reported, as dashboards know it.
 const CONTROLLER: &str = "helm-controller";
@@ -61,7 +61,8 @@ pub struct HelmReleases {
     charts_feed: Arc<Feed<HelmChart>>,
     writer: Writer<HelmRelease>,
     queue: Queue<Key>,
-    wakes: Arc<Wakes>,
+    wakes: Arc<Wakes<HelmRelease>>,
+    peers: Arc<Peers>,
     schemas: SchemaSet,
     taken_over: Vec<TakenOver>,
     charts: chart::Charts,
@@ -78,8 +79,10 @@ pub struct HelmReleases {
 pub(crate) enum End {
     /// All is as it should be, or nothing can be done before something changes.
     Done,
-    /// The reasons have changed, or there is more to do at once.
+    /// There is more to do at once.
     Again,
+    /// What was missing may be there now: from the beginning, and nothing is worth writing down.
+    Woken,
 }
 
 impl HelmReleases {
@@ -88,12 +91,12 @@ impl HelmReleases {
         context: Arc<Context>,
         feed: Arc<Feed<HelmRelease>>,
         charts_feed: Arc<Feed<HelmChart>>,
+        peers: Arc<Peers>,
         queue: Queue<Key>,
     ) -> Self {
-        let wakes = Arc::new(Wakes::default());
-        wakes.listen(&feed, &queue);
+        let wakes = Wakes::new(&feed, &queue);
         {
-            let (wakes, queue) = (Arc::clone(&wakes), queue.clone());
+            let wakes = Arc::clone(&wakes);
             charts_feed.listen(move |transition| {
                 let seen = |chart: &Option<Arc<HelmChart>>| {
                     chart.as_ref().map(|chart| {
@@ -114,7 +117,7 @@ impl HelmReleases {
                         kind: HelmChart::KIND.into(),
                         key: transition.key.clone(),
                     };
-                    wakes.source(&id, &queue);
+                    wakes.source(&id);
                 }
             });
         }
@@ -131,6 +134,7 @@ impl HelmReleases {
             writer,
             queue,
             wakes,
+            peers,
             schemas: SchemaSet::builtin(),
             taken_over: taken_over(objects::MANAGER, &["helm".to_owned()]),
             charts: chart::Charts::default(),
@@ -142,148 +146,48 @@ impl HelmReleases {
 
     /// What is followed besides the HelmReleases and their charts: kinds, other sources, ConfigMaps and Secrets.
     pub fn watches(&self) -> Vec<BoxFuture<'static, ()>> {
-        let (wakes, queue) = (Arc::clone(&self.wakes), self.queue.clone());
+        let wakes = Arc::clone(&self.wakes);
         let known = Arc::clone(&self.capabilities);
         let mut changes = self.context.cluster.kind_changes();
         let kinds = async move {
             while let Some(change) = changes.next().await {
                 *known.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                wakes.kind(&change, &queue);
+                wakes.kind(&change);
             }
         };
         let mut all = vec![
             kinds.boxed(),
-            self.configs("ConfigMap", "configmaps").boxed(),
-            self.configs("Secret", "secrets").boxed(),
+            self.wakes.follow_configs(&self.context, "ConfigMap").boxed(),
+            self.wakes.follow_configs(&self.context, "Secret").boxed(),
         ];
         for (kind, plural) in chart::FOREIGN {
-            all.push(self.foreign(kind, plural).boxed());
+            let following = self
+                .wakes
+                .follow_sources(&self.context, kind, plural, seen_of)
+                .boxed();
+            all.push(following);
         }
         all
     }
 
-    fn select(&self) -> Select {
-        Select {
-            namespace: self.context.settings.namespace.clone(),
-            ..Select::default()
-        }
-    }
-
-    /// Follows sources other than HelmCharts, from the moment when one is used.
-    fn foreign(&self, kind: &'static str, plural: &str) -> impl Future<Output = ()> + Send + use<> {
-        let resource = Resource {
-            group: HelmChart::GROUP.to_owned(),
-            version: "v1".to_owned(),
-            kind: kind.to_owned(),
-            plural: plural.to_owned(),
-            namespaced: true,
-        };
-        let select = self.select();
-        let (wakes, queue) = (Arc::clone(&self.wakes), self.queue.clone());
-        let cluster = Arc::clone(&self.context.cluster);
-        async move {
-            wakes.used(kind).await;
-            let mut watch = cluster.watch(&resource, &select);
-            let mut known: FxHashMap<Key, Option<serde_json::Value>> = FxHashMap::default();
-            while let Some(watched) = watch.next().await {
-                let Watched::Applied(object) = watched else {
-                    continue;
-                };
-                let key = Key::new(object.namespace(), object.name());
-                let status = object.get("status").cloned();
-                let id = SourceId {
-                    kind: kind.into(),
-                    key: key.clone(),
-                };
-                if known.insert(key, status.clone()) != Some(status) {
-                    wakes.source(&id, &queue);
-                }
-            }
-        }
-    }
-
-    /// Follows ConfigMaps or Secrets, from the moment when somebody has values from one.
-    fn configs(&self, kind: &'static str, plural: &str) -> impl Future<Output = ()> + Send + use<> {
-        let resource = Resource {
-            group: String::new(),
-            version: "v1".to_owned(),
-            kind: kind.to_owned(),
-            plural: plural.to_owned(),
-            namespaced: true,
-        };
-        let select = Select {
-            labels: self.context.settings.config_selector.clone(),
-            metadata_only: true,
-            ..self.select()
-        };
-        let (wakes, queue) = (Arc::clone(&self.wakes), self.queue.clone());
-        let cluster = Arc::clone(&self.context.cluster);
-        async move {
-            wakes.used(kind).await;
-            let mut watch = cluster.watch(&resource, &select);
-            let mut versions: FxHashMap<Key, String> = FxHashMap::default();
-            let mut listed = false;
-            while let Some(watched) = watch.next().await {
-                let (object, gone) = match watched {
-                    Watched::Applied(object) => (object, false),
-                    Watched::Deleted(object) => (object, true),
-                    Watched::Ready => {
-                        listed = true;
-                        continue;
-                    }
-                    Watched::Restarted | Watched::Failed(_) => continue,
-                };
-                let key = Key::new(object.namespace(), object.name());
-                let config = ConfigId { kind, key };
-                if !wakes.is_read(&config) {
-                    continue;
-                }
-                let version = if gone { "" } else { object.resource_version() };
-                let known = versions.insert(config.key.clone(), version.to_owned());
-                // What the first list shows has been read by those who need it, or will be.
-                if listed && known.as_deref() != Some(version) {
-                    wakes.config(&config, &queue);
-                }
-            }
-        }
-    }
-
-    /// The service account that a HelmRelease acts as.
-    fn account<'o>(&'o self, object: &'o HelmRelease) -> Option<&'o str> {
-        object
-            .spec
-            .service_account_name
-            .as_ref()
-            .filter(|name| !name.is_empty())
-            .or(self.context.settings.default_service_account.as_ref())
-            .map(String::as_str)
-    }
-
-    /// The cluster as the identity that applies for a HelmRelease.
-    fn cluster_of(&self, object: &HelmRelease) -> Arc<dyn Cluster> {
-        match self.account(object) {
-            Some(name) => self.context.cluster.acting_as(&format!(
-                "system:serviceaccount:{}:{name}",
-                object.metadata.namespace
-            )),
-            None => Arc::clone(&self.context.cluster),
-        }
-    }
-
-    /// What the cluster can do, as templates are told.
-    async fn capabilities(&self) -> Result<Capabilities, Failure> {
+    /// What the cluster of a release can do, as templates are told.
+    async fn capabilities(
+        &self,
+        object: &HelmRelease,
+        cluster: &dyn Cluster,
+    ) -> Result<Capabilities, Failure> {
+        let here = object.spec.kube_config.is_none();
         let known = self
             .capabilities
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        if let Some(known) = known {
+        if let Some(known) = known.filter(|_| here) {
             return Ok(known);
         }
         let failed = |text: String| Failure::retry(step::REST_CLIENT_ERROR, text);
-        let served = self
-            .context
-            .cluster
+        let asked = if here { &*self.context.cluster } else { cluster };
+        let served = asked
             .served()
             .await
             .map_err(|error| failed(format!("could not get the API versions of the cluster: {error}")))?;
@@ -292,7 +196,9 @@ impl HelmReleases {
             capabilities.kube_version = KubeVersion::parse(&served.version).map_err(failed)?;
             capabilities.api_versions = Arc::new(served.api_versions);
         }
-        *self.capabilities.lock().unwrap_or_else(PoisonError::into_inner) = Some(capabilities.clone());
+        if here {
+            *self.capabilities.lock().unwrap_or_else(PoisonError::into_inner) = Some(capabilities.clone());
+        }
         Ok(capabilities)
     }
 
@@ -320,7 +226,7 @@ impl HelmReleases {
                 self.release(&key, &mut object, &mut status, work, slot).await
             }
         };
-        if result == Ok(End::Again) && status == object.status {
+        if result == Ok(End::Woken) || result == Ok(End::Again) && status == object.status {
             return Requeue::Now;
         }
         self.conclude(&key, &object, status, result).await
@@ -346,7 +252,7 @@ impl HelmReleases {
                 let random = self.context.clock.random();
                 Requeue::After(jitter(object.spec.interval.0, settings.jitter_percent, random).max(LEAST))
             }
-            Ok(End::Again) => Requeue::Now,
+            Ok(End::Again | End::Woken) => Requeue::Now,
             Err(failure) => {
                 step::failed(object, &mut status, failure, now);
                 match failure.class {
@@ -387,7 +293,7 @@ impl HelmReleases {
             };
             let news = News {
                 severity,
-                reason: failure.reason.clone(),
+                reason: failure.reason.to_string(),
                 message: failure.message.clone(),
                 revision: status.last_attempted_revision.clone().unwrap_or_default(),
                 token: String::new(),
@@ -467,11 +373,16 @@ impl HelmReleases {
         if failure.class == Class::Waiting {
             let news = slot.parked(tokio::time::timeout(PATIENCE, work.changed())).await;
             if news.is_ok_and(|news: Reasons| !news.is_empty()) {
-                return Ok(End::Again);
+                return Ok(End::Woken);
             }
         }
         Err(failure)
     }
+}
+
+/// What a release looks at of a source: whether it is ready, and what it holds.
+fn seen_of(source: &Value) -> Option<&Value> {
+    source.get("status")
 }
 
 impl Reconcile for HelmReleases {

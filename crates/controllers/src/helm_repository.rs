@@ -1,6 +1,6 @@
 //! HelmRepository: keeps the index of a chart repository. One of type `oci` only says where a registry is.
 
-use fluvial_api::source::{CloudProvider, HelmRepositoryType};
+use fluvial_api::source::{CloudProvider, HelmRepositoryType, SourceStatus};
 use fluvial_api::{Duration, HelmRepository};
 use fluvial_ports::{Access, IndexRequest, Provider};
 
@@ -57,6 +57,8 @@ pub(crate) async fn access(context: &Context, repository: &HelmRepository) -> Re
 }
 
 impl Obtain<HelmRepository> for Indexes {
+    type Found = Stored<SourceStatus>;
+
     fn is_static(&self, object: &HelmRepository) -> bool {
         object.spec.r#type == HelmRepositoryType::Oci
     }
@@ -70,7 +72,7 @@ impl Obtain<HelmRepository> for Indexes {
         context: &Context,
         key: &Key,
         object: &HelmRepository,
-    ) -> Result<Stored<fluvial_api::source::SourceStatus>, Failure> {
+    ) -> Result<Self::Found, Failure> {
         if object.spec.provider != CloudProvider::Generic {
             return Err(Failure::stalled(
                 "InvalidProviderConfiguration",
@@ -106,7 +108,7 @@ impl Obtain<HelmRepository> for Indexes {
         Ok(Stored {
             artifact,
             metadata: Default::default(),
-            status: object.status.clone(),
+            observed: Box::new(|_| {}),
             reason: SUCCEEDED,
             message: told(message, rewritten),
             event: ("NewArtifact", told(event, rewritten)),

@@ -5,7 +5,6 @@
 pub(crate) mod apply;
 mod claims;
 mod delete;
-mod depends;
 pub(crate) mod health;
 mod inputs;
 mod keys;
@@ -16,31 +15,33 @@ mod steady;
 pub mod step;
 mod wakes;
 
-use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fluvial_api::{GitRepository, Kustomization, Resource as Kind};
 use fluvial_delivery::ownership::{TakenOver, taken_over};
 use fluvial_delivery::stage::GroupKind;
 use fluvial_object::ObjectExt;
-use fluvial_ports::{BoxFuture, Cluster, ClusterError, Resource, Select, Severity, Watched};
+use fluvial_ports::{BoxFuture, ClusterError, Severity};
 use fluvial_schema::SchemaSet;
 use futures::{FutureExt, StreamExt};
 use rustc_hash::FxHashMap;
+use serde_json::Value;
 
 use crate::context::Context;
+use crate::deliverer::depends::Peers;
+use crate::deliverer::failure::{Begin, Class, Failure};
+use crate::deliverer::wakes::Wakes;
 use crate::feed::Feed;
 use crate::metrics::ResourceFacts;
 use crate::queue::{Queue, Reasons, Work};
 use crate::recorder::About;
-use crate::remote::{self, RemoteError};
 use crate::runner::{Reconcile, Requeue, Slot};
 use crate::writer::Writer;
 use crate::{Key, SourceId, condition};
 use claims::Builds;
 use steady::Remembered;
-use step::{Begin, Facts, Failure};
-use wakes::{ConfigId, Wakes};
+use step::Facts;
+use wakes::Takers;
 
 /// Name under which events are reported, as dashboards know it.
 const CONTROLLER: &str = "kustomize-controller";
@@ -54,7 +55,9 @@ pub struct Kustomizations {
     git: Arc<Feed<GitRepository>>,
     writer: Writer<Kustomization>,
     queue: Queue<Key>,
-    wakes: Arc<Wakes>,
+    wakes: Arc<Wakes<Kustomization>>,
+    takers: Arc<Takers>,
+    peers: Arc<Peers>,
     schemas: SchemaSet,
     taken_over: Vec<TakenOver>,
     stage_kinds: Vec<GroupKind>,
@@ -68,19 +71,20 @@ impl Kustomizations {
         context: Arc<Context>,
         feed: Arc<Feed<Kustomization>>,
         git: Arc<Feed<GitRepository>>,
+        peers: Arc<Peers>,
         queue: Queue<Key>,
     ) -> Self {
-        let wakes = Arc::new(Wakes::default());
-        wakes.listen(&feed, &queue);
+        let wakes = Wakes::new(&feed, &queue);
+        let takers = Takers::new(&feed, &queue);
         {
-            let (wakes, feed, queue) = (Arc::clone(&wakes), Arc::clone(&feed), queue.clone());
+            let wakes = Arc::clone(&wakes);
             git.listen(move |transition| {
                 let artifact = |repository: &Option<Arc<GitRepository>>| {
                     repository.as_ref().and_then(|git| git.status.artifact.clone())
                 };
                 let (old, new) = (artifact(&transition.old), artifact(&transition.new));
                 if wakes::is_new(old.as_ref(), new.as_ref()) {
-                    wakes.source(&wakes::source_id::<GitRepository>(&transition.key), &feed, &queue);
+                    wakes.source(&wakes::source_id::<GitRepository>(&transition.key));
                 }
             });
         }
@@ -107,6 +111,8 @@ impl Kustomizations {
             writer,
             queue,
             wakes,
+            takers,
+            peers,
             schemas: SchemaSet::builtin(),
             taken_over: taken_over(apply::MANAGER, &[]),
             stage_kinds,
@@ -117,125 +123,26 @@ impl Kustomizations {
 
     /// What is followed besides the Kustomizations and their sources: kinds, ConfigMaps and Secrets.
     pub fn watches(&self) -> Vec<BoxFuture<'static, ()>> {
-        let (wakes, queue) = (Arc::clone(&self.wakes), self.queue.clone());
+        let wakes = Arc::clone(&self.wakes);
         let mut changes = self.context.cluster.kind_changes();
         let kinds = async move {
             while let Some(change) = changes.next().await {
-                wakes.kind(&change, &queue);
+                wakes.kind(&change);
             }
+        };
+        let artifact = |source: &'static str, plural: &str| {
+            self.wakes
+                .follow_sources(&self.context, source, plural, revision_of)
+                .boxed()
         };
         vec![
-            self.foreign("OCIRepository", "ocirepositories").boxed(),
-            self.foreign("Bucket", "buckets").boxed(),
-            self.foreign("ExternalArtifact", "externalartifacts").boxed(),
+            artifact("OCIRepository", "ocirepositories"),
+            artifact("Bucket", "buckets"),
+            artifact("ExternalArtifact", "externalartifacts"),
             kinds.boxed(),
-            self.configs("ConfigMap", "configmaps").boxed(),
-            self.configs("Secret", "secrets").boxed(),
+            self.wakes.follow_configs(&self.context, "ConfigMap").boxed(),
+            self.wakes.follow_configs(&self.context, "Secret").boxed(),
         ]
-    }
-
-    /// Follows sources that somebody else reconciles, from the moment when one is used.
-    fn foreign(&self, kind: &'static str, plural: &str) -> impl Future<Output = ()> + Send + use<> {
-        let resource = Resource {
-            group: GitRepository::GROUP.to_owned(),
-            version: "v1".to_owned(),
-            kind: kind.to_owned(),
-            plural: plural.to_owned(),
-            namespaced: true,
-        };
-        let select = Select {
-            namespace: self.context.settings.namespace.clone(),
-            ..Select::default()
-        };
-        let (wakes, queue, feed) = (
-            Arc::clone(&self.wakes),
-            self.queue.clone(),
-            Arc::clone(&self.feed),
-        );
-        let cluster = Arc::clone(&self.context.cluster);
-        async move {
-            wakes.used(kind).await;
-            let mut watch = cluster.watch(&resource, &select);
-            let mut artifacts: FxHashMap<Key, Option<serde_json::Value>> = FxHashMap::default();
-            while let Some(watched) = watch.next().await {
-                let Watched::Applied(object) = watched else {
-                    continue;
-                };
-                let key = Key::new(object.namespace(), object.name());
-                let artifact = object.at(&["status", "artifact", "revision"]).cloned();
-                let source = SourceId {
-                    kind: kind.into(),
-                    key: key.clone(),
-                };
-                let known = artifacts.insert(key, artifact.clone());
-                if artifact.is_some() && known != Some(artifact) {
-                    wakes.source(&source, &feed, &queue);
-                }
-            }
-        }
-    }
-
-    /// Follows ConfigMaps or Secrets, from the moment when somebody reads variables from one.
-    fn configs(&self, kind: &'static str, plural: &str) -> impl Future<Output = ()> + Send + use<> {
-        let resource = Resource {
-            group: String::new(),
-            version: "v1".to_owned(),
-            kind: kind.to_owned(),
-            plural: plural.to_owned(),
-            namespaced: true,
-        };
-        let select = Select {
-            namespace: self.context.settings.namespace.clone(),
-            labels: self.context.settings.config_selector.clone(),
-            metadata_only: true,
-            ..Select::default()
-        };
-        let (wakes, queue) = (Arc::clone(&self.wakes), self.queue.clone());
-        let cluster = Arc::clone(&self.context.cluster);
-        async move {
-            wakes.used(kind).await;
-            let mut watch = cluster.watch(&resource, &select);
-            let mut versions: FxHashMap<Key, String> = FxHashMap::default();
-            let mut listed = false;
-            while let Some(watched) = watch.next().await {
-                let (object, gone) = match watched {
-                    Watched::Applied(object) => (object, false),
-                    Watched::Deleted(object) => (object, true),
-                    Watched::Ready => {
-                        listed = true;
-                        continue;
-                    }
-                    Watched::Restarted | Watched::Failed(_) => continue,
-                };
-                let key = Key::new(object.namespace(), object.name());
-                let config = ConfigId { kind, key };
-                if !wakes.is_read(&config) {
-                    continue;
-                }
-                let version = if gone { "" } else { object.resource_version() };
-                let known = versions.insert(config.key.clone(), version.to_owned());
-                // What the first list shows has been read by those who need it, or will be.
-                if listed && known.as_deref() != Some(version) {
-                    wakes.config(&config, &queue);
-                }
-            }
-        }
-    }
-
-    /// The cluster that the spec names, as the identity that applies for a Kustomization.
-    async fn cluster_of(&self, object: &Kustomization) -> Result<Arc<dyn Cluster>, RemoteError> {
-        let account = object
-            .spec
-            .service_account_name
-            .as_ref()
-            .filter(|name| !name.is_empty())
-            .or(self.context.settings.default_service_account.as_ref());
-        let namespace = &object.metadata.namespace;
-        let cluster = remote::cluster(&self.context, namespace, object.spec.kube_config.as_ref()).await?;
-        Ok(match account {
-            Some(name) => cluster.acting_as(&format!("system:serviceaccount:{namespace}:{name}")),
-            None => cluster,
-        })
     }
 
     async fn run(&self, work: &mut Work<Key>, slot: &mut Slot) -> Requeue {
@@ -349,9 +256,7 @@ impl Kustomizations {
                     fluvial_api::Duration(facts.took)
                 ),
             ),
-            Err(failure) if failure.class == step::Class::Waiting => {
-                (Severity::Info, failure.message.clone())
-            }
+            Err(failure) if failure.class == Class::Waiting => (Severity::Info, failure.message.clone()),
             Err(failure) => (Severity::Error, failure.message.clone()),
         };
         let more = result.is_ok().then_some(("commit_status", "update"));
@@ -416,7 +321,7 @@ impl Kustomizations {
 
     fn show(&self, key: &Key, object: &Kustomization) {
         let conditions = &object.status.conditions;
-        let source = depends::source_of(object);
+        let source = wakes::source_of(object);
         let facts = ResourceFacts {
             ready: condition::get(conditions, condition::READY)
                 .map_or("Unknown", |ready| ready.status.as_str()),
@@ -449,6 +354,11 @@ impl Kustomizations {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(key.clone(), Arc::new(what));
     }
+}
+
+/// What a Kustomization looks at of a source: the same files again are nothing new.
+fn revision_of(source: &Value) -> Option<&Value> {
+    source.at(&["status", "artifact", "revision"])
 }
 
 /// Durations in texts are whole milliseconds.

@@ -3,10 +3,12 @@
 
 pub mod artifact_generator;
 pub mod backoff;
+pub mod bucket;
 pub mod charts;
 pub mod condition;
 pub mod context;
 pub mod decrypt;
+pub mod deliverer;
 pub mod feed;
 pub mod git_repository;
 pub mod helm_chart;
@@ -32,7 +34,7 @@ pub mod store;
 mod wake;
 pub mod writer;
 
-pub use context::Settings;
+pub use context::{Restrictions, Settings};
 pub use fluvial_ports as ports;
 pub use key::{Key, SourceId};
 pub use run::{Config, Ended, Handle, Ports, run};

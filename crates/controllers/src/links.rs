@@ -8,15 +8,15 @@ use rustc_hash::FxHashMap;
 
 use crate::Key;
 
-struct Inner<T> {
-    forward: FxHashMap<Key, Vec<T>>,
-    reverse: FxHashMap<T, BTreeSet<Key>>,
+struct Inner<T, F> {
+    forward: FxHashMap<F, Vec<T>>,
+    reverse: FxHashMap<T, BTreeSet<F>>,
 }
 
-/// References from objects of one kind to targets.
-pub struct Links<T>(Mutex<Inner<T>>);
+/// References from objects, by default those of one kind, to targets.
+pub struct Links<T, F = Key>(Mutex<Inner<T, F>>);
 
-impl<T> Default for Links<T> {
+impl<T, F> Default for Links<T, F> {
     fn default() -> Self {
         Self(Mutex::new(Inner {
             forward: FxHashMap::default(),
@@ -25,9 +25,9 @@ impl<T> Default for Links<T> {
     }
 }
 
-impl<T: Clone + Eq + Hash> Links<T> {
+impl<T: Clone + Eq + Hash, F: Clone + Ord + Hash> Links<T, F> {
     /// States what `from` refers to, in place of what it referred to before.
-    pub fn set(&self, from: &Key, to: Vec<T>) {
+    pub fn set(&self, from: &F, to: Vec<T>) {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Inner { forward, reverse } = &mut *inner;
         if forward.get(from).map(Vec::as_slice).unwrap_or_default() == to {
@@ -50,7 +50,7 @@ impl<T: Clone + Eq + Hash> Links<T> {
     }
 
     /// Who refers to `to`.
-    pub fn referrers(&self, to: &T) -> Vec<Key> {
+    pub fn referrers(&self, to: &T) -> Vec<F> {
         let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         inner
             .reverse

@@ -3,16 +3,14 @@
 use fluvial_api::OCIRepository;
 use fluvial_api::source::{CloudProvider, LayerOperation, OCIRepositoryStatus};
 use fluvial_ports::{self as ports, Access, Content, ImageFound, ImageReference, ImageRequest, Layer};
-use fluvial_tree::Tree;
 
 use crate::condition::SUCCEEDED;
 use crate::context::Context;
-use crate::git_repository::without_symlinks;
 use crate::helm_repository::{provider, timeout};
-use crate::revisions::Held;
-use crate::source::step::{Failure, Part, Stored, told};
+use crate::source::step::{Failure, Stored, told};
 use crate::source::{
-    Obtain, SourceReconciler, artifact_name, collect, intact, secrets, source_id, verification,
+    Obtain, SourceReconciler, artifact_name, collect, counted, intact, keep_files, secrets, source_id,
+    verification,
 };
 use crate::{Key, condition};
 
@@ -26,6 +24,8 @@ pub struct Images;
 const ORIGIN_REVISION: &str = "org.opencontainers.image.revision";
 
 impl Obtain<OCIRepository> for Images {
+    type Found = Stored<OCIRepositoryStatus>;
+
     fn doing(&self, object: &OCIRepository) -> String {
         format!("pulling artifact from '{}'", object.spec.url)
     }
@@ -35,7 +35,7 @@ impl Obtain<OCIRepository> for Images {
         context: &Context,
         key: &Key,
         object: &OCIRepository,
-    ) -> Result<Stored<OCIRepositoryStatus>, Failure> {
+    ) -> Result<Self::Found, Failure> {
         let spec = &object.spec;
         let known = match settings_observed(object) {
             true => intact(context, object).await,
@@ -74,13 +74,14 @@ impl Obtain<OCIRepository> for Images {
         if let Some(origin) = metadata.get(ORIGIN_REVISION) {
             event.push_str(&format!(", origin revision '{origin}'"));
         }
-        let mut status = object.status.clone();
-        status.observed_ignore.clone_from(&spec.ignore);
-        status.observed_layer_selector.clone_from(&spec.layer_selector);
+        let (ignore, selector) = (spec.ignore.clone(), spec.layer_selector.clone());
         Ok(Stored {
             artifact,
             metadata,
-            status,
+            observed: Box::new(move |status| {
+                status.observed_ignore = ignore;
+                status.observed_layer_selector = selector;
+            }),
             reason: SUCCEEDED,
             message: told(message, rewritten),
             event: ("NewArtifact", told(event, rewritten)),
@@ -167,30 +168,20 @@ async fn store(
     layer: Layer,
 ) -> Result<ports::Artifact, Failure> {
     let digest = found.revision.rsplit('@').next().unwrap_or_default();
-    let name = artifact_name::<OCIRepository>(key, format!("{digest}.tar.gz"));
-    let tree: Tree =
-        match layer {
-            Layer::Copy(data) => {
-                let content = Content::Bytes(data);
-                context.revisions.remove(&source_id::<OCIRepository>(key));
-                return Ok(context
-                    .artifacts
-                    .put_content(&name, &found.revision, &content)
-                    .await?);
-            }
-            Layer::Files(tree) => {
-                let filtered = context.sources.filter(&tree, object.spec.ignore.as_deref());
-                without_symlinks(&filtered.map_err(|error| {
-                    Failure::new(Part::Storage, error.class, &error.reason, error.message)
-                })?)
-            }
-        };
-    let artifact = context.artifacts.put(&name, &found.revision, &tree).await?;
-    let held = Held {
-        revision: artifact.revision.clone(),
-        digest: artifact.digest.clone(),
-        tree,
-    };
-    context.revisions.put(source_id::<OCIRepository>(key), held);
-    Ok(artifact)
+    let file = format!("{digest}.tar.gz");
+    match layer {
+        Layer::Copy(data) => {
+            let content = Content::Bytes(data);
+            context.revisions.remove(&source_id::<OCIRepository>(key));
+            let name = artifact_name::<OCIRepository>(key, file);
+            Ok(context
+                .artifacts
+                .put_content(&name, &found.revision, &content)
+                .await?)
+        }
+        Layer::Files(tree) => {
+            let tree = counted(context, &tree, object.spec.ignore.as_deref())?;
+            keep_files::<OCIRepository>(context, key, file, &found.revision, tree).await
+        }
+    }
 }

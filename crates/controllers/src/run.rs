@@ -11,11 +11,13 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::Key;
-use crate::artifact_generator::{self, ArtifactGenerators};
+use crate::artifact_generator;
+use crate::bucket::{Buckets, Objects};
 use crate::charts::Charts;
 use crate::context::{Context, Settings};
+use crate::deliverer::depends::Peers;
 use crate::feed::Feed;
-use crate::git_repository::GitRepositories;
+use crate::git_repository;
 use crate::helm_chart::{self, Origins};
 use crate::helm_release::HelmReleases;
 use crate::helm_repository::{HelmRepositories, Indexes};
@@ -232,16 +234,21 @@ impl Machine {
     ) -> Vec<Queue<Key>> {
         let settings = &context.settings;
         let git_queue = Queue::default();
-        let git = Arc::new(GitRepositories::new(
+        let git = Arc::new(git_repository::reconciler(
             Arc::clone(context),
             Arc::clone(&self.git_repositories),
             git_queue.clone(),
         ));
-        let queue = Queue::default();
+        let (queue, releases_queue) = (Queue::default(), Queue::default());
+        let peers = Peers::new(
+            (&self.kustomizations, &queue),
+            (&self.helm_releases, &releases_queue),
+        );
         let kustomizations = Arc::new(Kustomizations::new(
             Arc::clone(context),
             Arc::clone(&self.kustomizations),
             Arc::clone(&self.git_repositories),
+            Arc::clone(&peers),
             queue.clone(),
         ));
         watches.spawn(follow(Arc::clone(&self.git_repositories), context));
@@ -273,7 +280,8 @@ impl Machine {
         }));
         let mut queues = vec![git_queue, queue];
         queues.extend(self.start_sources(context, watches, runners));
-        queues.push(self.start_releases(context, watches, runners));
+        self.start_releases(context, peers, &releases_queue, watches, runners);
+        queues.push(releases_queue);
         queues
     }
 
@@ -281,12 +289,13 @@ impl Machine {
     fn start_releases(
         &self,
         context: &Arc<Context>,
+        peers: Arc<Peers>,
+        queue: &Queue<Key>,
         watches: &mut JoinSet<()>,
         runners: &mut JoinSet<()>,
-    ) -> Queue<Key> {
+    ) {
         let settings = &context.settings;
-        let queue = Queue::default();
-        let charts = match &settings.selector {
+        let charts = match &settings.sources.selector {
             None => Arc::clone(&self.feeds.helm_charts),
             // Charts may be labelled for another process than their releases.
             Some(_) => all_of::<HelmChart>(context, watches),
@@ -295,6 +304,7 @@ impl Machine {
             Arc::clone(context),
             Arc::clone(&self.helm_releases),
             Arc::clone(&charts),
+            peers,
             queue.clone(),
         ));
         watches.spawn(follow(Arc::clone(&self.helm_releases), context));
@@ -312,7 +322,6 @@ impl Machine {
             charts.complete().await;
             running.await;
         }));
-        queue
     }
 
     /// Starts what reconciles the sources that are not Git.
@@ -368,8 +377,20 @@ impl Machine {
             Arc::clone(&feeds.oci_repositories),
             self.sources(context, reconciler, &images),
         ));
+        let buckets = Queue::default();
+        let reconciler = Buckets::new(
+            Arc::clone(context),
+            Arc::clone(&feeds.buckets),
+            buckets.clone(),
+            Objects,
+        );
+        watches.spawn(follow(Arc::clone(&feeds.buckets), context));
+        runners.spawn(when_complete(
+            Arc::clone(&feeds.buckets),
+            self.sources(context, reconciler, &buckets),
+        ));
         let generators = Queue::default();
-        let reconciler = ArtifactGenerators::new(
+        let reconciler = artifact_generator::reconciler(
             Arc::clone(context),
             Arc::clone(&feeds.generators),
             artifact_generator::Origins {
@@ -386,7 +407,7 @@ impl Machine {
             Arc::clone(&feeds.generators),
             self.sources(context, reconciler, &generators),
         ));
-        vec![repositories, charts, images, generators]
+        vec![repositories, charts, images, buckets, generators]
     }
 
     /// Runs a reconciler of sources.
@@ -440,7 +461,7 @@ fn follow<T: Kind + Send + Sync + 'static>(
 ) -> impl Future<Output = ()> + Send + use<T> {
     let select = Select {
         namespace: context.settings.namespace.clone(),
-        labels: context.settings.selector.clone(),
+        labels: context.settings.restrictions(T::KIND).selector.clone(),
         ..Select::default()
     };
     let watch = context.cluster.watch(&resource_of::<T>(), &select);

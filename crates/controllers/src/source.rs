@@ -1,4 +1,6 @@
-//! The sources that are not Git, reconciled by one piece of code: what is theirs alone is how they come to an artifact.
+//! Sources and what is made of them, reconciled by one piece of code: what is a kind's own is how it comes to what its status
+//! says. How a run begins (deletion, suspension, finalizer) and ends (conditions, events, metrics, the next look) is here
+//! and in `step`, once.
 
 pub mod kinds;
 pub mod secrets;
@@ -9,30 +11,32 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fluvial_api::Resource;
+use fluvial_api::{Resource, meta};
 use fluvial_ports as ports;
+use fluvial_tree::{Entry, Tree, TreePath};
 use rustc_hash::FxHashMap;
 
-use crate::condition::{self};
+use crate::condition;
 use crate::context::Context;
 use crate::feed::Feed;
-use crate::git_repository::port_artifact;
 use crate::metrics::ResourceFacts;
-use crate::queue::{Queue, Work};
+use crate::queue::{Queue, Reasons, Work};
 use crate::recorder::About;
+use crate::revisions::Held;
 use crate::runner::{Reconcile, Requeue, Slot};
 use crate::writer::Writer;
 use crate::{Key, SourceId};
-use kinds::Kind;
-use step::{Begin, Decision, Failure, Moment, Stored};
+use kinds::{Kind, Subject};
+use step::{Begin, Decision, Failure, Found, Moment};
 
-/// Name under which events are reported and objects written, as dashboards know it.
-const CONTROLLER: &str = "source-controller";
 /// A run that takes longer is shown in the status.
 const SLOW: Duration = Duration::from_secs(2);
 
-/// How a kind comes to its artifact.
-pub trait Obtain<K: Kind>: Send + Sync + 'static {
+/// How a kind comes to what its status says.
+pub trait Obtain<K: Subject>: Send + Sync + 'static {
+    /// What a good run comes to.
+    type Found: Found<K>;
+
     /// Whether the object only holds data for others: no status, no finalizer.
     fn is_static(&self, _object: &K) -> bool {
         false
@@ -43,20 +47,36 @@ pub trait Obtain<K: Kind>: Send + Sync + 'static {
         format!("fetching '{}'", object.address())
     }
 
-    /// Comes to an artifact; the one that is there already if nothing has changed.
+    /// Does the work of a run; what is there already if nothing has changed.
     fn obtain(
         &self,
         context: &Context,
         key: &Key,
         object: &K,
-    ) -> impl Future<Output = Result<Stored<K::Status>, Failure>> + Send;
+    ) -> impl Future<Output = Result<Self::Found, Failure>> + Send;
 
-    /// Lets go of what is held in memory for an object that is gone.
+    /// Removes what was made for an object that is being deleted.
+    fn clean_up(
+        &self,
+        context: &Context,
+        key: &Key,
+        _object: &K,
+    ) -> impl Future<Output = Result<(), Failure>> + Send {
+        async move {
+            let removed = context.artifacts.remove(K::KIND, &key.namespace, &key.name).await;
+            if let Err(error) = removed {
+                tracing::warn!(kind = K::KIND, %key, %error, "the artifacts of a deleted source could not be removed");
+            }
+            Ok(())
+        }
+    }
+
+    /// Lets go of what is held in memory for an object that goes or is gone.
     fn forget(&self, _context: &Context, _key: &Key) {}
 }
 
-/// Reconciles sources of one kind.
-pub struct SourceReconciler<K: Kind, O> {
+/// Reconciles the objects of one kind.
+pub struct SourceReconciler<K: Subject, O> {
     context: Arc<Context>,
     feed: Arc<Feed<K>>,
     writer: Writer<K>,
@@ -73,14 +93,16 @@ pub fn source_id<K: Resource>(key: &Key) -> SourceId {
     }
 }
 
-impl<K: Kind, O: Obtain<K>> SourceReconciler<K, O> {
+impl<K: Subject, O: Obtain<K>> SourceReconciler<K, O> {
     /// A reconciler whose queue is filled by `feed`.
     pub fn new(context: Arc<Context>, feed: Arc<Feed<K>>, queue: Queue<Key>, obtain: O) -> Self {
         let wake = queue.clone();
         feed.listen(move |transition| {
-            let metadata = |object: &Option<Arc<K>>| object.as_ref().map(|object| object.metadata().clone());
-            let (old, new) = (metadata(&transition.old), metadata(&transition.new));
-            let reasons = crate::wake::own(old.as_ref(), new.as_ref());
+            let (old, new) = (transition.old.as_deref(), transition.new.as_deref());
+            let mut reasons = crate::wake::own(old.map(K::metadata), new.map(K::metadata));
+            if old.map(K::rests) != new.map(K::rests) {
+                reasons = reasons.with(Reasons::SPEC);
+            }
             if !reasons.is_empty() {
                 wake.add(transition.key.clone(), reasons);
             }
@@ -89,8 +111,9 @@ impl<K: Kind, O: Obtain<K>> SourceReconciler<K, O> {
             Arc::clone(&context.cluster),
             Arc::clone(&feed),
             Arc::clone(&context.metrics),
-            "gotk-source-controller",
-        );
+            K::MANAGER,
+        )
+        .with_finalizer(K::FINALIZER);
         Self {
             context,
             feed,
@@ -124,23 +147,13 @@ impl<K: Kind, O: Obtain<K>> SourceReconciler<K, O> {
         }
         let outcome = self.outcome(key, &object).await;
         // What was done was done for this spec, whatever it is by now; what a slow run showed is in the status already.
-        let shown = self.feed.store().get(key).map(|newest| newest.status().clone());
-        let outcome = outcome.map(|mut stored| {
-            if let Some(shown) = &shown {
-                let mut shown = shown.clone();
-                K::parts(&mut stored.status)
-                    .conditions
-                    .clone_from(K::parts(&mut shown).conditions);
-            }
-            stored
-        });
-        if let Some(status) = shown {
-            Arc::make_mut(&mut object).set_status(status);
+        if let Some(newest) = self.feed.store().get(key) {
+            Arc::make_mut(&mut object).set_status(newest.status().clone());
         }
         self.conclude(key, &object, outcome).await
     }
 
-    async fn outcome(&self, key: &Key, object: &Arc<K>) -> Result<Stored<K::Status>, Failure> {
+    async fn outcome(&self, key: &Key, object: &Arc<K>) -> Result<O::Found, Failure> {
         let obtain = self.obtain.obtain(&self.context, key, object);
         tokio::pin!(obtain);
         if let Ok(outcome) = tokio::time::timeout(SLOW, &mut obtain).await {
@@ -154,12 +167,7 @@ impl<K: Kind, O: Obtain<K>> SourceReconciler<K, O> {
     }
 
     /// Writes the end of a run.
-    async fn conclude(
-        &self,
-        key: &Key,
-        object: &Arc<K>,
-        outcome: Result<Stored<K::Status>, Failure>,
-    ) -> Requeue {
+    async fn conclude(&self, key: &Key, object: &Arc<K>, outcome: Result<O::Found, Failure>) -> Requeue {
         let context = &self.context;
         let failures = self.count_failures(key, outcome.is_err());
         let moment = Moment {
@@ -168,15 +176,7 @@ impl<K: Kind, O: Obtain<K>> SourceReconciler<K, O> {
             random: context.clock.random(),
         };
         let decision = match outcome {
-            Ok(stored) => {
-                let folder = stored
-                    .artifact
-                    .path
-                    .rsplit_once('/')
-                    .map_or("", |(folder, _)| folder);
-                let latest = context.artifacts.url(&format!("{folder}/{}", K::LATEST));
-                step::stored(&**object, stored, latest, moment)
-            }
+            Ok(found) => found.conclude(object, &|path| context.artifacts.url(path), moment),
             Err(failure) => step::failed(&**object, &failure, failures, moment),
         };
         self.write(key, object, decision).await
@@ -194,7 +194,7 @@ impl<K: Kind, O: Obtain<K>> SourceReconciler<K, O> {
                 api_version: &K::api_version(),
                 kind: K::KIND,
                 metadata: written.metadata(),
-                controller: CONTROLLER,
+                controller: K::CONTROLLER,
             };
             let mut event = recorder.event(&about, notice.severity, &notice.reason, &notice.message);
             for (name, value) in notice.facts {
@@ -230,10 +230,8 @@ impl<K: Kind, O: Obtain<K>> SourceReconciler<K, O> {
         let facts = ResourceFacts {
             ready: condition::get(conditions, condition::READY)
                 .map_or("Unknown", |ready| ready.status.as_str()),
-            suspended: object.suspended(),
-            revision: object
-                .artifact()
-                .map_or("", |artifact| artifact.revision.as_str()),
+            suspended: object.rests(),
+            revision: object.revision(),
             source: object.address(),
         };
         self.context.metrics.show(K::KIND, key, conditions, &facts);
@@ -250,19 +248,13 @@ impl<K: Kind, O: Obtain<K>> SourceReconciler<K, O> {
         self.queue.forget(key);
     }
 
-    async fn remove_artifacts(&self, key: &Key) {
-        let removed = self
-            .context
-            .artifacts
-            .remove(K::KIND, &key.namespace, &key.name)
-            .await;
-        if let Err(error) = removed {
-            tracing::warn!(kind = K::KIND, %key, %error, "the artifacts of a deleted source could not be removed");
-        }
-    }
-
     async fn delete(&self, key: &Key, object: &Arc<K>) -> Requeue {
-        self.remove_artifacts(key).await;
+        self.obtain.forget(&self.context, key);
+        if let Err(failure) = self.obtain.clean_up(&self.context, key, object).await {
+            tracing::warn!(kind = K::KIND, %key, error = %failure.message, "a deleted object could not be cleaned up; it is tried again");
+            let failures = self.count_failures(key, true);
+            return Requeue::After(self.context.settings.backoff.after(failures + 1));
+        }
         match self.writer.release(object).await {
             Ok(()) => Requeue::Never,
             Err(error) => self.unwritten(key, &error),
@@ -271,13 +263,15 @@ impl<K: Kind, O: Obtain<K>> SourceReconciler<K, O> {
 
     /// Takes away what an object that only holds data has from the time when it was another.
     async fn strip(&self, key: &Key, object: &Arc<K>) -> Requeue {
-        if object.artifact().is_some() {
-            self.remove_artifacts(key).await;
+        if !object.revision().is_empty()
+            && let Err(failure) = self.obtain.clean_up(&self.context, key, object).await
+        {
+            tracing::warn!(kind = K::KIND, %key, error = %failure.message, "what was made before could not be removed");
         }
         if let Err(error) = self.writer.release(object).await {
             return self.unwritten(key, &error);
         }
-        if object.metadata().is_deleting() || (object.conditions().is_empty() && object.artifact().is_none())
+        if object.metadata().is_deleting() || (object.conditions().is_empty() && object.revision().is_empty())
         {
             return Requeue::Never;
         }
@@ -288,7 +282,7 @@ impl<K: Kind, O: Obtain<K>> SourceReconciler<K, O> {
     }
 }
 
-impl<K: Kind, O: Obtain<K>> Reconcile for SourceReconciler<K, O> {
+impl<K: Subject, O: Obtain<K>> Reconcile for SourceReconciler<K, O> {
     const KIND: &'static str = K::KIND;
 
     fn reconcile(
@@ -323,4 +317,64 @@ pub(crate) fn artifact_name<K: Resource>(key: &Key, file: String) -> ports::Arti
         name: key.name.to_string(),
         file,
     }
+}
+
+/// An artifact of a status, as the artifact store knows it.
+pub fn port_artifact(artifact: &meta::Artifact) -> ports::Artifact {
+    ports::Artifact {
+        path: artifact.path.clone(),
+        url: artifact.url.clone(),
+        revision: artifact.revision.clone(),
+        digest: artifact.digest.clone(),
+        size: artifact
+            .size
+            .and_then(|size| u64::try_from(size).ok())
+            .unwrap_or_default(),
+    }
+}
+
+/// Stores files as an artifact, and holds them for those who build from it.
+pub(crate) async fn keep_files<K: Resource>(
+    context: &Context,
+    key: &Key,
+    file: String,
+    revision: &str,
+    tree: Tree,
+) -> Result<ports::Artifact, Failure> {
+    let name = artifact_name::<K>(key, file);
+    let artifact = context.artifacts.put(&name, revision, &tree).await?;
+    hold::<K>(context, key, &artifact, tree);
+    Ok(artifact)
+}
+
+/// Holds the files of an artifact for those who build from it.
+pub(crate) fn hold<K: Resource>(context: &Context, key: &Key, artifact: &ports::Artifact, tree: Tree) {
+    let held = Held {
+        revision: artifact.revision.clone(),
+        digest: artifact.digest.clone(),
+        tree,
+    };
+    context.revisions.put(source_id::<K>(key), held);
+}
+
+/// The files of a source that count: without those that ignore rules exclude, and without symlinks. Artifacts hold none, so
+/// nothing that is built in this process may see one either.
+pub(crate) fn counted(context: &Context, tree: &Tree, ignore: Option<&str>) -> Result<Tree, Failure> {
+    let filtered = context
+        .sources
+        .filter(tree, ignore)
+        .map_err(|error| Failure::new(step::Part::Storage, error.class, &error.reason, error.message))?;
+    let links: Vec<TreePath> = filtered
+        .iter()
+        .filter(|(_, entry)| matches!(entry, Entry::Symlink(_)))
+        .map(|(path, _)| path.clone())
+        .collect();
+    if links.is_empty() {
+        return Ok(filtered);
+    }
+    let mut builder = filtered.to_builder();
+    for link in &links {
+        builder.remove(link);
+    }
+    Ok(builder.build())
 }

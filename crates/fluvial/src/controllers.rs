@@ -17,14 +17,15 @@ use tokio::net::TcpListener;
 
 use crate::artifacts::Stored;
 use crate::folders::Folders;
-use crate::server::reachable;
+use crate::server::{cannot_listen, reachable};
 
 /// Name of the lease.
 const LEASE: &str = "fluvial-leader-election";
 
 /// Kinds that are reconciled.
-const KINDS: [&str; 7] = [
+const KINDS: [&str; 8] = [
     "ArtifactGenerator",
+    "Bucket",
     "GitRepository",
     "HelmChart",
     "HelmRelease",
@@ -55,7 +56,7 @@ pub(crate) async fn start(
         .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
     let listener = TcpListener::bind(wanted)
         .await
-        .map_err(|error| format!("the controllers cannot listen at {wanted}: {error}"))?;
+        .map_err(|error| cannot_listen("the controllers", wanted, &error))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let url = format!("http://{}", reachable(address));
     let advertised = match &options.advertise {
@@ -69,7 +70,7 @@ pub(crate) async fn start(
     let files = store.router();
     let handle = fluvial_controllers::run(
         Config {
-            settings: fluvial_controllers::Settings::default(),
+            settings: options.settings.clone(),
             lease: options
                 .lease
                 .as_deref()

@@ -127,12 +127,29 @@ impl Outside for Adapters {
 
     fn interrupted(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
-            if tokio::signal::ctrl_c().await.is_err() {
+            if told_to_end().await.is_err() {
                 // Without a signal handler the system ends the process by itself.
                 std::future::pending::<()>().await;
             }
         })
     }
+}
+
+/// Resolves at Ctrl-C, at the signal that service managers send, and when the terminal is closed.
+async fn told_to_end() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut end = signal(SignalKind::terminate())?;
+        let mut closed = signal(SignalKind::hangup())?;
+        tokio::select! {
+            result = tokio::signal::ctrl_c() => result,
+            _ = end.recv() => Ok(()),
+            _ = closed.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
 }
 
 /// Clock and randomness for templates.
@@ -150,10 +167,8 @@ impl Ambient for Present {
 
 /// Random bytes that nobody can guess: charts make keys and passwords of them.
 fn fill(buffer: &mut [u8]) {
-    rustls::crypto::aws_lc_rs::default_provider()
-        .secure_random
-        .fill(buffer)
-        .expect("the system's source of randomness works");
+    // Not the TLS library's: that one measures noise for as long as a whole chart takes before its first byte.
+    getrandom::fill(buffer).expect("the system's source of randomness works");
 }
 
 /// The system's clock.

@@ -42,7 +42,7 @@ pub(crate) async fn start(options: &ServerOptions, folders: &Folders) -> Result<
         .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
     let listener = TcpListener::bind(wanted)
         .await
-        .map_err(|error| format!("the API server cannot listen at {wanted}: {error}"))?;
+        .map_err(|error| cannot_listen("the API server", wanted, &error))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let url = format!("https://{}", reachable(address));
     let kubeconfig = match &options.kubeconfig {
@@ -98,6 +98,19 @@ pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
         });
     }
     address
+}
+
+/// Why somebody cannot listen at an address, and what helps.
+pub(crate) fn cannot_listen(who: &str, address: SocketAddr, error: &std::io::Error) -> String {
+    let help = match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "another process has it; choose another --listen, or leave it out for a free port"
+        }
+        std::io::ErrorKind::AddrNotAvailable => "it is no address of this machine",
+        std::io::ErrorKind::PermissionDenied => "choose a port from 1024 on",
+        _ => return format!("{who} cannot listen at {address}: {error}"),
+    };
+    format!("{who} cannot listen at {address}: {help}")
 }
 
 fn read_tokens(path: &Path) -> Result<StaticTokens, String> {

@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fluvial_cli::{LocalRepository, Rewrite, SourceOptions};
 use fluvial_ports::{
-    BoxFuture, BoxStream, ChartFound, ChartRequest, CommitFacts, FetchRequest, Fetched, ImageFound,
-    ImageRequest, IndexFound, IndexRequest, Revision, SourceError, SourceErrorClass, Sources,
+    BoxFuture, BoxStream, BucketFound, BucketRequest, ChartFound, ChartRequest, CommitFacts, FetchRequest,
+    Fetched, ImageFound, ImageRequest, IndexFound, IndexRequest, Revision, SourceError, SourceErrorClass,
+    Sources,
 };
 use fluvial_source::Class;
+use fluvial_source::bucket::BucketSource;
 use fluvial_source::credentials::cloud::Clouds;
 use fluvial_source::git::{
     self, Credentials, GitReference, GitRequest, GitSource, Location, Verify, VerifyMode,
@@ -30,6 +32,7 @@ use crate::logins::{Logins, service_account};
 pub(crate) struct Shared {
     git: Mutex<Option<GitSource>>,
     charts: Mutex<Option<(HelmSource, OciSource)>>,
+    buckets: Mutex<Option<BucketSource>>,
     logins: Arc<Logins>,
 }
 
@@ -70,6 +73,13 @@ impl Shared {
         Ok(self.charts(None, None, folders)?.1)
     }
 
+    /// Object stores.
+    fn buckets(&self) -> BucketSource {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = || BucketSource::new(std::env::vars().collect(), Clouds::default(), Limits::default());
+        buckets.get_or_insert_with(made).clone()
+    }
+
     /// A way with these options. The first call chooses the cache's folder.
     pub(crate) fn with(
         &self,
@@ -86,6 +96,7 @@ impl Shared {
             git,
             helm,
             oci,
+            buckets: self.buckets(),
             logins: Arc::clone(&self.logins),
             mirrors,
             rewrites: options.rewrites.clone(),
@@ -151,6 +162,7 @@ struct Ways {
     git: GitSource,
     helm: HelmSource,
     oci: OciSource,
+    buckets: BucketSource,
     logins: Arc<Logins>,
     mirrors: Mirrors,
     rewrites: Vec<Rewrite>,
@@ -161,7 +173,10 @@ impl Ways {
     /// Where to go for a URL.
     fn place(&self, url: &str) -> Place {
         if let Some(rewrite) = self.rewrites.iter().find(|rewrite| rewrite.url == url) {
-            let path = rewrite.path.join(&rewrite.folder);
+            let path = match rewrite.folder.as_str() {
+                "" => rewrite.path.clone(),
+                folder => rewrite.path.join(folder),
+            };
             return Place {
                 url: rewrite.path.to_string_lossy().into_owned(),
                 folder: rewrite.folder.clone(),
@@ -320,6 +335,17 @@ impl Sources for Ways {
         Box::pin(async move {
             let account = request.access.account.as_ref().map(service_account);
             let found = self.oci.image(&request, account.as_ref(), &self.mirrors).await;
+            found.map_err(error)
+        })
+    }
+
+    fn bucket(&self, request: BucketRequest) -> BoxFuture<'_, Result<BucketFound, SourceError>> {
+        Box::pin(async move {
+            let account = request.access.account.as_ref().map(service_account);
+            let found = self
+                .buckets
+                .files(&request, account.as_ref(), &self.mirrors)
+                .await;
             found.map_err(error)
         })
     }

@@ -214,7 +214,7 @@ impl Object for KubeVersionObject {
         })
     }
 
-    fn text(&self) -> Option<String> {
+    fn text_in_place(&self) -> Option<String> {
         Some(self.0.normalized.clone())
     }
 

@@ -1,7 +1,7 @@
 //! A chart in memory, and reading one from a tree or from an archive's bytes.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fluvial_template::Parsed;
 use fluvial_template::sprig::Patterns;
@@ -52,7 +52,15 @@ impl ChartFile {
     /// The content as text.
     #[must_use]
     pub fn text(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(&self.data)
+        text_of(&self.data)
+    }
+}
+
+/// Bytes as text. Most of them are, which is quicker to find out than to look for what is not.
+pub(crate) fn text_of(data: &[u8]) -> std::borrow::Cow<'_, str> {
+    match std::str::from_utf8(data) {
+        Ok(text) => text.into(),
+        Err(_) => String::from_utf8_lossy(data),
     }
 }
 
@@ -77,8 +85,6 @@ pub struct Chart {
     pub dependencies: Vec<Arc<Chart>>,
     /// Templates that have been parsed, by their full name.
     pub(crate) parsed: Parses,
-    /// The files of `crds/` as texts.
-    pub(crate) crds: OnceLock<Vec<(Arc<str>, Arc<str>)>>,
     /// The schema, compiled.
     pub(crate) validator: Validator,
 }
@@ -127,26 +133,21 @@ impl Chart {
             files: self.files.clone(),
             dependencies,
             parsed: Parses::default(),
-            crds: OnceLock::new(),
             validator: Validator::default(),
         })
     }
 
-    /// The files of `crds/` that are manifests: names and texts.
-    pub fn crd_files(&self) -> &[(Arc<str>, Arc<str>)] {
+    /// The files of `crds/` that are manifests.
+    pub fn crd_files(&self) -> impl Iterator<Item = &ChartFile> {
         let is_manifest = |name: &str| {
             let (_, extension) = name.rsplit_once('.').unwrap_or_default();
             ["yaml", "yml", "json"]
                 .iter()
                 .any(|known| extension.eq_ignore_ascii_case(known))
         };
-        self.crds.get_or_init(|| {
-            self.files
-                .iter()
-                .filter(|file| file.name.starts_with("crds/") && is_manifest(&file.name))
-                .map(|file| (Arc::clone(&file.name), file.text().into()))
-                .collect()
-        })
+        self.files
+            .iter()
+            .filter(move |file| file.name.starts_with("crds/") && is_manifest(&file.name))
     }
 
     /// Reads the chart in a folder of a tree; `path` may also lead to an archive.
@@ -195,7 +196,6 @@ impl Chart {
             templates: self.templates.clone(),
             files: self.files.clone(),
             dependencies: self.dependencies.clone(),
-            crds: OnceLock::new(),
             parsed: Parses::default(),
             validator: Validator::default(),
         })
@@ -390,7 +390,6 @@ fn from_files(files: Vec<ChartFile>, limits: LoadLimits, depth: usize) -> Result
         files: parts.files,
         dependencies,
         parsed: Parses::default(),
-        crds: OnceLock::new(),
         validator: Validator::default(),
     }))
 }

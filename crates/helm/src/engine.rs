@@ -58,14 +58,24 @@ pub(crate) fn run(
     let mut sources = Vec::new();
     let mut unlink = Unlink(vec![top.values.clone()]);
     gather(root, None, None, top, &root.chart, &mut sources, &mut unlink)?;
-    let mut templates: BTreeMap<String, Template> = BTreeMap::new();
     // Charts of the same name overwrite each other's templates, the later one wins.
+    let sources: BTreeMap<String, Source> = sources
+        .into_iter()
+        .map(|source| (source.name.clone(), source))
+        .collect();
+    let mut sources: Vec<Source> = sources.into_values().collect();
+    // Deeper files first, later names first: what stands higher up overrides definitions below. Of several that do
+    // not parse, the first of this order is named.
+    sources.sort_by_cached_key(|source| {
+        std::cmp::Reverse((source.name.matches('/').count(), source.name.clone()))
+    });
+    let mut templates: BTreeMap<String, Template> = BTreeMap::new();
+    let mut order: Vec<String> = Vec::with_capacity(sources.len());
     for source in sources {
-        templates.insert(source.name.clone(), source.template()?);
+        let name = source.name.clone();
+        templates.insert(name.clone(), source.template()?);
+        order.push(name);
     }
-    let mut order: Vec<&String> = templates.keys().collect();
-    // Deeper files first, later names first: what stands higher up overrides definitions below.
-    order.sort_by_key(|name| std::cmp::Reverse((name.matches('/').count(), name.as_str())));
     let mut set = Set::new(Arc::clone(&FUNCTIONS));
     set.set_patterns(Arc::clone(&root.chart.parsed.patterns));
     set.set_missing_key(if mode.strict {
@@ -74,7 +84,7 @@ pub(crate) fn run(
         MissingKey::Zero
     });
     for name in &order {
-        set.add_parsed(&templates[*name].parsed);
+        set.add_parsed(&templates[name].parsed);
     }
     let set = Arc::new(set);
     if let Some(notes) = &mut notes {
@@ -88,7 +98,7 @@ pub(crate) fn run(
     };
     let mut rendered = BTreeMap::new();
     let mut left = mode.limits.output;
-    for name in order {
+    for name in &order {
         if name.rsplit('/').next().is_some_and(|base| base.starts_with('_')) {
             continue;
         }
@@ -155,7 +165,7 @@ impl Source {
         let parsed = match self.cache.parsed.get(&self.name) {
             Some(parsed) => parsed,
             None => {
-                let text = String::from_utf8_lossy(&self.text);
+                let text = fluvial_template::bytes::from_bytes(&self.text);
                 let parsed = FUNCTIONS.parse(&self.name, &text).map_err(|error| {
                     let text = error.to_string();
                     Error::new(Stage::Template, clean_parse_error(&self.name, &text))

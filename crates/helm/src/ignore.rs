@@ -1,7 +1,5 @@
 //! `.helmignore`: shell patterns, one a line, the first that matches decides.
 
-use std::fmt::Write as _;
-
 /// The rules of a chart; the default ones ignore hidden files under `templates/`.
 #[derive(Clone, Debug)]
 pub struct Rules(Vec<Pattern>);
@@ -17,7 +15,33 @@ struct Pattern {
 
 /// A shell pattern as Go's `filepath.Match` reads it.
 #[derive(Clone, Debug)]
-pub struct Glob(regex::Regex);
+pub struct Glob(Vec<Part>);
+
+/// What a piece of a pattern matches.
+#[derive(Clone, Debug)]
+enum Part {
+    /// Any characters but slashes.
+    Stars,
+    /// One character but a slash.
+    Any,
+    Literal(char),
+    Class {
+        negated: bool,
+        ranges: Vec<(char, char)>,
+    },
+}
+
+impl Part {
+    fn takes(&self, c: char) -> bool {
+        match self {
+            Part::Stars | Part::Any => c != '/',
+            Part::Literal(own) => *own == c,
+            Part::Class { negated, ranges } => {
+                c != '/' && ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != *negated
+            }
+        }
+    }
+}
 
 impl Glob {
     /// Compiles a pattern.
@@ -25,64 +49,68 @@ impl Glob {
     /// # Errors
     /// If brackets or escapes in it do not close.
     pub fn new(pattern: &str) -> Result<Self, String> {
-        let mut expression = String::from("(?s)^");
+        let mut parts = Vec::with_capacity(pattern.len());
         let mut chars = pattern.chars().peekable();
         let bad = || "syntax error in pattern".to_owned();
         while let Some(c) = chars.next() {
-            match c {
-                '*' => expression.push_str("[^/]*"),
-                '?' => expression.push_str("[^/]"),
-                '\\' => push_literal(&mut expression, chars.next().ok_or_else(bad)?),
-                '[' => class(&mut chars, &mut expression).ok_or_else(bad)?,
-                c => push_literal(&mut expression, c),
-            }
+            parts.push(match c {
+                '*' => Part::Stars,
+                '?' => Part::Any,
+                '\\' => Part::Literal(chars.next().ok_or_else(bad)?),
+                '[' => class(&mut chars).ok_or_else(bad)?,
+                c => Part::Literal(c),
+            });
         }
-        expression.push('$');
-        regex::Regex::new(&expression).map(Glob).map_err(|_| bad())
+        Ok(Glob(parts))
     }
 
     /// Whether a text matches.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
-        self.0.is_match(text)
-    }
-}
-
-fn push_literal(expression: &mut String, c: char) {
-    expression.push_str(&regex::escape(c.encode_utf8(&mut [0; 4])));
-}
-
-fn class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, expression: &mut String) -> Option<()> {
-    expression.push('[');
-    if chars.peek() == Some(&'^') {
-        chars.next();
-        expression.push('^');
-    }
-    let mut ranges = 0;
-    loop {
-        if chars.peek() == Some(&']') && ranges > 0 {
-            chars.next();
-            break;
+        let (mut at, mut chars) = (0, text.chars());
+        // The latest stars, and the text from where they are to take one more character.
+        let mut again: Option<(usize, std::str::Chars<'_>)> = None;
+        loop {
+            if let Some(Part::Stars) = self.0.get(at) {
+                again = Some((at, chars.clone()));
+                at += 1;
+                continue;
+            }
+            let mut rest = chars.clone();
+            match (self.0.get(at), rest.next()) {
+                (None, None) => return true,
+                (Some(part), Some(c)) if part.takes(c) => {
+                    chars = rest;
+                    at += 1;
+                    continue;
+                }
+                _ => {}
+            }
+            let Some((stars, from)) = &mut again else {
+                return false;
+            };
+            // Stars do not take slashes, so those before them cannot help either.
+            if from.next().is_none_or(|c| c == '/') {
+                return false;
+            }
+            chars = from.clone();
+            at = *stars + 1;
         }
+    }
+}
+
+fn class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<Part> {
+    let negated = chars.next_if_eq(&'^').is_some();
+    let mut ranges = Vec::new();
+    while ranges.is_empty() || chars.next_if_eq(&']').is_none() {
         let low = class_char(chars)?;
-        let mut high = low;
-        if chars.peek() == Some(&'-') {
-            chars.next();
-            high = class_char(chars)?;
-        }
-        ranges += 1;
-        if low <= high {
-            // Writing into a String cannot fail.
-            let _ = write!(
-                expression,
-                "\\x{{{:x}}}-\\x{{{:x}}}",
-                u32::from(low),
-                u32::from(high)
-            );
-        }
+        let high = match chars.next_if_eq(&'-') {
+            Some(_) => class_char(chars)?,
+            None => low,
+        };
+        ranges.push((low, high));
     }
-    expression.push_str("&&[^/]]");
-    Some(())
+    Some(Part::Class { negated, ranges })
 }
 
 fn class_char(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<char> {
@@ -184,5 +212,39 @@ impl Rules {
             }
         }
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs_match_as_shells_do() {
+        for (pattern, text, expected) in [
+            ("*.txt", "a.txt", true),
+            ("*.txt", "a/b.txt", false),
+            ("a*b*c", "aXbbYc", true),
+            ("a*b*c", "aXbbY", false),
+            ("a/*/c", "a/b/c", true),
+            ("a/*/c", "a/b/b/c", false),
+            ("?", "/", false),
+            ("[a-c]x", "bx", true),
+            ("[^a-c]x", "bx", false),
+            ("[^a]", "/", false),
+            ("\\*", "*", true),
+            ("\\*", "x", false),
+            ("", "", true),
+            ("*", "", true),
+            ("[z-a]", "m", false),
+            ("*a/*b", "xa/yb", true),
+            ("*a/*b", "x/ya/b", false),
+        ] {
+            let matched = Glob::new(pattern).map(|glob| glob.matches(text));
+            assert_eq!(matched, Ok(expected), "{pattern} on {text}");
+        }
+        for pattern in ["[", "[a", "[]a]", "[-]", "\\", "[a-]"] {
+            assert!(Glob::new(pattern).is_err(), "{pattern}");
+        }
     }
 }

@@ -1,14 +1,14 @@
 //! From rendered texts to manifests and hooks: splitting, reading heads, install order.
 
-use std::collections::BTreeMap;
-use std::sync::LazyLock;
+mod head;
 
-use regex::Regex;
+use std::sync::OnceLock;
+
 use serde_json::Value as Json;
 
 use crate::error::{Error, Stage};
-use crate::metadata::{Reader, mismatch};
 use crate::values::yaml_to_json;
+use head::Head;
 
 /// A document of the release.
 #[derive(Clone, Debug)]
@@ -21,8 +21,20 @@ pub struct Manifest {
     pub content: String,
     /// Its `kind`.
     pub kind: String,
-    /// The document as JSON.
-    pub object: Json,
+    pub(crate) object: OnceLock<Json>,
+}
+
+impl Manifest {
+    /// The document as JSON, read when it is first asked for.
+    #[must_use]
+    pub fn object(&self) -> &Json {
+        object_of(&self.object, &self.content)
+    }
+}
+
+/// A document that has been found to be one.
+fn object_of<'o>(object: &'o OnceLock<Json>, text: &str) -> &'o Json {
+    object.get_or_init(|| yaml_to_json(text).unwrap_or_default())
 }
 
 /// A document that is applied at certain moments, not kept as part of the release.
@@ -46,11 +58,16 @@ pub struct Hook {
     pub delete_policies: Vec<String>,
     /// When its pods' logs are shown.
     pub output_log_policies: Vec<String>,
-    /// The document as JSON.
-    pub object: Json,
+    pub(crate) object: OnceLock<Json>,
 }
 
 impl Hook {
+    /// The document as JSON, read when it is first asked for.
+    #[must_use]
+    pub fn object(&self) -> &Json {
+        object_of(&self.object, &self.manifest)
+    }
+
     /// Whether it is a test.
     #[must_use]
     pub fn is_test(&self) -> bool {
@@ -120,21 +137,33 @@ pub(crate) fn rank(kind: &str) -> (usize, &str) {
     }
 }
 
-/// The documents of a text. They are told apart by a pattern, not by YAML's rules.
+/// The documents of a text. They are told apart by `---` at the beginning of a line and what space follows
+/// it, not by YAML's rules.
 pub(crate) fn split(text: &str) -> Vec<&str> {
-    static SEPARATOR: LazyLock<Regex> = LazyLock::new(|| {
-        #[expect(
-            clippy::expect_used,
-            reason = "the pattern is a constant that a test compiles"
-        )]
-        Regex::new(r"(?m)^---\s*").expect("the pattern is valid")
-    });
     let text = text.trim_start();
-    SEPARATOR
-        .split(text)
-        .filter(|document| !document.trim().is_empty())
-        .map(str::trim_start)
-        .collect()
+    let mut documents = Vec::new();
+    let mut start = 0;
+    while start < text.len() {
+        let (end, next) = match separator(text, start) {
+            Some(at) => (at, text.len() - text[at + 3..].trim_start().len()),
+            None => (text.len(), text.len()),
+        };
+        let document = text[start..end].trim_start();
+        if !document.is_empty() {
+            documents.push(document);
+        }
+        start = next;
+    }
+    documents
+}
+
+/// The first place from `start` on where a line of a text begins with `---`.
+fn separator(text: &str, start: usize) -> Option<usize> {
+    let begins_line = start == 0 || text.as_bytes()[start - 1] == b'\n';
+    if begins_line && text[start..].starts_with("---") {
+        return Some(start);
+    }
+    memchr::memmem::find(&text.as_bytes()[start..], b"\n---").map(|at| start + at + 1)
 }
 
 /// A document of a template's output.
@@ -144,46 +173,70 @@ pub(crate) enum Document {
     Hook(Hook),
 }
 
-/// The documents of what a template made.
-pub(crate) fn read(path: &str, text: &str) -> Result<Vec<Document>, Error> {
-    let mut documents = Vec::new();
-    let (mut line, mut counted) = (0, 0);
-    for document in split(text) {
-        let head = read_head(document)
-            .map_err(|error| Error::new(Stage::Manifest, format!("YAML parse error on {path}: {error}")))?;
-        // The document is a part of the text.
-        let start = document.as_ptr().addr() - text.as_ptr().addr();
-        line += text[counted..start].matches('\n').count();
-        counted = start;
-        let Some(events) = head.annotation("helm.sh/hook") else {
-            documents.push(Document::Manifest(Manifest {
-                source: path.to_owned(),
-                line,
-                content: document.to_owned(),
-                kind: head.kind,
-                object: head.object,
-            }));
-            continue;
-        };
-        if let Some(events) = read_events(events) {
-            documents.push(Document::Hook(Hook {
-                events,
-                weight: head
-                    .annotation("helm.sh/hook-weight")
-                    .and_then(|weight| weight.parse().ok())
-                    .unwrap_or(0),
-                delete_policies: head.policies("helm.sh/hook-delete-policy"),
-                output_log_policies: head.policies("helm.sh/hook-output-log-policy"),
-                path: path.to_owned(),
-                line,
-                manifest: document.to_owned(),
-                name: head.name,
-                kind: head.kind,
-                object: head.object,
-            }));
-        }
+/// Adds the documents of what a template made.
+pub(crate) fn read(path: &str, text: String, documents: &mut Vec<Document>) -> Result<(), Error> {
+    let found = split(&text);
+    if let [only] = found.as_slice() {
+        let (head, start, end) = (head_of(path, only)?, place(&text, only), only.len());
+        let line = lines(&text[..start]);
+        // A text that holds one document becomes it.
+        let mut text = text;
+        text.truncate(start + end);
+        text.drain(..start);
+        documents.extend(made(path, line, head, text));
+        return Ok(());
     }
-    Ok(documents)
+    let (mut line, mut counted) = (0, 0);
+    for document in found {
+        let head = head_of(path, document)?;
+        let start = place(&text, document);
+        line += lines(&text[counted..start]);
+        counted = start;
+        documents.extend(made(path, line, head, document.to_owned()));
+    }
+    Ok(())
+}
+
+fn head_of(path: &str, document: &str) -> Result<Head, Error> {
+    head::read(document)
+        .map_err(|error| Error::new(Stage::Manifest, format!("YAML parse error on {path}: {error}")))
+}
+
+/// Where a part of a text begins.
+fn place(text: &str, part: &str) -> usize {
+    part.as_ptr().addr() - text.as_ptr().addr()
+}
+
+fn lines(text: &str) -> usize {
+    memchr::memchr_iter(b'\n', text.as_bytes()).count()
+}
+
+/// A document that runs or is kept; nothing for a hook of unknown events.
+fn made(path: &str, line: usize, head: Head, text: String) -> Option<Document> {
+    let Some(events) = head.annotation("helm.sh/hook") else {
+        return Some(Document::Manifest(Manifest {
+            source: path.to_owned(),
+            line,
+            content: text,
+            kind: head.kind,
+            object: head.object,
+        }));
+    };
+    Some(Document::Hook(Hook {
+        events: read_events(events)?,
+        weight: head
+            .annotation("helm.sh/hook-weight")
+            .and_then(|weight| weight.parse().ok())
+            .unwrap_or(0),
+        delete_policies: head.policies("helm.sh/hook-delete-policy"),
+        output_log_policies: head.policies("helm.sh/hook-output-log-policy"),
+        path: path.to_owned(),
+        line,
+        manifest: text,
+        name: head.name,
+        kind: head.kind,
+        object: head.object,
+    }))
 }
 
 /// Manifests and hooks of a release, each in install order.
@@ -215,92 +268,25 @@ fn read_events(text: &str) -> Option<Vec<String>> {
         .collect()
 }
 
-struct Head {
-    kind: String,
-    name: String,
-    annotations: BTreeMap<String, String>,
-    object: Json,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Head {
-    fn annotation(&self, name: &str) -> Option<&str> {
-        self.annotations.get(name).map(String::as_str)
-    }
-
-    fn policies(&self, name: &str) -> Vec<String> {
-        let Some(text) = self.annotation(name) else {
-            return Vec::new();
-        };
-        text.split(',')
-            .map(|policy| policy.trim().to_lowercase())
-            .collect()
-    }
-}
-
-fn read_head(document: &str) -> Result<Head, String> {
-    if fluvial_template::bytes::is_binary(document) {
-        let problem = "error converting YAML to JSON: yaml: invalid leading UTF-8 octet";
-        return Err(problem.to_owned());
-    }
-    let object = yaml_to_json(document)?;
-    let mut head = Head {
-        kind: String::new(),
-        name: String::new(),
-        annotations: BTreeMap::new(),
-        object: Json::Null,
-    };
-    match &object {
-        Json::Null => {}
-        Json::Object(fields) => {
-            let reader = Reader {
-                fields,
-                kind: "SimpleHead",
-            };
-            let mut version = String::new();
-            reader.text("apiVersion", &mut version)?;
-            reader.text("kind", &mut head.kind)?;
-            match reader.get("metadata") {
-                None | Some(Json::Null) => {}
-                Some(Json::Object(fields)) => read_metadata(fields, &mut head)?,
-                Some(other) => {
-                    let kind = "struct { Name string \"json:\\\"name\\\"\"; Annotations map[string]string \
-                                \"json:\\\"annotations\\\"\" }";
-                    return Err(mismatch(other, "SimpleHead.metadata", kind));
-                }
-            }
+    #[test]
+    fn documents_are_told_apart_by_lines_that_begin_with_dashes() {
+        for (text, expected) in [
+            ("a\n---\nb\n", &["a\n", "b\n"][..]),
+            ("---\n---\n\n---\na", &["a"]),
+            ("--- ---\na", &["---\na"]),
+            ("------\na", &["---\na"]),
+            (" ---\na\n --- b\n---c", &["a\n --- b\n", "c"]),
+            ("a---\n", &["a---\n"]),
+            ("", &[]),
+            ("\n \n", &[]),
+            ("---", &[]),
+            ("a\n--- # x\nb", &["a\n", "# x\nb"]),
+        ] {
+            assert_eq!(split(text), expected, "{text:?}");
         }
-        other => return Err(mismatch(other, "", "util.SimpleHead")),
-    }
-    head.object = object;
-    Ok(head)
-}
-
-fn read_metadata(fields: &serde_json::Map<String, Json>, head: &mut Head) -> Result<(), String> {
-    let reader = Reader {
-        fields,
-        kind: "SimpleHead.metadata",
-    };
-    reader.text("name", &mut head.name)?;
-    match reader.get("annotations") {
-        None | Some(Json::Null) => Ok(()),
-        Some(Json::Object(entries)) => {
-            let reader = Reader {
-                fields: entries,
-                kind: "SimpleHead.metadata.annotations",
-            };
-            for key in entries.keys() {
-                let mut text = String::new();
-                reader
-                    .text(key, &mut text)
-                    .map_err(|error| error.replace(&format!("annotations.{key} of"), "annotations of"))?;
-                head.annotations.insert(key.clone(), text);
-            }
-            Ok(())
-        }
-        Some(other) => Err(mismatch(
-            other,
-            "SimpleHead.metadata.annotations",
-            "map[string]string",
-        )),
     }
 }

@@ -7,6 +7,7 @@ mod gojson;
 mod history;
 mod metadata;
 mod observe;
+mod parts;
 mod plan;
 mod store;
 
@@ -19,8 +20,11 @@ use serde_json::{Map, Value as Json};
 pub use history::{History, to_forget};
 pub use metadata::{record_chart, record_metadata};
 pub use observe::{Forms, config_digest, go_digest, observation_digest};
+pub use parts::{parts_of, parts_selector, read_parts};
 pub use plan::{Object, Phase, hooks_of, manifest_of, objects_of, replace_rendered, uninstall_order};
-pub use store::{Driver, StoreError, decode, encode, read_object, storage_name, storage_selector, to_object};
+pub use store::{
+    Driver, StoreError, decode, encode, read_object, storage_name, storage_selector, to_object, to_objects,
+};
 
 use crate::manifest::Hook;
 
@@ -208,6 +212,9 @@ pub struct Stored {
     /// Labels of the user's on the object that holds it.
     #[serde(skip)]
     pub labels: BTreeMap<String, String>,
+    /// UID of whom it was made for, if it is as this program wrote it; no part of what Helm stores.
+    #[serde(skip)]
+    pub made_for: String,
 }
 
 impl Stored {

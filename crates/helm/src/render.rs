@@ -1,18 +1,18 @@
 //! Rendering a release: from a chart and values to manifests, hooks, CRDs and notes.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::rc::Rc;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use fluvial_template::sprig::Ambient;
 use fluvial_template::{Limits, Map, Value};
-use regex::Regex;
 use serde_json::Value as Json;
 
 use crate::capabilities::Capabilities;
-use crate::chart::Chart;
+use crate::chart::{Chart, text_of};
 use crate::dependencies::{self, Member, compatible, full_path};
 use crate::engine::{self, Mode, Notes, Top};
 use crate::error::{Error, Stage};
@@ -77,8 +77,15 @@ pub struct RenderRequest<'r> {
 pub struct Crd {
     /// Path with the charts above it.
     pub path: String,
+    pub(crate) data: Arc<[u8]>,
+}
+
+impl Crd {
     /// Its text.
-    pub content: Arc<str>,
+    #[must_use]
+    pub fn content(&self) -> Cow<'_, str> {
+        text_of(&self.data)
+    }
 }
 
 /// A rendered release.
@@ -234,13 +241,15 @@ fn plain(request: RenderRequest<'_>, warnings: &RefCell<Vec<String>>) -> Result<
     let values = Value::Map(top.values.clone()).to_json();
     let options = request.options;
     let files = execute(request, &root, &top, None)?;
-    let mut documents = Vec::new();
-    for (name, text) in &files {
-        if !name.ends_with(NOTES) {
-            documents.extend(manifest::read(name, text)?);
+    let (mut documents, mut notes) = (Vec::new(), Vec::new());
+    for (name, text) in files {
+        if name.ends_with(NOTES) {
+            notes.push((name, text));
+        } else {
+            manifest::read(&name, text, &mut documents)?;
         }
     }
-    let texts = files.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+    let texts = notes.iter().map(|(name, text)| (name.as_str(), text.as_str()));
     Ok(assemble(&root, values, texts, documents, options))
 }
 
@@ -325,11 +334,10 @@ fn attempt(
     }
     record.still = !recorder.moved;
     for (name, text) in files {
-        let documents = if name.ends_with(NOTES) {
-            Vec::new()
-        } else {
-            manifest::read(&name, &text)?
-        };
+        let mut documents = Vec::new();
+        if !name.ends_with(NOTES) {
+            manifest::read(&name, text.clone(), &mut documents)?;
+        }
         let kept = Kept {
             text: text.into(),
             reads: recorder.reads.remove(&name).flatten(),
@@ -409,9 +417,9 @@ pub fn crds(chart: &Arc<Chart>, values: &Json) -> Result<Vec<Crd>, Error> {
 fn gather_crds(member: &Member, parent: Option<&str>, out: &mut Vec<Crd>, charts: &mut Vec<String>) {
     let path = full_path(parent, &member.name);
     charts.push(path.to_string());
-    out.extend(member.chart.crd_files().iter().map(|(name, text)| Crd {
-        path: format!("{path}/{name}"),
-        content: Arc::clone(text),
+    out.extend(member.chart.crd_files().map(|file| Crd {
+        path: format!("{path}/{}", file.name),
+        data: Arc::clone(&file.data),
     }));
     for child in &member.children {
         gather_crds(child, Some(&path), out, charts);
@@ -424,12 +432,17 @@ fn gather_crds(member: &Member, parent: Option<&str>, out: &mut Vec<Crd>, charts
 /// Says what a name must look like.
 pub fn check_name(name: &str) -> Result<(), Error> {
     const PATTERN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
-    static NAME: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(PATTERN).ok());
     let refuse = |what: String| Err(Error::new(Stage::Request, what));
     if name.is_empty() {
         return refuse("release name check failed: no name provided".to_owned());
     }
-    if name.len() > 53 || !NAME.as_ref().is_some_and(|pattern| pattern.is_match(name)) {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let fits = name.split('.').all(|label| {
+        label.bytes().next().is_some_and(is_inner)
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte == b'-' || is_inner(byte))
+    });
+    if name.len() > 53 || !fits {
         return refuse(format!(
             "release name check failed: release name {}: invalid release name, must match regex {PATTERN} and \
              the length must not be longer than 53",
@@ -456,15 +469,47 @@ impl Rendered {
     /// The release's manifest as Helm stores it.
     #[must_use]
     pub fn manifest(&self, include_crds: bool) -> String {
-        let mut out = String::new();
-        // Writing into a String cannot fail.
-        for crd in self.crds.iter().filter(|_| include_crds) {
-            let _ = write!(out, "---\n# Source: {}\n{}\n", crd.path, crd.content);
+        joined(&self.stored(include_crds))
+    }
+
+    /// The pieces of the release's manifest.
+    fn stored(&self, include_crds: bool) -> Vec<Cow<'_, str>> {
+        let crds = self.crds.iter().filter(|_| include_crds);
+        let crds = crds.flat_map(|crd| document(&crd.path, crd.content()));
+        let manifests = self.manifests.iter();
+        let manifests =
+            manifests.flat_map(|manifest| document(&manifest.source, manifest.content.as_str().into()));
+        crds.chain(manifests).collect()
+    }
+
+    /// What `helm template` prints, in pieces that are to be written one after the other: nothing large is
+    /// copied for them.
+    ///
+    /// # Errors
+    /// If a template that is to be shown made nothing.
+    pub fn printed(&self, output: &Output) -> Result<Vec<Cow<'_, str>>, Error> {
+        let mut pieces = self.stored(output.include_crds);
+        // As Helm does, the manifest is trimmed as a whole.
+        while let Some(last) = pieces.pop() {
+            let kept = last.trim_end().len();
+            if kept > 0 {
+                pieces.push(match last {
+                    Cow::Borrowed(text) => Cow::Borrowed(&text[..kept]),
+                    Cow::Owned(text) => Cow::Owned(text[..kept].to_owned()),
+                });
+                break;
+            }
         }
-        for manifest in &self.manifests {
-            let _ = write!(out, "---\n# Source: {}\n{}\n", manifest.source, manifest.content);
+        pieces.push("\n".into());
+        for hook in self.hooks.iter().filter(|_| !output.no_hooks) {
+            if !output.skip_tests || !hook.is_test() {
+                pieces.extend(document(&hook.path, hook.manifest.as_str().into()));
+            }
         }
-        out
+        if output.show_only.is_empty() {
+            return Ok(pieces);
+        }
+        Ok(vec![shown(&joined(&pieces), &output.show_only)?.into()])
     }
 
     /// What `helm template` prints.
@@ -472,38 +517,50 @@ impl Rendered {
     /// # Errors
     /// If a template that is to be shown made nothing.
     pub fn template(&self, output: &Output) -> Result<String, Error> {
-        let mut out = self.manifest(output.include_crds).trim().to_owned();
-        out.push('\n');
-        for hook in self.hooks.iter().filter(|_| !output.no_hooks) {
-            if output.skip_tests && hook.is_test() {
-                continue;
-            }
-            let _ = write!(out, "---\n# Source: {}\n{}\n", hook.path, hook.manifest);
-        }
-        if output.show_only.is_empty() {
-            return Ok(out);
-        }
-        let documents = manifest::split(&out);
-        let mut shown = String::new();
-        for wanted in &output.show_only {
-            let glob = Glob::new(wanted).ok();
-            let mut missing = true;
-            for document in &documents {
-                let Some(name) = source_of(document) else { continue };
-                if glob.as_ref().is_some_and(|glob| glob.matches(name)) {
-                    let _ = write!(shown, "---\n{document}\n");
-                    missing = false;
-                }
-            }
-            if missing {
-                return Err(Error::new(
-                    Stage::Request,
-                    format!("could not find template {wanted} in chart"),
-                ));
-            }
-        }
-        Ok(shown)
+        Ok(joined(&self.printed(output)?))
     }
+}
+
+/// A document as it is stored and printed.
+fn document<'d>(source: &'d str, text: Cow<'d, str>) -> [Cow<'d, str>; 5] {
+    [
+        "---\n# Source: ".into(),
+        source.into(),
+        "\n".into(),
+        text,
+        "\n".into(),
+    ]
+}
+
+fn joined(pieces: &[Cow<'_, str>]) -> String {
+    let mut out = String::with_capacity(pieces.iter().map(|piece| piece.len()).sum());
+    out.extend(pieces.iter().map(|piece| &**piece));
+    out
+}
+
+/// The documents of what is printed that certain templates made.
+fn shown(out: &str, wanted: &[String]) -> Result<String, Error> {
+    let documents = manifest::split(out);
+    let mut shown = String::new();
+    for wanted in wanted {
+        let glob = Glob::new(wanted).ok();
+        let mut missing = true;
+        for document in &documents {
+            let Some(name) = source_of(document) else { continue };
+            if glob.as_ref().is_some_and(|glob| glob.matches(name)) {
+                // Writing into a String cannot fail.
+                let _ = write!(shown, "---\n{document}\n");
+                missing = false;
+            }
+        }
+        if missing {
+            return Err(Error::new(
+                Stage::Request,
+                format!("could not find template {wanted} in chart"),
+            ));
+        }
+    }
+    Ok(shown)
 }
 
 /// The template that a printed document names, without the chart's folder.

@@ -1,5 +1,7 @@
 //! Values against the charts' `values.schema.json`, with failures worded as Helm's library words them.
 
+mod quick;
+
 use std::fmt::Write as _;
 use std::sync::OnceLock;
 
@@ -11,12 +13,16 @@ use serde_json::Value as Json;
 use crate::dependencies::Member;
 use crate::error::{Error, Stage};
 use crate::schema_report::report;
+use quick::Quick;
 
 const NAME: &str = "file:///values.schema.json";
 
 /// A chart's schema, compiled when it is first needed.
 #[derive(Default)]
-pub(crate) struct Validator(OnceLock<Result<Compiled, String>>);
+pub(crate) struct Validator {
+    quick: OnceLock<Option<Quick>>,
+    whole: OnceLock<Result<Compiled, String>>,
+}
 
 struct Compiled {
     schemas: Schemas,
@@ -48,14 +54,14 @@ pub(crate) fn validate(root: &Member, values: &Map) -> Result<(), Error> {
 /// Holds values against a chart's own schema.
 pub(crate) fn own(chart: &crate::chart::Chart, values: &Map) -> Result<(), String> {
     match &chart.schema {
-        Some(schema) => one(&chart.validator, schema, values),
+        Some(schema) => fits(&chart.validator, schema, values),
         None => Ok(()),
     }
 }
 
 fn check(member: &Member, values: &Map, problems: &mut String) {
     if let Some(schema) = &member.chart.schema
-        && let Err(problem) = one(&member.chart.validator, schema, values)
+        && let Err(problem) = fits(&member.chart.validator, schema, values)
     {
         // Writing into a String cannot fail.
         let _ = write!(problems, "{}:\n{problem}", member.name);
@@ -76,8 +82,17 @@ fn check(member: &Member, values: &Map, problems: &mut String) {
     }
 }
 
+fn fits(validator: &Validator, schema: &[u8], values: &Map) -> Result<(), String> {
+    let quick = validator.quick.get_or_init(|| Quick::of(schema));
+    if quick.as_ref().is_some_and(|quick| quick.accepts(values)) {
+        return Ok(());
+    }
+    one(validator, schema, values)
+}
+
+/// Holds values against a schema by the library.
 fn one(validator: &Validator, schema: &[u8], values: &Map) -> Result<(), String> {
-    let compiled = validator.0.get_or_init(|| compile(schema));
+    let compiled = validator.whole.get_or_init(|| compile(schema));
     let Compiled {
         schemas,
         index,
@@ -127,7 +142,9 @@ fn compile(schema: &[u8]) -> Result<Compiled, String> {
         return Err("EOF\n".to_owned());
     }
     let json: Json = serde_json::from_str(&text)
-        .map_err(|error| go_json_error(&text).unwrap_or_else(|| error.to_string()) + "\n")?;
+        .map_err(|error| go_json_error(&text).unwrap_or_else(|| error.to_string()))
+        // The schema is read from a stream, whose end has a name of its own.
+        .map_err(|error| error.replace("unexpected end of JSON input", "unexpected EOF") + "\n")?;
     let mut schemas = Schemas::new();
     let mut compiler = Compiler::new();
     compiler.use_loader(Box::new(Refuse));
@@ -157,6 +174,9 @@ fn compile_problem(error: &CompileError, json: &Json, draft: Option<&str>) -> St
         },
         CompileError::LoadUrlError { url, src } => {
             format!("failing loading {}: {src}\n", fluvial_template::quote(url))
+        }
+        CompileError::JsonPointerNotFound(url) => {
+            format!("json-pointer in {} not found\n", fluvial_template::quote(url))
         }
         other => format!("{other}\n"),
     }

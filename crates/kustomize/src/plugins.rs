@@ -145,7 +145,7 @@ pub(crate) fn transformers(
             fields: fields(&reader)?,
         }),
         "ReplacementTransformer" => Box::new(replacement(&reader, session, loader)?),
-        "ValueAddTransformer" => Box::new(ValueAddTransformer::read(&reader)?),
+        "ValueAddTransformer" => Box::new(ValueAddTransformer::read(&reader, session, loader)?),
         _ => return patch(config, &reader, session, loader).map(|one| vec![one]),
     };
     Ok(vec![one])

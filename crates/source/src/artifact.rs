@@ -1,5 +1,6 @@
 //! Artifacts: a tree as a tarball, tarballs as trees, the store that keeps them and its server.
 
+mod disk;
 mod pack;
 mod serve;
 mod store;

@@ -8,6 +8,7 @@ mod cache;
 pub mod cloud;
 mod docker;
 mod github;
+pub(crate) mod jwt;
 mod ssh;
 
 use std::collections::BTreeMap;

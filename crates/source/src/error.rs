@@ -49,6 +49,10 @@ pub mod reason {
     pub const PROXY_INVALID: &str = "InvalidProxyConfiguration";
     /// `spec.provider` and what belongs to it do not fit.
     pub const INVALID_PROVIDER_CONFIGURATION: &str = "InvalidProviderConfiguration";
+    /// A bucket cannot be listed, or an object of it cannot be read.
+    pub const BUCKET_OPERATION_FAILED: &str = "BucketOperationFailed";
+    /// `spec.sts` does not fit.
+    pub const INVALID_STS_CONFIGURATION: &str = "InvalidSTSConfiguration";
     /// The mirrors file is wrong.
     pub const MIRRORS_INVALID: &str = "MirrorsInvalid";
 }

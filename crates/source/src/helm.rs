@@ -121,6 +121,17 @@ fn nowhere() -> Url {
     Url::parse("https://fluvial.invalid").expect("this is a URL")
 }
 
+/// An index as it is stored: JSON, with what is no chart left out and newest versions first; and how many versions
+/// there are in it.
+///
+/// # Errors
+/// If it is no index.
+pub fn normalise_index(index: &[u8]) -> Result<(usize, Vec<u8>), String> {
+    let (table, json) = index::normalise(std::io::Cursor::new(index), || Ok(Vec::new()))
+        .map_err(|error| error.to_string())?;
+    Ok((table.versions, json))
+}
+
 impl HelmSource {
     /// Repositories whose indexes and charts are kept below `cache`.
     #[must_use]
@@ -266,10 +277,12 @@ impl HelmSource {
                 format!("invalid chart reference: failed to get chart version for remote reference: {why}"),
             )
         };
-        let versions = self
-            .versions(&held, &request.chart)
-            .await?
-            .ok_or_else(|| invalid(&"no chart name found"))?;
+        let versions = self.versions(&held, &request.chart).await?.ok_or_else(|| {
+            invalid(&format!(
+                "no chart name found: '{}' is not in the index; correct spec.chart",
+                request.chart
+            ))
+        })?;
         let version = newest(&request.chart, &versions, &request.version).map_err(|error| invalid(&error))?;
         if request.verify.is_some() {
             return Err(SourceError::stalled(

@@ -174,6 +174,25 @@ impl Rules {
         Rules { patterns }
     }
 
+    /// The rules for the keys of a bucket: only those at its root and the spec's, and no defaults.
+    #[must_use]
+    pub fn of_keys(root: Option<&str>, spec_ignore: Option<&str>) -> Self {
+        let folder = TreePath::root();
+        let texts = root.into_iter().chain(spec_ignore);
+        Rules {
+            patterns: texts.flat_map(|text| parse_lines(text, &folder)).collect(),
+        }
+    }
+
+    /// Which of these files are excluded, in the same order.
+    pub fn excluded<'a>(&self, files: impl IntoIterator<Item = &'a TreePath>) -> Vec<bool> {
+        let mut matcher = Matcher::new(self);
+        files
+            .into_iter()
+            .map(|path| matcher.excluded(path, false))
+            .collect()
+    }
+
     /// The entries of `tree` that stay.
     pub fn kept<'a>(&self, tree: &'a Tree) -> Vec<(&'a TreePath, &'a Entry)> {
         let mut matcher = Matcher::new(self);

@@ -1,6 +1,7 @@
 //! Git and other sources, mirrors, the artifact store and its HTTP server.
 
 pub mod artifact;
+pub mod bucket;
 pub mod credentials;
 pub mod error;
 pub mod folder;

@@ -1,6 +1,6 @@
 //! How large a source may be. Every reader here stops at these with a message that names the limit.
 
-use crate::error::SourceError;
+use crate::error::{SourceError, reason};
 
 /// Bounds of one source revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,25 +53,26 @@ impl Budget {
         if size > self.limits.file {
             return Err(self.refuse(format!(
                 "file '{path}' has {}, more than the {} that one file may have; remove it from the \
-                 source or leave its folder out with sparseCheckout",
+                 source, or {}",
                 human(size),
-                human(self.limits.file)
+                human(self.limits.file),
+                self.way_out()
             )));
         }
         self.total = self.total.saturating_add(size);
         if self.total > self.limits.total {
             return Err(self.refuse(format!(
-                "the source has more than {} in all (reached at '{path}'); use sparseCheckout to take only \
-                 the folders that are needed",
-                human(self.limits.total)
+                "the source has more than {} in all (reached at '{path}'); {}",
+                human(self.limits.total),
+                self.way_out()
             )));
         }
         self.entries += 1;
         if self.entries > self.limits.entries {
             return Err(self.refuse(format!(
-                "the source has more than {} files and folders (reached at '{path}'); use sparseCheckout to \
-                 take only the folders that are needed",
-                self.limits.entries
+                "the source has more than {} files and folders (reached at '{path}'); {}",
+                self.limits.entries,
+                self.way_out()
             )));
         }
         Ok(())
@@ -98,6 +99,14 @@ impl Budget {
             )));
         }
         Ok(())
+    }
+
+    /// What takes less of a source of this kind.
+    fn way_out(&self) -> &'static str {
+        match self.reason {
+            reason::BUCKET_OPERATION_FAILED => "take less with spec.prefix or spec.ignore",
+            _ => "take only the folders that are needed, for Git with sparseCheckout",
+        }
     }
 
     fn refuse(&self, message: String) -> SourceError {

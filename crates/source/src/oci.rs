@@ -385,11 +385,21 @@ impl OciSource {
     ) -> Result<ImageFound, SourceError> {
         let reference = &request.reference;
         let tag = reference.tag.clone().filter(|tag| !tag.is_empty());
-        let name = folder
+        let mut name = folder
             .file_name()
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default();
-        let charts = self.0.helm.folder_versions(folder, &name)?;
+        let mut charts = self.0.helm.folder_versions(folder, &name)?;
+        if charts.is_empty() {
+            // The whole address may stand for a folder of charts, not only what comes before the chart's name.
+            request
+                .url
+                .rsplit('/')
+                .next()
+                .unwrap_or_default()
+                .clone_into(&mut name);
+            charts = self.0.helm.folder_versions(folder, &name)?;
+        }
         let found = |revision: String, layer| ImageFound {
             layer: (request.last_revision.as_deref() != Some(&revision)).then_some(layer),
             revision,
@@ -397,6 +407,12 @@ impl OciSource {
             rewritten: rewritten.map(str::to_owned),
             verified: None,
         };
+        if charts.is_empty() && request.media_type == CHART_LAYER {
+            return Err(pull_failed(format!(
+                "there is no chart '{name}' in the mirror '{}'",
+                folder.display()
+            )));
+        }
         if charts.is_empty() {
             let tree = crate::folder::read(folder, self.0.limits)?;
             let tag = tag.unwrap_or_else(|| "latest".to_owned());

@@ -37,12 +37,16 @@ impl SourceText {
     }
 }
 
+/// A word of a template; the same ones of a file are shared.
+pub(crate) type Name = Arc<str>;
+
 /// A statement.
 #[derive(Debug)]
 pub(crate) enum Node {
+    /// A piece of the file's text.
     Text {
         pos: usize,
-        text: Box<str>,
+        end: usize,
     },
     Action(Pipe),
     Branch(Box<Branch>),
@@ -77,7 +81,7 @@ pub(crate) struct Branch {
 pub(crate) struct Pipe {
     pub(crate) pos: usize,
     pub(crate) assign: bool,
-    pub(crate) variables: Vec<Box<str>>,
+    pub(crate) variables: Vec<Name>,
     pub(crate) commands: Vec<Command>,
 }
 
@@ -101,11 +105,11 @@ pub(crate) enum ExprKind {
     Nil,
     Bool(bool),
     Number(Number),
-    Str { quoted: Box<str>, text: Arc<str> },
-    Field(Vec<Box<str>>),
-    Variable(Vec<Box<str>>),
-    Identifier(Box<str>),
-    Chain { base: Box<Expr>, fields: Vec<Box<str>> },
+    Str { quoted: Name, text: Name },
+    Field(Vec<Name>),
+    Variable(Vec<Name>),
+    Identifier(Name),
+    Chain { base: Box<Expr>, fields: Vec<Name> },
     Pipe(Box<Pipe>),
 }
 
@@ -138,7 +142,10 @@ impl fmt::Display for Expr {
             ExprKind::Number(number) => f.write_str(&number.text),
             ExprKind::Str { quoted, .. } => f.write_str(quoted),
             ExprKind::Field(names) => names.iter().try_for_each(|name| write!(f, ".{name}")),
-            ExprKind::Variable(names) => f.write_str(&names.join(".")),
+            ExprKind::Variable(names) => names.iter().enumerate().try_for_each(|(index, name)| {
+                f.write_str(if index > 0 { "." } else { "" })?;
+                f.write_str(name)
+            }),
             ExprKind::Identifier(name) => f.write_str(name),
             ExprKind::Chain { base, fields } => {
                 write!(f, "{base}")?;
@@ -164,7 +171,10 @@ impl fmt::Display for Command {
 impl fmt::Display for Pipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.variables.is_empty() {
-            f.write_str(&self.variables.join(", "))?;
+            for (index, name) in self.variables.iter().enumerate() {
+                f.write_str(if index > 0 { ", " } else { "" })?;
+                f.write_str(name)?;
+            }
             f.write_str(if self.assign { " = " } else { " := " })?;
         }
         for (index, command) in self.commands.iter().enumerate() {

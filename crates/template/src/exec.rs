@@ -441,7 +441,8 @@ impl<'t> State<'_, 't> {
     fn walk(&mut self, dot: &Value, node: &'t Node) -> Result2<Flow> {
         self.step()?;
         match node {
-            Node::Text { pos, text } => {
+            Node::Text { pos, end } => {
+                let text = &self.tree.file.text[*pos..*end];
                 self.write(text)?;
                 self.note_text(*pos, text);
             }
@@ -467,6 +468,10 @@ impl<'t> State<'_, 't> {
         let text = match value {
             Value::Nil | Value::NilInterface => return self.write("<no value>"),
             Value::Str(text) => return self.write(text),
+            Value::Object(object) if let Some(text) = object.text_in_place() => {
+                self.note_value(value, Depth::Whole);
+                text
+            }
             value => {
                 self.note_value(value, Depth::Whole);
                 crate::print::go_value(value)

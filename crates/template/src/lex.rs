@@ -1,7 +1,5 @@
 //! Cuts a template's text into items, with Go's rules for delimiters, trimming and literals.
 
-use std::borrow::Cow;
-
 /// What an item is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -60,67 +58,97 @@ impl Kind {
 }
 
 /// A piece of the text.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Item<'a> {
     pub(crate) kind: Kind,
     /// Byte offset of its start.
     pub(crate) pos: usize,
-    /// The text, or the message of an error.
-    pub(crate) text: Cow<'a, str>,
+    /// The text; of an error nothing.
+    pub(crate) text: &'a str,
     /// Line of its start, from 1.
     pub(crate) line: usize,
 }
 
+/// All items of a text.
+#[derive(Debug)]
+pub(crate) struct Items<'a> {
+    pub(crate) items: Vec<Item<'a>>,
+    /// What the error says that ends them, if one does.
+    pub(crate) error: String,
+}
+
 impl Item<'_> {
-    /// As parse errors quote it.
+    /// As parse errors quote it; errors tell their own text.
     pub(crate) fn describe(&self) -> String {
         match self.kind {
             Kind::Eof => "EOF".to_owned(),
-            Kind::Error => self.text.to_string(),
             kind if kind.is_keyword() => format!("<{}>", self.text),
             _ if self.text.len() > 10 => {
                 let head: String = self.text.chars().take(10).collect();
                 format!("{}...", crate::quote::quote(&head))
             }
-            _ => crate::quote::quote(&self.text),
+            _ => crate::quote::quote(self.text),
         }
     }
 }
 
-const LEFT: &str = "{{";
-const RIGHT: &str = "}}";
+const LEFT: &[u8] = b"{{";
+const RIGHT: &[u8] = b"}}";
+
+/// Where the next action begins.
+fn find_left(text: &[u8]) -> Option<usize> {
+    let mut start = 0;
+    loop {
+        let at = start + memchr::memchr(b'{', &text[start..])?;
+        if text.get(at + 1) == Some(&b'{') {
+            return Some(at);
+        }
+        start = at + 1;
+    }
+}
 
 fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\r' | '\n')
+}
+
+fn is_space_byte(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
 fn is_alphanumeric(c: char) -> bool {
     c == '_' || c.is_alphabetic() || c.is_numeric()
 }
 
-fn left_trim(text: &str) -> bool {
-    let mut chars = text.chars();
-    chars.next() == Some('-') && chars.next().is_some_and(is_space)
+fn is_alphanumeric_byte(byte: u8) -> bool {
+    byte == b'_' || byte.is_ascii_alphanumeric()
 }
 
-fn right_trim(text: &str) -> bool {
-    let mut chars = text.chars();
-    chars.next().is_some_and(is_space) && chars.next() == Some('-')
+fn left_trim(text: &[u8]) -> bool {
+    matches!(text, [b'-', space, ..] if is_space_byte(*space))
+}
+
+fn right_trim(text: &[u8]) -> bool {
+    matches!(text, [space, b'-', ..] if is_space_byte(*space))
 }
 
 /// Cuts the whole text; the last item is an error or the end.
-pub(crate) fn lex(input: &str) -> Vec<Item<'_>> {
+pub(crate) fn lex(input: &str) -> Items<'_> {
     let mut lexer = Lexer {
         input,
         pos: 0,
         start: 0,
         line: 1,
         start_line: 1,
-        items: Vec::new(),
+        // A guess that most templates fit in.
+        items: Vec::with_capacity(input.len() / 12 + 8),
+        error: String::new(),
         parens: 0,
     };
     lexer.run();
-    lexer.items
+    Items {
+        items: lexer.items,
+        error: lexer.error,
+    }
 }
 
 struct Lexer<'a> {
@@ -130,6 +158,7 @@ struct Lexer<'a> {
     line: usize,
     start_line: usize,
     items: Vec<Item<'a>>,
+    error: String,
     parens: usize,
 }
 
@@ -141,8 +170,19 @@ impl Lexer<'_> {
         &self.input[self.pos..]
     }
 
+    fn bytes(&self) -> &[u8] {
+        &self.input.as_bytes()[self.pos..]
+    }
+
+    fn byte(&self) -> Option<u8> {
+        self.input.as_bytes().get(self.pos).copied()
+    }
+
     fn peek(&self) -> Option<char> {
-        self.rest().chars().next()
+        match self.byte()? {
+            byte if byte.is_ascii() => Some(char::from(byte)),
+            _ => self.rest().chars().next(),
+        }
     }
 
     fn next(&mut self) -> Option<char> {
@@ -155,7 +195,7 @@ impl Lexer<'_> {
     }
 
     fn skip_to(&mut self, pos: usize) {
-        self.line += self.input[self.pos..pos].matches('\n').count();
+        self.line += memchr::memchr_iter(b'\n', &self.input.as_bytes()[self.pos..pos]).count();
         self.pos = pos;
     }
 
@@ -163,7 +203,7 @@ impl Lexer<'_> {
         self.items.push(Item {
             kind,
             pos: self.start,
-            text: Cow::Borrowed(&self.input[self.start..self.pos]),
+            text: &self.input[self.start..self.pos],
             line: self.start_line,
         });
         self.ignore();
@@ -178,9 +218,10 @@ impl Lexer<'_> {
         self.items.push(Item {
             kind: Kind::Error,
             pos: self.start,
-            text: Cow::Owned(message.into()),
+            text: "",
             line: self.start_line,
         });
+        self.error = message.into();
         Err(())
     }
 
@@ -195,7 +236,7 @@ impl Lexer<'_> {
 
     /// Text up to the next action, then the action.
     fn text(&mut self) -> Step {
-        let Some(offset) = self.rest().find(LEFT) else {
+        let Some(offset) = find_left(self.bytes()) else {
             self.skip_to(self.input.len());
             if self.pos > self.start {
                 self.emit(Kind::Text);
@@ -204,7 +245,7 @@ impl Lexer<'_> {
         };
         let delim = self.pos + offset;
         let mut end = delim;
-        if left_trim(&self.input[delim + LEFT.len()..]) {
+        if left_trim(&self.input.as_bytes()[delim + LEFT.len()..]) {
             end = self.pos + self.input[self.pos..delim].trim_end_matches(is_space).len();
         }
         self.skip_to(end);
@@ -218,8 +259,8 @@ impl Lexer<'_> {
 
     fn left_delim(&mut self) -> Step {
         self.pos += LEFT.len();
-        let marker = if left_trim(self.rest()) { 2 } else { 0 };
-        if self.rest()[marker..].starts_with("/*") {
+        let marker = if left_trim(self.bytes()) { 2 } else { 0 };
+        if self.bytes()[marker..].starts_with(b"/*") {
             self.skip_to(self.pos + marker);
             self.ignore();
             return self.comment();
@@ -234,7 +275,7 @@ impl Lexer<'_> {
 
     fn comment(&mut self) -> Step {
         self.pos += 2;
-        let Some(offset) = self.rest().find("*/") else {
+        let Some(offset) = memchr::memmem::find(self.bytes(), b"*/") else {
             return self.error("unclosed comment");
         };
         self.skip_to(self.pos + offset + 2);
@@ -246,7 +287,7 @@ impl Lexer<'_> {
 
     /// Whether a closing delimiter is next, and whether it trims.
     fn at_right_delim(&self) -> Option<bool> {
-        let rest = self.rest();
+        let rest = self.bytes();
         if right_trim(rest) && rest[2..].starts_with(RIGHT) {
             return Some(true);
         }
@@ -265,8 +306,9 @@ impl Lexer<'_> {
             self.ignore();
         }
         if trim {
-            let blank = self.rest().len() - self.rest().trim_start_matches(is_space).len();
-            self.skip_to(self.pos + blank);
+            let rest = self.bytes();
+            let blank = rest.iter().position(|byte| !is_space_byte(*byte));
+            self.skip_to(self.pos + blank.unwrap_or(rest.len()));
             self.ignore();
         }
         Ok(())
@@ -327,11 +369,13 @@ impl Lexer<'_> {
 
     /// A run of spaces; the last one may belong to a trimming delimiter.
     fn space(&mut self) {
-        while self.peek().is_some_and(is_space) {
-            self.next();
+        while let Some(byte) = self.byte().filter(|byte| is_space_byte(*byte)) {
+            self.line += usize::from(byte == b'\n');
+            self.pos += 1;
         }
         let last = self.pos - 1;
-        if right_trim(&self.input[last..]) && self.input[last + 2..].starts_with(RIGHT) {
+        let rest = &self.input.as_bytes()[last..];
+        if right_trim(rest) && rest[2..].starts_with(RIGHT) {
             if self.input.as_bytes()[last] == b'\n' {
                 self.line -= 1;
             }
@@ -345,6 +389,9 @@ impl Lexer<'_> {
 
     fn quote(&mut self, end: char, kind: Kind, unterminated: &str) -> Step {
         loop {
+            // What means nothing special is passed by at once.
+            let plain = |byte: &u8| *byte != b'\\' && *byte != b'\n' && char::from(*byte) != end;
+            self.pos += self.bytes().iter().take_while(|byte| plain(byte)).count();
             match self.next() {
                 Some('\\') if self.peek().is_some_and(|c| c != '\n') => {
                     self.next();
@@ -371,9 +418,24 @@ impl Lexer<'_> {
     }
 
     fn at_terminator(&self) -> bool {
-        match self.peek() {
-            None | Some('.' | ',' | '|' | ':' | ')' | '(') => true,
-            Some(c) => is_space(c) || self.rest().starts_with(RIGHT),
+        match self.byte() {
+            None | Some(b'.' | b',' | b'|' | b':' | b')' | b'(') => true,
+            Some(byte) => is_space_byte(byte) || self.bytes().starts_with(RIGHT),
+        }
+    }
+
+    /// Goes past letters, digits and the like.
+    fn word(&mut self) {
+        loop {
+            self.pos += self
+                .bytes()
+                .iter()
+                .take_while(|byte| is_alphanumeric_byte(**byte))
+                .count();
+            match self.peek() {
+                Some(c) if !c.is_ascii() && is_alphanumeric(c) => self.pos += c.len_utf8(),
+                _ => return,
+            }
         }
     }
 
@@ -392,9 +454,7 @@ impl Lexer<'_> {
             });
             return Ok(());
         }
-        while self.peek().is_some_and(is_alphanumeric) {
-            self.next();
-        }
+        self.word();
         if !self.at_terminator() {
             return self.bad_character();
         }
@@ -403,9 +463,7 @@ impl Lexer<'_> {
     }
 
     fn identifier(&mut self) -> Step {
-        while self.peek().is_some_and(is_alphanumeric) {
-            self.next();
-        }
+        self.word();
         if !self.at_terminator() {
             return self.bad_character();
         }
@@ -495,10 +553,12 @@ mod tests {
     use super::*;
 
     fn kinds(text: &str) -> Vec<(Kind, String)> {
-        lex(text)
-            .into_iter()
-            .map(|item| (item.kind, item.text.into_owned()))
-            .collect()
+        let Items { items, error } = lex(text);
+        let text = |item: &Item<'_>| match item.kind {
+            Kind::Error => error.clone(),
+            _ => item.text.to_owned(),
+        };
+        items.iter().map(|item| (item.kind, text(item))).collect()
     }
 
     #[test]

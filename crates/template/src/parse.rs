@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::ast::{Branch, BranchKind, Command, Expr, ExprKind, Node, Number, Pipe, SourceText, Tree};
+use rustc_hash::FxHashMap;
+
+use crate::ast::{Branch, BranchKind, Command, Expr, ExprKind, Name, Node, Number, Pipe, SourceText, Tree};
 use crate::lex::{Item, Kind, lex};
 use crate::quote::{quote, unquote};
 
@@ -46,13 +48,19 @@ pub(crate) fn parse<'a>(
         name: name.into(),
         text: text.into(),
     });
+    let lexed = lex(text);
     let mut parser = Parser {
         file: Arc::clone(&file),
-        items: lex(text),
+        items: lexed.items,
+        lex_error: lexed.error,
         next: 0,
         last: None,
         has_function,
-        variables: vec!["$".into()],
+        variables: vec!["$"],
+        names: FxHashMap::default(),
+        nodes: Vec::new(),
+        commands: Vec::new(),
+        words: Vec::new(),
         range_depth: 0,
         depth: 0,
         action_line: 0,
@@ -64,20 +72,32 @@ pub(crate) fn parse<'a>(
 }
 
 /// Whether a template holds nothing but space.
-fn is_blank(nodes: &[Node]) -> bool {
+fn is_blank(nodes: &[Node], text: &str) -> bool {
     nodes
         .iter()
-        .all(|node| matches!(node, Node::Text { text, .. } if text.trim().is_empty()))
+        .all(|node| matches!(node, Node::Text { pos, end } if text[*pos..*end].trim().is_empty()))
+}
+
+/// A word, and whether it has been found to be a function's name.
+struct Known {
+    name: Name,
+    function: bool,
 }
 
 struct Parser<'a> {
     file: Arc<SourceText>,
     items: Vec<Item<'a>>,
+    lex_error: String,
     next: usize,
     /// Index of the item that was read or looked at last: errors name its line.
     last: Option<usize>,
     has_function: &'a dyn Fn(&str) -> bool,
-    variables: Vec<Box<str>>,
+    variables: Vec<&'a str>,
+    names: FxHashMap<&'a str, Known>,
+    /// Statements, commands and words of all levels that are not complete yet.
+    nodes: Vec<Node>,
+    commands: Vec<Command>,
+    words: Vec<Expr>,
     range_depth: usize,
     depth: usize,
     action_line: usize,
@@ -89,13 +109,13 @@ impl<'a> Parser<'a> {
         let index = self.next.min(self.items.len() - 1);
         self.next = index + 1;
         self.last = Some(index);
-        self.items[index].clone()
+        self.items[index]
     }
 
     fn peek(&mut self) -> Item<'a> {
         let index = self.next.min(self.items.len() - 1);
         self.last = Some(index);
-        self.items[index].clone()
+        self.items[index]
     }
 
     fn skip_space(&mut self) {
@@ -121,7 +141,7 @@ impl<'a> Parser<'a> {
     /// Adds a template; of two with one name in a text, one must be blank.
     fn add(&mut self, name: Arc<str>, root: Vec<Node>) -> Result<()> {
         let tree = Tree {
-            blank: is_blank(&root),
+            blank: is_blank(&root, &self.file.text),
             name,
             file: Arc::clone(&self.file),
             root,
@@ -155,11 +175,11 @@ impl<'a> Parser<'a> {
             let mut extra = String::new();
             if self.action_line != 0 && self.action_line != item.line {
                 extra = format!(" in action started at {}:{}", self.file.name, self.action_line);
-                if item.text.ends_with(" action") {
+                if self.lex_error.ends_with(" action") {
                     extra.drain(..extra.find(" started").unwrap_or(0));
                 }
             }
-            return self.error(format!("{}{extra}", item.describe()));
+            return self.error(format!("{}{extra}", self.lex_error));
         }
         self.error(format!("unexpected {} in {context}", item.describe()))
     }
@@ -171,6 +191,27 @@ impl<'a> Parser<'a> {
         } else {
             self.unexpected(&item, context)
         }
+    }
+
+    /// The shared form of a word.
+    fn known(&mut self, text: &'a str) -> &mut Known {
+        self.names.entry(text).or_insert_with(|| Known {
+            name: text.into(),
+            function: false,
+        })
+    }
+
+    fn name(&mut self, text: &'a str) -> Name {
+        Arc::clone(&self.known(text).name)
+    }
+
+    /// The value of a literal.
+    fn literal(&mut self, quoted: &'a str) -> Option<Name> {
+        let inner = quoted.get(1..quoted.len().saturating_sub(1))?;
+        if inner.contains(['\\', '\r', '"', '`']) {
+            return unquote(quoted).map(Into::into);
+        }
+        Some(self.name(inner))
     }
 
     fn file(&mut self) -> Result<Vec<Node>> {
@@ -200,7 +241,7 @@ impl<'a> Parser<'a> {
         let name = self.template_name(&item, context)?;
         self.expect(Kind::RightDelim, context)?;
         // A definition sees neither the variables nor the loops around it.
-        let variables = std::mem::replace(&mut self.variables, vec!["$".into()]);
+        let variables = std::mem::replace(&mut self.variables, vec!["$"]);
         let range_depth = std::mem::take(&mut self.range_depth);
         let (root, end) = self.list()?;
         self.variables = variables;
@@ -217,26 +258,21 @@ impl<'a> Parser<'a> {
         if self.depth > MAX_DEPTH {
             return self.error(format!("actions nest deeper than {MAX_DEPTH}"));
         }
-        let mut nodes = Vec::new();
-        while self.peek_word_keeping_text() != Kind::Eof {
-            match self.statement()? {
-                Statement::Node(node) => nodes.push(node),
-                Statement::End => {
-                    self.depth -= 1;
-                    return Ok((nodes, End::End));
+        let mark = self.nodes.len();
+        while self.peek_word().kind != Kind::Eof {
+            let end = match self.statement()? {
+                Statement::Node(node) => {
+                    self.nodes.push(node);
+                    continue;
                 }
-                Statement::Else => {
-                    self.depth -= 1;
-                    return Ok((nodes, End::Else));
-                }
-            }
+                Statement::End => End::End,
+                Statement::Else => End::Else,
+            };
+            self.depth -= 1;
+            return Ok((self.nodes.drain(mark..).collect(), end));
         }
         self.depth -= 1;
         self.error("unexpected EOF")
-    }
-
-    fn peek_word_keeping_text(&mut self) -> Kind {
-        self.peek_word().kind
     }
 
     fn statement(&mut self) -> Result<Statement> {
@@ -244,7 +280,7 @@ impl<'a> Parser<'a> {
         match item.kind {
             Kind::Text => Ok(Statement::Node(Node::Text {
                 pos: item.pos,
-                text: item.text.into(),
+                end: item.pos + item.text.len(),
             })),
             Kind::LeftDelim => {
                 self.action_line = item.line;
@@ -361,7 +397,7 @@ impl<'a> Parser<'a> {
         let word = self.take_word();
         let name = self.template_name(&word, context)?;
         let pipe = self.pipeline(context, Kind::RightDelim)?;
-        let variables = std::mem::replace(&mut self.variables, vec!["$".into()]);
+        let variables = std::mem::replace(&mut self.variables, vec!["$"]);
         let range_depth = std::mem::take(&mut self.range_depth);
         let (root, end) = self.list()?;
         self.variables = variables;
@@ -395,13 +431,14 @@ impl<'a> Parser<'a> {
         })
     }
 
-    fn template_name(&mut self, item: &Item<'_>, context: &str) -> Result<Arc<str>> {
+    fn template_name(&mut self, item: &Item<'a>, context: &str) -> Result<Arc<str>> {
         if !matches!(item.kind, Kind::String | Kind::RawString) {
             return self.unexpected(item, context);
         }
-        unquote(&item.text)
-            .map(Into::into)
-            .map_or_else(|| self.error("invalid syntax"), Ok)
+        match self.literal(item.text) {
+            Some(name) => Ok(name),
+            None => self.error("invalid syntax"),
+        }
     }
 
     fn pipeline(&mut self, context: &str, end: Kind) -> Result<Pipe> {
@@ -413,10 +450,12 @@ impl<'a> Parser<'a> {
             commands: Vec::new(),
         };
         self.declarations(context, &mut pipe)?;
+        let mark = self.commands.len();
         loop {
             let item = self.take_word();
             match item.kind {
                 kind if kind == end => {
+                    pipe.commands.extend(self.commands.drain(mark..));
                     self.check_pipeline(&pipe, context)?;
                     return Ok(pipe);
                 }
@@ -433,7 +472,7 @@ impl<'a> Parser<'a> {
                 | Kind::LeftParen => {
                     self.next -= 1;
                     let command = self.command()?;
-                    pipe.commands.push(command);
+                    self.commands.push(command);
                 }
                 _ => return self.unexpected(&item, context),
             }
@@ -477,9 +516,9 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn declare(&mut self, pipe: &mut Pipe, variable: &Item<'_>) {
-        pipe.variables.push((&*variable.text).into());
-        self.variables.push((&*variable.text).into());
+    fn declare(&mut self, pipe: &mut Pipe, variable: &Item<'a>) {
+        pipe.variables.push(self.name(variable.text));
+        self.variables.push(variable.text);
     }
 
     fn check_pipeline(&self, pipe: &Pipe, context: &str) -> Result<()> {
@@ -496,12 +535,12 @@ impl<'a> Parser<'a> {
 
     fn command(&mut self) -> Result<Command> {
         let pos = self.peek_word().pos;
-        let mut words = Vec::new();
+        let mark = self.words.len();
         loop {
             self.skip_space();
             self.peek();
             if let Some(word) = self.operand()? {
-                words.push(word);
+                self.words.push(word);
             }
             let item = self.take();
             match item.kind {
@@ -514,9 +553,10 @@ impl<'a> Parser<'a> {
                 _ => return self.unexpected(&item, "operand"),
             }
         }
-        if words.is_empty() {
+        if self.words.len() == mark {
             return self.error("empty command");
         }
+        let words = self.words.drain(mark..).collect();
         Ok(Command { pos, words })
     }
 
@@ -526,25 +566,27 @@ impl<'a> Parser<'a> {
         if first.kind != Kind::Field {
             return Ok(Some(node));
         }
-        let mut fields: Vec<Box<str>> = Vec::new();
-        while self.peek().kind == Kind::Field {
-            fields.push(self.take().text[1..].into());
-        }
+        let more = self.items[self.next..].iter();
+        let more = more.take_while(|item| item.kind == Kind::Field).count();
+        let mut take = |mut names: Vec<Name>| {
+            names.reserve_exact(more);
+            for _ in 0..more {
+                let text = &self.take().text[1..];
+                names.push(self.name(text));
+            }
+            self.peek();
+            names
+        };
         let kind = match node.kind {
-            ExprKind::Field(mut names) => {
-                names.append(&mut fields);
-                ExprKind::Field(names)
-            }
-            ExprKind::Variable(mut names) => {
-                names.append(&mut fields);
-                ExprKind::Variable(names)
-            }
+            ExprKind::Field(names) => ExprKind::Field(take(names)),
+            ExprKind::Variable(names) => ExprKind::Variable(take(names)),
             _ if node.is_constant() => {
+                take(Vec::new());
                 return self.error(format!("unexpected . after term {}", quote(&node.to_string())));
             }
             _ => ExprKind::Chain {
                 base: Box::new(node),
-                fields,
+                fields: take(Vec::new()),
             },
         };
         Ok(Some(Expr { pos: first.pos, kind }))
@@ -554,20 +596,23 @@ impl<'a> Parser<'a> {
         let item = self.take_word();
         let kind = match item.kind {
             Kind::Identifier => {
-                if !(self.has_function)(&item.text) {
-                    return self.error(format!("function {} not defined", quote(&item.text)));
+                if !self.known(item.text).function {
+                    if !(self.has_function)(item.text) {
+                        return self.error(format!("function {} not defined", quote(item.text)));
+                    }
+                    self.known(item.text).function = true;
                 }
-                ExprKind::Identifier((&*item.text).into())
+                ExprKind::Identifier(self.name(item.text))
             }
             Kind::Dot => ExprKind::Dot,
             Kind::Nil => ExprKind::Nil,
             Kind::Variable => {
-                if !self.variables.iter().any(|name| **name == *item.text) {
-                    return self.error(format!("undefined variable {}", quote(&item.text)));
+                if !self.variables.contains(&item.text) {
+                    return self.error(format!("undefined variable {}", quote(item.text)));
                 }
-                ExprKind::Variable(vec![(&*item.text).into()])
+                ExprKind::Variable(vec![self.name(item.text)])
             }
-            Kind::Field => ExprKind::Field(vec![item.text[1..].into()]),
+            Kind::Field => ExprKind::Field(vec![self.name(&item.text[1..])]),
             Kind::Bool => ExprKind::Bool(item.text == "true"),
             Kind::CharConstant | Kind::Number => match number(&item) {
                 Ok(number) => ExprKind::Number(number),
@@ -582,10 +627,10 @@ impl<'a> Parser<'a> {
                 self.depth -= 1;
                 ExprKind::Pipe(Box::new(pipe))
             }
-            Kind::String | Kind::RawString => match unquote(&item.text) {
+            Kind::String | Kind::RawString => match self.literal(item.text) {
                 Some(text) => ExprKind::Str {
-                    quoted: (&*item.text).into(),
-                    text: text.into(),
+                    quoted: self.name(item.text),
+                    text,
                 },
                 None => return self.error("invalid syntax"),
             },
@@ -610,9 +655,9 @@ enum Statement {
 
 /// Reads a numeric literal in every way that fits.
 fn number(item: &Item<'_>) -> std::result::Result<Number, String> {
-    let text = &item.text;
+    let text = item.text;
     let mut number = Number {
-        text: (&**text).into(),
+        text: text.into(),
         int: None,
         uint: None,
         float: None,

@@ -306,6 +306,12 @@ pub trait Object {
         None
     }
 
+    /// What printing it gives where it stands as a field, if its `String` method needs its address: a copy, as
+    /// functions get it, prints as what it is underneath.
+    fn text_in_place(&self) -> Option<String> {
+        None
+    }
+
     /// What it is without its methods: a number, or the fields of a struct.
     fn underlying(&self) -> Underlying;
 

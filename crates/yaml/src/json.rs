@@ -14,6 +14,7 @@ use crate::node::{Entry, Node, NodeData, ScalarStyle, Style};
 use crate::number::{self, Number};
 use crate::parse::{ReadOptions, is_merge_key, parse_first};
 use crate::resolve::{Mode, Resolved, resolve_plain};
+use crate::simple;
 
 /// The first document of a text as JSON, as `sigs.k8s.io/yaml.YAMLToJSON` reads it; null if there
 /// is none. `strict` refuses duplicate keys, of which the last counts otherwise.
@@ -21,6 +22,14 @@ use crate::resolve::{Mode, Resolved, resolve_plain};
 /// # Errors
 /// The text is no YAML, or holds what JSON cannot.
 pub fn yaml_to_json(text: &str, strict: bool) -> Result<Value, Error> {
+    match simple::json(text, strict) {
+        Some(value) => Ok(value),
+        None => whole(text, strict),
+    }
+}
+
+/// As [`yaml_to_json`], by the whole parser.
+pub(crate) fn whole(text: &str, strict: bool) -> Result<Value, Error> {
     match parse_first(text, &ReadOptions::default())? {
         Some(node) => Converter::new(&node, Mode::Json, strict).convert(),
         None => Ok(Value::Null),
@@ -508,24 +517,33 @@ fn binary(node: &Node, text: &str) -> Result<Scalar, Error> {
 }
 
 fn json_number(value: Number, node: &Node) -> Result<Value, Error> {
+    number_value(value).ok_or_else(|| {
+        let float = match value {
+            Number::Float(float) => float,
+            _ => f64::NAN,
+        };
+        Error::new(node.pos, format!("unsupported value in JSON: {float}"))
+    })
+}
+
+/// A number as JSON; nothing for those that JSON lacks.
+pub(crate) fn number_value(value: Number) -> Option<Value> {
     let value = match value {
-        Number::Int(value) => return Ok(value.into()),
-        Number::Uint(value) => return Ok(value.into()),
+        Number::Int(value) => return Some(value.into()),
+        Number::Uint(value) => return Some(value.into()),
         Number::Float(value) => value,
     };
     if value.fract() == 0.0 {
         // Go's JSON has no fraction here; the digits beyond those that tell floats apart are zeros.
         let text = number::format_json(value);
         if let Ok(whole) = text.parse::<i64>() {
-            return Ok(whole.into());
+            return Some(whole.into());
         }
         if let Ok(whole) = text.parse::<u64>() {
-            return Ok(whole.into());
+            return Some(whole.into());
         }
     }
-    serde_json::Number::from_f64(value)
-        .map(Value::Number)
-        .ok_or_else(|| Error::new(node.pos, format!("unsupported value in JSON: {value}")))
+    serde_json::Number::from_f64(value).map(Value::Number)
 }
 
 /// What each alias stands for: the last anchor of its name before it.

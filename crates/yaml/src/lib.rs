@@ -13,6 +13,7 @@ mod number;
 mod parse;
 mod resolve;
 mod scan;
+pub mod simple;
 
 pub use documents::split_documents;
 pub use emit::{EmitOptions, SequenceIndent, emit, emit_deep, json_text_to_yaml, json_to_yaml};

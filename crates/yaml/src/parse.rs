@@ -54,6 +54,9 @@ struct Parser<'a> {
     anchors: Vec<Box<str>>,
     tags: Vec<(&'a str, Cow<'a, str>)>,
     first: bool,
+    /// Buffers that collections gather in.
+    spare_entries: Vec<Vec<Entry>>,
+    spare_items: Vec<Vec<Node>>,
 }
 
 /// The properties in front of a node.
@@ -89,6 +92,8 @@ impl<'a> Parser<'a> {
             anchors: Vec::new(),
             tags: Vec::new(),
             first: true,
+            spare_entries: Vec::new(),
+            spare_items: Vec::new(),
         })
     }
 
@@ -448,7 +453,7 @@ impl<'a> Parser<'a> {
     fn block_sequence(&mut self, node: &mut Node) -> Result<(), Error> {
         let start = self.mark()?;
         self.take();
-        let mut items = Vec::new();
+        let mut items = self.spare_items.pop().unwrap_or_default();
         loop {
             match self.peek()? {
                 Kind::BlockEntry => self.sequence_item(&mut items, false)?,
@@ -457,23 +462,23 @@ impl<'a> Parser<'a> {
             }
         }
         self.take();
-        node.set_items(items);
+        node.set_items(exact(items, &mut self.spare_items));
         Ok(())
     }
 
     fn indentless_sequence(&mut self, node: &mut Node) -> Result<(), Error> {
-        let mut items = Vec::new();
+        let mut items = self.spare_items.pop().unwrap_or_default();
         while matches!(self.peek()?, Kind::BlockEntry) {
             self.sequence_item(&mut items, true)?;
         }
-        node.set_items(items);
+        node.set_items(exact(items, &mut self.spare_items));
         Ok(())
     }
 
     fn block_mapping(&mut self, node: &mut Node) -> Result<(), Error> {
         let start = self.mark()?;
         self.take();
-        let mut entries: Vec<Entry> = Vec::new();
+        let mut entries: Vec<Entry> = self.spare_entries.pop().unwrap_or_default();
         loop {
             match self.peek()? {
                 Kind::Key => {
@@ -504,7 +509,7 @@ impl<'a> Parser<'a> {
             }
             node.end_comments(comments);
         }
-        node.set_entries(entries);
+        node.set_entries(exact(entries, &mut self.spare_entries));
         Ok(())
     }
 
@@ -529,7 +534,7 @@ impl<'a> Parser<'a> {
     fn flow_sequence(&mut self, node: &mut Node) -> Result<(), Error> {
         let start = self.mark()?;
         self.take();
-        let mut items = Vec::new();
+        let mut items = self.spare_items.pop().unwrap_or_default();
         loop {
             if matches!(self.peek()?, Kind::FlowSequenceEnd) {
                 break;
@@ -548,7 +553,7 @@ impl<'a> Parser<'a> {
         }
         let comments = self.take_comments();
         self.take();
-        node.set_items(items);
+        node.set_items(exact(items, &mut self.spare_items));
         node.set_flow();
         if let Some(comments) = comments {
             node.end_comments(comments);
@@ -587,7 +592,7 @@ impl<'a> Parser<'a> {
     fn flow_mapping(&mut self, node: &mut Node) -> Result<(), Error> {
         let start = self.mark()?;
         self.take();
-        let mut entries = Vec::new();
+        let mut entries = self.spare_entries.pop().unwrap_or_default();
         loop {
             if matches!(self.peek()?, Kind::FlowMappingEnd) {
                 break;
@@ -619,7 +624,7 @@ impl<'a> Parser<'a> {
         }
         let comments = self.take_comments();
         self.take();
-        node.set_entries(entries);
+        node.set_entries(exact(entries, &mut self.spare_entries));
         node.set_flow();
         if let Some(comments) = comments {
             node.end_comments(comments);
@@ -724,14 +729,23 @@ pub(crate) fn short_tag(tag: &str) -> Cow<'_, str> {
 }
 
 /// YAML allows no control characters but tab and line breaks.
+/// What a buffer holds in a vector without room to spare, since most are never added to; the buffer goes back.
+fn exact<T>(mut buffer: Vec<T>, spare: &mut Vec<Vec<T>>) -> Vec<T> {
+    let mut kept = Vec::with_capacity(buffer.len());
+    kept.append(&mut buffer);
+    spare.push(buffer);
+    kept
+}
+
 fn check_characters(text: &str, file: FileId) -> Result<(), Error> {
     let bytes = text.as_bytes();
-    let suspect = |byte: u8| byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r') || byte == 0x7F;
-    let found = if bytes
-        .iter()
-        .copied()
-        .any(|byte| suspect(byte) || byte == 0xC2 || byte == 0xEF)
-    {
+    // Without a way out of the loop, the compiler looks at many bytes at a time.
+    let suspect = bytes.iter().fold(false, |found, byte| {
+        found
+            | ((*byte < 0x20) & (*byte != b'\t') & (*byte != b'\n') & (*byte != b'\r'))
+            | matches!(byte, 0x7F | 0xC2 | 0xEF)
+    });
+    let found = if suspect {
         text.char_indices().find(|(_, c)| {
             matches!(c, '\0'..='\x08' | '\x0B' | '\x0C' | '\x0E'..='\x1F' | '\x7F'..='\u{84}' | '\u{86}'..='\u{9F}' | '\u{FFFE}' | '\u{FFFF}')
         })

@@ -17,25 +17,31 @@ use serde_json::{Value, json};
 
 use super::policies::{Context, matching};
 use crate::api::{Api, new_uid};
+use crate::convert::webhook::Batch;
 use crate::request::Request;
 use crate::status::{Failure, Outcome};
 use crate::verbs::decode;
 
 mod target;
 
-pub use target::Call;
+pub use target::{Call, prepare};
 
 const MUTATING: &str = "mutatingwebhookconfigurations.admissionregistration.k8s.io";
 const VALIDATING: &str = "validatingwebhookconfigurations.admissionregistration.k8s.io";
 /// Calls for one request.
 const CALLS: usize = 64;
+/// The same where objects are converted: a long list takes many.
+const CONVERSIONS: usize = 4_096;
 
 #[derive(Debug, Default)]
 struct State {
     enabled: bool,
     asked: usize,
+    batches: usize,
     answers: BTreeMap<u64, Result<Value, String>>,
     pending: Option<(u64, Call)>,
+    conversions: BTreeMap<u64, Result<Value, String>>,
+    batch: Option<(u64, Batch)>,
     uid: Option<String>,
     suffixes: Vec<String>,
 }
@@ -66,7 +72,42 @@ impl Calls {
 
     /// Keeps an answer.
     pub fn answered(&self, key: u64, answer: Result<Value, String>) {
-        self.lock().answers.insert(key, answer);
+        let mut state = self.lock();
+        match state.batch.take() {
+            Some((own, batch)) if own == key => state.conversions.extend(batch.unpack(answer)),
+            other => {
+                state.batch = other;
+                state.answers.insert(key, answer);
+            }
+        }
+    }
+
+    /// Whether somebody makes the calls that are asked for.
+    #[must_use]
+    pub fn can_ask(&self) -> bool {
+        self.lock().enabled
+    }
+
+    /// What a conversion webhook made of an object.
+    #[must_use]
+    pub fn converted(&self, key: u64) -> Option<Result<Value, String>> {
+        self.lock().conversions.get(&key).cloned()
+    }
+
+    /// Asks for a conversion before the request is worked on again.
+    ///
+    /// # Errors
+    /// Too much has been asked for already.
+    pub fn convert(&self, batch: Batch, call: Call) -> Result<(), String> {
+        let mut state = self.lock();
+        if state.batches >= CONVERSIONS {
+            return Err(format!("more than {CONVERSIONS} calls for one request"));
+        }
+        state.batches += 1;
+        let key = u64::MAX - state.batches as u64;
+        state.batch = Some((key, batch));
+        state.pending = Some((key, call));
+        Ok(())
     }
 
     /// The uid of the object that the request makes.
@@ -87,7 +128,7 @@ impl Calls {
 }
 
 /// What of an object tells reviews apart.
-fn essence(object: &Value, hasher: &mut rustc_hash::FxHasher) {
+pub fn essence(object: &Value, hasher: &mut rustc_hash::FxHasher) {
     let mut plain = object.clone();
     if let Some(meta) = plain["metadata"].as_object_mut() {
         for field in ["managedFields", "creationTimestamp", "uid", "deletionTimestamp"] {
@@ -199,7 +240,8 @@ fn ask(api: &Api, configuration: &str, hook: &Value, context: &Context<'_>) -> O
         return fail(format!("more than {CALLS} calls for one request"));
     }
     drop(state);
-    let call = match target::call(api, hook, &review(hook, context)) {
+    let seconds = hook["timeoutSeconds"].as_u64().unwrap_or(10);
+    let call = match target::prepare(api, &hook["clientConfig"], seconds, &review(hook, context)) {
         Ok(Some(call)) => call,
         Ok(None) => return Ok(None),
         Err(why) => return fail(format!("failed to call webhook: {why}")),

@@ -79,6 +79,22 @@ fn condition(kind: &str, status: bool, now: &str, reason: &str, message: &str) -
         "reason": reason, "message": message})
 }
 
+/// Marks a definition that is being deleted: its objects go first.
+pub fn doom(definition: &mut Value, finalizers: &mut Vec<Value>, now: &str) {
+    if !finalizers.iter().any(|item| item == FINALIZER) {
+        finalizers.push(FINALIZER.into());
+    }
+    let message = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
+    let terminating = condition("Terminating", true, now, "InstanceDeletionPending", message);
+    match definition["status"]["conditions"].as_array_mut() {
+        Some(list) => {
+            list.retain(|item| item["type"] != "Terminating");
+            list.push(terminating);
+        }
+        None => definition["status"]["conditions"] = json!([terminating]),
+    }
+}
+
 /// Sets the status that a definition should have; true if something changed.
 pub fn accept(api: &Api, definition: &mut Value, conflict: bool) -> bool {
     let before = definition.clone();

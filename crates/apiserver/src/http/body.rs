@@ -234,7 +234,10 @@ fn yaml_error(text: &str) -> String {
         return text.to_owned();
     };
     let message = message.split(" in the ").next().unwrap_or(message);
-    if !message.starts_with("did not find expected") {
+    // What to do about it is said to people only.
+    let message = message.split(": quote the value").next().unwrap_or(message);
+    let scanned = !message.starts_with("did not find expected");
+    if scanned && (number > 1 || !message.starts_with("mapping values")) {
         return format!("line {number}: {message}");
     }
     match number.saturating_sub(1) {

@@ -257,6 +257,14 @@ fn capital(text: &str) -> String {
     })
 }
 
+/// Forms of a patch.
+const PATCHES: [&str; 4] = [
+    "application/apply-patch+yaml",
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+];
+
 fn operation(kind: &Kind, verb: &str, place: &str, name: &str, prefix: &str) -> Value {
     let (action, about) = match verb {
         "create" => ("post", "create"),
@@ -298,15 +306,11 @@ fn operation(kind: &Kind, verb: &str, place: &str, name: &str, prefix: &str) -> 
                 list.push(json!({"name": "body", "in": "body", "required": true, "schema": body}));
             }
         } else {
-            let media: &[&str] = if verb == "patch" {
-                &[
-                    "application/apply-patch+yaml",
-                    "application/json-patch+json",
-                    "application/merge-patch+json",
-                    "application/strategic-merge-patch+json",
-                ]
-            } else {
-                &["application/json", "application/yaml"]
+            let media: &[&str] = match verb {
+                // kubectl takes the last one wherever it is offered; no custom kind can be patched so.
+                "patch" if kind.custom.is_some() => &PATCHES[..3],
+                "patch" => &PATCHES,
+                _ => &["application/json", "application/yaml"],
             };
             let content: Map<String, Value> = media
                 .iter()

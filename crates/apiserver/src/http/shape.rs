@@ -39,7 +39,10 @@ impl Shaper {
             "" | "Metadata" => Include::Metadata,
             "Object" => Include::Object,
             other => {
-                let text = format!("unrecognized includeObject value: {other:?}");
+                let text = format!(
+                    "Unable to convert to Table as requested: includeObject: Invalid value: {other:?}: must be 'Metadata', \
+                     'Object', 'None', or empty"
+                );
                 return Err(Failure::bad_request(text));
             }
         };

@@ -130,6 +130,11 @@ fn service(object: &mut Value) {
         return;
     }
     set(spec, "sessionAffinity", "None");
+    if spec["sessionAffinity"] == "None"
+        && let Some(spec) = spec.as_object_mut()
+    {
+        spec.remove("sessionAffinityConfig");
+    }
     set(spec, "type", "ClusterIP");
     if spec["sessionAffinity"] == "ClientIP"
         && spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"].is_null()

@@ -18,7 +18,7 @@ pub fn name_rule(kind: &Kind) -> fn(&str) -> names::Complaints {
     }
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Namespace") => names::label,
-        ("", "Service") => names::label_1035,
+        ("", "Service") => names::label,
         ("rbac.authorization.k8s.io", _) | ("certificates.k8s.io", _) => names::segment,
         ("apiregistration.k8s.io", _) => names::segment,
         _ => names::subdomain,
@@ -64,6 +64,19 @@ fn annotations(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
             "may not be more than 262144 bytes",
         ));
     }
+}
+
+/// Errors of a whole map of labels or annotations.
+#[must_use]
+pub fn texts(field: &str, map: &serde_json::Map<String, Value>) -> Vec<FieldError> {
+    let mut errors = vec![];
+    let value = Value::Object(map.clone());
+    if field == "labels" {
+        labels(&value, "metadata.labels", &mut errors);
+    } else {
+        annotations(&value, "metadata.annotations", &mut errors);
+    }
+    errors
 }
 
 fn finalizers(value: &Value, custom: bool, errors: &mut Vec<FieldError>) {

@@ -7,12 +7,16 @@ use crate::api::Api;
 use crate::kinds::Kind;
 
 mod access;
+mod autoscaling;
+mod classes;
 mod common;
 mod core;
 mod diff;
 mod events;
+mod jobs;
 mod network;
 mod pods;
+mod services;
 mod status;
 mod storage;
 mod workloads;
@@ -42,7 +46,20 @@ fn check(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
         }
         ("apiregistration.k8s.io", "APIService") => core::api_service(object, errors),
         ("coordination.k8s.io", "Lease") => storage::lease(object, errors),
-        ("node.k8s.io", "RuntimeClass") => workloads::handler(object, errors),
+        ("node.k8s.io", "RuntimeClass") => {
+            workloads::handler(object, errors);
+            classes::runtime(object, errors);
+        }
+        ("autoscaling", "HorizontalPodAutoscaler") => {
+            let mut newest = object.clone();
+            crate::convert::builtin_to_storage(kind, &mut newest);
+            autoscaling::autoscaler(&newest, errors);
+        }
+        ("policy", "PodDisruptionBudget") => classes::budget(object, errors),
+        ("scheduling.k8s.io", "PriorityClass") => classes::priority(object, errors),
+        ("storage.k8s.io", "StorageClass") => classes::storage(object, errors),
+        ("storage.k8s.io", "CSIDriver") => classes::driver(object, errors),
+        ("discovery.k8s.io", "EndpointSlice") => classes::slice(object, errors),
         _ => core::validate(kind, object, errors),
     }
 }
@@ -87,6 +104,12 @@ pub fn create(_api: &Api, kind: &Kind, object: &Value, errors: &mut Vec<FieldErr
         return;
     }
     check(kind, object, errors);
+    if kind.is("", "Pod") && !common::is_empty(&object["spec"]["ephemeralContainers"]) {
+        errors.push(common::forbidden(
+            "spec.ephemeralContainers",
+            "cannot be set on create",
+        ));
+    }
 }
 
 /// Errors of a changed object beyond its metadata.

@@ -138,9 +138,14 @@ impl Simulator {
         if service["spec"]["clusterIP"] == "None" {
             slice_labels["service.kubernetes.io/headless"] = "".into();
         }
+        // The one port without a name has the empty one in slices: clients look at it without asking.
+        let mut slice_ports = ports.to_vec();
+        for port in slice_ports.iter_mut().filter(|port| port["name"].is_null()) {
+            port["name"] = "".into();
+        }
         let slice = json!({"metadata": {"name": slice_name, "namespace": namespace, "labels": slice_labels,
             "ownerReferences": reference(api, Class::Service, service)}, "addressType": "IPv4", "endpoints": endpoints,
-            "ports": ports});
+            "ports": slice_ports});
         let mut older_labels = labels;
         older_labels["endpoints.kubernetes.io/managed-by"] = "endpoint-controller".into();
         let old = json!({"metadata": {"name": name, "namespace": namespace, "labels": older_labels,

@@ -43,6 +43,7 @@ struct Operation {
     version: u64,
     /// None removes.
     json: Option<Bytes>,
+    form: Option<Arc<str>>,
 }
 
 #[derive(Debug, Default)]
@@ -132,6 +133,7 @@ impl Journal {
             key: object.key.clone(),
             version: object.version,
             json,
+            form: object.form.clone(),
         };
         let mut queue = self.shared.lock();
         queue.operations.push(operation);
@@ -184,6 +186,7 @@ fn load(database: &Database) -> Result<Loaded, JournalError> {
         .map_or(0, |number| number.value());
     let objects = transaction.open_table(OBJECTS).map_err(file)?;
     let mut last: Option<Arc<str>> = None;
+    let mut form: Option<Arc<str>> = None;
     for entry in objects.iter().map_err(file)? {
         let (key, value) = entry.map_err(file)?;
         let (collection, key) = key.value();
@@ -193,11 +196,22 @@ fn load(database: &Database) -> Result<Loaded, JournalError> {
         };
         last = Some(collection.clone());
         let (version, json) = value.value();
+        // A form stands before the object, which begins with a brace.
+        let start = json.iter().position(|byte| *byte == b'{').unwrap_or(0);
+        let given = std::str::from_utf8(&json[..start]).unwrap_or("");
         let object = Stored {
             key: key.into(),
             version,
-            json: Bytes::copy_from_slice(json),
+            json: Bytes::copy_from_slice(&json[start..]),
+            form: match &form {
+                _ if given.is_empty() => None,
+                Some(last) if **last == *given => Some(last.clone()),
+                _ => Some(given.into()),
+            },
         };
+        if object.form.is_some() {
+            form.clone_from(&object.form);
+        }
         loaded.objects.push((collection, object));
     }
     Ok(loaded)
@@ -249,7 +263,15 @@ impl Worker {
                 let key = (&*operation.collection, &*operation.key);
                 match &operation.json {
                     Some(json) => {
-                        objects.insert(key, (operation.version, &**json)).map_err(file)?;
+                        let with_form;
+                        let bytes: &[u8] = match &operation.form {
+                            Some(form) => {
+                                with_form = [form.as_bytes(), json].concat();
+                                &with_form
+                            }
+                            None => json,
+                        };
+                        objects.insert(key, (operation.version, bytes)).map_err(file)?;
                     }
                     None => {
                         objects.remove(key).map_err(file)?;

@@ -169,6 +169,7 @@ fn attempt(api: &Api, request: &Request, mut object: Value, attempts: usize) -> 
     if !errors.is_empty() {
         return Err(Failure::invalid(kind.error_group(), &kind.kind, &name, &errors));
     }
+    registry::warnings::warn(request, kind, &object);
     let quota = admission::validate(api, request, &object, None)?;
     let key = kind.key(meta(&object, "namespace"), &name);
     let collection = api.store.collection(&kind.collection);
@@ -187,17 +188,17 @@ fn attempt(api: &Api, request: &Request, mut object: Value, attempts: usize) -> 
         return Ok(Reply::Value(201, object));
     }
     prepare::allocate(api, request, &mut object)?;
-    convert::to_storage(kind, &mut object);
+    let again = generated.is_some().then(|| object.clone());
+    let shown = convert::to_storage(api, &request.calls, kind, &mut object)?;
     match api.store.put(&collection, &key, Expect::Absent, &mut object) {
         Ok(stored) => {
             crate::crd::written(api, kind);
-            Ok(Reply::Stored(201, stored))
+            Ok(convert::written(201, stored, shown))
         }
-        Err(Refused::Exists) if generated.is_some() && attempts < NAMES => {
+        Err(Refused::Exists) if attempts < NAMES => {
             drop(quota);
+            let mut object = again.ok_or_else(exists)?;
             object["metadata"]["name"] = "".into();
-            kind.stamp(&mut object);
-            convert::from_storage(kind, &mut object);
             attempt(api, request, object, attempts + 1)
         }
         Err(_) => Err(exists()),

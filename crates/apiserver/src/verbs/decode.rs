@@ -213,7 +213,7 @@ fn check_kind(api: &Api, kind: &Kind, value: &mut Value, bytes: &[u8]) -> Outcom
     Ok(())
 }
 
-fn json_name(value: &Value) -> &'static str {
+pub(super) fn json_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",

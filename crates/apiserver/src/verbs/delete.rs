@@ -6,6 +6,7 @@ use super::{Reply, read, show};
 use crate::admission;
 use crate::api::{Api, meta, rfc3339};
 use crate::convert;
+use crate::crd;
 use crate::http::{body, negotiate};
 use crate::registry::prepare;
 use crate::request::Request;
@@ -88,7 +89,7 @@ fn check_options(given: &Map<String, Value>) -> Outcome<(Options, bool)> {
         ));
     }
     if let Some(other) = policy.filter(|policy| !matches!(*policy, "Background" | "Foreground" | "Orphan")) {
-        let detail = "supported values: \"Background\", \"Foreground\", \"Orphan\"";
+        let detail = "supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"";
         errors.push(FieldError::new(
             ErrorKind::NotSupported,
             "propagationPolicy",
@@ -190,7 +191,8 @@ pub fn one(api: &Api, request: &Request, options: &Options) -> Outcome<Reply> {
         let Some(stored) = collection.get(&key) else {
             return Err(request.not_found());
         };
-        let live = show(kind, &stored);
+        let seen = convert::webhook::one(api, &request.calls, kind, stored.clone(), false)?;
+        let live = show(kind, &seen);
         if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != meta(&live, "uid")) {
             return Err(precondition(
                 request,
@@ -227,8 +229,13 @@ pub fn one(api: &Api, request: &Request, options: &Options) -> Outcome<Reply> {
         if request.dry_run || fate == Fate::Unchanged {
             return Ok(shown(doomed));
         }
-        let mut storage = doomed.clone();
-        convert::to_storage(kind, &mut storage);
+        let mut storage = if fate == Fate::Gone && convert::webhook::is_foreign(kind, &stored) {
+            stored.value()
+        } else {
+            let mut storage = doomed.clone();
+            convert::to_storage(api, &request.calls, kind, &mut storage)?;
+            storage
+        };
         let result = if fate == Fate::Gone {
             api.store.remove(&collection, &key, stored.version, &mut storage)
         } else {
@@ -240,7 +247,7 @@ pub fn one(api: &Api, request: &Request, options: &Options) -> Outcome<Reply> {
                 if fate == Fate::Waits {
                     doomed["metadata"]["resourceVersion"] = written.version.to_string().into();
                 }
-                crate::crd::written(api, kind);
+                crd::written(api, kind);
                 prepare::released(api, kind, fate == Fate::Gone, &storage, &live);
                 return Ok(shown(doomed));
             }
@@ -281,6 +288,11 @@ fn doom(api: &Api, request: &Request, options: &Options, object: &mut Value) -> 
         _ => {}
     }
     let deleting = !object["metadata"]["deletionTimestamp"].is_null();
+    // It stays until its objects are gone.
+    let definition = kind.is("apiextensions.k8s.io", "CustomResourceDefinition");
+    if definition && !deleting {
+        crd::definition::doom(object, &mut finalizers, &api.now());
+    }
     let namespace = kind.is("", "Namespace")
         && object["spec"]["finalizers"]
             .as_array()
@@ -303,10 +315,12 @@ fn doom(api: &Api, request: &Request, options: &Options, object: &mut Value) -> 
     } else if waits || grace == 0 && prepare::graceful(kind) {
         let at = (api.clock)() + jiff::SignedDuration::from_secs(grace);
         meta.insert("deletionTimestamp".into(), rfc3339(at).into());
-        if !kind.is("", "Namespace") {
+        if !kind.is("", "Namespace") && !definition {
             meta.insert("deletionGracePeriodSeconds".into(), grace.into());
         }
-        if let Some(generation) = meta.get("generation").and_then(Value::as_i64) {
+        if let Some(generation) = meta.get("generation").and_then(Value::as_i64)
+            && !definition
+        {
             meta.insert("generation".into(), (generation + 1).into());
         }
     }

@@ -42,9 +42,10 @@ pub fn patch(api: &Api, request: &mut Request) -> Outcome<Reply> {
         return apply(api, request);
     }
     let decoded = body::json(&request.body).map_err(|error| match form {
-        Form::Json => Failure::bad_request(format!("error decoding patch: {error}")),
+        Form::Json | Form::Merge => Failure::bad_request(format!("error decoding patch: {error}")),
         _ => Failure::bad_request(error),
     })?;
+    check_shape(form, &decoded.value)?;
     let manager = request.manager();
     update::change(api, request, &mut |live| {
         let mut new = live.clone();
@@ -78,6 +79,22 @@ pub fn patch(api: &Api, request: &mut Request) -> Outcome<Reply> {
     })
 }
 
+/// A patch of the wrong shape altogether.
+fn check_shape(form: Form, patch: &Value) -> Outcome<()> {
+    let (good, wanted) = match form {
+        Form::Json => (patch.is_array() || patch.is_null(), "[]handlers.jsonPatchOp"),
+        Form::Merge => (patch.is_object() || patch.is_null(), "map[string]interface {}"),
+        _ => return Ok(()),
+    };
+    if good {
+        return Ok(());
+    }
+    let shown = decode::json_name(patch);
+    Err(Failure::bad_request(format!(
+        "error decoding patch: json: cannot unmarshal {shown} into Go value of type {wanted}"
+    )))
+}
+
 /// A JSON patch that does not fit is the client's error in different ways.
 fn json_failure(error: &fluvial_merge::PatchError) -> Failure {
     let text = error.to_string();
@@ -95,7 +112,7 @@ fn json_failure(error: &fluvial_merge::PatchError) -> Failure {
 /// A directive that is not known counts as the server's own error.
 fn strategic_failure(error: &fluvial_merge::PatchError) -> Failure {
     let text = error.to_string();
-    if text.starts_with("unknown patch type") {
+    if text.starts_with("unknown patch type") || text.contains("does not contain declared merge key") {
         return Failure::unclassified(text);
     }
     Failure::bad_request(text)
@@ -218,6 +235,13 @@ fn apply(api: &Api, request: &Request) -> Outcome<Reply> {
         ))
     })?;
     let applied = decoded.value;
+    if !applied.is_object() && !applied.is_null() {
+        return Err(Failure::bad_request(format!(
+            "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go value \
+             of type map[string]interface {{}}",
+            decode::json_name(&applied)
+        )));
+    }
     let kind = &request.kind;
     let (version, name) = (
         applied["apiVersion"].as_str().unwrap_or(""),
@@ -248,8 +272,11 @@ fn apply(api: &Api, request: &Request) -> Outcome<Reply> {
     let Some(stored) = live else {
         return apply_new(api, request, &applied);
     };
-    if leaves_alone(api, request, &applied, &stored)? {
-        return Ok(Reply::Stored(200, stored));
+    if !crate::convert::is_outdated(kind, &stored) {
+        let seen = crate::convert::webhook::one(api, &request.calls, kind, stored, false)?;
+        if leaves_alone(api, request, &applied, &seen)? {
+            return Ok(Reply::Stored(200, seen));
+        }
     }
     let result = update::change(api, request, &mut |live| {
         let new = merged(api, request, Some(live), &applied)?;

@@ -1,24 +1,35 @@
 //! Reading one object or a list.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use serde_json::{Value, json};
 
 use super::{Reply, show};
 use crate::api::Api;
+use crate::convert::webhook;
 use crate::request::Request;
 use crate::select::Selection;
 use crate::status::{Failure, Outcome};
 
+/// As Go reads it: what is left over in the last bits does not matter.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_padding_mode(base64::engine::DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(true),
+);
+
 /// GET of an object.
 ///
 /// # Errors
-/// There is none.
+/// There is none, or it cannot be converted.
 pub fn get(api: &Api, request: &Request) -> Outcome<Reply> {
     let kind = &request.kind;
     check_version(request.query.text("resourceVersion"))?;
     let stored = api.store.collection(&kind.collection).get(&request.key());
     let stored = stored.ok_or_else(|| request.not_found())?;
+    let stored = webhook::one(api, &request.calls, kind, stored, true)?;
     if crate::convert::differs(kind) {
         return Ok(Reply::Value(200, show(kind, &stored)));
     }
@@ -37,12 +48,12 @@ fn check_version(text: &str) -> Outcome<Option<u64>> {
     })
 }
 
-/// Where a page ends: version and last key.
-fn continue_token(version: u64, key: &str) -> String {
+/// Where a page ends: version and last key. Version -1 goes on with whatever is there by then.
+fn continue_token(version: i64, key: &str) -> String {
     BASE64.encode(json!({"v": "meta.k8s.io/v1", "rv": version, "start": format!("{key}\u{0}")}).to_string())
 }
 
-fn read_token(token: &str) -> Outcome<(u64, String)> {
+fn read_token(token: &str) -> Outcome<(Option<u64>, String)> {
     let wrong = |why: String| {
         Failure::bad_request(format!(
             "invalid continue token: continue key is not valid: {why}"
@@ -52,7 +63,7 @@ fn read_token(token: &str) -> Outcome<(u64, String)> {
         .decode(token.trim_end_matches('='))
         .map_err(|_| wrong("illegal base64 data at input byte 0".to_owned()))?;
     let value: Value = serde_json::from_slice(&bytes).map_err(|_| match bytes.first() {
-        Some(byte) if *byte >= 0x80 => wrong(format!(
+        Some(byte) if matches!(*byte, 0x80..=0xa0 | 0xad) => wrong(format!(
             "invalid character '\\u{byte:04x}' looking for beginning of value"
         )),
         Some(byte) => wrong(format!(
@@ -66,10 +77,22 @@ fn read_token(token: &str) -> Outcome<(u64, String)> {
         .unwrap_or("")
         .trim_end_matches('\u{0}')
         .to_owned();
-    match value["rv"].as_u64() {
-        Some(version) if !start.is_empty() => Ok((version, start)),
-        _ => Err(wrong("encoded start key empty".to_owned())),
+    if value["v"] != "meta.k8s.io/v1" {
+        let version = value["v"].as_str().unwrap_or("");
+        return Err(wrong(format!(
+            "server does not recognize this encoded version {version}"
+        )));
     }
+    let version = value["rv"].as_i64().unwrap_or(0);
+    if version == 0 {
+        return Err(wrong(
+            "incorrect encoded start resourceVersion (version meta.k8s.io/v1)".to_owned(),
+        ));
+    }
+    if start.is_empty() {
+        return Err(wrong("encoded start key empty".to_owned()));
+    }
+    Ok((u64::try_from(version).ok(), start))
 }
 
 /// A number of the query.
@@ -177,13 +200,21 @@ pub fn list(api: &Api, request: &Request) -> Outcome<Reply> {
         (version.filter(|version| exact && *version > 0), None)
     } else {
         let (version, start) = read_token(token)?;
-        (Some(version), Some(start))
+        if !matches!(request.query.text("resourceVersion"), "" | "0") {
+            return Err(Failure::bad_request(
+                "specifying resource version is not allowed when using continue",
+            ));
+        }
+        (version, Some(start))
     };
     let snapshot = collection.snapshot(&api.store, &prefix(request), after.as_deref(), at).map_err(|_| {
-        if after.is_some() {
+        if let Some(after) = &after {
             let text = "The provided continue parameter is too old to display a consistent list result. You can \
-                        start a new list without the continue parameter.";
-            Failure::expired(text)
+                        start a new list without the continue parameter, or use the continue token in this response \
+                        to retrieve the remainder of the results. Continuing with the provided token results in an \
+                        inconsistent list - objects that were created, modified, or deleted between the time the \
+                        first chunk was returned and now may show up in the list.";
+            Failure::expired(text).with_continue(continue_token(-1, after))
         } else {
             let (version, current) = (at.unwrap_or(0), api.store.version());
             Failure::expired(format!("The resourceVersion for the provided list is too old: {version} ({current})"))
@@ -191,6 +222,7 @@ pub fn list(api: &Api, request: &Request) -> Outcome<Reply> {
     })?;
     let mut objects = snapshot.objects;
     if !selection.is_everything() {
+        objects = webhook::stored(api, &request.calls, kind, objects, false)?;
         objects.retain(|stored| selection.matches(kind, stored));
     }
     let (mut next, mut remaining) = (None, None);
@@ -201,9 +233,10 @@ pub fn list(api: &Api, request: &Request) -> Outcome<Reply> {
         objects.truncate(limit);
         next = objects
             .last()
-            .map(|last| continue_token(snapshot.version, &last.key));
+            .map(|last| continue_token(i64::try_from(snapshot.version).unwrap_or(-1), &last.key));
         remaining = selection.is_everything().then_some(left);
     }
+    let objects = webhook::stored(api, &request.calls, kind, objects, false)?;
     Ok(Reply::List {
         version: snapshot.version,
         next,

@@ -286,6 +286,7 @@ pub fn scale_of(request: &Request, object: &Value) -> Value {
 pub fn get_scale(api: &Api, request: &Request) -> Outcome<Reply> {
     let stored = api.store.collection(&request.kind.collection).get(&request.key());
     let stored = stored.ok_or_else(|| request.not_found())?;
+    let stored = crate::convert::webhook::one(api, &request.calls, &request.kind, stored, true)?;
     let object = show(&request.kind, &stored);
     let paths = paths(request);
     if at(&object, &paths.spec).is_null() {

@@ -97,7 +97,8 @@ pub fn change(
         let Some(stored) = collection.get(&key) else {
             return Err(request.not_found());
         };
-        let live = show(kind, &stored);
+        let seen = convert::webhook::one(api, &request.calls, kind, stored.clone(), false)?;
+        let live = show(kind, &seen);
         let new = make(&live)?;
         match write(api, request, &collection, &stored, &live, new)? {
             Some(reply) => return Ok(reply),
@@ -160,11 +161,15 @@ fn write(
             &errors,
         ));
     }
+    if request.target.subresource.is_empty() {
+        registry::warnings::warn(request, kind, &new);
+    }
     let _quota = admission::validate(api, request, &new, Some(live))?;
     if request.dry_run {
         return Ok(Some(Reply::Value(200, new)));
     }
-    if new == *live {
+    // One that is kept in another version than today's is written though nothing changed.
+    if new == *live && !convert::is_outdated(kind, stored) {
         return Ok(Some(Reply::Value(200, new)));
     }
     let finished = !live["metadata"]["deletionTimestamp"].is_null()
@@ -177,13 +182,13 @@ fn write(
             && new["spec"]["finalizers"]
                 .as_array()
                 .is_some_and(|list| !list.is_empty()));
-    let shown = finished.then(|| new.clone());
-    convert::to_storage(kind, &mut new);
+    let last = finished.then(|| new.clone());
+    let shown = convert::to_storage(api, &request.calls, kind, &mut new)?;
     let result = if finished {
         // Watchers see the last state that was kept.
-        let mut last = stored.value();
+        let mut kept = stored.value();
         api.store
-            .remove(collection, &stored.key, stored.version, &mut last)
+            .remove(collection, &stored.key, stored.version, &mut kept)
     } else {
         api.store
             .put(collection, &stored.key, Expect::Version(stored.version), &mut new)
@@ -192,9 +197,10 @@ fn write(
         Ok(stored) => {
             crate::crd::written(api, kind);
             prepare::released(api, kind, finished, &new, live);
-            Ok(Some(shown.map_or(Reply::Stored(200, stored), |value| {
-                Reply::Value(200, value)
-            })))
+            Ok(Some(match last {
+                Some(value) => Reply::Value(200, value),
+                None => convert::written(200, stored, shown),
+            }))
         }
         Err(Refused::Changed) if free || request.target.watch => Ok(None),
         Err(Refused::Changed) => Ok(None),

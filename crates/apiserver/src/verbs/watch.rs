@@ -1,6 +1,7 @@
 //! Watches: the events of a collection as they happen.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -9,7 +10,9 @@ use tokio::sync::watch as signal;
 use tokio::time::Instant;
 
 use super::{Reply, read, show};
+use crate::admission::webhooks::Calls;
 use crate::api::Api;
+use crate::convert::webhook;
 use crate::http::negotiate::{Format, Shape};
 use crate::http::shape::Shaper;
 use crate::kinds::Kind;
@@ -22,6 +25,8 @@ use crate::store::{Change, Collection, Event, Stored};
 const BATCH: usize = 256;
 /// How often a quiet watch that asked for it is told the version it has reached.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// A watch that ends says which version it has reached so long before.
+const LAST_BOOKMARK: Duration = Duration::from_secs(2);
 
 /// An open watch.
 pub struct Watch {
@@ -110,6 +115,7 @@ pub fn open(api: &Arc<Api>, request: &Request) -> Outcome<Reply> {
         if let Ok(snapshot) = collection.snapshot(&api.store, &prefix, None, None) {
             position = snapshot.version;
             objects = snapshot.objects;
+            objects = webhook::stored(api, &request.calls, &request.kind, objects, false)?;
             objects.retain(|stored| selection.matches(&request.kind, stored));
         }
     }
@@ -131,11 +137,18 @@ pub fn open(api: &Arc<Api>, request: &Request) -> Outcome<Reply> {
         initial_end: initial == Some("true") && request.query.flag("allowWatchBookmarks"),
         bookmarks: request.query.flag("allowWatchBookmarks"),
         deadline,
-        next_bookmark: now + BOOKMARK_EVERY,
+        next_bookmark: bookmark_after(now, deadline),
         changed,
         ended: false,
     };
     Ok(Reply::Watch(Box::new(watch)))
+}
+
+/// When the next bookmark is due.
+fn bookmark_after(now: Instant, deadline: Instant) -> Instant {
+    let last = deadline.checked_sub(LAST_BOOKMARK).unwrap_or(now);
+    let next = now + BOOKMARK_EVERY;
+    if last > now { next.min(last) } else { next }
 }
 
 impl Watch {
@@ -201,10 +214,51 @@ impl Watch {
                     key,
                     version: event.version(),
                     json,
+                    form: previous.form.clone(),
                 }),
             ));
         }
         Some((change, event.object.clone()))
+    }
+
+    /// The events in the version that is watched.
+    async fn converted(&self, events: Vec<Arc<Event>>) -> Outcome<Vec<Arc<Event>>> {
+        if self
+            .kind
+            .custom
+            .as_ref()
+            .is_none_or(|own| own.conversion.is_none())
+        {
+            return Ok(events);
+        }
+        let seen = events
+            .iter()
+            .flat_map(|event| [Some(&event.object), event.previous.as_ref()])
+            .flatten()
+            .filter(|stored| stored.key.starts_with(&self.prefix));
+        let seen: Vec<Arc<Stored>> = seen.cloned().collect();
+        let calls = Calls::enabled();
+        let seen = loop {
+            match webhook::stored(&self.api, &calls, &self.kind, seen.clone(), false) {
+                Ok(seen) => break seen,
+                Err(failure) => match calls.pending() {
+                    Some((key, call)) => calls.answered(key, call.send().await),
+                    None => return Err(failure),
+                },
+            }
+        };
+        let seen: BTreeMap<u64, Arc<Stored>> =
+            seen.into_iter().map(|stored| (stored.version, stored)).collect();
+        let of = |stored: &Arc<Stored>| seen.get(&stored.version).unwrap_or(stored).clone();
+        let events = events.iter().map(|event| {
+            Arc::new(Event {
+                change: event.change,
+                object: of(&event.object),
+                previous: event.previous.as_ref().map(of),
+                line: OnceLock::new(),
+            })
+        });
+        Ok(events.collect())
     }
 
     fn whole_line(&mut self, event: &Event, out: &mut BytesMut) {
@@ -254,6 +308,8 @@ impl Watch {
                 return Some(out.freeze());
             }
             self.changed.mark_unchanged();
+            // A writer has the collection while its version is made: what is not seen below comes after this one.
+            let reached = self.api.store.version();
             match self.collection.events_after(self.position, BATCH) {
                 Err(expired) => {
                     self.ended = true;
@@ -262,6 +318,14 @@ impl Watch {
                     return Some(out.freeze());
                 }
                 Ok(events) if !events.is_empty() => {
+                    let events = match self.converted(events).await {
+                        Ok(events) => events,
+                        Err(failure) => {
+                            self.ended = true;
+                            self.value("ERROR", &failure.to_value(), &mut out);
+                            return Some(out.freeze());
+                        }
+                    };
                     for event in &events {
                         self.position = event.version();
                         if event.object.key.starts_with(&self.prefix) {
@@ -284,7 +348,8 @@ impl Watch {
                         Ok(Err(_)) => return None,
                         Err(_) if Instant::now() >= self.deadline => return None,
                         Err(_) => {
-                            self.next_bookmark = Instant::now() + BOOKMARK_EVERY;
+                            self.next_bookmark = bookmark_after(Instant::now(), self.deadline);
+                            self.position = self.position.max(reached);
                             self.bookmark(false, &mut out);
                             return Some(out.freeze());
                         }

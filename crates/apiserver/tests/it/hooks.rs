@@ -30,7 +30,7 @@ fn judge(review: &Value) -> Value {
 }
 
 /// A webhook on a port of its own; its URL and the bundle that trusts it.
-async fn webhook() -> (String, String) {
+pub(crate) async fn webhook(judge: fn(&Value) -> Value) -> (String, String) {
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let bundle = encoded(&certified.cert.pem());
     let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
@@ -51,15 +51,16 @@ async fn webhook() -> (String, String) {
                 continue;
             };
             tokio::spawn(async move {
-                let service =
-                    hyper::service::service_fn(|request: http::Request<hyper::body::Incoming>| async {
+                let service = hyper::service::service_fn(
+                    move |request: http::Request<hyper::body::Incoming>| async move {
                         let body = request.into_body().collect().await?.to_bytes();
                         let review: Value = serde_json::from_slice(&body).unwrap();
                         let answer = judge(&review);
                         Ok::<_, hyper::Error>(http::Response::new(Full::new(bytes::Bytes::from(
                             answer.to_string(),
                         ))))
-                    });
+                    },
+                );
                 hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service)
                     .await
@@ -69,10 +70,10 @@ async fn webhook() -> (String, String) {
     (format!("https://localhost:{port}/"), bundle)
 }
 
-struct Cluster(ApiServer);
+pub(crate) struct Cluster(pub(crate) ApiServer);
 
 impl Cluster {
-    fn start() -> Cluster {
+    pub(crate) fn start() -> Cluster {
         let config = Config {
             features: Features {
                 controllers: true,
@@ -83,11 +84,16 @@ impl Cluster {
         Cluster(ApiServer::new(config).unwrap())
     }
 
-    async fn send(&self, method: &str, path: &str, body: &Value) -> (u16, Vec<String>, Value) {
+    pub(crate) async fn send(&self, method: &str, path: &str, body: &Value) -> (u16, Vec<String>, Value) {
+        let form = if method == "PATCH" {
+            "application/apply-patch+yaml"
+        } else {
+            "application/json"
+        };
         let mut request = http::Request::builder()
             .method(method)
             .uri(path)
-            .header("content-type", "application/json")
+            .header("content-type", form)
             .body(Full::new(bytes::Bytes::from(body.to_string())))
             .unwrap();
         request.extensions_mut().insert(User::admin());
@@ -103,7 +109,7 @@ impl Cluster {
         )
     }
 
-    async fn create(&self, path: &str, body: Value) -> (u16, Vec<String>, Value) {
+    pub(crate) async fn create(&self, path: &str, body: Value) -> (u16, Vec<String>, Value) {
         self.send("POST", path, &body).await
     }
 }
@@ -125,7 +131,7 @@ fn map(name: &str) -> Value {
 
 #[tokio::test]
 async fn webhooks_change_and_refuse_what_they_are_asked_about() {
-    let (url, bundle) = webhook().await;
+    let (url, bundle) = webhook(judge).await;
     let cluster = Cluster::start();
     let kind = |kind: &str| {
         json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": "hook"},

@@ -7,7 +7,10 @@
     reason = "a test tells what went wrong by panicking, and what it skips"
 )]
 
+mod conversion;
 mod hooks;
 mod kills;
 mod plain;
+mod refusals;
 mod story;
+mod watcher;

@@ -91,7 +91,11 @@ pub(crate) async fn tell(
 
 async fn changes(session: &mut Session<'_>, options: &Trial) -> Result<bool, Failure> {
     options.build.demand_folder(session)?;
-    let built = build::built(session, &options.build).await?;
+    let mut built = build::built(session, &options.build).await?;
+    for item in &mut built.items {
+        // As the controller applies it.
+        item.object = fluvial_api::convert::to_current(item.object.take());
+    }
     let cluster = session.cluster().await?;
     let mut inventory = Inventory::default();
     for (position, owner) in built.owners.iter().enumerate() {

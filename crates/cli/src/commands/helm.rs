@@ -1,14 +1,15 @@
-//! Helm's own commands for charts that lie on this machine.
+//! Helm's own commands for charts of this machine, of repositories and of registries.
 
 mod cluster;
 mod explain;
+pub(crate) mod fetch;
 pub(crate) mod input;
 pub(crate) mod lint;
 pub(crate) mod show;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use fluvial_helm::{Chart, Layer, Lookup, NoCluster, Output, Release, RenderRequest, Rendered, Values};
@@ -21,7 +22,7 @@ use crate::environment::{Failure, Outcome, Session};
 /// Options of `helm template`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Options {
-    /// Name of the release (may be left out), and the chart: a folder or a .tgz file
+    /// Name of the release (may be left out), and the chart: a folder, a .tgz file, a name in --repo, or oci://…
     #[arg(value_name = "NAME CHART", required = true, num_args = 1..=2)]
     words: Vec<String>,
     /// Make the name of the release by a template
@@ -71,9 +72,11 @@ pub(crate) struct Options {
     /// Say which statements and values made an object instead of printing: KIND/NAME, or KIND/NAME:FIELD
     #[arg(long, value_name = "OBJECT")]
     explain: Option<String>,
-    /// Take dependencies that charts/ lacks from the folders that Chart.yaml names (file://)
+    /// Take dependencies that charts/ lacks from where Chart.yaml says: repositories, registries, folders (file://)
     #[arg(long)]
     dependency_update: bool,
+    #[command(flatten)]
+    from: fetch::Place,
     #[command(flatten)]
     refused: Refused,
 }
@@ -81,9 +84,6 @@ pub(crate) struct Options {
 /// Options of Helm that need what is not done here, or make no difference here.
 #[derive(Clone, Debug, Default, clap::Args)]
 struct Refused {
-    /// Refused: charts are not fetched here
-    #[arg(long, hide = true, value_name = "URL")]
-    repo: Option<String>,
     /// Refused: programs are not run
     #[arg(long, hide = true, value_name = "NAME")]
     post_renderer: Option<String>,
@@ -93,9 +93,9 @@ struct Refused {
     /// Refused: names are not resolved
     #[arg(long, hide = true)]
     enable_dns: bool,
-    /// Version of a chart from a repository: a chart of this machine is what it is, as for Helm
-    #[arg(long, hide = true, value_name = "VERSION")]
-    version: Option<String>,
+    /// Refused: servers prove who they are
+    #[arg(long, hide = true)]
+    insecure_skip_tls_verify: bool,
     /// Only an installation minds
     #[arg(long, hide = true)]
     skip_crds: bool,
@@ -108,9 +108,6 @@ struct Refused {
     /// Only an installation minds
     #[arg(long, hide = true)]
     disable_openapi_validation: bool,
-    /// Only a repository minds
-    #[arg(long, hide = true)]
-    devel: bool,
     /// Only an installation minds
     #[arg(long, hide = true, value_name = "TEXT")]
     description: Option<String>,
@@ -122,8 +119,8 @@ struct Refused {
 impl Refused {
     /// Why an option that was given cannot be followed.
     fn check(&self) -> Result<(), Failure> {
-        let refusal = if self.repo.is_some() {
-            "--repo: charts are not fetched here: get it with helm pull, and name its file"
+        let refusal = if self.insecure_skip_tls_verify {
+            "--insecure-skip-tls-verify: a chart from whoever answers could be anything; trust the server with --ca-file"
         } else if self.post_renderer.is_some() {
             "--post-renderer: no programs and plugins are run; put the output through one with a pipe"
         } else if self.verify {
@@ -144,8 +141,6 @@ pub(crate) async fn template(
     namespace: Option<String>,
 ) -> Outcome {
     options.refused.check()?;
-    let (name, chart) = named(session, options)?;
-    let input = options.values.input(session)?;
     let server = match options.dry_run.as_deref() {
         None | Some("client" | "none" | "true" | "false") => false,
         Some("server") => true,
@@ -153,6 +148,12 @@ pub(crate) async fn template(
             return Err(Failure::new(format!("--dry-run={other}: it is client or server")));
         }
     };
+    let (name, chart) = named(session, options)?;
+    let mut loaded = options.from.chart(session, &chart).await?;
+    if options.dependency_update {
+        loaded = options.from.dependencies(session, &chart, loaded).await?;
+    }
+    let input = options.values.input(session)?;
     let cluster = match options.validate || server {
         true => Some(session.cluster().await?),
         false => None,
@@ -166,7 +167,7 @@ pub(crate) async fn template(
     };
     let job = Job {
         folder: session.env.folder.clone(),
-        chart,
+        chart: loaded,
         release: Release {
             name,
             namespace: namespace.unwrap_or_else(|| "default".to_owned()),
@@ -180,28 +181,37 @@ pub(crate) async fn template(
     };
     let namespace = job.release.namespace.clone();
     let outside = session.env.outside.clone();
-    let (warnings, made) = tokio::task::spawn_blocking(move || {
+    let run = move || {
         let (mut warnings, ambient) = (Vec::new(), charts::ambient(outside.as_ref()));
         let made = ambient.and_then(|ambient| job.run(ambient, &mut warnings));
         (warnings, made)
-    })
-    .await?;
+    };
+    let (warnings, made) = match &cluster {
+        Some(_) => tokio::task::spawn_blocking(run).await?,
+        // Nothing waits for anything: a thread would only cost its start.
+        None => run(),
+    };
     for warning in warnings {
         let _ = writeln!(session.env.err, "{warning}");
     }
-    let Made {
-        text,
-        files,
-        rendered,
-    } = made.map_err(Failure::new)?;
+    let made = made.map_err(Failure::new)?;
     if let Some(cluster) = &cluster {
-        let refusals = cluster::refusals(cluster, &rendered, &namespace).await?;
+        let refusals = cluster::refusals(cluster, &made.rendered, &namespace).await?;
         if !refusals.is_empty() {
-            return Err(Failure::new(listed(&refusals, &rendered)));
+            return Err(Failure::new(listed(&refusals, &made.rendered)));
         }
     }
-    write_files(session, options, &files)?;
-    session.print(&text)
+    write_files(session, options, &made.files)?;
+    match &made.text {
+        Some(text) => session.print(text),
+        None => {
+            let pieces = made.rendered.printed(&made.output);
+            session.print_all(&pieces.map_err(|error| Failure::new(error.to_string()))?)
+        }
+    }?;
+    // The process ends here: to free a large chart piece by piece would be work for nothing.
+    std::mem::forget(made);
+    Ok(())
 }
 
 /// The name of the release, and the chart's path.
@@ -225,6 +235,7 @@ fn named(session: &Session<'_>, options: &Options) -> Result<(String, String), F
         (None, None, false) => "release-name".to_owned(),
         (None, None, true) => {
             let base = chart.trim_end_matches('/').rsplit('/').next().unwrap_or("chart");
+            let base = base.split(':').next().unwrap_or(base);
             let base = base.strip_suffix(".tgz").unwrap_or(base);
             let base = if matches!(base, "." | "") { "chart" } else { base };
             format!("{base}-{}", session.env.clock.now().as_second())
@@ -249,15 +260,19 @@ type Piece = (String, String);
 
 /// What came of a rendering.
 struct Made {
-    text: String,
+    /// What is printed, if it is not the rendering.
+    text: Option<String>,
     files: Vec<Piece>,
     rendered: Rendered,
+    output: Output,
+    /// Lives as long as the rest, see the end of [`template`].
+    _chart: Arc<Chart>,
 }
 
 /// A rendering, apart from the runtime.
 struct Job {
     folder: PathBuf,
-    chart: String,
+    chart: Arc<Chart>,
     release: Release,
     options: Options,
     input: String,
@@ -268,7 +283,7 @@ struct Job {
 impl Job {
     fn run(&self, ambient: Box<dyn Ambient>, warnings: &mut Vec<String>) -> Result<Made, String> {
         let options = &self.options;
-        let chart = self.load()?;
+        let chart = Arc::clone(&self.chart);
         let (values, layers) = self.values()?;
         let capabilities = input::capabilities(options.kube_version.as_deref(), &options.api_versions)?;
         chart.check_installable().map_err(|error| error.to_string())?;
@@ -300,17 +315,16 @@ impl Job {
             show_only: options.show_only.clone(),
         };
         let (text, files) = match (&options.explain, &options.output_dir) {
-            (Some(wanted), _) => (explain::explain(&rendered, wanted, &layers)?, vec![]),
-            (None, Some(_)) => ("\n".to_owned(), pieces(&rendered, &output)?),
-            (None, None) => (
-                rendered.template(&output).map_err(|error| error.to_string())?,
-                vec![],
-            ),
+            (Some(wanted), _) => (Some(explain::explain(&rendered, wanted, &layers)?), vec![]),
+            (None, Some(_)) => (Some("\n".to_owned()), pieces(&rendered, &output)?),
+            (None, None) => (None, vec![]),
         };
         Ok(Made {
             text,
             files,
             rendered,
+            output,
+            _chart: chart,
         })
     }
 
@@ -323,35 +337,6 @@ impl Job {
         };
         Ok((given.read(&self.folder, &self.input)?, layers))
     }
-
-    fn load(&self) -> Result<Arc<Chart>, String> {
-        let chart = input::load(&self.folder, &self.chart)?;
-        if !self.options.dependency_update || chart.check_dependencies().is_ok() {
-            return Ok(chart);
-        }
-        let own = self.folder.join(&self.chart);
-        let mut dependencies = chart.dependencies.clone();
-        for dependency in &chart.metadata.dependencies {
-            if dependencies.iter().any(|there| there.name() == dependency.name) {
-                continue;
-            }
-            let Some(path) = dependency.repository.strip_prefix("file://") else {
-                return Err(format!(
-                    "--dependency-update: {} comes from {}, and charts are not fetched here; get it with helm \
-                     dependency build",
-                    dependency.name,
-                    if dependency.repository.is_empty() {
-                        "nowhere"
-                    } else {
-                        &dependency.repository
-                    }
-                ));
-            };
-            let path = own.join(path);
-            dependencies.push(input::load(Path::new("/"), &path.display().to_string())?);
-        }
-        Ok(chart.with_dependencies(dependencies))
-    }
 }
 
 /// What is written where with `--output-dir`.
@@ -359,7 +344,7 @@ fn pieces(rendered: &Rendered, output: &Output) -> Result<Vec<Piece>, String> {
     let piece = |path: &str, text: &str| (path.to_owned(), format!("---\n# Source: {path}\n{text}\n"));
     let mut files = Vec::new();
     if output.include_crds {
-        files.extend(rendered.crds.iter().map(|crd| piece(&crd.path, &crd.content)));
+        files.extend(rendered.crds.iter().map(|crd| piece(&crd.path, &crd.content())));
     }
     files.extend(
         rendered

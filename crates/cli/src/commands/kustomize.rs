@@ -9,7 +9,7 @@ use fluvial_object::ObjectExt;
 use fluvial_tree::{Tree, TreePath};
 use serde_json::Value;
 
-use crate::charts::LocalCharts;
+use crate::charts::Charts;
 use crate::disk::{self, Reader};
 use crate::environment::{Failure, Outcome, Session};
 use crate::render;
@@ -51,7 +51,7 @@ pub(crate) struct Options {
     /// Write to this file, or one file an object if it is a folder
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
-    /// Render helmCharts, in this process; their charts must be on this machine
+    /// Render helmCharts, in this process; charts that are not there are fetched from their repository
     #[arg(long)]
     enable_helm: bool,
     /// Kubernetes version for charts
@@ -143,7 +143,7 @@ pub(crate) async fn build(session: &mut Session<'_>, options: &Options) -> Outco
         )));
     }
     let remotes = session.env.outside.remotes().map_err(Failure::new)?;
-    let charts = LocalCharts::new(session.env.outside.clone());
+    let charts = Charts::new(session.env.outside.clone());
     let (folder, chosen) = (session.env.folder.clone(), options.clone());
     let output = tokio::task::spawn_blocking(move || {
         let world = World {
@@ -179,7 +179,7 @@ pub(crate) async fn build(session: &mut Session<'_>, options: &Options) -> Outco
 /// What builds take from outside of the folder.
 struct World<'a> {
     remotes: &'a (dyn RemoteResolver + Send + Sync),
-    charts: &'a LocalCharts,
+    charts: &'a Charts,
 }
 
 /// What is written where.
@@ -190,19 +190,18 @@ struct Output {
 }
 
 fn made(folder: &Path, options: &Options, world: &World<'_>) -> Result<Output, String> {
-    let build = make(folder, &options.directory, &options.build(), world)?;
+    let mut build = make(folder, &options.directory, &options.build(), world)?;
     let is_folder = |path: &PathBuf| folder.join(path).is_dir();
     let files = match (&options.explain, &options.output) {
         (Some(wanted), _) => vec![(String::new(), render::localise(&explain(&build, wanted)?, folder))],
         (None, Some(path)) if is_folder(path) => each(&build)?,
         _ => vec![(String::new(), build.to_yaml().map_err(|error| error.to_string())?)],
     };
+    let warnings = std::mem::take(&mut build.warnings);
+    // The process ends with this command; giving back each node before would be a tenth of its work.
+    std::mem::forget(build);
     Ok(Output {
-        warnings: build
-            .warnings
-            .into_iter()
-            .map(|warning| warning.message)
-            .collect(),
+        warnings: warnings.into_iter().map(|warning| warning.message).collect(),
         files,
     })
 }

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use fluvial_controllers::{Restrictions, Settings};
+
 use crate::environment::{
     ControllerOptions, Failure, LogOptions, Outcome, ServerOptions, Session, SourceOptions,
 };
@@ -84,7 +86,51 @@ pub(crate) struct Serve {
     #[arg(long)]
     no_leader_election: bool,
     #[command(flatten)]
+    restrictions: Restricted,
+    #[command(flatten)]
     logs: Logs,
+}
+
+/// Options that bind what objects may do, as Flux's controllers have them.
+#[derive(Clone, Debug, Default, clap::Args)]
+struct Restricted {
+    /// Refuse references into other namespaces
+    #[arg(long)]
+    no_cross_namespace_refs: bool,
+    /// Refuse kustomizations that name bases by address
+    #[arg(long)]
+    no_remote_bases: bool,
+    /// Service account for Kustomizations and HelmReleases that name none
+    #[arg(long, value_name = "NAME")]
+    default_service_account: Option<String>,
+    /// Only reconcile objects whose labels match
+    #[arg(long, value_name = "SELECTOR")]
+    watch_label_selector: Option<String>,
+    /// Only let ConfigMaps and Secrets whose labels match wake those that refer to them [default: all]
+    #[arg(long, value_name = "SELECTOR")]
+    watch_configs_label_selector: Option<String>,
+    /// Only reconcile objects in the namespace of -n
+    #[arg(long)]
+    watch_own_namespace: bool,
+}
+
+impl Restricted {
+    fn settings(&self, namespace: &str) -> Settings {
+        let restrictions = Restrictions {
+            selector: self.watch_label_selector.clone(),
+            no_cross_namespace_refs: self.no_cross_namespace_refs,
+            default_service_account: self.default_service_account.clone(),
+        };
+        Settings {
+            namespace: self.watch_own_namespace.then(|| namespace.to_owned()),
+            kustomizations: restrictions.clone(),
+            releases: restrictions.clone(),
+            sources: restrictions,
+            no_remote_bases: self.no_remote_bases,
+            config_selector: self.watch_configs_label_selector.clone(),
+            ..Settings::default()
+        }
+    }
 }
 
 /// Runs the API server until the process is told to end.
@@ -134,6 +180,7 @@ pub(crate) async fn serve(session: &mut Session<'_>, options: &Serve) -> Outcome
                 listen: options.listen,
                 advertise: options.advertise.clone(),
                 lease: (!options.no_leader_election).then(|| session.global.namespace.clone()),
+                settings: options.restrictions.settings(&session.global.namespace),
             },
         )
         .await

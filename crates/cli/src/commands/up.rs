@@ -1,13 +1,15 @@
 //! `up`: a cluster inside this process that follows a repository, shown as it comes to life.
 
 mod follow;
+mod place;
+mod seed;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fluvial_ports::{Apply, Cluster, ErrorKind, Fetched, Reference, Select, Sources, Target, Watched};
+use fluvial_ports::{Apply, Cluster, ErrorKind, Fetched, Select, Sources, Target, Watched};
 use fluvial_tree::Tree;
 use futures::StreamExt;
 use serde_json::Value;
@@ -25,15 +27,11 @@ const DEFINITIONS: Duration = Duration::from_secs(20);
 /// Options of `up`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Options {
-    /// Repository: a URL, a folder that is one, or a folder in one, which is then taken for the whole
-    #[arg(value_name = "REPO", default_value = ".")]
-    repository: String,
+    #[command(flatten)]
+    place: place::Place,
     /// Folder of the cluster in the repository [default: the only one below clusters/, else the root]
     #[arg(long, value_name = "PATH")]
     path: Option<String>,
-    /// Branch to follow [default: the one that is checked out; main for a URL]
-    #[arg(long, value_name = "NAME")]
-    branch: Option<String>,
     /// End when everything is ready (exit code 0) or cannot become so (exit code 1)
     #[arg(long)]
     once: bool,
@@ -43,6 +41,9 @@ pub(crate) struct Options {
     /// Rewrites of source URLs: a list of {from: URL prefix, to: path or URL}
     #[arg(long, value_name = "FILE")]
     mirrors: Option<PathBuf>,
+    /// Objects that the cluster has before it follows the repository, such as Secrets made by hand: a file or a folder
+    #[arg(long, value_name = "PATH")]
+    seed: Vec<PathBuf>,
     /// Trusted root of Sigstore (trusted_root.json), against which signatures of identities are verified
     #[arg(long, value_name = "FILE")]
     sigstore_trusted_root: Option<PathBuf>,
@@ -61,10 +62,15 @@ pub(crate) struct Options {
 
 /// Runs until the process is told to end, or with `--once` until there is an answer.
 pub(crate) async fn run(session: &mut Session<'_>, options: &Options) -> Outcome {
-    // Warnings would tear the picture apart.
-    let level = session.env.outside.terminal().map_or("warn", |_| "off");
+    // Warnings would tear the picture apart; failures of objects are in it, and in the lines that are printed instead.
+    let level = session
+        .env
+        .outside
+        .terminal()
+        .map_or("warn,fluvial_controllers::recorder=off", |_| "off");
     options.logs.begin(session, level, false)?;
-    let repository = find(session, options)?;
+    let repository = place::find(session, &options.place)?;
+    let seeds = seed::read(session, &options.seed)?;
     let mut from = SourceOptions {
         data: options.data.clone(),
         mirrors: options.mirrors.clone(),
@@ -79,52 +85,23 @@ pub(crate) async fn run(session: &mut Session<'_>, options: &Options) -> Outcome
     for remark in &plan.remarks {
         session.warning(remark);
     }
+    if !plan.lockdown.is_empty() {
+        session.success(&format!(
+            "as the repository starts Flux: {}",
+            plan.lockdown.join(", ")
+        ));
+    }
     from.rewrites.clone_from(&plan.rewrites);
     let sources = session.env.outside.sources(&from).map_err(Failure::new)?;
     let server = start(session, options).await?;
     let place = repository.place();
     session.action(&format!("following ./{folder} of {place} at {revision}"));
-    let result = live(session, options, &server, sources, &plan).await;
+    let result = match prepare(server.cluster.as_ref(), &plan, seeds).await {
+        Ok(()) => live(session, options, &server, sources, &plan).await,
+        Err(error) => Err(error),
+    };
     (server.stop)().await;
     result
-}
-
-/// Which repository is meant.
-fn find(session: &Session<'_>, options: &Options) -> Result<Repository, Failure> {
-    let reference = |branch: Option<String>| Reference {
-        branch,
-        ..Reference::default()
-    };
-    if options.repository.contains("://") && !options.repository.starts_with("file://") {
-        return Ok(Repository {
-            url: options.repository.clone(),
-            reference: reference(options.branch.clone().or_else(|| Some("main".to_owned()))),
-            local: None,
-        });
-    }
-    let path = options.repository.trim_start_matches("file://");
-    let local = session
-        .env
-        .outside
-        .repository(std::path::Path::new(path))
-        .map_err(Failure::new)?;
-    let branch = options.branch.clone().or_else(|| local.branch.clone());
-    let path = local.path.join(&local.folder).to_string_lossy().into_owned();
-    let reference = match branch {
-        Some(branch) => reference(Some(branch)),
-        // A detached HEAD has no name that would move with it.
-        None => Reference {
-            name: Some("HEAD".to_owned()),
-            ..Reference::default()
-        },
-    };
-    // Definitions of GitRepository know no paths; the rewrite leads this made-up URL back.
-    let url = format!("http://localhost/{}", path.trim_start_matches('/'));
-    Ok(Repository {
-        url,
-        reference,
-        local: Some(local),
-    })
 }
 
 /// The repository's files now.
@@ -136,7 +113,7 @@ async fn look(
     match sources.fetch(repository.request(timeout)).await {
         Ok(Fetched::Changed(revision)) => Ok((revision.tree, state::shorten_digests(&revision.revision))),
         Ok(Fetched::Unchanged) => Err(Failure::new("the repository gave no revision")),
-        Err(error) => Err(Failure::new(error.message)),
+        Err(error) => Err(Failure::new(repository.in_words_of_the_command(&error.message))),
     }
 }
 
@@ -159,7 +136,17 @@ async fn start(session: &mut Session<'_>, options: &Options) -> Result<Server, F
     Ok(server)
 }
 
-/// From a running server to the end.
+/// Puts on the cluster what is needed before anything is reconciled.
+async fn prepare(cluster: &dyn Cluster, plan: &Plan, seeds: Vec<Value>) -> Outcome {
+    put(cluster, &plan.base, "fluvial").await?;
+    served(cluster, &plan.base).await?;
+    if seeds.is_empty() {
+        return Ok(());
+    }
+    seed::sow(cluster, seeds).await
+}
+
+/// From a cluster that serves all kinds to the end.
 async fn live(
     session: &mut Session<'_>,
     options: &Options,
@@ -168,8 +155,6 @@ async fn live(
     plan: &Plan,
 ) -> Outcome {
     let cluster = Arc::clone(&server.cluster);
-    put(cluster.as_ref(), &plan.base).await?;
-    served(cluster.as_ref(), plan).await?;
     let controllers = session
         .env
         .outside
@@ -178,15 +163,15 @@ async fn live(
             sources,
             &ControllerOptions {
                 data: options.data.clone(),
-                listen: None,
-                advertise: None,
-                lease: None,
+                settings: plan.settings.clone(),
+                ..ControllerOptions::default()
             },
         )
         .await
         .map_err(Failure::new)?;
     let Controllers { kinds, stop, .. } = controllers;
-    let result = match put(cluster.as_ref(), &plan.objects).await {
+    // What the repository itself holds is applied by the controller later, under the same name.
+    let result = match put(cluster.as_ref(), &plan.objects, "kustomize-controller").await {
         Ok(()) => follow::follow(session, cluster.as_ref(), &kinds, options.once).await,
         Err(error) => Err(error),
     };
@@ -195,16 +180,10 @@ async fn live(
 }
 
 /// Applies objects one after the other.
-async fn put(cluster: &dyn Cluster, objects: &[Value]) -> Outcome {
+pub(crate) async fn put(cluster: &dyn Cluster, objects: &[Value], manager: &str) -> Outcome {
     for object in objects {
         let api_version = text(object, &["apiVersion"]).unwrap_or_default();
         let resource = cluster.resource(api_version, state::kind(object)).await?;
-        // What the repository itself holds is applied by the controller later, under the same name.
-        let manager = if api_version.contains(".toolkit.") {
-            "kustomize-controller"
-        } else {
-            "fluvial"
-        };
         cluster
             .apply(
                 Target {
@@ -225,17 +204,19 @@ async fn put(cluster: &dyn Cluster, objects: &[Value]) -> Outcome {
     Ok(())
 }
 
-/// Waits until the kinds that `plan` needs are served.
-async fn served(cluster: &dyn Cluster, plan: &Plan) -> Outcome {
-    let resource = cluster
-        .resource("apiextensions.k8s.io/v1", "CustomResourceDefinition")
-        .await?;
-    let mut missing: Vec<&str> = plan
-        .base
+/// Waits until the kinds that some objects define are served.
+pub(crate) async fn served(cluster: &dyn Cluster, objects: &[Value]) -> Outcome {
+    let mut missing: Vec<&str> = objects
         .iter()
         .filter(|object| state::kind(object) == "CustomResourceDefinition")
         .map(state::name)
         .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let resource = cluster
+        .resource("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+        .await?;
     let mut events = cluster.watch(&resource, &Select::default());
     let wait = async {
         while !missing.is_empty() {

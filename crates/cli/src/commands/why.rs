@@ -6,6 +6,7 @@ pub(crate) mod places;
 
 use std::collections::VecDeque;
 
+use fluvial_ports::Cluster;
 use serde_json::{Value, json};
 
 use self::graph::Graph;
@@ -104,7 +105,14 @@ fn print(session: &mut Session<'_>, graph: &Graph, roots: &[String], options: &O
     if roots.is_empty() {
         return session.print("everything is ready\n");
     }
-    let mut text = graph.draw(&tops, session.colours());
+    let text = drawn(graph, roots, &tops, whole, session.colours());
+    session.print(&text)
+}
+
+/// The tree of causes, and how many there are.
+fn drawn(graph: &Graph, roots: &[String], tops: &[String], whole: bool, colours: bool) -> String {
+    let firsts = graph.firsts(tops);
+    let mut text = graph.draw(tops, colours);
     if whole || firsts.len() > 1 {
         let held = roots
             .iter()
@@ -117,7 +125,26 @@ fn print(session: &mut Session<'_>, graph: &Graph, roots: &[String], options: &O
             "only the first {MOST} objects were looked at; name one of those above to go on\n"
         ));
     }
-    session.print(&text)
+    text
+}
+
+/// All first causes of what is not ready on a cluster, for people.
+pub(crate) async fn causes(session: &Session<'_>, cluster: &dyn Cluster) -> Result<String, Failure> {
+    let now = session.env.clock.now();
+    let looker = Looker::new(cluster, &session.global.namespace, now);
+    let starts = looker.unready().await?;
+    let roots: Vec<String> = starts.iter().map(Found::id).collect();
+    if roots.is_empty() {
+        return Ok(String::new());
+    }
+    let graph = gather(&looker, session.env.outside.as_ref(), starts).await?;
+    Ok(drawn(
+        &graph,
+        &roots,
+        &graph.tops(&roots),
+        true,
+        session.colours(),
+    ))
 }
 
 /// `2 first causes; 5 objects wait for them`.

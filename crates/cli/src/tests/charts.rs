@@ -103,6 +103,17 @@ async fn a_chart_of_a_repository_is_taken_from_disk_or_said_how_to_get() {
         "helm pull web --repo https://charts.example.com --version 1.0.0 --untar --untardir charts/web-1.0.0";
     assert!(err.contains(wanted), "{err}");
 
+    let mut world = Memory::default();
+    let archive = super::helm::packed("web", "");
+    world
+        .charts
+        .insert("https://charts.example.com/web 1.0.0".to_owned(), archive.into());
+    let (code, out, err) = fluvial(&world, &line).await;
+    assert_eq!(
+        (code, out.as_str(), err.as_str()),
+        (0, "apiVersion: v1\nkind: Web\nmetadata:\n  name: 1.2.3\n", "")
+    );
+
     chart(&folder.path().join("charts/web-1.0.0/web"));
     let (code, out, err) = fluvial(&Memory::default(), &line).await;
     assert_eq!((code, err.as_str()), (0, ""));
@@ -161,7 +172,7 @@ async fn helm_template_says_what_is_wrong_with_a_chart() {
     for (line, wanted) in [
         (
             "helm template shop oci://example.com/web",
-            "get it with helm pull",
+            "chart web of oci://example.com: ",
         ),
         (
             "helm template shop PATH/none",

@@ -3,7 +3,80 @@
 use std::fs;
 use std::path::Path;
 
+use fluvial_helm::{LoadLimits, Package};
+use fluvial_tree::{File, TreeBuilder, TreePath};
+
 use super::{Memory, fluvial};
+
+/// A packed chart that prints a value of its own, with dependencies that it names.
+pub(super) fn packed(name: &str, dependencies: &str) -> Vec<u8> {
+    let mut files = TreeBuilder::default();
+    let metadata = format!("apiVersion: v2\nname: {name}\nversion: 1.2.3\n{dependencies}");
+    let template =
+        "apiVersion: v1\nkind: {{ .Chart.Name | title }}\nmetadata:\n  name: {{ .Chart.Version }}\n";
+    for (path, text) in [("Chart.yaml", metadata.as_str()), ("templates/a.yaml", template)] {
+        files.file(path, File::new(text.as_bytes(), false)).unwrap();
+    }
+    let package = Package::from_tree(&files.build(), &TreePath::root(), LoadLimits::default());
+    package.unwrap().pack().unwrap()
+}
+
+#[tokio::test]
+async fn charts_come_from_repositories_and_registries() {
+    let mut world = Memory::default();
+    let needs = "dependencies:\n- name: base\n  version: 1.x\n  repository: https://other.example.com\n";
+    for (address, name, dependencies) in [
+        ("https://charts.example.com/web ~1.2", "web", ""),
+        ("https://charts.example.com/web *", "web", needs),
+        ("https://other.example.com/base 1.x", "base", ""),
+        ("oci://registry.example.com/charts/web 1.2.3", "web", ""),
+        ("oci://registry.example.com/charts/web >0.0.0-0", "web", ""),
+    ] {
+        world
+            .charts
+            .insert(address.to_owned(), packed(name, dependencies).into());
+    }
+    let own = "---\n# Source: web/templates/a.yaml\napiVersion: v1\nkind: Web\nmetadata:\n  name: 1.2.3\n";
+    let base = "---\n# Source: web/charts/base/templates/a.yaml\napiVersion: v1\nkind: Base\nmetadata:\n  name: 1.2.3\n";
+    for (line, wanted) in [
+        (
+            "web --repo https://charts.example.com --version ~1.2",
+            own.to_owned(),
+        ),
+        (
+            "web --repo https://charts.example.com --dependency-update",
+            format!("{base}\n{own}"),
+        ),
+        (
+            "oci://registry.example.com/charts/web --version 1.2.3",
+            own.to_owned(),
+        ),
+        ("oci://registry.example.com/charts/web:1.2.3", own.to_owned()),
+        ("oci://registry.example.com/charts/web --devel", own.to_owned()),
+    ] {
+        let (code, out, err) = fluvial(&world, &format!("helm template shop {line}")).await;
+        assert_eq!((code, out, err.as_str()), (0, wanted, ""), "{line}");
+    }
+    for (line, wanted) in [
+        (
+            "none --repo https://charts.example.com",
+            "chart none of https://charts.example.com: no chart at https://charts.example.com/none *",
+        ),
+        (
+            "web --repo https://charts.example.com",
+            "found in Chart.yaml, but missing in charts/ directory: base",
+        ),
+        ("oci://registry.example.com/charts/web@sha256:00", "not by digest"),
+        (
+            "oci://registry.example.com/charts/web --repo https://x",
+            "do not go together",
+        ),
+        ("stable/web", "charts are fetched from a repository with --repo"),
+    ] {
+        let (code, _, err) = fluvial(&world, &format!("helm template shop {line}")).await;
+        assert!(code == 1 && err.contains(wanted), "{line}: {err}");
+    }
+}
 
 fn chart(folder: &Path) {
     for (name, text) in [
@@ -162,7 +235,7 @@ async fn files_are_written_below_the_output_folder() {
 #[tokio::test]
 async fn options_that_cannot_be_followed_are_refused() {
     for (option, wanted) in [
-        ("--repo https://example.com", "get it with helm pull"),
+        ("--insecure-skip-tls-verify", "trust the server with --ca-file"),
         ("--post-renderer x", "no programs and plugins are run"),
         ("--verify", "signatures are not looked at"),
         ("--enable-dns", "names are not resolved"),

@@ -1,144 +1,14 @@
-//! Decisions about a GitRepository: what to do at the start of a run, and what its status says at the end.
-
-use std::collections::BTreeMap;
-use std::time::Duration;
+//! What a GitRepository's spec and status say of a run: whether it can be made at all, and what need not be made again.
 
 use fluvial_api::GitRepository;
-use fluvial_api::meta::Artifact;
-use fluvial_api::source::{GitProvider, GitRepositorySpec, GitRepositoryStatus};
-use fluvial_object::time;
-use fluvial_ports::{self as ports, CommitFacts, Severity, SourceErrorClass};
-use jiff::Timestamp;
+use fluvial_api::source::{GitProvider, GitRepositorySpec};
+use fluvial_ports::Revision;
 
-use crate::backoff::jitter;
-use crate::condition::{self, Conditions};
-use crate::context::Settings;
-use crate::runner::Requeue;
-
-/// An artifact is stored.
-pub const ARTIFACT_IN_STORAGE: &str = "ArtifactInStorage";
-/// The stored artifact is not of the newest revision.
-pub const ARTIFACT_OUTDATED: &str = "ArtifactOutdated";
-/// The fetch failed.
-pub const FETCH_FAILED: &str = "FetchFailed";
-/// The artifact could not be stored.
-pub const STORAGE_OPERATION_FAILED: &str = "StorageOperationFailed";
-/// An included artifact is missing.
-pub const INCLUDE_UNAVAILABLE: &str = "IncludeUnavailable";
-/// Signatures were verified.
-pub const SOURCE_VERIFIED: &str = "SourceVerified";
-
-/// What a run begins with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Begin {
-    /// The object is being deleted.
-    Delete,
-    /// It is suspended.
-    Rest,
-    /// The spec asks for what is not there.
-    Refuse(Failure),
-    /// Fetch.
-    Fetch,
-}
-
-/// In which part of the run a failure happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// Reading Secrets, talking to the repository.
-    Fetch,
-    /// Putting in the artifacts of other repositories.
-    Include,
-    /// Checking signatures.
-    Verify,
-    /// Storing the artifact.
-    Storage,
-}
-
-/// Why there is no new artifact.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// Where it happened.
-    pub part: Part,
-    /// What has to happen.
-    pub class: SourceErrorClass,
-    /// Reason word.
-    pub reason: String,
-    /// Text.
-    pub message: String,
-}
-
-/// What a run came to.
-#[derive(Debug, Clone)]
-pub enum Outcome {
-    /// The stored artifact is of the newest revision.
-    UpToDate,
-    /// There is an artifact to be named in the status; it may be the one that is there already.
-    Stored(Box<Stored>),
-    /// No artifact.
-    Failed(Failure),
-}
-
-/// A stored artifact.
-#[derive(Debug, Clone, Default)]
-pub struct Stored {
-    /// The artifact.
-    pub artifact: ports::Artifact,
-    /// Its commit.
-    pub commit: CommitFacts,
-    /// Where it really came from.
-    pub rewritten: Option<String>,
-    /// How it was verified.
-    pub verified: Option<String>,
-    /// Artifacts that are in it.
-    pub included: Vec<Artifact>,
-}
-
-/// An event to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
-    /// How much it matters.
-    pub severity: Severity,
-    /// Reason word.
-    pub reason: String,
-    /// Text.
-    pub message: String,
-    /// Facts, without their group.
-    pub facts: BTreeMap<&'static str, String>,
-}
-
-/// How a run ends.
-#[derive(Debug, Clone)]
-pub struct Decision {
-    /// The status from now on.
-    pub status: GitRepositoryStatus,
-    /// Events.
-    pub notices: Vec<Notice>,
-    /// When to look again.
-    pub requeue: Requeue,
-}
-
-/// What a run begins with.
-pub fn begin(repository: &GitRepository) -> Begin {
-    let spec = &repository.spec;
-    if repository.metadata.is_deleting() {
-        return Begin::Delete;
-    }
-    if spec.suspend {
-        return Begin::Rest;
-    }
-    match unfit(spec) {
-        Some(message) => Begin::Refuse(Failure {
-            part: Part::Fetch,
-            class: SourceErrorClass::Stalled,
-            reason: "InvalidProviderConfiguration".to_owned(),
-            message: message.to_owned(),
-        }),
-        None => Begin::Fetch,
-    }
-}
+use crate::condition;
+use crate::source::step::{SOURCE_VERIFIED, told};
 
 /// What of the provider and the credentials does not fit together.
-fn unfit(spec: &GitRepositorySpec) -> Option<&'static str> {
+pub fn unfit(spec: &GitRepositorySpec) -> Option<&'static str> {
     let account = spec.service_account_name.as_deref().unwrap_or_default();
     match spec.provider {
         GitProvider::Github if spec.secret_ref.is_none() => {
@@ -187,231 +57,36 @@ pub fn verification_observed(repository: &GitRepository) -> bool {
     }
 }
 
-/// The status while a slow fetch is under way.
-pub fn fetching(repository: &GitRepository, now: Timestamp) -> GitRepositoryStatus {
-    let mut status = repository.status.clone();
-    Conditions::of(&mut status.conditions, repository.metadata.generation, now)
-        .progressing(&format!("fetching '{}'", repository.spec.url));
-    status
-}
-
-/// How a run ends. `failures` counts the failed runs before this one.
-pub fn finish(
-    repository: &GitRepository,
-    outcome: Outcome,
-    failures: u32,
-    settings: &Settings,
-    now: Timestamp,
-    random: f64,
-) -> Decision {
-    let mut status = repository.status.clone();
-    let requested = repository.metadata.requested_at().map(str::to_owned);
-    status.last_handled_reconcile_at = requested.or(status.last_handled_reconcile_at);
-    let interval = repository.spec.interval.0;
-    match outcome {
-        Outcome::Failed(failure) => {
-            let requeue = match (failure.class, failure.part) {
-                (SourceErrorClass::Stalled, _) => Requeue::Never,
-                (SourceErrorClass::Waiting, Part::Include) => Requeue::After(settings.requeue_dependency),
-                (SourceErrorClass::Waiting, _) => Requeue::After(interval),
-                (SourceErrorClass::Retry, _) => Requeue::After(settings.backoff.after(failures + 1)),
-            };
-            let notices = vec![Notice {
-                severity: Severity::Error,
-                reason: failure.reason.clone(),
-                message: failure.message.clone(),
-                facts: BTreeMap::new(),
-            }];
-            failed(repository, &mut status, &failure, now);
-            Decision {
-                status,
-                notices,
-                requeue,
-            }
-        }
-        outcome => {
-            let notices = succeeded(repository, &mut status, outcome, now);
-            Decision {
-                status,
-                notices,
-                requeue: Requeue::After(jitter(interval, settings.jitter_percent, random).max(LEAST)),
-            }
-        }
-    }
-}
-
-/// No interval is shorter.
-const LEAST: Duration = Duration::from_millis(100);
-
-fn failed(repository: &GitRepository, status: &mut GitRepositoryStatus, failure: &Failure, now: Timestamp) {
-    let generation = repository.metadata.generation;
-    let stalled = failure.class == SourceErrorClass::Stalled;
-    let mut conditions = Conditions::of(&mut status.conditions, generation, now);
-    let kind = match failure.part {
-        Part::Fetch => FETCH_FAILED,
-        Part::Include => INCLUDE_UNAVAILABLE,
-        Part::Verify => SOURCE_VERIFIED,
-        Part::Storage => STORAGE_OPERATION_FAILED,
-    };
-    for other in [FETCH_FAILED, INCLUDE_UNAVAILABLE, STORAGE_OPERATION_FAILED] {
-        if other != kind {
-            conditions.remove(other);
-        }
-    }
-    if failure.part == Part::Verify {
-        conditions.no(kind, &failure.reason, &failure.message);
+/// What is told of a new artifact.
+pub fn new_artifact(revision: &Revision) -> String {
+    let subject = &revision.commit.subject;
+    let message = if subject.is_empty() {
+        format!("stored artifact for revision '{}'", revision.revision)
     } else {
-        conditions.yes(kind, &failure.reason, &failure.message);
-    }
-    if failure.part == Part::Storage {
-        conditions.yes(
-            ARTIFACT_OUTDATED,
-            "NewRevision",
-            "a new revision could not be stored",
-        );
-    }
-    if stalled {
-        conditions.stalled(&failure.reason, &failure.message);
-        status.observed_generation = generation;
-    } else {
-        conditions.retrying(&failure.reason, &failure.message);
-    }
-}
-
-fn succeeded(
-    repository: &GitRepository,
-    status: &mut GitRepositoryStatus,
-    outcome: Outcome,
-    now: Timestamp,
-) -> Vec<Notice> {
-    let spec = &repository.spec;
-    let generation = repository.metadata.generation;
-    let was_failed = condition::get(&status.conditions, FETCH_FAILED).is_some()
-        || condition::get(&status.conditions, STORAGE_OPERATION_FAILED).is_some()
-        || condition::get(&status.conditions, INCLUDE_UNAVAILABLE).is_some()
-        || condition::get(&status.conditions, SOURCE_VERIFIED)
-            .is_some_and(|condition| condition.status == "False");
-    let mut notices = Vec::new();
-    let mut fresh = None;
-    let mut verified = None;
-    if let Outcome::Stored(stored) = outcome {
-        verified.clone_from(&stored.verified);
-        if is_same(status.artifact.as_ref(), &stored.artifact) {
-            if let Some(artifact) = &mut status.artifact {
-                artifact.url.clone_from(&stored.artifact.url);
-            }
-        } else {
-            status.artifact = Some(described(&stored.artifact, now));
-            fresh = Some((stored.commit, stored.rewritten));
-        }
-        status.included_artifacts = stored.included;
-    }
-    status.observed_generation = generation;
-    status.observed_ignore.clone_from(&spec.ignore);
-    status.observed_recurse_submodules = spec.recurse_submodules;
-    status.observed_include.clone_from(&spec.include);
-    status.observed_sparse_checkout.clone_from(&spec.sparse_checkout);
-    status.source_verification_mode = spec.verify.as_ref().map(|verify| verify.mode.to_string());
-    let revision = status
-        .artifact
-        .as_ref()
-        .map(|artifact| artifact.revision.clone())
-        .unwrap_or_default();
-    let message = format!("stored artifact for revision '{revision}'");
-    let mut conditions = Conditions::of(&mut status.conditions, generation, now);
-    for gone in [
-        FETCH_FAILED,
-        STORAGE_OPERATION_FAILED,
-        INCLUDE_UNAVAILABLE,
-        ARTIFACT_OUTDATED,
-    ] {
-        conditions.remove(gone);
-    }
-    conditions
-        .yes(ARTIFACT_IN_STORAGE, condition::SUCCEEDED, &message)
-        .ready(condition::SUCCEEDED, &message);
-    match (&spec.verify, &verified) {
-        (None, _) => {
-            conditions.remove(SOURCE_VERIFIED);
-        }
-        (Some(_), Some(verified)) => {
-            conditions.yes(SOURCE_VERIFIED, condition::SUCCEEDED, verified);
-        }
-        (Some(_), None) => {}
-    }
-    let facts = facts_of(status.artifact.as_ref());
-    if let Some((commit, rewritten)) = fresh {
-        notices.push(Notice {
-            severity: Severity::Info,
-            reason: "NewArtifact".to_owned(),
-            message: new_artifact(&commit, &revision, rewritten.as_deref()),
-            facts,
-        });
-    } else if was_failed {
-        notices.push(Notice {
-            severity: Severity::Info,
-            reason: condition::SUCCEEDED.to_owned(),
-            message,
-            facts,
-        });
-    }
-    notices
-}
-
-fn facts_of(artifact: Option<&Artifact>) -> BTreeMap<&'static str, String> {
-    artifact
-        .map(|artifact| {
-            BTreeMap::from([
-                ("revision", artifact.revision.clone()),
-                ("digest", artifact.digest.clone()),
-            ])
-        })
-        .unwrap_or_default()
-}
-
-fn new_artifact(commit: &CommitFacts, revision: &str, rewritten: Option<&str>) -> String {
-    let mut message = if commit.subject.is_empty() {
-        format!("stored artifact for revision '{revision}'")
-    } else {
-        let subject: String = commit.subject.chars().take(50).collect();
-        let more = if commit.subject.chars().count() > 50 {
-            "..."
-        } else {
-            ""
-        };
+        let more = if subject.chars().count() > 50 { "..." } else { "" };
+        let subject: String = subject.chars().take(50).collect();
         format!("stored artifact for commit '{subject}{more}'")
     };
-    if let Some(rewritten) = rewritten {
-        message.push_str(&format!(" (fetched from '{rewritten}', as the mirrors say)"));
-    }
-    message
-}
-
-fn is_same(known: Option<&Artifact>, stored: &ports::Artifact) -> bool {
-    known.is_some_and(|known| {
-        known.revision == stored.revision && known.digest == stored.digest && known.path == stored.path
-    })
-}
-
-/// A stored artifact as a status describes it.
-fn described(artifact: &ports::Artifact, now: Timestamp) -> Artifact {
-    Artifact {
-        digest: artifact.digest.clone(),
-        last_update_time: time::format(now),
-        path: artifact.path.clone(),
-        revision: artifact.revision.clone(),
-        url: artifact.url.clone(),
-        size: i64::try_from(artifact.size).ok(),
-        metadata: BTreeMap::new(),
-    }
+    told(message, revision.rewritten.as_deref())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
+
     use fluvial_api::Resource;
-    use fluvial_api::source::{GitVerification, VerificationMode};
+    use fluvial_api::source::{GitRepositoryStatus, GitVerification, VerificationMode};
+    use fluvial_ports::{self as ports, CommitFacts, SourceErrorClass};
+    use fluvial_tree::Tree;
+    use jiff::Timestamp;
     use serde_json::json;
+
+    use super::*;
+    use crate::context::Settings;
+    use crate::runner::Requeue;
+    use crate::source::step::{
+        self, ARTIFACT_IN_STORAGE, Begin, Decision, Failure, Found as _, Moment, Part,
+    };
 
     fn repository() -> GitRepository {
         GitRepository::from_value(&json!({
@@ -424,45 +99,49 @@ mod tests {
         .expect("valid")
     }
 
-    fn stored(revision: &str) -> Outcome {
-        Outcome::Stored(Box::new(Stored {
-            artifact: ports::Artifact {
-                revision: revision.to_owned(),
-                digest: format!("sha256:{revision}"),
-                ..ports::Artifact::default()
-            },
+    fn with_moment<T>(run: impl FnOnce(Moment<'_>) -> T) -> T {
+        run(Moment {
+            settings: &Settings::default(),
+            now: Timestamp::UNIX_EPOCH,
+            random: 0.5,
+        })
+    }
+
+    fn artifact(revision: &str) -> ports::Artifact {
+        ports::Artifact {
+            revision: revision.to_owned(),
+            digest: format!("sha256:{revision}"),
+            ..ports::Artifact::default()
+        }
+    }
+
+    fn stored(
+        repository: &GitRepository,
+        revision: &str,
+        verified: Option<&str>,
+    ) -> Decision<GitRepositoryStatus> {
+        let fetched = Revision {
+            revision: revision.to_owned(),
+            tree: Tree::default(),
             commit: CommitFacts {
                 subject: "Fix it".to_owned(),
                 ..CommitFacts::default()
             },
-            ..Stored::default()
-        }))
+            rewritten: None,
+            verified: verified.map(str::to_owned),
+        };
+        let stored = super::super::stored(repository, artifact(revision), Some(&fetched), Vec::new());
+        with_moment(|moment| stored.conclude(repository, &str::to_owned, moment))
     }
 
-    fn finished(repository: &GitRepository, outcome: Outcome, failures: u32) -> Decision {
-        finish(
-            repository,
-            outcome,
-            failures,
-            &Settings::default(),
-            Timestamp::UNIX_EPOCH,
-            0.5,
-        )
-    }
-
-    fn failure(part: Part, class: SourceErrorClass) -> Outcome {
-        Outcome::Failed(Failure {
-            part,
-            class,
-            reason: "GitOperationFailed".to_owned(),
-            message: "no".to_owned(),
-        })
+    fn failed(repository: &GitRepository, failure: &Failure, failures: u32) -> Decision<GitRepositoryStatus> {
+        with_moment(|moment| step::failed(repository, failure, failures, moment))
     }
 
     #[test]
     fn a_first_artifact_makes_the_object_ready_and_the_same_one_again_changes_nothing() {
         let mut repository = repository();
-        let first = finished(&repository, stored("main@sha1:1"), 0);
+        let first = stored(&repository, "main@sha1:1", None);
         assert!(condition::is_true(&first.status.conditions, "Ready"));
         assert!(condition::is_true(&first.status.conditions, ARTIFACT_IN_STORAGE));
         assert_eq!(first.status.observed_generation, 2);
@@ -470,8 +149,9 @@ mod tests {
         assert_eq!(first.notices[0].message, "stored artifact for commit 'Fix it'");
         assert_eq!(first.requeue, Requeue::After(Duration::from_secs(60)));
         repository.status = first.status.clone();
-        for again in [stored("main@sha1:1"), Outcome::UpToDate] {
-            let again = finished(&repository, again, 0);
+        let unchanged = super::super::stored(&repository, artifact("main@sha1:1"), None, Vec::new());
+        let unchanged = with_moment(|moment| unchanged.conclude(&repository, &str::to_owned, moment));
+        for again in [stored(&repository, "main@sha1:1", None), unchanged] {
             assert_eq!(again.status, first.status);
             assert!(again.notices.is_empty());
         }
@@ -480,36 +160,23 @@ mod tests {
     #[test]
     fn a_failed_fetch_keeps_the_artifact_and_is_tried_again_ever_later() {
         let mut repository = repository();
-        repository.status = finished(&repository, stored("main@sha1:1"), 0).status;
+        repository.status = stored(&repository, "main@sha1:1", None).status;
         repository.metadata.generation = 3;
-        let failed = finished(&repository, failure(Part::Fetch, SourceErrorClass::Retry), 1);
+        let failure = Failure::fetch("GitOperationFailed", "no");
+        let failed = failed(&repository, &failure, 1);
         assert_eq!(failed.requeue, Requeue::After(Duration::from_millis(1500)));
         assert!(failed.status.artifact.is_some());
         assert_eq!(failed.status.observed_generation, 2);
-        assert!(condition::is_true(&failed.status.conditions, FETCH_FAILED));
+        assert!(condition::is_true(&failed.status.conditions, "FetchFailed"));
         assert_eq!(
             condition::get(&failed.status.conditions, "Reconciling").map(|found| found.reason.as_str()),
             Some("ProgressingWithRetry")
         );
         repository.status = failed.status;
-        let well = finished(&repository, stored("main@sha1:1"), 2);
+        let well = stored(&repository, "main@sha1:1", None);
         assert_eq!(well.notices[0].reason, "Succeeded");
-        assert!(condition::get(&well.status.conditions, FETCH_FAILED).is_none());
+        assert!(condition::get(&well.status.conditions, "FetchFailed").is_none());
         assert!(condition::get(&well.status.conditions, "Reconciling").is_none());
-    }
-
-    #[test]
-    fn what_only_a_new_spec_can_mend_is_stalled_and_not_tried_again() {
-        let mut repository = repository();
-        repository.spec.provider = GitProvider::Github;
-        let Begin::Refuse(refusal) = begin(&repository) else {
-            unreachable!("it is refused")
-        };
-        let decision = finished(&repository, Outcome::Failed(refusal), 0);
-        assert_eq!(decision.requeue, Requeue::Never);
-        assert_eq!(decision.status.observed_generation, 2);
-        assert!(condition::is_true(&decision.status.conditions, "Stalled"));
-        assert!(condition::get(&decision.status.conditions, "Reconciling").is_none());
     }
 
     #[test]
@@ -525,7 +192,7 @@ mod tests {
             repository.spec.provider = provider;
             repository.spec.service_account_name = Some(account.to_owned());
             assert_eq!(
-                begin(&repository) != Begin::Fetch,
+                unfit(&repository.spec).is_some(),
                 refused,
                 "{provider:?} {account}"
             );
@@ -537,25 +204,21 @@ mod tests {
         let mut repository = repository();
         repository.spec.verify = Some(GitVerification::default());
         assert!(!verification_observed(&repository));
-        let outcome = Outcome::Failed(Failure {
-            part: Part::Verify,
-            class: SourceErrorClass::Retry,
-            reason: "InvalidCommitSignature".to_owned(),
-            message: "no".to_owned(),
-        });
-        let wrong = finished(&repository, outcome, 0);
+        let failure = Failure::new(
+            Part::Verify,
+            SourceErrorClass::Retry,
+            "InvalidCommitSignature",
+            "no",
+        );
+        let wrong = failed(&repository, &failure, 0);
         let verified = condition::get(&wrong.status.conditions, SOURCE_VERIFIED).expect("it is there");
         assert_eq!(
             (verified.status.as_str(), verified.reason.as_str()),
             ("False", "InvalidCommitSignature")
         );
-        assert!(condition::get(&wrong.status.conditions, FETCH_FAILED).is_none());
+        assert!(condition::get(&wrong.status.conditions, "FetchFailed").is_none());
         repository.status = wrong.status;
-        let Outcome::Stored(mut right) = stored("main@sha1:1") else {
-            unreachable!("it is stored")
-        };
-        right.verified = Some("verified signature of x".to_owned());
-        repository.status = finished(&repository, Outcome::Stored(right), 1).status;
+        repository.status = stored(&repository, "main@sha1:1", Some("verified signature of x")).status;
         assert!(condition::is_true(&repository.status.conditions, SOURCE_VERIFIED));
         assert!(verification_observed(&repository));
         // Another mode has to be looked at.
@@ -567,32 +230,32 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_include_is_looked_for_at_a_set_time() {
-        let decision = finished(
-            &repository(),
-            failure(Part::Include, SourceErrorClass::Waiting),
-            7,
-        );
+    fn a_missing_include_is_looked_for_at_a_set_time_and_a_revision_at_the_next_interval() {
+        let include = Failure::new_waiting(Part::Include, "IncludeUnavailable", "no");
+        let decision = failed(&repository(), &include, 7);
         assert_eq!(decision.requeue, Requeue::After(Duration::from_secs(30)));
         assert!(condition::is_true(
             &decision.status.conditions,
-            INCLUDE_UNAVAILABLE
+            "IncludeUnavailable"
         ));
+        let too_large = Failure::new(Part::Fetch, SourceErrorClass::Waiting, "GitOperationFailed", "no");
+        let decision = failed(&repository(), &too_large, 7);
+        assert_eq!(decision.requeue, Requeue::After(Duration::from_secs(60)));
     }
 
     #[test]
     fn deletion_comes_before_suspension() {
         let mut repository = repository();
         repository.spec.suspend = true;
-        assert_eq!(begin(&repository), Begin::Rest);
+        assert_eq!(step::begin(&repository), Begin::Rest);
         repository.metadata.deletion_timestamp = Some("2026-01-01T00:00:00Z".to_owned());
-        assert_eq!(begin(&repository), Begin::Delete);
+        assert_eq!(step::begin(&repository), Begin::Delete);
     }
 
     #[test]
     fn other_settings_mean_another_artifact() {
         let mut repository = repository();
-        repository.status = finished(&repository, stored("main@sha1:1"), 0).status;
+        repository.status = stored(&repository, "main@sha1:1", None).status;
         assert!(settings_observed(&repository));
         repository.spec.ignore = Some("*.md".to_owned());
         assert!(!settings_observed(&repository));

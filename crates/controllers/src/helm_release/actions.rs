@@ -170,6 +170,7 @@ impl Engine<'_> {
             hooks: made.hooks,
             apply_method: method(manner.server_side).to_owned(),
             labels: std::collections::BTreeMap::new(),
+            made_for: self.object.metadata.uid.clone(),
         }
     }
 
@@ -183,6 +184,9 @@ impl Engine<'_> {
         let manner = names::manner(self.object, Action::Install, true);
         let limit = tokio::time::Instant::now() + manner.timeout;
         let mut outcome = Outcome::default();
+        if let Err(trouble) = self.check_name(history) {
+            return outcome.failed(trouble);
+        }
         if let Err(trouble) = self
             .definitions(wanted, &manner, limit, waits, &mut outcome)
             .await
@@ -212,6 +216,24 @@ impl Engine<'_> {
         };
         self.carry_out(release, &change, history, waits, "install", outcome)
             .await
+    }
+
+    /// Whether the name is free: the record of an uninstalled release keeps it, unless it may be replaced.
+    fn check_name(&self, history: &History) -> Result<(), Trouble> {
+        let replace = self
+            .object
+            .spec
+            .install
+            .as_ref()
+            .is_some_and(|install| install.replace);
+        match history.last() {
+            Some(last) if !replace => Err(Trouble::from(format!(
+                "cannot re-use a name that is still in use: the record of uninstalled release {}.v{} was kept; set \
+                 spec.install.replace, or uninstall without keepHistory",
+                last.name, last.version
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Upgrades what is deployed, or what was tried last.
@@ -291,6 +313,13 @@ impl Engine<'_> {
             return outcome.failed(Trouble::from(format!("release has no {version} version")));
         };
         let manner = names::manner(self.object, Action::Rollback, target.is_server_side());
+        let spec = self.object.spec.rollback.as_ref();
+        if spec.is_some_and(|rollback| rollback.recreate) {
+            tracing::warn!(
+                release = self.hands.release,
+                "spec.rollback.recreate has no effect since Helm 4"
+            );
+        }
         let limit = tokio::time::Instant::now() + manner.timeout;
         let deployed = history.deployed().cloned().unwrap_or_else(|| current.clone());
         let before = match self.standing(history, &deployed) {
@@ -303,11 +332,12 @@ impl Engine<'_> {
                 first_deployed: current.info.first_deployed.clone(),
                 last_deployed: self.now(),
                 deleted: String::new(),
-                description: format!("Rollback to {version}"),
+                description: format!("{}{version}", super::state::ROLLBACK),
                 status: Status::PendingRollback,
                 notes: target.info.notes.clone(),
             },
             apply_method: method(manner.server_side).to_owned(),
+            made_for: self.object.metadata.uid.clone(),
             ..target
         };
         for hook in &mut release.hooks {
@@ -393,16 +423,33 @@ impl Engine<'_> {
         outcome
     }
 
-    /// Marks all deployed versions but the newest one.
+    /// Sees to it that one version at most is deployed; nothing is written if it is so.
+    pub(crate) async fn settle(&self, history: &mut History) -> Outcome {
+        let mut outcome = Outcome::default();
+        if let Err(error) = self.supersede(history, &mut outcome).await {
+            outcome.trouble = Some(Trouble::from(error));
+        }
+        outcome
+    }
+
+    /// Marks all deployed versions but the newest one, and an uninstalled one whose name was taken again.
     async fn supersede(&self, history: &mut History, outcome: &mut Outcome) -> Result<(), String> {
         let newest = history.deployed().map(|release| release.version);
+        let before = newest.map(|version| version - 1);
         let older: Vec<Stored> = history
             .all()
             .iter()
-            .filter(|release| release.info.status == Status::Deployed && Some(release.version) != newest)
+            .filter(|release| match release.info.status {
+                Status::Deployed => Some(release.version) != newest,
+                Status::Uninstalled => Some(release.version) == before,
+                _ => false,
+            })
             .cloned()
             .collect();
         for mut release in older {
+            if release.info.status == Status::Uninstalled {
+                "superseded by new release".clone_into(&mut release.info.description);
+            }
             release.info.status = Status::Superseded;
             self.storage.update(history, &release).await?;
             outcome.wrote(&release);

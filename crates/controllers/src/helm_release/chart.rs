@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fluvial_api::helm::ChartTemplate;
-use fluvial_api::keys::{HELM_NAME, HELM_NAMESPACE};
+use fluvial_api::keys::{FINALIZER, HELM_NAME, HELM_NAMESPACE};
 use fluvial_api::meta::Artifact;
 use fluvial_api::{HelmChart, HelmRelease, Resource as Kind};
 use fluvial_helm::{Chart, LoadLimits};
@@ -15,8 +15,9 @@ use serde_json::{Map, Value, json};
 
 use super::HelmReleases;
 use super::objects::MANAGER;
-use super::step::{ACCESS_DENIED, ARTIFACT_FAILED, CHART_MUTATE_ERROR, Failure, SOURCE_NOT_READY};
-use crate::git_repository::port_artifact;
+use super::step::{CHART_MUTATE_ERROR, SOURCE_NOT_READY};
+use crate::deliverer::failure::{ACCESS_DENIED, ARTIFACT_FAILED, Failure};
+use crate::source::port_artifact;
 use crate::writer::resource_of;
 use crate::{Key, SourceId};
 
@@ -114,7 +115,9 @@ fn chart_object(object: &HelmRelease, template: &ChartTemplate) -> Value {
     }
     labels.insert(HELM_NAME.to_owned(), json!(object.metadata.name));
     labels.insert(HELM_NAMESPACE.to_owned(), json!(object.metadata.namespace));
-    let mut metadata = json!({"name": &*key.name, "namespace": &*key.namespace, "labels": labels});
+    // Whoever reconciles it puts this on as well; now it is one write less.
+    let mut metadata = json!({"name": &*key.name, "namespace": &*key.namespace, "labels": labels,
+        "finalizers": [FINALIZER]});
     if !annotations.is_empty() {
         metadata["annotations"] = Value::Object(annotations);
     }
@@ -270,7 +273,7 @@ impl HelmReleases {
         let Some((namespace, name)) = known.split_once('/') else {
             return Ok(());
         };
-        if self.context.settings.no_cross_namespace_refs && namespace != object.metadata.namespace {
+        if self.context.settings.releases.no_cross_namespace_refs && namespace != object.metadata.namespace {
             return Ok(());
         }
         let resource = resource_of::<HelmChart>();
@@ -311,7 +314,7 @@ impl HelmReleases {
             ));
         };
         let other = *id.key.namespace != *object.metadata.namespace;
-        if other && self.context.settings.no_cross_namespace_refs {
+        if other && self.context.settings.releases.no_cross_namespace_refs {
             return Err(Failure::stalled(
                 ACCESS_DENIED,
                 format!("can't access '{id}', cross-namespace references have been blocked"),

@@ -36,7 +36,7 @@ pub(crate) async fn apply(
     let mut awaited = Vec::new();
     let files = fluvial_helm::crds(chart, values).map_err(|error| Trouble::from(error.to_string()))?;
     for file in files {
-        let objects = objects_of(&file.content)
+        let objects = objects_of(&file.content())
             .map_err(|error| Trouble::from(format!("failed to parse CRDs from {}: {error}", file.path)))?;
         for one in objects {
             if one.kind() != "CustomResourceDefinition" {

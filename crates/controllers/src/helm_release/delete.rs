@@ -7,20 +7,22 @@ use fluvial_api::helm::HelmReleaseStatus;
 use fluvial_api::keys::{HELM_NAME, HELM_NAMESPACE};
 use fluvial_helm::release::History;
 use fluvial_object::ObjectExt;
-use fluvial_ports::{Resource, Severity, Target};
+use fluvial_ports::{Cluster, Severity};
 
 use super::actions;
 use super::names::{self, Action, Names};
 use super::objects::Waits;
 use super::report::{News, chart_of, full_name, told};
 use super::state;
-use super::step::{Failure, RELEASED};
+use super::step::RELEASED;
 use super::{End, HelmReleases};
-use crate::Key;
 use crate::condition::Conditions;
+use crate::deliverer::failure::Failure;
 use crate::kustomization::health::Judge;
 use crate::queue::Work;
+use crate::remote::RemoteError;
 use crate::runner::{Requeue, Slot};
+use crate::{Key, deliverer};
 
 const FAILED: &str = "UninstallFailed";
 
@@ -52,14 +54,47 @@ impl HelmReleases {
         work: &mut Work<Key>,
         slot: &mut Slot,
     ) -> Result<End, Failure> {
-        let remote = object.spec.kube_config.is_some();
-        if status.storage_namespace.is_some() && !remote && self.may_act(object).await? {
+        if status.storage_namespace.is_some()
+            && let Some(cluster) = self.reachable(object).await?
+        {
             let judge = Judge::with(Arc::clone(&self.context.clock), &[])
                 .map_err(|error| Failure::retry(FAILED, error))?;
-            self.uninstall_current(object, status, &judge, work, slot).await?;
+            self.uninstall_current(object, status, &judge, cluster, work, slot)
+                .await?;
         }
         self.keep_chart(object).await?;
         Ok(End::Done)
+    }
+
+    /// The cluster of the release as the identity that applied; nothing if nobody can act there any more.
+    async fn reachable(&self, object: &HelmRelease) -> Result<Option<Arc<dyn Cluster>>, Failure> {
+        let may = deliverer::may_act(&self.context, object).await.map_err(|error| {
+            let name = deliverer::account(&self.context.settings, object).unwrap_or_default();
+            Failure::retry(
+                FAILED,
+                format!(
+                    "failed to confirm ServiceAccount '{name}' can be used to uninstall release: {error}"
+                ),
+            )
+        })?;
+        if !may {
+            return Ok(None);
+        }
+        match deliverer::cluster_of(&self.context, object).await {
+            Ok(cluster) => Ok(Some(cluster)),
+            Err(RemoteError::Missing(why)) => {
+                let key = Key::of(&object.metadata);
+                tracing::warn!(%key, "the release in the other cluster is left there: {why}");
+                Ok(None)
+            }
+            Err(error) => Err(Failure::retry(
+                FAILED,
+                format!(
+                    "failed to confirm KubeConfig can be used to uninstall release: {}",
+                    error.message()
+                ),
+            )),
+        }
     }
 
     /// Uninstalls the release that the status tells of, and forgets it.
@@ -68,6 +103,7 @@ impl HelmReleases {
         object: &Arc<HelmRelease>,
         status: &mut HelmReleaseStatus,
         judge: &Judge,
+        cluster: Arc<dyn Cluster>,
         work: &mut Work<Key>,
         slot: &mut Slot,
     ) -> Result<(), Failure> {
@@ -79,7 +115,7 @@ impl HelmReleases {
             names.release.clone_from(&latest.name);
             names.namespace.clone_from(&latest.namespace);
         }
-        let engine = self.engine(object, &names, judge.clone(), self.cluster_of(object));
+        let engine = self.engine(object, &names, judge.clone(), cluster);
         let mut history = engine
             .storage
             .history()
@@ -91,7 +127,7 @@ impl HelmReleases {
             let mut waits = Waits {
                 work,
                 slot,
-                cancelable: false,
+                newer: None,
             };
             let outcome = engine.uninstall(keep, &mut history, &mut waits).await;
             let (about, there) = match about {
@@ -149,34 +185,6 @@ impl HelmReleases {
         status.storage_namespace = None;
         status.inventory = None;
         Ok(())
-    }
-
-    /// Whether the identity that applied still exists; without it nothing can be uninstalled.
-    async fn may_act(&self, object: &HelmRelease) -> Result<bool, Failure> {
-        let Some(name) = self.account(object) else {
-            return Ok(true);
-        };
-        let resource = Resource {
-            group: String::new(),
-            version: "v1".to_owned(),
-            kind: "ServiceAccount".to_owned(),
-            plural: "serviceaccounts".to_owned(),
-            namespaced: true,
-        };
-        let target = Target {
-            resource: &resource,
-            namespace: &object.metadata.namespace,
-            name,
-        };
-        let found = self.context.cluster.get(target).await.map_err(|error| {
-            Failure::retry(
-                FAILED,
-                format!(
-                    "failed to confirm ServiceAccount '{name}' can be used to uninstall release: {error}"
-                ),
-            )
-        })?;
-        Ok(found.is_some())
     }
 }
 

@@ -72,8 +72,9 @@ pub(crate) struct Waits<'a> {
     pub(crate) work: &'a mut Work<Key>,
     /// Its place.
     pub(crate) slot: &'a mut Slot,
-    /// Whether something newer ends a wait.
-    pub(crate) cancelable: bool,
+    /// Whether there is something newer, which ends a wait; nothing does without it. The reasons alone do not tell:
+    /// the run may have seen already what they are about.
+    pub(crate) newer: Option<&'a (dyn Fn() -> bool + Send + Sync)>,
 }
 
 impl Waits<'_> {
@@ -83,12 +84,8 @@ impl Waits<'_> {
         limit: tokio::time::Instant,
         future: impl Future<Output = T>,
     ) -> Result<T, bool> {
-        let Self {
-            work,
-            slot,
-            cancelable,
-        } = self;
-        let cancelable = *cancelable;
+        let Self { work, slot, newer } = self;
+        let newer = *newer;
         let mut heard = Reasons::default();
         let waiting = async {
             tokio::pin!(future);
@@ -97,7 +94,7 @@ impl Waits<'_> {
                     done = &mut future => return Ok(done),
                     news = work.changed() => {
                         heard = heard.with(news);
-                        if cancelable && news.any(NEWER) {
+                        if news.any(NEWER) && newer.is_some_and(|newer| newer()) {
                             return Err(true);
                         }
                     }

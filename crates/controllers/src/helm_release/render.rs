@@ -113,10 +113,10 @@ fn finish(object: &HelmRelease, rendered: &Rendered) -> Made {
     };
     let mut manifest = String::new();
     for one in &rendered.manifests {
-        if one.object.is_null() {
+        if one.object().is_null() {
             continue;
         }
-        let text = marked(&one.object, &one.content);
+        let text = marked(one.object(), &one.content);
         manifest.push_str("---\n# Source: ");
         manifest.push_str(&one.source);
         manifest.push('\n');
@@ -128,7 +128,7 @@ fn finish(object: &HelmRelease, rendered: &Rendered) -> Made {
     let hooks = rendered.hooks.iter().map(|hook| {
         let mut stored = StoredHook::from(hook);
         if mark_hooks {
-            stored.manifest = marked(&hook.object, &hook.manifest);
+            stored.manifest = marked(hook.object(), &hook.manifest);
         }
         stored
     });
@@ -173,13 +173,13 @@ fn post_render(
         rendered
             .manifests
             .iter()
-            .map(|one| (one.source.as_str(), &one.object))
+            .map(|one| (one.source.as_str(), one.object()))
     };
     let hooks = || {
         rendered
             .hooks
             .iter()
-            .map(|hook| (hook.path.as_str(), &hook.object))
+            .map(|hook| (hook.path.as_str(), hook.object()))
     };
     let mut files: BTreeMap<String, String> = BTreeMap::new();
     let mut put = |documents: Vec<(String, Value)>| {

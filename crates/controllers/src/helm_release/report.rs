@@ -10,9 +10,10 @@ use super::actions::{Outcome, tests_of};
 use super::chart;
 use super::names::{self, Action, Names};
 use super::state::{self, Desired};
-use super::step::{self, Class, Failure, RELEASED, REMEDIATED, TEST_SUCCESS};
+use super::step::{self, RELEASED, REMEDIATED, TEST_SUCCESS};
 use crate::Key;
 use crate::condition::{self, Conditions};
+use crate::deliverer::failure::{Class, Failure};
 use crate::metrics::ResourceFacts;
 
 /// An event to be sent.
@@ -327,20 +328,31 @@ impl Report<'_> {
         (news, Ok(()))
     }
 
-    /// The release is as wanted: what was remediated before is settled.
+    /// The release is as wanted: what was remediated before is settled, and what was done but not told is told.
     pub(crate) fn settle(&mut self) {
-        if !condition::is_true(&self.status.conditions, REMEDIATED) {
+        let remediated = condition::is_true(&self.status.conditions, REMEDIATED);
+        let latest = self.latest().unwrap_or_default();
+        let name = full_name(&latest);
+        let told = condition::get(&self.status.conditions, RELEASED).is_some_and(|released| {
+            let mut words = released.message.split(' ');
+            released.status == "True" && words.any(|word| word == name)
+        });
+        if !remediated && told {
             return;
         }
-        let latest = self.latest().unwrap_or_default();
+        let installed = !remediated && latest.action.as_deref() == Some(Action::Install.as_str());
+        let (verb, reason) = if installed {
+            ("install", "InstallSucceeded")
+        } else {
+            ("upgrade", "UpgradeSucceeded")
+        };
         let message = format!(
-            "Helm upgrade succeeded for release {} with chart {}",
-            full_name(&latest),
+            "Helm {verb} succeeded for release {name} with chart {}",
             chart_of(&latest)
         );
         self.conditions()
             .remove(REMEDIATED)
-            .yes(RELEASED, "UpgradeSucceeded", &message);
+            .yes(RELEASED, reason, &message);
     }
 
     /// Sums the conditions up in Ready.
@@ -353,7 +365,7 @@ impl Report<'_> {
 pub(crate) fn told(reason: &str, message: String) -> Failure {
     Failure {
         class: Class::Retry,
-        reason: reason.to_owned(),
+        reason: reason.to_owned().into(),
         message,
         told: true,
     }

@@ -1,9 +1,10 @@
 //! One run of a HelmRelease: what it needs, then action after action until the release is as wanted.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use fluvial_api::HelmRelease;
 use fluvial_api::helm::{DriftMode, HelmReleaseStatus};
+use fluvial_api::keys::SPLIT_STORAGE;
 use fluvial_delivery::inventory::{Entry, Inventory};
 use fluvial_helm::release::{History, Status, config_digest, go_digest};
 use fluvial_ports::Severity;
@@ -15,16 +16,16 @@ use super::names::{self, Action, Names};
 use super::objects::{Hands, Placed, Waits};
 use super::report::{self, News, Report, told};
 use super::state::{self, Desired, Next, State};
-use super::step::{
-    self, Class, DRIFTED, Failure, INVALID_EXPRESSION, INVALID_IGNORE, STATE_ERROR, VALUES_ERROR,
-};
+use super::step::{self, DRIFTED, REST_CLIENT_ERROR, STATE_ERROR, VALUES_ERROR};
 use super::storage::Storage;
-use super::{End, HelmReleases, depends, drift, values};
-use crate::Key;
+use super::{End, HelmReleases, drift, values};
 use crate::condition::{self, Conditions};
+use crate::deliverer::depends;
+use crate::deliverer::failure::{Class, Failure, INVALID_EXPRESSION, INVALID_IGNORE};
 use crate::kustomization::health::Judge;
 use crate::queue::Work;
 use crate::runner::Slot;
+use crate::{Key, deliverer};
 
 /// What a run has gathered before it looks at the release.
 struct Inputs {
@@ -71,7 +72,7 @@ impl HelmReleases {
         slot: &mut Slot,
     ) -> Result<End, Failure> {
         // What can never work is said before anything is waited for.
-        let ready = depends::expressions(object)?;
+        let ready = depends::expressions(&**object)?;
         let rules = drift::rules(object).map_err(|error| Failure::stalled(INVALID_IGNORE, error))?;
         let judge = Judge::with(Arc::clone(&self.context.clock), &object.spec.health_check_exprs)
             .map_err(|error| Failure::stalled(INVALID_EXPRESSION, error))?;
@@ -81,10 +82,12 @@ impl HelmReleases {
             Err(failure) => return Self::patience(work, slot, failure).await,
         };
         self.wakes.wait_for_kinds(key, Vec::new());
-        let cluster = self.cluster_of(object);
+        let cluster = deliverer::cluster_of(&self.context, &**object)
+            .await
+            .map_err(|error| Failure::retry(REST_CLIENT_ERROR, error.message()))?;
         if let Some(why) = state::target_changed(object, status, &inputs.names, inputs.loaded.chart.name()) {
             tracing::info!(%key, "release target configuration changed ({why}): the current release is uninstalled");
-            self.uninstall_current(object, status, &inputs.judge, work, slot)
+            self.uninstall_current(object, status, &inputs.judge, cluster, work, slot)
                 .await?;
             return Ok(End::Again);
         }
@@ -104,15 +107,23 @@ impl HelmReleases {
         let history = engine.storage.history().await.map_err(|error| {
             Failure::retry(STATE_ERROR, format!("Could not determine release state: {error}"))
         })?;
+        let history = self.catch_up(object, status, &inputs, &engine, history).await?;
         let mut course = Course {
             history,
             done: Vec::new(),
             forced: step::is_forced(object),
         };
+        let generation = object.metadata.generation;
+        let newer = || {
+            self.feed
+                .store()
+                .get(key)
+                .is_none_or(|now| now.metadata.generation != generation || now.metadata.is_deleting())
+        };
         let mut waits = Waits {
             work,
             slot,
-            cancelable: true,
+            newer: Some(&newer),
         };
         loop {
             let next = self
@@ -144,6 +155,36 @@ impl HelmReleases {
         }
     }
 
+    /// Takes in what was stored for this object without a status telling of it, and ends what a kill has cut off there.
+    async fn catch_up(
+        &self,
+        object: &HelmRelease,
+        status: &mut HelmReleaseStatus,
+        inputs: &Inputs,
+        engine: &Engine<'_>,
+        mut history: History,
+    ) -> Result<History, Failure> {
+        let digest = &inputs.loaded.digest;
+        let caught = state::catch_up(status, &history, &object.metadata.uid, digest);
+        let outcome = engine.settle(&mut history).await;
+        for stored in &outcome.written {
+            state::mark(&mut status.history, stored);
+        }
+        if let Some(trouble) = outcome.trouble {
+            return Err(Failure::retry(STATE_ERROR, trouble.text));
+        }
+        if let Some(version) = caught
+            && let Some(target) = status.history.iter().find(|known| known.version == version)
+        {
+            let target = target.clone();
+            // Nobody waits for the event any more.
+            let mut report = self.report(object, status, inputs);
+            let (_news, result) = report.rolled_back(&target, &actions::Outcome::default());
+            result?;
+        }
+        Ok(history)
+    }
+
     /// What a run needs: dependencies, chart, values.
     async fn inputs(
         &self,
@@ -151,12 +192,12 @@ impl HelmReleases {
         ready: &[Option<fluvial_delivery::expr::Expression>],
         judge: Judge,
     ) -> Result<Inputs, Failure> {
-        let store = self.feed.store();
         depends::check(
             object,
-            |key| store.get(key),
+            |node| self.peers.find(node),
             self.context.settings.additive_ready_expr,
             ready,
+            |_name, _found| Ok(()),
         )?;
         let source = self.source(object).await?;
         let mut found = Vec::with_capacity(object.spec.values_from.len());
@@ -212,6 +253,11 @@ impl HelmReleases {
                 release: &names.release,
                 clock: &*self.context.clock,
                 metrics: &self.context.metrics,
+                split: object
+                    .metadata
+                    .annotation(SPLIT_STORAGE)
+                    .is_some_and(|value| value.eq_ignore_ascii_case("enabled")),
+                parts: Mutex::default(),
             },
             clock: Arc::clone(&self.context.clock),
             cluster,
@@ -340,7 +386,7 @@ impl HelmReleases {
             Action::Install | Action::Upgrade => {
                 course.forced = false;
                 status.last_attempted_release_action = Some(action.as_str().to_owned());
-                match self.wanted(object, inputs, history).await {
+                match self.wanted(object, inputs, engine, history).await {
                     Ok(wanted) if action == Action::Install => engine.install(&wanted, history, waits).await,
                     Ok(wanted) => engine.upgrade(&wanted, history, waits).await,
                     Err(failure) => return Err(failure),
@@ -392,13 +438,14 @@ impl HelmReleases {
         &self,
         object: &HelmRelease,
         inputs: &Inputs,
+        engine: &Engine<'_>,
         history: &History,
     ) -> Result<Wanted, Failure> {
         Ok(Wanted {
             chart: Arc::clone(&inputs.loaded.chart),
             version: inputs.loaded.version.clone(),
             values: values_over(object, inputs, history),
-            capabilities: self.capabilities().await?,
+            capabilities: self.capabilities(object, &*engine.cluster).await?,
         })
     }
 

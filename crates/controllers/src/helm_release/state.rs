@@ -10,6 +10,8 @@ use super::names::{self, Action, Names};
 pub(crate) const SNAPSHOT_VERSION: &str = "v2";
 /// A test that failed.
 const FAILED: &str = "Failed";
+/// What the description of a rollback begins with, before the number of the version.
+pub(crate) const ROLLBACK: &str = "Rollback to ";
 /// Snapshots kept if there is none to roll back to.
 const SNAPSHOTS: usize = 5;
 
@@ -141,6 +143,65 @@ pub(crate) fn record(
         None => history.insert(0, snapshot(release, oci_digest, action)),
     }
     history.sort_by_key(|snapshot| std::cmp::Reverse(snapshot.version));
+}
+
+/// Takes versions into the snapshots that were made for this object and that no status tells of yet: the process was
+/// killed after it had stored them. Those that somebody else has touched since are none of them. Gives the version that
+/// was rolled back to, if the last one is a rollback that was complete.
+pub(crate) fn catch_up(
+    status: &mut HelmReleaseStatus,
+    history: &History,
+    uid: &str,
+    oci_digest: &str,
+) -> Option<i64> {
+    let known = latest(&status.history).map_or(0, |snapshot| snapshot.version);
+    let in_place = latest(&status.history).is_none_or(|snapshot| {
+        // A chain is only gone on with where it is whole.
+        history
+            .get(snapshot.version)
+            .is_some_and(|stored| stored.made_for == uid)
+    });
+    if uid.is_empty() || !in_place {
+        return None;
+    }
+    for stored in history.all().iter().filter(|stored| stored.version >= known) {
+        if stored.made_for != uid {
+            return None;
+        }
+        record(&mut status.history, stored, oci_digest, action_of(stored));
+        let action = action_of(stored).filter(|_| stored.version > known);
+        if let Some(action @ (Action::Install | Action::Upgrade)) = action {
+            status.last_attempted_release_action = Some(action.as_str().to_owned());
+        }
+    }
+    let last = history
+        .last()
+        .filter(|last| last.version > known && last.info.status == Status::Deployed)?;
+    last.info.description.strip_prefix(ROLLBACK)?.parse().ok()
+}
+
+/// Takes what was changed of a stored version into its snapshot, if it has one.
+pub(crate) fn mark(history: &mut Vec<Snapshot>, release: &Stored) {
+    let is_known = history.iter().any(|known| {
+        known.name == release.name && known.namespace == release.namespace && known.version == release.version
+    });
+    if is_known {
+        record(history, release, "", None);
+    }
+}
+
+/// Which action made a version, as far as it tells.
+fn action_of(stored: &Stored) -> Option<Action> {
+    let text = &stored.info.description;
+    if stored.info.status == Status::PendingRollback || text.starts_with(ROLLBACK) {
+        Some(Action::Rollback)
+    } else if stored.info.status == Status::PendingUpgrade || text.starts_with("Upgrade") {
+        Some(Action::Upgrade)
+    } else if stored.info.status == Status::PendingInstall || stored.version == 1 {
+        Some(Action::Install)
+    } else {
+        None
+    }
 }
 
 /// Whether a snapshot is of a stored version as it stands. Older forms of snapshots are not looked at closely.

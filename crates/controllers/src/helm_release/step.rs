@@ -1,7 +1,5 @@
 //! Decisions about a HelmRelease: what a run begins with, how conditions are summed up, what the status says.
 
-use std::time::Duration;
-
 use fluvial_api::HelmRelease;
 use fluvial_api::helm::HelmReleaseStatus;
 use fluvial_api::keys::{FORCE_AT, RESET_AT};
@@ -10,17 +8,11 @@ use jiff::Timestamp;
 use super::names;
 use crate::condition::{self, Conditions, READY};
 use crate::context::Settings;
+use crate::deliverer::failure::ACCESS_DENIED;
+pub use crate::deliverer::failure::{Begin, Class, Failure};
 
-/// The source has no files, or cannot be read.
-pub const ARTIFACT_FAILED: &str = "ArtifactFailed";
 /// The source is not ready.
 pub const SOURCE_NOT_READY: &str = "SourceNotReady";
-/// The source may not be used from this namespace.
-pub const ACCESS_DENIED: &str = "AccessDenied";
-/// Something that must be ready first is not.
-pub const DEPENDENCY_NOT_READY: &str = "DependencyNotReady";
-/// `dependsOn` leads back to the object itself.
-pub const DEPENDENCY_CYCLE: &str = "DependencyCycle";
 /// Values cannot be put together.
 pub const VALUES_ERROR: &str = "ValuesError";
 /// The chart does not fit its source.
@@ -29,12 +21,6 @@ pub const CHART_MUTATE_ERROR: &str = "ChartMutateError";
 pub const STATE_ERROR: &str = "StateError";
 /// The cluster cannot be asked.
 pub const REST_CLIENT_ERROR: &str = "RESTClientError";
-/// An expression cannot be read.
-pub const INVALID_EXPRESSION: &str = "InvalidCELExpression";
-/// A rule of `spec.driftDetection.ignore` cannot be read.
-pub const INVALID_IGNORE: &str = "InvalidIgnoreRule";
-/// The spec asks for what this version cannot do.
-pub const NOT_SUPPORTED: &str = "NotSupported";
 
 /// Whether a version is released.
 pub const RELEASED: &str = "Released";
@@ -45,75 +31,6 @@ pub const REMEDIATED: &str = "Remediated";
 /// Whether the cluster differs from the release.
 pub const DRIFTED: &str = "Drifted";
 
-/// What has to happen before a run can succeed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// The object must change.
-    Stalled,
-    /// Something else must happen first, which wakes the object; looked at again at a set time all the same.
-    Waiting,
-    /// Trying again may help, later and later.
-    Retry,
-    /// Trying again may help, after this time.
-    RetryAfter(Duration),
-    /// Something newer is there: at once.
-    Superseded,
-}
-
-/// Why a run did not succeed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// What has to happen.
-    pub class: Class,
-    /// Reason word.
-    pub reason: String,
-    /// Text.
-    pub message: String,
-    /// Whether conditions say it already, and Ready sums them up.
-    pub told: bool,
-}
-
-impl Failure {
-    /// The object must change.
-    pub fn stalled(reason: &str, message: impl Into<String>) -> Self {
-        Self {
-            class: Class::Stalled,
-            reason: reason.to_owned(),
-            message: message.into(),
-            told: false,
-        }
-    }
-
-    /// Something else must happen first.
-    pub fn waiting(reason: &str, message: impl Into<String>) -> Self {
-        Self {
-            class: Class::Waiting,
-            ..Self::stalled(reason, message)
-        }
-    }
-
-    /// Trying again may help.
-    pub fn retry(reason: &str, message: impl Into<String>) -> Self {
-        Self {
-            class: Class::Retry,
-            ..Self::stalled(reason, message)
-        }
-    }
-}
-
-/// What a run begins with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Begin {
-    /// The object is being deleted.
-    Delete,
-    /// It is suspended.
-    Rest,
-    /// The spec asks for what cannot be had.
-    Refuse(Failure),
-    /// Reconcile.
-    Go,
-}
-
 /// What a run begins with.
 pub fn begin(object: &HelmRelease, settings: &Settings) -> Begin {
     let spec = &object.spec;
@@ -123,15 +40,7 @@ pub fn begin(object: &HelmRelease, settings: &Settings) -> Begin {
     if spec.suspend {
         return Begin::Rest;
     }
-    let refuse = |reason: &str, text: String| Begin::Refuse(Failure::stalled(reason, text));
-    if spec.kube_config.is_some() {
-        return refuse(
-            NOT_SUPPORTED,
-            "spec.kubeConfig is not supported yet; only the cluster that holds the HelmRelease can be released to; run \
-             Fluvial in the other cluster"
-                .to_owned(),
-        );
-    }
+    let refuse = |reason: &'static str, text: String| Begin::Refuse(Failure::stalled(reason, text));
     if spec.chart.is_some() == spec.chart_ref.is_some() {
         return refuse(
             "InvalidChartReference",
@@ -146,7 +55,9 @@ pub fn begin(object: &HelmRelease, settings: &Settings) -> Begin {
     let other = reference
         .and_then(|reference| reference.namespace.as_ref())
         .filter(|namespace| !namespace.is_empty() && *namespace != own);
-    if let (true, Some(reference), Some(other)) = (settings.no_cross_namespace_refs, reference, other) {
+    if let (true, Some(reference), Some(other)) =
+        (settings.releases.no_cross_namespace_refs, reference, other)
+    {
         return refuse(
             ACCESS_DENIED,
             format!(

@@ -28,7 +28,8 @@ use serde_json::Value;
 
 use super::health::{Awaited, Ended, Judge, Wait};
 use super::manifest::Item;
-use super::step::{Failure, RECONCILIATION_FAILED};
+use super::step::RECONCILIATION_FAILED;
+use crate::deliverer::failure::Failure;
 use crate::metrics::Metrics;
 
 /// Field manager of everything that is applied.

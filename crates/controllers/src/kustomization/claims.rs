@@ -13,8 +13,8 @@ use fluvial_object::ObjectId;
 use fluvial_tree::Tree;
 use rustc_hash::FxHashSet;
 
-use super::depends::source_of;
 use super::manifest::Built;
+use super::wakes::source_of;
 use crate::remote::Place;
 use crate::{Key, SourceId};
 

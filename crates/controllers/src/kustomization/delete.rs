@@ -8,7 +8,7 @@ use fluvial_api::kustomize::DeletionPolicy;
 use fluvial_delivery::changes::event_text;
 use fluvial_delivery::inventory::Inventory;
 use fluvial_object::{ObjectId, time};
-use fluvial_ports::{Cluster, Resource, Severity, Target};
+use fluvial_ports::{Cluster, Resource, Severity};
 use jiff::Timestamp;
 use rustc_hash::FxHashSet;
 
@@ -16,11 +16,12 @@ use super::Kustomizations;
 use super::claims::owner;
 use super::inputs::remote_place;
 use super::prune::{Pruner, gone};
-use super::step::{self, Facts, Failure, PRUNE_FAILED};
-use crate::Key;
+use super::step::{self, Facts, PRUNE_FAILED};
+use crate::deliverer::failure::Failure;
 use crate::queue::Work;
 use crate::remote::RemoteError;
 use crate::runner::{Requeue, Slot};
+use crate::{Key, deliverer};
 
 /// However late this process comes to it, others have this long to take objects over.
 const LEAST_PATIENCE: Duration = Duration::from_secs(5);
@@ -48,7 +49,7 @@ impl Kustomizations {
         if let Err(failure) = self.clean_up(key, object, work, slot).await {
             return self.conclude(key, object, &Facts::default(), Err(failure)).await;
         }
-        self.wakes.wait_for_takers(key, Vec::new());
+        self.takers.wait_for(key, Vec::new());
         match self.writer.release(object).await {
             Ok(()) => Requeue::Never,
             Err(error) => self.unwritten(key, &error),
@@ -71,10 +72,14 @@ impl Kustomizations {
         let failed = |text: String| Failure::retry(PRUNE_FAILED, text);
         let inventory = step::inventory_of(&object.status).map_err(failed)?;
         let can = !inventory.is_empty();
-        if !deletes || spec.suspend || !can || !self.may_act(object).await? {
+        if !deletes || spec.suspend || !can {
             return Ok(());
         }
-        let cluster = match self.cluster_of(object).await {
+        let may = deliverer::may_act(&self.context, &**object).await;
+        if !may.map_err(|error| failed(format!("the ServiceAccount cannot be read: {error}")))? {
+            return Ok(());
+        }
+        let cluster = match deliverer::cluster_of(&self.context, &**object).await {
             Ok(cluster) => cluster,
             // Nobody can reach them any more.
             Err(RemoteError::Missing(why)) => {
@@ -163,43 +168,6 @@ impl Kustomizations {
             let _ = slot
                 .parked(tokio::time::timeout_at(deadline, work.changed()))
                 .await;
-        }
-    }
-
-    /// Whether the identity that applied still exists; without it nothing can be deleted.
-    async fn may_act(&self, object: &Kustomization) -> Result<bool, Failure> {
-        // Whose it is in another cluster is not ours to ask.
-        if object.spec.kube_config.is_some() {
-            return Ok(true);
-        }
-        let settings = &self.context.settings;
-        let account = object
-            .spec
-            .service_account_name
-            .as_ref()
-            .filter(|name| !name.is_empty())
-            .or(settings.default_service_account.as_ref());
-        let Some(name) = account else {
-            return Ok(true);
-        };
-        let resource = Resource {
-            group: String::new(),
-            version: "v1".to_owned(),
-            kind: "ServiceAccount".to_owned(),
-            plural: "serviceaccounts".to_owned(),
-            namespaced: true,
-        };
-        let target = Target {
-            resource: &resource,
-            namespace: &object.metadata.namespace,
-            name,
-        };
-        match self.context.cluster.get(target).await {
-            Ok(found) => Ok(found.is_some()),
-            Err(error) => Err(Failure::retry(
-                PRUNE_FAILED,
-                format!("ServiceAccount '{name}' cannot be read: {error}"),
-            )),
         }
     }
 }

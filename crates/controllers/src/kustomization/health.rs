@@ -12,7 +12,7 @@ use futures::StreamExt;
 use futures::stream::SelectAll;
 use serde_json::Value;
 
-use super::step::{Failure, INVALID_EXPRESSION};
+use crate::deliverer::failure::{Failure, INVALID_EXPRESSION};
 
 /// An object that is waited for.
 #[derive(Debug, Clone)]

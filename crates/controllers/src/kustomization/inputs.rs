@@ -14,12 +14,13 @@ use serde_json::Value;
 
 use super::Kustomizations;
 use super::claims::{Builds, Wishes, owner};
-use super::depends::source_of;
 use super::keys::Keys;
 use super::manifest::{self, Built, Recipe};
-use super::step::{self, ARTIFACT_FAILED, BUILD_FAILED, Failure};
-use crate::git_repository::port_artifact;
+use super::step::{self, BUILD_FAILED};
+use super::wakes::source_of;
+use crate::deliverer::failure::{ARTIFACT_FAILED, Failure};
 use crate::remote::{self, Place};
+use crate::source::port_artifact;
 use crate::writer::resource_of;
 use crate::{Key, SourceId};
 

@@ -8,7 +8,8 @@ use fluvial_ports::Decryptor;
 use fluvial_tree::Digest;
 
 use super::Kustomizations;
-use super::step::{BUILD_FAILED, Failure};
+use super::step::BUILD_FAILED;
+use crate::deliverer::failure::Failure;
 use crate::remote;
 
 /// Keys, and what tells whether they are others than before.

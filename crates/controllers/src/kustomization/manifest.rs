@@ -15,8 +15,9 @@ use fluvial_schema::SchemaSet;
 use fluvial_tree::{Digest, Tree, TreePath};
 use serde_json::Value;
 
-use super::step::{ARTIFACT_FAILED, BUILD_FAILED, Failure};
+use super::step::BUILD_FAILED;
 use crate::decrypt::still_encrypted;
+use crate::deliverer::failure::{ARTIFACT_FAILED, Failure};
 use crate::render::{self, Rendered, render};
 
 /// One object as it is to be applied.
@@ -165,6 +166,33 @@ fn missing(tree: &Tree, path: &TreePath, revision: &str) -> Failure {
     )
 }
 
+/// An object of Flux in the version that is served, and a definition of Flux's kinds that serves this version: a repository
+/// may hold both from years ago.
+fn current(object: Value, warnings: &mut Vec<String>) -> Value {
+    let before = object.api_version().to_owned();
+    if object.kind() == "CustomResourceDefinition" {
+        return match fluvial_api::current_definition(&object) {
+            Some(current) => {
+                warnings.push(format!(
+                    "{} is an older definition, which does not serve what is needed here; the present one is applied",
+                    object.id()
+                ));
+                current
+            }
+            None => object,
+        };
+    }
+    let object = fluvial_api::convert::to_current(object);
+    if object.api_version() != before {
+        warnings.push(format!(
+            "{} is of version {before}, which is served no more; it is applied as {}",
+            object.id(),
+            object.api_version()
+        ));
+    }
+    object
+}
+
 /// One built object, made ready.
 fn item(rendered: Rendered, recipe: &Recipe, warnings: &mut Vec<String>) -> Result<Item, Failure> {
     let Rendered { mut object, place } = rendered;
@@ -182,6 +210,7 @@ fn item(rendered: Rendered, recipe: &Recipe, warnings: &mut Vec<String>) -> Resu
             object.kind().to_lowercase()
         )));
     }
+    object = current(object, warnings);
     for (field, text) in [
         ("apiVersion", object.api_version()),
         ("kind", object.kind()),

@@ -15,6 +15,7 @@ use fluvial_ports::{Cluster, Severity};
 use fluvial_tree::Tree;
 use rustc_hash::FxHashSet;
 
+use super::Kustomizations;
 use super::apply::{Applied, Applier};
 use super::claims::owner;
 use super::health::{Awaited, Ended, Judge, Wait, look};
@@ -24,14 +25,15 @@ use super::manifest::Built;
 use super::prune::{Pruned, Pruner};
 use super::steady::{Basis, Ingredients, Remembered};
 use super::step::{
-    self, Class, Facts, Failure, HEALTH_CHECK_CANCELED, HEALTH_CHECK_FAILED, INVALID_IGNORE, PRUNE_FAILED,
-    RECONCILIATION_FAILED,
+    self, Facts, HEALTH_CHECK_CANCELED, HEALTH_CHECK_FAILED, PRUNE_FAILED, RECONCILIATION_FAILED,
 };
-use super::{Kustomizations, depends};
-use crate::Key;
+use super::wakes::is_at_revision;
+use crate::deliverer::depends;
+use crate::deliverer::failure::{Class, Failure, INVALID_IGNORE};
 use crate::queue::{Reasons, Work};
 use crate::remote::RemoteError;
 use crate::runner::Slot;
+use crate::{Key, deliverer};
 
 /// What a run has come to know.
 #[derive(Default)]
@@ -120,7 +122,9 @@ impl Kustomizations {
             Err(failure) => return Err(failure),
         };
         let tree = self.tree(&source).await?;
-        let cluster = self.cluster_of(object).await.map_err(unreached)?;
+        let cluster = deliverer::cluster_of(&self.context, &**object)
+            .await
+            .map_err(unreached)?;
         let variables = self.variables(object).await?;
         let keys = self.keys(object).await?;
         let old = step::inventory_of(&object.status)
@@ -182,13 +186,12 @@ impl Kustomizations {
         rules: &Rules,
     ) -> Result<Source, Failure> {
         let source = self.source(object).await?;
-        let store = self.feed.store();
         depends::check(
-            object,
-            &source.artifact.revision,
-            |key| store.get(key),
+            &**object,
+            |node| self.peers.find(node),
             self.context.settings.additive_ready_expr,
             &rules.ready,
+            |name, found| is_at_revision(name, found, &source),
         )?;
         run.facts.revision.clone_from(&source.artifact.revision);
         run.facts.origin_revision = source.origin_revision();
@@ -352,7 +355,7 @@ impl Kustomizations {
 
     /// Has those run that are to take objects over, and this one again when they have.
     pub(super) fn wake_takers(&self, key: &Key, takers: Vec<Key>) {
-        self.wakes.wait_for_takers(key, takers.clone());
+        self.takers.wait_for(key, takers.clone());
         for taker in takers {
             self.queue.add(taker, Reasons::DEPENDENCY);
         }
@@ -418,11 +421,11 @@ impl Kustomizations {
                 Ok(())
             }
             Ok(Ok(Ended::Failed)) => Err(failed(wait.report(false))),
-            Ok(Err(())) => Err(Failure {
-                class: Class::Superseded,
-                reason: HEALTH_CHECK_CANCELED,
-                message: "New reconciliation triggered, health checks canceled".to_owned(),
-            }),
+            Ok(Err(())) => Err(Failure::new(
+                Class::Superseded,
+                HEALTH_CHECK_CANCELED,
+                "New reconciliation triggered, health checks canceled",
+            )),
             Err(_elapsed) => Err(failed(wait.report(true))),
         };
         if result.is_err() {
@@ -485,9 +488,5 @@ fn unreached(error: RemoteError) -> Failure {
 }
 
 fn superseded(text: &str) -> Failure {
-    Failure {
-        class: Class::Superseded,
-        reason: RECONCILIATION_FAILED,
-        message: text.to_owned(),
-    }
+    Failure::new(Class::Superseded, RECONCILIATION_FAILED, text)
 }

@@ -13,14 +13,14 @@ use jiff::Timestamp;
 use crate::backoff::jitter;
 use crate::condition::{self, Conditions, HEALTHY, SUCCEEDED};
 use crate::context::Settings;
+use crate::deliverer::failure::{ACCESS_DENIED, NOT_SUPPORTED};
+pub use crate::deliverer::failure::{Begin, Class, Failure};
 use crate::runner::Requeue;
 
 /// All went well.
 pub const RECONCILIATION_SUCCEEDED: &str = "ReconciliationSucceeded";
 /// Objects could not be applied.
 pub const RECONCILIATION_FAILED: &str = "ReconciliationFailed";
-/// There are no files to build from.
-pub const ARTIFACT_FAILED: &str = "ArtifactFailed";
 /// The files cannot be built.
 pub const BUILD_FAILED: &str = "BuildFailed";
 /// Objects could not be deleted.
@@ -29,84 +29,8 @@ pub const PRUNE_FAILED: &str = "PruneFailed";
 pub const HEALTH_CHECK_FAILED: &str = "HealthCheckFailed";
 /// The wait for health was ended by something newer.
 pub const HEALTH_CHECK_CANCELED: &str = "HealthCheckCanceled";
-/// Something that must be ready first is not.
-pub const DEPENDENCY_NOT_READY: &str = "DependencyNotReady";
-/// The source may not be used from this namespace.
-pub const ACCESS_DENIED: &str = "AccessDenied";
-/// An expression cannot be read.
-pub const INVALID_EXPRESSION: &str = "InvalidCELExpression";
-/// The spec asks for what this version cannot do.
-pub const NOT_SUPPORTED: &str = "NotSupported";
 /// The spec asks for what is switched off.
 pub const FEATURE_GATE_DISABLED: &str = "FeatureGateDisabled";
-/// `dependsOn` leads back to the object itself.
-pub const DEPENDENCY_CYCLE: &str = "DependencyCycle";
-/// A rule of `spec.ignore` cannot be read.
-pub const INVALID_IGNORE: &str = "InvalidIgnoreRule";
-
-/// What has to happen before a run can succeed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// The object must change.
-    Stalled,
-    /// Something else must happen first, which wakes the object; looked at again at a set time all the same.
-    Waiting,
-    /// Trying again may help, after `retryInterval`.
-    Retry,
-    /// Something newer is there: at once.
-    Superseded,
-}
-
-/// Why a run did not succeed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// What has to happen.
-    pub class: Class,
-    /// Reason word.
-    pub reason: &'static str,
-    /// Text.
-    pub message: String,
-}
-
-impl Failure {
-    /// The object must change.
-    pub fn stalled(reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            class: Class::Stalled,
-            reason,
-            message: message.into(),
-        }
-    }
-
-    /// Something else must happen first.
-    pub fn waiting(reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            class: Class::Waiting,
-            ..Self::stalled(reason, message)
-        }
-    }
-
-    /// Trying again may help.
-    pub fn retry(reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            class: Class::Retry,
-            ..Self::stalled(reason, message)
-        }
-    }
-}
-
-/// What a run begins with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Begin {
-    /// The object is being deleted.
-    Delete,
-    /// It is suspended.
-    Rest,
-    /// The spec asks for what cannot be had.
-    Refuse(Failure),
-    /// Reconcile.
-    Go,
-}
 
 /// What a run begins with.
 pub fn begin(object: &Kustomization, settings: &Settings) -> Begin {
@@ -147,7 +71,7 @@ pub fn begin(object: &Kustomization, settings: &Settings) -> Begin {
         .namespace
         .as_ref()
         .filter(|namespace| *namespace != own);
-    if let (true, Some(other)) = (settings.no_cross_namespace_refs, other) {
+    if let (true, Some(other)) = (settings.kustomizations.no_cross_namespace_refs, other) {
         return Begin::Refuse(Failure::stalled(
             ACCESS_DENIED,
             format!(
@@ -266,11 +190,12 @@ pub fn finish(
                 Class::Stalled => Requeue::Never,
                 Class::Waiting => Requeue::After(settings.requeue_dependency),
                 Class::Retry => Requeue::After(object.spec.retry_interval().0.max(LEAST)),
+                Class::RetryAfter(delay) => Requeue::After(delay.max(LEAST)),
                 Class::Superseded => Requeue::Now,
             }
         }
     };
-    let reason = result.map_or_else(|failure| failure.reason, |()| RECONCILIATION_SUCCEEDED);
+    let reason = result.map_or_else(|failure| &*failure.reason, |()| RECONCILIATION_SUCCEEDED);
     if let Some(digest) = &facts.digest
         && (status != object.status || object.status.history.is_empty())
     {
@@ -315,14 +240,14 @@ fn succeeded(object: &Kustomization, status: &mut KustomizationStatus, facts: &F
 fn failed(object: &Kustomization, status: &mut KustomizationStatus, failure: &Failure, now: Timestamp) {
     let generation = object.metadata.generation;
     let mut conditions = Conditions::of(&mut status.conditions, generation, now);
-    if matches!(failure.reason, HEALTH_CHECK_FAILED | HEALTH_CHECK_CANCELED) {
-        conditions.no(HEALTHY, failure.reason, &failure.message);
+    if matches!(&*failure.reason, HEALTH_CHECK_FAILED | HEALTH_CHECK_CANCELED) {
+        conditions.no(HEALTHY, &failure.reason, &failure.message);
     }
     if failure.class == Class::Stalled {
-        conditions.stalled(failure.reason, &failure.message);
+        conditions.stalled(&failure.reason, &failure.message);
         status.observed_generation = generation;
     } else {
-        conditions.retrying(failure.reason, &failure.message);
+        conditions.retrying(&failure.reason, &failure.message);
     }
 }
 
@@ -369,6 +294,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::deliverer::failure::{DEPENDENCY_NOT_READY, INVALID_EXPRESSION};
 
     fn object(spec: &Value, status: &Value) -> Kustomization {
         let mut object = json!({
@@ -410,13 +336,16 @@ mod tests {
     #[test]
     fn a_run_begins_as_the_spec_says() {
         let settings = Settings {
-            no_cross_namespace_refs: true,
+            kustomizations: crate::Restrictions {
+                no_cross_namespace_refs: true,
+                ..crate::Restrictions::default()
+            },
             ..Settings::default()
         };
         let reason = |spec: Value| match begin(&object(&spec, &json!({})), &settings) {
-            Begin::Delete => "delete",
-            Begin::Rest => "rest",
-            Begin::Go => "go",
+            Begin::Delete => "delete".into(),
+            Begin::Rest => "rest".into(),
+            Begin::Go => "go".into(),
             Begin::Refuse(failure) => {
                 assert_eq!(failure.class, Class::Stalled);
                 failure.reason

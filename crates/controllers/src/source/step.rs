@@ -8,14 +8,33 @@ use fluvial_object::time;
 use fluvial_ports::{self as ports, Severity, SourceErrorClass};
 use jiff::Timestamp;
 
-use super::kinds::Kind;
+use super::kinds::{Kind, Subject};
 use crate::backoff::jitter;
 use crate::condition::{self, Conditions};
 use crate::context::Settings;
-use crate::git_repository::step::{ARTIFACT_IN_STORAGE, ARTIFACT_OUTDATED, Notice, SOURCE_VERIFIED};
 use crate::runner::Requeue;
 
-/// In which part of a run a failure happened; the name is the condition's.
+/// An artifact is stored.
+pub const ARTIFACT_IN_STORAGE: &str = "ArtifactInStorage";
+/// The stored artifact is not of the newest revision.
+pub const ARTIFACT_OUTDATED: &str = "ArtifactOutdated";
+/// Signatures were verified.
+pub const SOURCE_VERIFIED: &str = "SourceVerified";
+
+/// An event to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// How much it matters.
+    pub severity: Severity,
+    /// Reason word.
+    pub reason: String,
+    /// Text.
+    pub message: String,
+    /// Facts, without their group.
+    pub facts: BTreeMap<&'static str, String>,
+}
+
+/// In which part of a run a failure happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// Reading Secrets, talking to the server.
@@ -26,10 +45,25 @@ pub enum Part {
     Verify,
     /// Storing the artifact.
     Storage,
+    /// Putting in the artifacts of other repositories.
+    Include,
 }
 
-/// Conditions that say which part failed.
-const FAILURES: [&str; 3] = ["FetchFailed", "BuildFailed", "StorageOperationFailed"];
+impl Part {
+    /// The condition that says that it failed.
+    pub fn condition(self) -> &'static str {
+        match self {
+            Part::Fetch => "FetchFailed",
+            Part::Build => "BuildFailed",
+            Part::Verify => SOURCE_VERIFIED,
+            Part::Storage => "StorageOperationFailed",
+            Part::Include => "IncludeUnavailable",
+        }
+    }
+}
+
+/// Conditions of most kinds that say which part failed.
+pub(super) const FAILURES: [&str; 3] = ["FetchFailed", "BuildFailed", "StorageOperationFailed"];
 
 /// Why there is no new artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +72,8 @@ pub struct Failure {
     pub part: Part,
     /// What has to happen.
     pub class: SourceErrorClass,
+    /// Whether another object is waited for, which is looked for sooner than another revision.
+    pub depends: bool,
     /// Reason word.
     pub reason: String,
     /// Text.
@@ -50,6 +86,7 @@ impl Failure {
         Failure {
             part,
             class,
+            depends: false,
             reason: reason.to_owned(),
             message: message.into(),
         }
@@ -60,9 +97,12 @@ impl Failure {
         Self::new(Part::Fetch, SourceErrorClass::Retry, reason, message)
     }
 
-    /// Something else must come first.
-    pub fn new_waiting(reason: &str, message: impl Into<String>) -> Self {
-        Self::new(Part::Fetch, SourceErrorClass::Waiting, reason, message)
+    /// Another object must come first.
+    pub fn new_waiting(part: Part, reason: &str, message: impl Into<String>) -> Self {
+        Failure {
+            depends: true,
+            ..Self::new(part, SourceErrorClass::Waiting, reason, message)
+        }
     }
 
     /// What was fetched cannot be made into what is wanted; another revision may do.
@@ -112,25 +152,33 @@ pub enum Begin {
 }
 
 /// What a run begins with.
-pub fn begin<K: Kind>(object: &K) -> Begin {
+pub fn begin<K: Subject>(object: &K) -> Begin {
     if object.metadata().is_deleting() {
         Begin::Delete
-    } else if object.suspended() {
+    } else if object.rests() {
         Begin::Rest
     } else {
         Begin::Work
     }
 }
 
+/// What a good run of a kind came to.
+pub trait Found<K: Subject>: Send {
+    /// How the run ends; `url` says where a path of the store is served.
+    fn conclude(self, object: &K, url: &dyn Fn(&str) -> String, moment: Moment<'_>) -> Decision<K::Status>;
+}
+
+/// What a run observed besides the artifact, to be written into the status as it is at the end.
+pub type Observed<S> = Box<dyn FnOnce(&mut S) + Send>;
+
 /// An artifact to be named in the status; it may be the one that is there already.
-#[derive(Debug, Clone)]
 pub struct Stored<S> {
     /// The artifact.
     pub artifact: ports::Artifact,
     /// Metadata of its upstream.
     pub metadata: BTreeMap<String, String>,
-    /// The status, with what was observed besides the artifact.
-    pub status: S,
+    /// What was observed besides.
+    pub observed: Observed<S>,
     /// Reason of the conditions.
     pub reason: &'static str,
     /// Message of the conditions.
@@ -179,49 +227,54 @@ pub struct Moment<'a> {
 }
 
 /// The status while a slow run is under way.
-pub fn working<K: Kind>(object: &K, message: &str, now: Timestamp) -> K::Status {
+pub fn working<K: Subject>(object: &K, message: &str, now: Timestamp) -> K::Status {
     let mut status = object.status().clone();
     let generation = object.metadata().generation;
-    Conditions::of(K::parts(&mut status).conditions, generation, now).progressing(message);
+    Conditions::of(K::common(&mut status).conditions, generation, now).progressing(message);
     status
 }
 
 /// How a run ends that failed; `failures` counts those before it.
-pub fn failed<K: Kind>(
+pub fn failed<K: Subject>(
     object: &K,
     failure: &Failure,
     failures: u32,
     moment: Moment<'_>,
 ) -> Decision<K::Status> {
-    let mut status = object.status().clone();
+    let mut status = handled(object);
     let generation = object.metadata().generation;
-    let parts = K::parts(&mut status);
-    handled(object, parts.last_handled);
-    let mut conditions = Conditions::of(parts.conditions, generation, moment.now);
-    let kind = match failure.part {
-        Part::Fetch => Some("FetchFailed"),
-        Part::Build => Some("BuildFailed"),
-        Part::Storage => Some("StorageOperationFailed"),
-        Part::Verify => None,
-    };
-    for other in FAILURES.into_iter().filter(|other| Some(*other) != kind) {
+    let common = K::common(&mut status);
+    let mut conditions = Conditions::of(common.conditions, generation, moment.now);
+    let kind = K::failed(failure.part);
+    for other in K::FAILURES.iter().filter(|other| Some(**other) != kind) {
         conditions.remove(other);
     }
-    match kind {
-        Some(kind) => conditions.yes(kind, &failure.reason, &failure.message),
-        None => conditions.no(SOURCE_VERIFIED, &failure.reason, &failure.message),
-    };
+    if let Some(kind) = kind {
+        conditions.yes(kind, &failure.reason, &failure.message);
+    } else if failure.part == Part::Verify {
+        conditions.no(SOURCE_VERIFIED, &failure.reason, &failure.message);
+    }
+    if kind.is_some() && failure.part == Part::Storage {
+        conditions.yes(
+            ARTIFACT_OUTDATED,
+            "NewRevision",
+            "a new revision could not be stored",
+        );
+    }
     if failure.class == SourceErrorClass::Stalled {
         conditions.stalled(&failure.reason, &failure.message);
-        *parts.observed_generation = generation;
+        if let Some(observed) = common.observed_generation {
+            *observed = generation;
+        }
     } else {
         conditions.retrying(&failure.reason, &failure.message);
     }
     let requeue = match failure.class {
         SourceErrorClass::Stalled => Requeue::Never,
-        SourceErrorClass::Waiting => {
+        SourceErrorClass::Waiting if failure.depends => {
             Requeue::After(object.interval().min(moment.settings.requeue_dependency))
         }
+        SourceErrorClass::Waiting => Requeue::After(object.interval()),
         SourceErrorClass::Retry => Requeue::After(moment.settings.backoff.after(failures + 1)),
     };
     let notice = Notice {
@@ -237,77 +290,102 @@ pub fn failed<K: Kind>(
     }
 }
 
-/// How a run ends that came to an artifact. `latest` is where the newest one is found.
-pub fn stored<K: Kind>(
-    object: &K,
-    stored: Stored<K::Status>,
-    latest: String,
-    moment: Moment<'_>,
-) -> Decision<K::Status> {
-    let generation = object.metadata().generation;
-    let recovered = FAILURES
-        .iter()
-        .any(|kind| condition::is_true(object.conditions(), kind))
-        || condition::get(object.conditions(), SOURCE_VERIFIED)
-            .is_some_and(|verified| verified.status == "False");
-    let is_new = object.artifact().is_none_or(|known| {
-        known.digest != stored.artifact.digest || known.revision != stored.artifact.revision
-    });
-    let mut status = stored.status;
-    let parts = K::parts(&mut status);
-    handled(object, parts.last_handled);
-    let artifact = described(
-        &stored.artifact,
-        stored.metadata,
-        parts.artifact.as_ref(),
-        moment.now,
-    );
-    let facts = BTreeMap::from([
-        ("revision", artifact.revision.clone()),
-        ("digest", artifact.digest.clone()),
-    ]);
-    *parts.artifact = Some(artifact);
-    *parts.url = Some(latest);
-    *parts.observed_generation = generation;
-    let mut conditions = Conditions::of(parts.conditions, generation, moment.now);
-    for gone in FAILURES.into_iter().chain([ARTIFACT_OUTDATED]) {
-        conditions.remove(gone);
-    }
-    match &stored.verified {
-        Verified::Unasked => {
-            conditions.remove(SOURCE_VERIFIED);
+impl<K: Kind> Found<K> for Stored<K::Status> {
+    fn conclude(self, object: &K, url: &dyn Fn(&str) -> String, moment: Moment<'_>) -> Decision<K::Status> {
+        let recovered = K::FAILURES
+            .iter()
+            .any(|kind| condition::is_true(object.conditions(), kind))
+            || condition::get(object.conditions(), SOURCE_VERIFIED)
+                .is_some_and(|verified| verified.status == "False");
+        let is_new = object
+            .artifact()
+            .is_none_or(|known| !is_same(known, &self.artifact));
+        let folder = self
+            .artifact
+            .path
+            .rsplit_once('/')
+            .map_or("", |(folder, _)| folder);
+        let latest = url(&format!("{folder}/{}", K::LATEST));
+        let mut status = handled(object);
+        (self.observed)(&mut status);
+        let (artifact, place) = K::slots(&mut status);
+        let described = described(&self.artifact, self.metadata, artifact.as_ref(), moment.now);
+        let facts = BTreeMap::from([
+            ("revision", described.revision.clone()),
+            ("digest", described.digest.clone()),
+        ]);
+        *artifact = Some(described);
+        if let Some(place) = place {
+            *place = Some(latest);
         }
-        Verified::Before => {}
-        Verified::Now(how) => {
-            conditions.yes(SOURCE_VERIFIED, condition::SUCCEEDED, how);
+        well::<K>(&mut status, object.metadata().generation, moment, |conditions| {
+            match &self.verified {
+                Verified::Unasked => {
+                    conditions.remove(SOURCE_VERIFIED);
+                }
+                Verified::Before => {}
+                Verified::Now(how) => {
+                    conditions.yes(SOURCE_VERIFIED, condition::SUCCEEDED, how);
+                }
+            }
+            conditions
+                .yes(ARTIFACT_IN_STORAGE, self.reason, &self.message)
+                .ready(self.reason, &self.message);
+        });
+        let told = if is_new {
+            Some(self.event)
+        } else {
+            recovered.then_some((self.reason, self.message))
+        };
+        let notices = told.map(|(reason, message)| Notice {
+            severity: Severity::Info,
+            reason: reason.to_owned(),
+            message,
+            facts,
+        });
+        Decision {
+            status,
+            notices: notices.into_iter().collect(),
+            requeue: again(object, moment),
         }
-    }
-    conditions
-        .yes(ARTIFACT_IN_STORAGE, stored.reason, &stored.message)
-        .ready(stored.reason, &stored.message);
-    let told = if is_new {
-        Some(stored.event)
-    } else {
-        recovered.then_some((stored.reason, stored.message))
-    };
-    let notices = told.map(|(reason, message)| Notice {
-        severity: Severity::Info,
-        reason: reason.to_owned(),
-        message,
-        facts,
-    });
-    let wait = jitter(object.interval(), moment.settings.jitter_percent, moment.random);
-    Decision {
-        status,
-        notices: notices.into_iter().collect(),
-        requeue: Requeue::After(wait.max(LEAST)),
     }
 }
 
-fn handled<K: Kind>(object: &K, last: &mut Option<String>) {
-    if let Some(token) = object.metadata().requested_at() {
-        *last = Some(token.to_owned());
+/// Sets the conditions of a good run, and the generation that it was for.
+pub(crate) fn well<K: Subject>(
+    status: &mut K::Status,
+    generation: i64,
+    moment: Moment<'_>,
+    set: impl FnOnce(&mut Conditions<'_>),
+) {
+    let common = K::common(status);
+    if let Some(observed) = common.observed_generation {
+        *observed = generation;
     }
+    let mut conditions = Conditions::of(common.conditions, generation, moment.now);
+    for gone in K::FAILURES.iter().chain([&ARTIFACT_OUTDATED]) {
+        conditions.remove(gone);
+    }
+    set(&mut conditions);
+}
+
+/// When an object is looked at again after a good run.
+pub(crate) fn again<K: Subject>(object: &K, moment: Moment<'_>) -> Requeue {
+    let wait = jitter(object.interval(), moment.settings.jitter_percent, moment.random);
+    Requeue::After(wait.max(LEAST))
+}
+
+/// The status of an object, whose request is handled.
+pub(crate) fn handled<K: Subject>(object: &K) -> K::Status {
+    let mut status = object.status().clone();
+    if let Some(token) = object.metadata().requested_at() {
+        *K::common(&mut status).last_handled = Some(token.to_owned());
+    }
+    status
+}
+
+fn is_same(known: &Artifact, artifact: &ports::Artifact) -> bool {
+    known.revision == artifact.revision && known.digest == artifact.digest && known.path == artifact.path
 }
 
 /// An artifact as a status describes it; one that stays keeps its time.
@@ -317,9 +395,7 @@ pub fn described(
     known: Option<&Artifact>,
     now: Timestamp,
 ) -> Artifact {
-    let same = known.filter(|known| {
-        known.revision == artifact.revision && known.digest == artifact.digest && known.path == artifact.path
-    });
+    let same = known.filter(|known| is_same(known, artifact));
     Artifact {
         digest: artifact.digest.clone(),
         last_update_time: same.map_or_else(|| time::format(now), |known| known.last_update_time.clone()),
@@ -368,7 +444,7 @@ mod tests {
         }
     }
 
-    fn success(object: &HelmRepository) -> Stored<<HelmRepository as fluvial_api::Resource>::Status> {
+    fn success() -> Stored<<HelmRepository as fluvial_api::Resource>::Status> {
         Stored {
             artifact: ports::Artifact {
                 path: "helmrepository/ns/charts/index-1.yaml".to_owned(),
@@ -377,7 +453,7 @@ mod tests {
                 ..ports::Artifact::default()
             },
             metadata: BTreeMap::new(),
-            status: object.status.clone(),
+            observed: Box::new(|_| {}),
             reason: "Succeeded",
             message: "stored artifact: revision 'sha256:1'".to_owned(),
             event: ("NewArtifact", "stored fetched index".to_owned()),
@@ -404,12 +480,7 @@ mod tests {
         );
         assert!(condition::is_true(&object.status.conditions, "FetchFailed"));
 
-        let decision = stored(
-            &object,
-            success(&object),
-            "http://x/index.yaml".to_owned(),
-            moment(&settings),
-        );
+        let decision = success().conclude(&object, &|path| format!("http://x/{path}"), moment(&settings));
         assert_eq!(decision.notices[0].reason, "NewArtifact");
         let kinds: Vec<_> = decision
             .status
@@ -420,12 +491,7 @@ mod tests {
         assert_eq!(kinds, ["Ready", "ArtifactInStorage"]);
         assert_eq!(decision.status.observed_generation, 3);
         object.status = decision.status;
-        let again = stored(
-            &object,
-            success(&object),
-            "http://x/index.yaml".to_owned(),
-            moment(&settings),
-        );
+        let again = success().conclude(&object, &|path| format!("http://x/{path}"), moment(&settings));
         assert!(again.notices.is_empty());
         assert_eq!(again.status, object.status);
     }

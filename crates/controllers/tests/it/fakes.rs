@@ -1,12 +1,13 @@
 //! Repositories and an artifact store in memory.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::sync::{Arc, Mutex};
 
 use fluvial_controllers::ports::{
-    Artifact, ArtifactError, ArtifactName, Artifacts, BoxFuture, BoxStream, Clock, Cluster, ClusterError,
-    CommitFacts, ErrorKind, FetchRequest, Fetched, Remote, Remotes, Revision, SourceError, SourceErrorClass,
-    Sources,
+    Artifact, ArtifactError, ArtifactName, Artifacts, BoxFuture, BoxStream, BucketFound, BucketRequest,
+    Clock, Cluster, ClusterError, CommitFacts, Content, ErrorKind, FetchRequest, Fetched, Remote, Remotes,
+    Revision, SourceError, SourceErrorClass, Sources,
 };
 use fluvial_tree::{File, Tree, TreeBuilder};
 use futures::StreamExt;
@@ -36,6 +37,23 @@ pub fn tree(files: &[(&str, &str)]) -> Tree {
         builder
             .file(path, File::new(text.as_bytes(), false))
             .expect("a valid path");
+    }
+    builder.build()
+}
+
+/// The files of a packed chart.
+pub fn unpack(packed: impl Read) -> Tree {
+    let mut builder = TreeBuilder::default();
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(packed));
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        if !entry.header().entry_type().is_file() {
+            continue;
+        }
+        let name = entry.path().unwrap().to_string_lossy().into_owned();
+        let mut data = Vec::new();
+        entry.read_to_end(&mut data).unwrap();
+        builder.file(&name, File::new(data, false)).unwrap();
     }
     builder.build()
 }
@@ -118,6 +136,28 @@ impl Sources for Repositories {
         });
         Some(stream.boxed())
     }
+
+    /// Buckets are repositories too, by endpoint and name.
+    fn bucket(&self, request: BucketRequest) -> BoxFuture<'_, Result<BucketFound, SourceError>> {
+        let repositories = self.0.lock().unwrap();
+        let found = repositories
+            .get(&format!("{}/{}", request.endpoint, request.bucket))
+            .map(|bucket| {
+                let revision = bucket.tree.digest().to_string();
+                BucketFound {
+                    files: (request.last_revision.as_deref() != Some(&revision)).then(|| bucket.tree.clone()),
+                    revision,
+                    rewritten: None,
+                }
+            });
+        Box::pin(async move {
+            found.ok_or_else(|| SourceError {
+                class: SourceErrorClass::Retry,
+                reason: "BucketOperationFailed".to_owned(),
+                message: format!("bucket '{}' not found", request.bucket),
+            })
+        })
+    }
 }
 
 /// Artifacts by path.
@@ -156,6 +196,29 @@ impl Artifacts for Shelf {
             size: tree.len() as u64,
         };
         let stored = (artifact.clone(), tree.clone());
+        self.0.lock().unwrap().insert(path, stored);
+        Box::pin(async move { Ok(artifact) })
+    }
+
+    fn put_content<'a>(
+        &'a self,
+        name: &'a ArtifactName,
+        revision: &'a str,
+        content: &'a Content,
+    ) -> BoxFuture<'a, Result<Artifact, ArtifactError>> {
+        let bytes = match content {
+            Content::Bytes(bytes) => bytes.to_vec(),
+            Content::File(path) => std::fs::read(path).expect("the file is there"),
+        };
+        let path = format!("{}{}", folder(&name.kind, &name.namespace, &name.name), name.file);
+        let artifact = Artifact {
+            url: self.url(&path),
+            path: path.clone(),
+            revision: revision.to_owned(),
+            digest: format!("sha256:{}", fluvial_tree::Digest::of(&bytes).to_hex()),
+            size: bytes.len() as u64,
+        };
+        let stored = (artifact.clone(), unpack(&*bytes));
         self.0.lock().unwrap().insert(path, stored);
         Box::pin(async move { Ok(artifact) })
     }

@@ -2,14 +2,13 @@
 //! installed, upgraded to other values, rolled back after a failure, uninstalled without a trace.
 
 use std::collections::BTreeSet;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use fluvial_controllers::ports::{ArtifactName, Artifacts};
-use fluvial_tree::{File, Tree, TreeBuilder};
 use futures::StreamExt;
 use serde_json::{Value, json};
 
+use crate::fakes::unpack;
 use crate::world::{World, condition, message};
 
 /// The corpora, where they are beside the repository.
@@ -20,24 +19,6 @@ fn shared() -> Option<PathBuf> {
 
 fn read(path: &Path) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
-}
-
-/// The files of a packed chart.
-fn unpack(path: &Path) -> Tree {
-    let mut builder = TreeBuilder::default();
-    let packed = std::fs::File::open(path).unwrap();
-    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(packed));
-    for entry in archive.entries().unwrap() {
-        let mut entry = entry.unwrap();
-        if !entry.header().entry_type().is_file() {
-            continue;
-        }
-        let name = entry.path().unwrap().to_string_lossy().into_owned();
-        let mut data = Vec::new();
-        entry.read_to_end(&mut data).unwrap();
-        builder.file(&name, File::new(data, false)).unwrap();
-    }
-    builder.build()
 }
 
 /// One release of a fleet.
@@ -93,7 +74,7 @@ fn cases(fleets: &Path) -> Vec<Case> {
                 version: render["chartVersion"].as_str().unwrap_or_default().to_owned(),
                 spec: json!({
                     "interval": "1h",
-                    "timeout": "20s",
+                    "timeout": "2m",
                     "releaseName": entry["releaseName"],
                     "targetNamespace": entry["releaseNamespace"],
                     "chartRef": {"kind": "ExternalArtifact", "name": "chart"},
@@ -152,7 +133,7 @@ fn definition(api_version: &str, kind: &str) -> Option<Value> {
 }
 
 async fn serve(world: &World, case: &Case) {
-    let files = unpack(&case.chart);
+    let files = unpack(std::fs::File::open(&case.chart).unwrap());
     let name = ArtifactName {
         kind: "ExternalArtifact".to_owned(),
         namespace: "default".to_owned(),
@@ -200,9 +181,28 @@ async fn left(world: &World, kinds: &BTreeSet<(String, String)>) -> Vec<String> 
     found
 }
 
+/// Longer than a debug build on a busy machine needs for the largest chart.
+const LONG: std::time::Duration = std::time::Duration::from_mins(4);
+
+/// Waits until the retries are used up, and what was left of them is done.
+async fn given_up(world: &World) -> Result<Value, String> {
+    let of = ["helm.toolkit.fluxcd.io/v2", "HelmRelease", "default", "release"];
+    let deadline = tokio::time::Instant::now() + LONG;
+    loop {
+        let object = world.get(of[0], of[1], of[2], of[3]).await.ok_or("it is gone")?;
+        if condition(&object, "Stalled").is_some_and(|stalled| stalled["reason"] == "RetriesExceeded") {
+            return Ok(object);
+        }
+        if tokio::time::Instant::now() > deadline {
+            return Err(format!("it does not give up: {}", message(&object)));
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
 async fn outcome(world: &World, generation: i64) -> Result<Value, String> {
     let of = ["helm.toolkit.fluxcd.io/v2", "HelmRelease", "default", "release"];
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(40);
+    let deadline = tokio::time::Instant::now() + LONG;
     loop {
         let object = world.get(of[0], of[1], of[2], of[3]).await.ok_or("it is gone")?;
         let seen = object["status"]["observedGeneration"] == generation;
@@ -262,8 +262,7 @@ async fn live(case: &Case) -> Result<(), String> {
     // What the server refuses is a failure half-way.
     let broken = json!({"spec": {"commonMetadata": {"labels": {"round": "not/a/label/value!"}}}});
     world.patch(&of, broken).await;
-    world.condition(&of, "Stalled", "True", "RetriesExceeded").await;
-    let rolled = world.get(of[0], of[1], of[2], of[3]).await.ok_or("it is gone")?;
+    let rolled = given_up(&world).await.map_err(step("rollback"))?;
     let reason = condition(&rolled, "Ready").map(|ready| ready["reason"].clone());
     if reason != Some(json!("RollbackSucceeded")) {
         return Err(format!("rollback: {}", message(&rolled)));

@@ -9,6 +9,7 @@
     reason = "a test tells what went wrong by panicking"
 )]
 
+mod across;
 mod encrypted;
 mod fakes;
 mod fleets;
@@ -18,6 +19,8 @@ mod kustomizations;
 #[path = "../../../secrets/tests/it/made.rs"]
 mod made;
 mod moves;
+mod release_kills;
+mod release_storage;
 mod remote;
 mod sources;
 mod tap;

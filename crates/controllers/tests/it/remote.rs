@@ -8,14 +8,15 @@ use fluvial_apiserver::ApiServer;
 use fluvial_controllers::ports::{Cluster, Resource, Target};
 use serde_json::{Value, json};
 
+use crate::helm_releases::{hr, ready, release, serve, stored};
 use crate::kustomizations::{config, config_map};
 use crate::world::{World, client, git_repository, ks, kustomization, message};
 
 /// Another cluster, and its ConfigMaps.
-struct Other(Arc<dyn Cluster>);
+pub struct Other(Arc<dyn Cluster>);
 
 impl Other {
-    fn new(world: &World, kubeconfig: &str) -> Self {
+    pub fn new(world: &World, kubeconfig: &str) -> Self {
         let server = ApiServer::new(fluvial_apiserver::Config::default()).expect("a server in memory starts");
         let cluster: Arc<dyn Cluster> = Arc::new(client(&server));
         let known = &world.fakes.remotes.0;
@@ -26,8 +27,12 @@ impl Other {
         Self(cluster)
     }
 
-    async fn config_map(&self, name: &str) -> Option<Value> {
-        let resource: Arc<Resource> = self.0.resource("v1", "ConfigMap").await.expect("served");
+    pub async fn config_map(&self, name: &str) -> Option<Value> {
+        self.get("ConfigMap", name).await
+    }
+
+    async fn get(&self, kind: &str, name: &str) -> Option<Value> {
+        let resource: Arc<Resource> = self.0.resource("v1", kind).await.expect("served");
         let target = Target {
             resource: &resource,
             namespace: "default",
@@ -169,5 +174,78 @@ async fn a_cluster_that_trusts_our_tokens_is_reached_with_one() {
         message(&failed).contains("provider 'aws' is not supported"),
         "{failed}"
     );
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_and_its_versions_live_in_the_cluster_that_the_kubeconfig_names() {
+    let mut world = World::new().await;
+    let other = Other::new(&world, "other");
+    serve(&world).await;
+    // Values come from here, where the HelmRelease is.
+    let values = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings", "namespace": "default"},
+        "data": {"values.yaml": "size: 5"}});
+    world.create(values).await;
+    let spec = json!({"kubeConfig": {"secretRef": {"name": "far"}}, "driftDetection": {"mode": "enabled"},
+        "valuesFrom": [{"kind": "ConfigMap", "name": "settings"}]});
+    world.create(release("web", spec)).await;
+    let of = hr("web");
+    let failed = world.condition(&of, "Ready", "False", "RESTClientError").await;
+    assert_eq!(
+        message(&failed),
+        "unable to read KubeConfig secret 'default/far' error: secrets \"far\" not found"
+    );
+    world.create(kubeconfig("far", "value", "other")).await;
+    ready(&world, "web", "InstallSucceeded").await;
+    assert_eq!(
+        other.config_map("web-config").await.expect("applied there")["data"]["size"],
+        "5"
+    );
+    assert!(other.get("Secret", "sh.helm.release.v1.web.v1").await.is_some());
+    assert!(
+        world
+            .get("v1", "ConfigMap", "default", "web-config")
+            .await
+            .is_none()
+    );
+    assert!(stored(&world, "web").await.is_empty());
+
+    world
+        .patch(
+            &config_map("settings"),
+            json!({"data": {"values.yaml": "size: 6"}}),
+        )
+        .await;
+    ready(&world, "web", "UpgradeSucceeded").await;
+    assert_eq!(
+        other.config_map("web-config").await.expect("there")["data"]["size"],
+        "6"
+    );
+
+    world.delete(&of).await;
+    world.gone(&of).await;
+    assert!(other.config_map("web-config").await.is_none());
+    assert!(other.get("Secret", "sh.helm.release.v1.web.v1").await.is_none());
+    assert!(other.get("Secret", "sh.helm.release.v1.web.v2").await.is_none());
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_whose_cluster_nobody_can_reach_any_more_is_left_there() {
+    let mut world = World::new().await;
+    let other = Other::new(&world, "https://far.example true");
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "far", "namespace": "default"},
+        "data": {"provider": "generic", "address": "https://far.example", "serviceAccountName": "default"}});
+    world.create(map).await;
+    serve(&world).await;
+    let spec = json!({"kubeConfig": {"configMapRef": {"name": "far"}}});
+    world.create(release("web", spec)).await;
+    ready(&world, "web", "InstallSucceeded").await;
+    assert!(other.config_map("web-config").await.is_some());
+    world.delete(&config_map("far")).await;
+    world.delete(&hr("web")).await;
+    world.gone(&hr("web")).await;
+    assert!(other.config_map("web-config").await.is_some());
+    assert!(other.get("Secret", "sh.helm.release.v1.web.v1").await.is_some());
     world.stop().await;
 }

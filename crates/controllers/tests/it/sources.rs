@@ -184,6 +184,68 @@ async fn a_repository_that_vanishes_and_a_store_that_is_lost_take_nothing_away()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_becomes_an_artifact_is_followed_and_what_is_built_from_it_too() {
+    let mut world = World::new().await;
+    let of = ["source.toolkit.fluxcd.io/v1", "Bucket", "default", "fleet"];
+    world
+        .create(json!({
+            "apiVersion": of[0], "kind": of[1], "metadata": {"name": "fleet", "namespace": "default"},
+            "spec": {"bucketName": "fleet", "endpoint": "s3.test", "interval": "1h"},
+        }))
+        .await;
+    let failed = world
+        .condition(&of, "Ready", "False", "BucketOperationFailed")
+        .await;
+    assert!(condition(&failed, "FetchFailed").is_some());
+    let first = config("a", "one");
+    world
+        .fakes
+        .repositories
+        .commit("s3.test/fleet", tree(&[("a.yaml", &first)]));
+    let ready = world.condition(&of, "Ready", "True", "Succeeded").await;
+    let artifact = &ready["status"]["artifact"];
+    let digest = artifact["revision"].as_str().expect("there")["sha256:".len()..].to_owned();
+    assert_eq!(
+        artifact["path"],
+        format!("bucket/default/fleet/{digest}.tar.gz"),
+        "the file is named for the listing"
+    );
+    assert!(
+        ready["status"]["url"]
+            .as_str()
+            .expect("there")
+            .ends_with("/latest.tar.gz")
+    );
+
+    let mut apps = kustomization("apps", json!({}));
+    apps["spec"]["sourceRef"] = json!({"kind": "Bucket", "name": "fleet"});
+    world.create(apps).await;
+    world
+        .condition(&ks("apps"), "Ready", "True", "ReconciliationSucceeded")
+        .await;
+    let second = config("a", "two");
+    world
+        .fakes
+        .repositories
+        .commit("s3.test/fleet", tree(&[("a.yaml", &second)]));
+    world
+        .patch(
+            &of,
+            json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "one"}}}),
+        )
+        .await;
+    world
+        .until(&config_map("a"), "two", |object| {
+            object.is_some_and(|object| object["data"]["key"] == "two")
+        })
+        .await;
+    world.delete(&of).await;
+    world.gone(&of).await;
+    assert!(world.fakes.shelf.paths().is_empty());
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_generator_wakes_when_someone_elses_artifact_changes() {
     let mut world = World::new().await;
     world

@@ -18,6 +18,35 @@ pub struct Happening {
     pub what: BoxFuture<'static, ()>,
 }
 
+/// Ends the writes of a process after so many of them, as a kill would.
+#[derive(Default)]
+pub struct End(Mutex<Option<(usize, bool)>>);
+
+impl End {
+    /// From now on, `count` more writes are done; with `lost`, one more is done whose answer nobody hears. Then there is
+    /// silence.
+    pub fn after(&self, count: usize, lost: bool) {
+        *self.0.lock().unwrap() = Some((count, lost));
+    }
+
+    /// No end any more. Gives how many writes were still allowed.
+    pub fn never(&self) -> Option<usize> {
+        self.0.lock().unwrap().take().map(|(left, _)| left)
+    }
+
+    /// Whether a write is done, and whether its answer is heard.
+    fn write(&self) -> (bool, bool) {
+        match &mut *self.0.lock().unwrap() {
+            None => (true, true),
+            Some((0, lost)) => (std::mem::take(lost), false),
+            Some((left, _)) => {
+                *left -= 1;
+                (true, true)
+            }
+        }
+    }
+}
+
 /// A cluster with something about to happen.
 #[derive(Clone)]
 pub struct Tap {
@@ -25,6 +54,23 @@ pub struct Tap {
     pub inner: Arc<dyn Cluster>,
     /// What happens next.
     pub next: Arc<Mutex<Option<Happening>>>,
+    /// When writes end.
+    pub end: Arc<End>,
+}
+
+impl Tap {
+    fn write<'a, T: Send + 'a>(&'a self, write: BoxFuture<'a, T>) -> BoxFuture<'a, T> {
+        let (done, heard) = self.end.write();
+        Box::pin(async move {
+            if done {
+                let answer = write.await;
+                if heard {
+                    return answer;
+                }
+            }
+            std::future::pending().await
+        })
+    }
 }
 
 impl Cluster for Tap {
@@ -32,6 +78,7 @@ impl Cluster for Tap {
         Arc::new(Self {
             inner: self.inner.acting_as(user),
             next: Arc::clone(&self.next),
+            end: Arc::clone(&self.end),
         })
     }
 
@@ -91,7 +138,10 @@ impl Cluster for Tap {
         object: &'a Value,
         how: Apply<'a>,
     ) -> BoxFuture<'a, Result<Value, ClusterError>> {
-        self.inner.apply(target, object, how)
+        if how.dry_run {
+            return self.inner.apply(target, object, how);
+        }
+        self.write(self.inner.apply(target, object, how))
     }
 
     fn patch<'a>(
@@ -99,7 +149,10 @@ impl Cluster for Tap {
         target: Target<'a>,
         patch: Patch<'a>,
     ) -> BoxFuture<'a, Result<Value, ClusterError>> {
-        self.inner.patch(target, patch)
+        if target.resource.kind == "Event" || patch.dry_run {
+            return self.inner.patch(target, patch);
+        }
+        self.write(self.inner.patch(target, patch))
     }
 
     fn create<'a>(
@@ -108,7 +161,10 @@ impl Cluster for Tap {
         object: &'a Value,
         how: Create<'a>,
     ) -> BoxFuture<'a, Result<Value, ClusterError>> {
-        self.inner.create(target, object, how)
+        if target.resource.kind == "Event" || how.dry_run {
+            return self.inner.create(target, object, how);
+        }
+        self.write(self.inner.create(target, object, how))
     }
 
     fn delete<'a>(
@@ -116,6 +172,6 @@ impl Cluster for Tap {
         target: Target<'a>,
         how: Delete<'a>,
     ) -> BoxFuture<'a, Result<bool, ClusterError>> {
-        self.inner.delete(target, how)
+        self.write(self.inner.delete(target, how))
     }
 }

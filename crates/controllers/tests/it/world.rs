@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use crate::fakes::{Fakes, Wall};
-use crate::tap::{Happening, Tap};
+use crate::tap::{End, Happening, Tap};
 
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -22,6 +22,8 @@ pub struct World {
     pub fakes: Fakes,
     /// What happens next in the cluster of the controllers.
     pub next: Arc<Mutex<Option<Happening>>>,
+    /// When the writes of the controllers end.
+    pub end: Arc<End>,
     server: ApiServer,
     handle: Option<Handle>,
     runtime: Option<tokio::runtime::Runtime>,
@@ -53,6 +55,7 @@ impl World {
             cluster,
             fakes: Fakes::default(),
             next: Arc::default(),
+            end: Arc::default(),
             server,
             handle: None,
             runtime: None,
@@ -70,6 +73,7 @@ impl World {
             cluster: Arc::new(Tap {
                 inner: Arc::new(client(&self.server)),
                 next: Arc::clone(&self.next),
+                end: Arc::clone(&self.end),
             }),
             sources: self.fakes.repositories.clone(),
             artifacts: self.fakes.shelf.clone(),

@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_fluvial");
+/// The program.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_fluvial");
 
 /// A repository in a temporary folder.
 pub(crate) struct Fleet {
     root: tempfile::TempDir,
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies what is in a folder.
+pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -34,6 +36,19 @@ impl Fleet {
         };
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/fleet");
         copy(&example, &fleet.repository());
+        fleet.git(&["init", "--quiet", "--initial-branch=main"]);
+        fleet.commit("begin");
+        fleet
+    }
+
+    /// A fleet of these files alone, committed.
+    pub(crate) fn of(files: &[(&str, &str)]) -> Self {
+        let fleet = Fleet {
+            root: tempfile::tempdir().unwrap(),
+        };
+        for (file, text) in files {
+            fleet.write(file, text);
+        }
         fleet.git(&["init", "--quiet", "--initial-branch=main"]);
         fleet.commit("begin");
         fleet
@@ -141,6 +156,20 @@ impl Up {
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Where its kubeconfig is, or will be.
+    pub(crate) fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// Asks it to end, as Ctrl-C does.
+    pub(crate) fn interrupt(&self) {
+        let done = Command::new("kill")
+            .args(["-INT", &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(done.success());
     }
 
     /// How it has ended, if it has.

@@ -39,7 +39,7 @@ fn kill(times: usize) {
     let data = fleet.beside("data");
     let data = data.to_string_lossy();
     let mut up = fleet.up(&["--data", &data]);
-    eventually("the fleet", || up.is_ready(5, &head(&fleet)));
+    eventually("the fleet", || up.is_ready(6, &head(&fleet)));
     for round in 0..times {
         change(&fleet, round);
         // From before the commit is seen to after all of it is applied.
@@ -47,7 +47,7 @@ fn kill(times: usize) {
         std::thread::sleep(Duration::from_millis(pause as u64));
         up.kill();
         up = fleet.up(&["--data", &data]);
-        eventually("the fleet after a kill", || up.is_ready(5, &head(&fleet)));
+        eventually("the fleet after a kill", || up.is_ready(6, &head(&fleet)));
         let wanted = [
             format!("shop_round-{round}_shop.example.com_Tea"),
             "shop_wanderer_shop.example.com_Tea".to_owned(),

@@ -49,7 +49,7 @@ fn an_encrypted_secret_lives_with_the_right_key_and_stays_untouched_with_a_wrong
     fleet.write("clusters/demo/vault.yaml", &fluvial_yaml::json_to_yaml(&vault));
     fleet.commit("a secret");
     let up = fleet.up(&[]);
-    eventually("the secret", || up.is_ready(6, &head(&fleet)));
+    eventually("the secret", || up.is_ready(7, &head(&fleet)));
     assert!(
         up.owned().iter().any(|id| id == "shop_till__Secret"),
         "{:?}",
@@ -79,7 +79,7 @@ fn an_encrypted_secret_lives_with_the_right_key_and_stays_untouched_with_a_wrong
 
     fleet.write("clusters/demo/keys.yaml", &keys(&owner));
     fleet.commit("the right key");
-    eventually("the recovery", || up.is_ready(6, &head(&fleet)));
+    eventually("the recovery", || up.is_ready(7, &head(&fleet)));
 }
 
 #[test]

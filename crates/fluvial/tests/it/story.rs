@@ -6,7 +6,7 @@ use crate::fleet::{Fleet, eventually, head};
 fn a_commit_is_applied_pruned_and_explained() {
     let fleet = Fleet::new();
     let up = fleet.up(&[]);
-    eventually("the fleet", || up.is_ready(5, &head(&fleet)));
+    eventually("the fleet", || up.is_ready(6, &head(&fleet)));
 
     // A tea is taken off the menu, and its object goes.
     let is_there = |name: &str| up.owned().iter().any(|id| id.contains(name));
@@ -17,7 +17,7 @@ fn a_commit_is_applied_pruned_and_explained() {
         "",
     );
     fleet.commit("no more assam");
-    eventually("the removal", || up.is_ready(5, &head(&fleet)));
+    eventually("the removal", || up.is_ready(6, &head(&fleet)));
     assert!(!is_there("_assam_"), "{:?}", up.owned());
 
     // A mistake stops what depends on it, and `why` leads to the file.
@@ -38,7 +38,7 @@ fn a_commit_is_applied_pruned_and_explained() {
     // It is mended.
     fleet.edit("apps/base/orders/service.yaml", "port: many\n", "port: 8080\n");
     fleet.commit("mended");
-    eventually("the recovery", || up.is_ready(5, &head(&fleet)));
+    eventually("the recovery", || up.is_ready(6, &head(&fleet)));
     assert_eq!(up.text(&["why"]), "everything is ready\n");
 }
 

@@ -171,8 +171,9 @@ fn reached(since: &str, cluster: &KubeVersion) -> bool {
 
 /// Files of `crds/` hold definitions and nothing else.
 pub(super) fn check_crds(chart: &Chart, findings: &mut Findings) {
-    for (path, text) in chart.crd_files() {
-        let documents = match fluvial_yaml::split_documents(text) {
+    for file in chart.crd_files() {
+        let path = &file.name;
+        let documents = match fluvial_yaml::split_documents(&file.text()) {
             Ok(documents) => documents,
             Err(error) => {
                 return findings.add(Severity::Error, path, format!("unable to parse YAML: {error}"));

@@ -156,7 +156,7 @@ pub fn manifest_of<'a>(documents: impl IntoIterator<Item = (&'a str, &'a str)>) 
 pub fn replace_rendered(rendered: &mut Rendered, files: &BTreeMap<String, String>) -> Result<(), Error> {
     let mut documents = Vec::new();
     for (path, text) in files {
-        documents.extend(manifest::read(path, text)?);
+        manifest::read(path, text.clone(), &mut documents)?;
     }
     let (manifests, hooks) = manifest::sort(documents);
     rendered.manifests = manifests;
@@ -173,7 +173,7 @@ impl From<&Manifest> for Object {
     fn from(manifest: &Manifest) -> Self {
         Object {
             source: manifest.source.clone(),
-            object: manifest.object.clone(),
+            object: manifest.object().clone(),
         }
     }
 }

@@ -29,6 +29,7 @@ fn stored(version: i64, status: Status) -> Stored {
         }],
         apply_method: "ssa".to_owned(),
         labels: BTreeMap::from([("team".to_owned(), "a".to_owned())]),
+        made_for: "uid".to_owned(),
     }
 }
 
@@ -44,6 +45,11 @@ fn both_drivers_give_back_what_they_got() {
             json!({"name": "web", "owner": "helm", "status": "deployed", "version": "3", "createdAt": "17", "team": "a"})
         );
         assert_eq!(read_object(&object).unwrap(), release);
+        // Somebody has changed the text, and left the note of who made it.
+        let other = to_object(&stored(3, Status::Failed), driver, "store", ("createdAt", 17)).unwrap();
+        let mut touched = object;
+        touched["data"] = other["data"].clone();
+        assert_eq!(read_object(&touched).unwrap().made_for, "");
     }
 }
 

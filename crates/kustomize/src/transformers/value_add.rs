@@ -1,8 +1,11 @@
 //! `ValueAddTransformer`: adds a text to fields; usable as a configured transformer only.
 
+use fluvial_yaml::Mode;
+
 use crate::error::{Error, Result};
 use crate::fieldspec::{Create, FieldSpec};
-use crate::kustomization::read::Reader;
+use crate::kustomization::read::{Reader, Text};
+use crate::loader::Loader;
 use crate::nodes::{self, Kind, text_of, untagged};
 use crate::resmap::ResMap;
 use crate::session::Session;
@@ -16,32 +19,75 @@ pub(crate) struct ValueAddTransformer {
     targets: Vec<Target>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Target {
-    selector: Option<Selector>,
-    field: Option<FieldSpec>,
+    selector: Selector,
+    field: FieldSpec,
     /// 0: the whole field; else the part of the path that the value becomes.
     position: i64,
 }
 
 impl ValueAddTransformer {
-    pub(crate) fn read(reader: &Reader<'_>) -> Result<Self> {
-        let value = reader.string("value")?;
-        let targets = match reader.object("targetFilePath")? {
-            Some(_) => return Err(reader.error("targetFilePath is not supported here")),
-            None => reader.list("targets", |target| {
-                let path = target.string("fieldPath")?;
-                Ok(Target {
-                    selector: target
-                        .object("selector")?
-                        .map(|selector| Selector::read_loosely(&selector))
-                        .transpose()?,
-                    field: (!path.is_empty()).then(|| FieldSpec::new(crate::id::Gvk::default(), &path, true)),
-                    position: target.integer("filePathPosition")?,
-                })
-            })?,
+    /// Reads a configuration. Targets of its file come before those beside it; without a value, the folder's name is it.
+    pub(crate) fn read(reader: &Reader<'_>, session: &Session<'_>, loader: &Loader) -> Result<Self> {
+        let file = reader.located("targetFilePath")?;
+        let mut targets = match file.text.is_empty() {
+            true => Vec::new(),
+            false => Target::load(session, loader, &file)?,
         };
+        targets.extend(reader.list("targets", |target| Target::read(&target))?);
+        if targets.is_empty() {
+            return Err(reader.error("must specify at least one target"));
+        }
+        let mut value = reader.string("value")?;
+        if value.is_empty() {
+            value = loader
+                .root_name()
+                .rsplit('/')
+                .next()
+                .unwrap_or_default()
+                .to_owned();
+        }
         Ok(ValueAddTransformer { value, targets })
+    }
+}
+
+impl Target {
+    fn read(reader: &Reader<'_>) -> Result<Self> {
+        let path = reader.string("fieldPath")?;
+        if path.is_empty() {
+            return Err(reader.error("fieldPath cannot be empty"));
+        }
+        let position = reader.integer("filePathPosition")?;
+        if position < 0 {
+            return Err(reader.error(format!(
+                "value of filePathPosition ({position}) cannot be negative"
+            )));
+        }
+        Ok(Target {
+            selector: reader
+                .object("selector")?
+                .map(|selector| Selector::read_loosely(&selector))
+                .transpose()?
+                .unwrap_or_default(),
+            field: FieldSpec::new(crate::id::Gvk::default(), &path, true),
+            position,
+        })
+    }
+
+    /// Reads a file that shares targets among transformers.
+    fn load(session: &Session<'_>, loader: &Loader, path: &Text) -> Result<Vec<Self>> {
+        let at = |error: Error| session.at(error, path.pos);
+        let loaded = loader
+            .load(session, &path.text)
+            .map_err(Error::from)
+            .map_err(at)?;
+        let file = session.add_file(&loaded.name);
+        let documents = crate::parse::documents(session, loaded.text()?, file)?;
+        let Some(node) = documents.first() else {
+            return Ok(Vec::new());
+        };
+        Reader::new(node, &loaded.name, Mode::Json)?.list("targets", |target| Self::read(&target))
     }
 }
 
@@ -72,13 +118,10 @@ pub(crate) fn add(
 impl Transformer for ValueAddTransformer {
     fn transform(&self, map: &mut ResMap, _session: &Session<'_>) -> Result<()> {
         for target in &self.targets {
-            let Some(field) = &target.field else {
-                return Err(Error::new("a target needs a fieldPath"));
-            };
-            let matcher = Matcher::new(target.selector.as_ref().unwrap_or(&Selector::default()))?;
+            let matcher = Matcher::new(&target.selector)?;
             for resource in map.resources_mut() {
                 if matcher.selects(resource) {
-                    add(&mut resource.node, &self.value, field, target.position)?;
+                    add(&mut resource.node, &self.value, &target.field, target.position)?;
                 }
             }
         }

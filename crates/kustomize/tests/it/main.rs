@@ -11,6 +11,7 @@ mod fuzz;
 mod hostile;
 mod places;
 mod remote;
+mod value_add;
 
 use fluvial_kustomize::{Build, BuildRequest, Error, NoCharts, NoRemote, Options, build};
 use fluvial_tree::{File, Tree, TreeBuilder, TreePath};

@@ -395,6 +395,8 @@ impl<'s> Estimator<'s> {
                     ..Known::with(sum.plus(cost), both, first)
                 };
             }
+            // A sum of numbers or times is one; other sums have been told apart above.
+            "_+_" if first == Form::Scalar => return Known::scalar(sum.plus(one)),
             "startsWith" | "endsWith" => size(1).walk(),
             "@in" if args.get(1).is_some_and(|list| list.form == Form::List) => size(1),
             "contains" => size(0).walk().times(size(1).walk()),

@@ -133,6 +133,8 @@ pub struct Clouds {
     pub gcp: Gcp,
     registries: TokenCache<Basic>,
     git: TokenCache<GitLogin>,
+    keys: TokenCache<AwsKeys>,
+    storage: TokenCache<Secret>,
 }
 
 impl Clouds {
@@ -189,6 +191,48 @@ impl Clouds {
     }
 }
 
+impl Clouds {
+    /// Keys that sign requests to AWS, kept until they expire; `sts` is used in place of the region's token service.
+    ///
+    /// # Errors
+    /// If the identity is not enough.
+    pub async fn aws_keys(
+        &self,
+        object: &str,
+        ask: &Ask<'_>,
+        region: &str,
+        sts: Option<&str>,
+    ) -> Result<AwsKeys, SourceError> {
+        let place = format!("{region} {}", sts.unwrap_or_default());
+        let key = cache_key("aws", object, ask, &place);
+        let mut aws = self.aws.clone();
+        if let Some(sts) = sts {
+            aws.sts = Some(sts.to_owned());
+        }
+        self.keys.get(&key, aws.keys(ask, region)).await
+    }
+
+    /// A token for a cloud's storage, kept until it expires.
+    ///
+    /// # Errors
+    /// If the identity is not enough.
+    pub async fn storage(&self, provider: &str, object: &str, ask: &Ask<'_>) -> Result<Secret, SourceError> {
+        let cloud = self.named(provider)?;
+        let key = cache_key(provider, object, ask, "");
+        self.storage.get(&key, cloud.storage(ask)).await
+    }
+}
+
+/// What a token service is asked with.
+pub(crate) struct Exchange<'a> {
+    /// Its name in messages.
+    pub(crate) what: &'a str,
+    /// Its address.
+    pub(crate) url: &'a str,
+    /// Fields of the form.
+    pub(crate) fields: &'a [(&'a str, &'a str)],
+}
+
 fn cache_key(provider: &str, object: &str, ask: &Ask<'_>, place: &str) -> String {
     let account = ask
         .account
@@ -197,6 +241,24 @@ fn cache_key(provider: &str, object: &str, ask: &Ask<'_>, place: &str) -> String
 }
 
 impl Ask<'_> {
+    /// What a token service answers to a form.
+    pub(crate) async fn answer(&self, exchange: &Exchange<'_>) -> Result<Vec<u8>, SourceError> {
+        self.bytes(exchange.what, Request::form(exchange.url, exchange.fields))
+            .await
+    }
+
+    /// The access token that a token service gives for a form.
+    pub(crate) async fn exchange(&self, exchange: &Exchange<'_>) -> Result<Expiring<Secret>, SourceError> {
+        let what = exchange.what;
+        let answer = self
+            .json(what, Request::form(exchange.url, exchange.fields))
+            .await?;
+        Ok(Expiring {
+            value: Secret::new(text_field(&answer, "access_token", what)?),
+            lifetime: seconds(answer.get("expires_in")),
+        })
+    }
+
     fn variable(&self, name: &str) -> Option<&str> {
         self.environment
             .get(name)
@@ -349,7 +411,7 @@ fn seconds(value: Option<&Value>) -> Duration {
 }
 
 /// How long it is until an RFC 3339 time.
-fn until(time: &str) -> Duration {
+pub(crate) fn until(time: &str) -> Duration {
     time.parse::<jiff::Timestamp>().map_or(DEFAULT_LIFETIME, |time| {
         let left = time.duration_since(jiff::Timestamp::now());
         Duration::try_from(left).unwrap_or_default()

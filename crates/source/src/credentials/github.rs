@@ -2,18 +2,14 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
-use rustls::pki_types::pem::{PemObject as _, SectionKind};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer};
 use serde_json::Value;
 
-use super::{Basic, Expiring, Secret, SecretData, Tls, refuse, text};
+use super::{Basic, Expiring, Secret, SecretData, Tls, jwt, refuse, text};
 use crate::error::SourceError;
 use crate::http::{HttpAuth, HttpClients, HttpError, HttpSession, HttpSettings};
 
@@ -239,45 +235,9 @@ impl GitHubApp {
             "exp": (now + APP_TOKEN).as_secs(),
             "iss": self.id,
         });
-        let body = format!(
-            "{}.{}",
-            URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256","typ":"JWT"}"#),
-            URL_SAFE_NO_PAD.encode(claims.to_string())
-        );
-        let key = key_pair(self.private_key.expose())?;
-        let mut signature = vec![0; key.public_modulus_len()];
-        key.sign(
-            &RSA_PKCS1_SHA256,
-            &SystemRandom::new(),
-            body.as_bytes(),
-            &mut signature,
-        )
-        .map_err(|_| refuse("'githubAppPrivateKey' of the secret cannot sign"))?;
-        Ok(Secret::new(format!(
-            "{body}.{}",
-            URL_SAFE_NO_PAD.encode(signature)
-        )))
+        let key = "'githubAppPrivateKey' of the secret";
+        jwt::rs256(serde_json::json!({}), &claims, self.private_key.expose(), key).map(Secret::new)
     }
-}
-
-/// The key of a PEM text, in either of the two forms that GitHub and OpenSSL write.
-fn key_pair(pem: &[u8]) -> Result<RsaKeyPair, SourceError> {
-    let invalid =
-        || refuse("'githubAppPrivateKey' of the secret is no RSA key in PEM; download the App's key again");
-    for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(pem) {
-        let (kind, der) = section.map_err(|_| invalid())?;
-        let key = match kind {
-            SectionKind::RsaPrivateKey => PrivateKeyDer::from(PrivatePkcs1KeyDer::from(der)),
-            SectionKind::PrivateKey => PrivateKeyDer::from(PrivatePkcs8KeyDer::from(der)),
-            _ => continue,
-        };
-        return match &key {
-            PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
-            other => RsaKeyPair::from_pkcs8(other.secret_der()),
-        }
-        .map_err(|_| invalid());
-    }
-    Err(invalid())
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod artifact;
 #[cfg(test)]
+mod bucket;
+#[cfg(test)]
 mod helm;
 #[cfg(test)]
 mod http;

@@ -675,3 +675,31 @@ async fn a_folder_stands_in_for_an_image() {
             .is_none()
     );
 }
+
+#[tokio::test]
+async fn a_folder_of_charts_stands_in_for_the_whole_address_of_one() {
+    let setup = setup(None).await;
+    let folder = tempfile::tempdir().unwrap();
+    let chart = folder.path().join("anything");
+    std::fs::create_dir(&chart).unwrap();
+    let text = "apiVersion: v2\nname: web\nversion: 1.2.3\n";
+    std::fs::write(chart.join("Chart.yaml"), text).unwrap();
+    let rules = json!([{"from": "oci://ghcr.io/org/charts", "to": folder.path()},
+        {"from": "oci://ghcr.io/org/charts/web", "to": folder.path()},
+        {"from": "oci://ghcr.io/org/charts/absent", "to": folder.path()}]);
+    let mirrors = Mirrors::from_value(&rules, std::path::Path::new("/")).unwrap();
+    let mut request = setup.asks(ImageReference {
+        semver: Some("1.x".to_owned()),
+        ..ImageReference::default()
+    });
+    request.media_type = "application/vnd.cncf.helm.chart.content.v1.tar+gzip".to_owned();
+    request.url = "oci://ghcr.io/org/charts/web".to_owned();
+    let found = setup.oci.image(&request, None, &mirrors).await.unwrap();
+    assert!(found.revision.starts_with("1.2.3@sha256:"), "{}", found.revision);
+    request.url = "oci://ghcr.io/org/charts/absent".to_owned();
+    let error = setup.oci.image(&request, None, &mirrors).await.unwrap_err();
+    assert!(
+        error.message.contains("no chart 'absent' in the mirror"),
+        "{error}"
+    );
+}

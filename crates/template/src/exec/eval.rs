@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use super::{At, MissingKey, Result2, Scope, State};
-use crate::ast::{Command, Expr, ExprKind, Number, Pipe, literal};
+use crate::ast::{Command, Expr, ExprKind, Name, Number, Pipe, literal};
 use crate::function::{Function, FunctionError, Params, Type};
 use crate::trace::Depth;
 use crate::value::{Element, IntType, Object, Underlying, Value};
@@ -117,7 +117,7 @@ impl<'t> State<'_, 't> {
         dot: &Value,
         expr: &'t Expr,
         base: &'t Expr,
-        fields: &'t [Box<str>],
+        fields: &'t [Name],
         arguments: &'t [Expr],
         last: Final,
     ) -> Result2<Value> {
@@ -156,7 +156,7 @@ impl<'t> State<'_, 't> {
         &mut self,
         dot: &Value,
         receiver: Value,
-        names: &'t [Box<str>],
+        names: &'t [Name],
         arguments: &'t [Expr],
         last: Final,
         expr: &'t Expr,

@@ -4,6 +4,7 @@ mod cert;
 mod der;
 mod keys;
 mod master;
+mod primes;
 
 use aes::Aes256;
 use aes::cipher::{Block, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};

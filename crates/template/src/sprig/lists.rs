@@ -94,6 +94,7 @@ pub(super) fn register(functions: &mut Functions) {
         for value in v {
             match value {
                 Value::List(list) => all.extend_from_slice(list.items()),
+                other if other.is_nil() => return Err(NIL.into()),
                 other => return Err(format!("Cannot concat type {} as list", other.kind()).into()),
             }
         }
@@ -115,12 +116,13 @@ pub(super) fn interfaces(values: &[Value]) -> Vec<Value> {
         .collect()
 }
 
+/// What Go says when a function looks for the type of nothing.
+const NIL: &str = "runtime error: invalid memory address or nil pointer dereference";
+
 fn items<'a>(what: &str, value: &'a Value) -> Result<&'a [Value], FunctionError> {
     match value {
         Value::List(list) => Ok(list.items()),
-        other if other.is_nil() => {
-            Err("runtime error: invalid memory address or nil pointer dereference".into())
-        }
+        other if other.is_nil() => Err(NIL.into()),
         // The functions that add to a list are named differently in their failures.
         other if matches!(what, "push" | "prepend" | "compact") => {
             Err(format!("Cannot {what} on type {}", other.kind()).into())
@@ -148,6 +150,9 @@ fn uniq(values: &[Value]) -> FunctionResult {
 }
 
 fn slice(values: &[Value]) -> FunctionResult {
+    if values[0].is_nil() {
+        return Err(NIL.into());
+    }
     let Value::List(list) = &values[0] else {
         return Err(format!("list should be type of slice or array but {}", values[0].kind()).into());
     };
@@ -161,17 +166,19 @@ fn slice(values: &[Value]) -> FunctionResult {
         .map_or_else(|| i64::try_from(length).unwrap_or(i64::MAX), to_int);
     let range = usize::try_from(start).ok().zip(usize::try_from(end).ok());
     let found = range.and_then(|(start, end)| list.items().get(start..end));
-    let found =
-        found.ok_or_else(|| format!("slice bounds out of range [{start}:{end}] with length {length}"))?;
+    let found = found.ok_or("reflect.Value.Slice: slice index out of bounds")?;
     Ok(Value::List(List::of(list.element, found.to_vec())))
 }
 
 fn chunk(values: &[Value]) -> FunctionResult {
+    if values[1].is_nil() {
+        return Err(NIL.into());
+    }
     let Value::List(list) = &values[1] else {
         return Err(format!("Cannot chunk type {}", values[1].kind()).into());
     };
     let size = usize::try_from(int_at(values, 0)).ok().filter(|size| *size > 0);
-    let size = size.ok_or("runtime error: integer divide by zero")?;
+    let size = size.ok_or("runtime error: makeslice: len out of range")?;
     let chunks = list
         .items()
         .chunks(size)

@@ -1,5 +1,11 @@
 //! What Go's `regexp` says of a pattern that it refuses.
 
+/// The names that stand between `[:` and `:]`.
+const CLASSES: [&str; 14] = [
+    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space",
+    "upper", "word", "xdigit",
+];
+
 /// Go's error for a pattern; none if nothing is wrong that this knows.
 #[must_use]
 pub fn go_regex_error(pattern: &str) -> Option<String> {
@@ -159,7 +165,7 @@ impl<'p> Reader<'p> {
                 self.at += 3 + flags;
                 self.open -= 1;
             }
-            None => return Err(format!("missing argument to repetition operator: `{}`", "?")),
+            None => return Err(format!("invalid or unsupported Perl syntax: `{rest}`")),
             Some(_) => {
                 let end = 2 + flags + rest[2 + flags..].chars().next().map_or(0, char::len_utf8);
                 return Err(format!("invalid or unsupported Perl syntax: `{}`", &rest[..end]));
@@ -187,6 +193,11 @@ impl<'p> Reader<'p> {
             if whole[at..].starts_with("[:")
                 && let Some(end) = whole[at..].find(":]")
             {
+                let name = &whole[at..at + end + 2];
+                let known = name[2..end].trim_start_matches('^');
+                if !CLASSES.contains(&known) {
+                    return Err(format!("invalid character class range: `{name}`"));
+                }
                 at += end + 2;
                 continue;
             }

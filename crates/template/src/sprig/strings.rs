@@ -153,12 +153,14 @@ fn substring(start: i64, end: i64, text: &str) -> Result<String, String> {
     };
     let range = (usize::try_from(from), usize::try_from(to));
     let (Ok(from), Ok(to)) = range else {
-        return Err(format!("slice bounds out of range [:{to}]"));
+        return Err(format!("runtime error: slice bounds out of range [:{to}]"));
     };
     match bytes.get(from..to) {
         Some(bytes) => Ok(from_bytes(bytes).into_owned()),
-        None if to > bytes.len() => Err(format!("slice bounds out of range [:{to}] with length {length}")),
-        None => Err(format!("slice bounds out of range [{from}:{to}]")),
+        None if to > bytes.len() => Err(format!(
+            "runtime error: slice bounds out of range [:{to}] with length {length}"
+        )),
+        None => Err(format!("runtime error: slice bounds out of range [{from}:{to}]")),
     }
 }
 

@@ -32,6 +32,8 @@ fn parse(url: &str) -> FunctionResult {
         let (authority, tail) = after.find('/').map_or((after, ""), |slash| after.split_at(slash));
         path = tail;
         (userinfo, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+        check_host(host)
+            .map_err(|error| format!("unable to parse url: parse {}: {error}", crate::quote(url)))?;
     } else if scheme.is_empty() && rest.split('/').next().is_some_and(|first| first.contains(':')) {
         return Err(format!(
             "unable to parse url: parse {}: first path segment in URL cannot contain colon",
@@ -68,6 +70,28 @@ fn parse(url: &str) -> FunctionResult {
     .map(|(key, value)| (key.into(), Value::from(value)))
     .collect();
     Ok(Map::new(entries).into())
+}
+
+/// What Go refuses in a host and its port.
+fn check_host(host: &str) -> Result<(), String> {
+    let port = if host.starts_with('[') {
+        let end = host.rfind(']').ok_or("missing ']' in host")?;
+        &host[end + 1..]
+    } else {
+        host.rfind(':').map_or("", |colon| &host[colon..])
+    };
+    let digits = port.strip_prefix(':');
+    if !port.is_empty() && !digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit())) {
+        return Err(format!("invalid port {} after host", crate::quote(port)));
+    }
+    let fits = |c: char| !c.is_ascii() || c.is_ascii_alphanumeric() || "-_.~!$&'()*+,;=:[]<>\"%".contains(c);
+    match host.chars().find(|c| !fits(*c)) {
+        Some(odd) => {
+            let odd = crate::quote(odd.encode_utf8(&mut [0; 4]));
+            Err(format!("invalid character {odd} in host name"))
+        }
+        None => Ok(()),
+    }
 }
 
 fn scheme(url: &str) -> Result<(&str, &str), String> {

@@ -163,10 +163,10 @@ fn separated(words: &str, connector: char) -> String {
     out
 }
 
-/// A run of digits begins a word if a capital, a connector or the end follows it.
+/// A run of digits begins a word if a small letter follows it; otherwise it ends the word before.
 fn digits_begin_word(chars: &[char], index: usize) -> bool {
     let rest = chars[index..].iter().find(|c| class(**c) != Class::Digit);
-    rest.is_none_or(|c| class(*c) != Class::Lower) || index > 0
+    rest.is_some_and(|c| class(*c) == Class::Lower)
 }
 
 /// `PascalCase`: every word's first letter large, the rest as it was.

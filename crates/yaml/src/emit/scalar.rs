@@ -8,7 +8,7 @@ use crate::node::ScalarStyle;
 use crate::scan::break_len;
 
 /// What a scalar's text allows.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
     pub(crate) multiline: bool,
     flow_plain: bool,
@@ -17,17 +17,36 @@ pub(crate) struct Shape {
     block: bool,
 }
 
-/// Texts of these bytes alone are plain everywhere, if the first is a letter.
-const SAFE: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut i = 0;
-    while i < 128 {
-        let byte = i as u8;
-        table[i] = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/');
-        i += 1;
-    }
-    table
-};
+/// What a byte may mean to a scalar's shape: one look at each byte, with one table, tells what is worth a closer look.
+mod class {
+    /// Forbids the plain style within a flow collection.
+    pub(super) const FLOW: u8 = 1;
+    /// Forbids the plain style before a blank.
+    pub(super) const COLON: u8 = 2;
+    /// Forbids the plain style after a blank.
+    pub(super) const HASH: u8 = 4;
+    /// A line break, the only one of ASCII texts that are looked at here.
+    pub(super) const BREAK: u8 = 8;
+    /// Neither printable ASCII nor a line feed.
+    pub(super) const OTHER: u8 = 16;
+
+    pub(super) const TABLE: [u8; 256] = {
+        let mut table = [OTHER; 256];
+        let mut i = 0;
+        while i < 128 {
+            table[i] = match i as u8 {
+                b',' | b'?' | b'[' | b']' | b'{' | b'}' => FLOW,
+                b':' => FLOW | COLON,
+                b'#' => HASH,
+                b'\n' => BREAK,
+                b' '..=b'~' => 0,
+                _ => OTHER,
+            };
+            i += 1;
+        }
+        table
+    };
+}
 
 /// Where white space stands in a text.
 #[derive(Default)]
@@ -53,15 +72,17 @@ impl Shape {
                 block: false,
             };
         }
-        if bytes[0].is_ascii_alphabetic() && bytes.iter().all(|byte| SAFE[*byte as usize]) {
-            return Shape {
-                multiline: false,
-                flow_plain: true,
-                block_plain: true,
-                single_quoted: true,
-                block: true,
-            };
+        let classes = bytes
+            .iter()
+            .fold(0, |found, byte| found | class::TABLE[*byte as usize]);
+        if classes & class::OTHER == 0 {
+            return Self::of_ascii(bytes, classes);
         }
+        Self::of_any(text, dialect)
+    }
+
+    /// The shape of any text but the empty one.
+    fn of_any(text: &str, dialect: Dialect) -> Self {
         let (flow_indicators, block_indicators) = indicators(text);
         let spaces = spaces(text, dialect);
         let plain = !(spaces.outer
@@ -76,6 +97,40 @@ impl Shape {
             block_plain: plain && !block_indicators,
             single_quoted: !(spaces.break_space || spaces.space_break || spaces.tabs || spaces.special),
             block: !(spaces.trailing_space || spaces.space_break || spaces.special),
+        }
+    }
+
+    /// The shape of printable ASCII with line feeds, which nearly all texts are.
+    fn of_ascii(bytes: &[u8], classes: u8) -> Self {
+        let (first, last) = (bytes[0], bytes[bytes.len() - 1]);
+        let blank = |byte: Option<&u8>| matches!(byte, None | Some(b' ' | b'\n'));
+        let multiline = classes & class::BREAK != 0;
+        let (mut space_break, mut break_space) = (false, false);
+        if multiline {
+            for at in memchr::memchr_iter(b'\n', bytes) {
+                space_break |= at > 0 && bytes[at - 1] == b' ';
+                break_space |= bytes.get(at + 1) == Some(&b' ');
+            }
+        }
+        let leading = match first {
+            b'#' | b',' | b'[' | b']' | b'{' | b'}' | b'&' | b'*' | b'!' | b'|' | b'>' | b'\'' | b'"'
+            | b'%' | b'@' | b'`' => true,
+            b'-' | b'?' => blank(bytes.get(1)),
+            _ => false,
+        };
+        let comment = classes & class::HASH != 0
+            && memchr::memchr_iter(b'#', bytes).any(|at| at == 0 || blank(bytes.get(at - 1)));
+        let value = classes & class::COLON != 0
+            && memchr::memchr_iter(b':', bytes).any(|at| blank(bytes.get(at + 1)));
+        let marker = bytes.starts_with(b"---") || bytes.starts_with(b"...");
+        let outer = matches!(first, b' ' | b'\n') || matches!(last, b' ' | b'\n');
+        let plain = !(outer || multiline || leading || comment || marker);
+        Shape {
+            multiline,
+            flow_plain: plain && classes & class::FLOW == 0,
+            block_plain: plain && !value,
+            single_quoted: !(break_space || space_break),
+            block: !(last == b' ' || space_break),
         }
     }
 }
@@ -216,30 +271,31 @@ impl Writer {
         if self.width == usize::MAX || self.column + text.len() <= self.width || !text.contains(' ') {
             self.put(text);
         } else {
-            self.write_folding(text, allow_breaks, |_, _| true);
+            self.write_folding(text, allow_breaks);
         }
         self.whitespace = false;
         self.indention = false;
     }
 
     /// Text without line breaks, folded at single spaces behind the width.
-    fn write_folding(&mut self, text: &str, allow_breaks: bool, may_break: impl Fn(usize, &str) -> bool) {
-        let mut spaces = false;
-        let mut chars = text.char_indices().peekable();
-        while let Some((i, c)) = chars.next() {
-            if c == ' ' {
-                let before_space = matches!(chars.peek(), Some((_, ' ')));
-                if allow_breaks && !spaces && self.column > self.width && !before_space && may_break(i, text)
-                {
+    fn write_folding(&mut self, text: &str, allow_breaks: bool) {
+        let bytes = text.as_bytes();
+        let mut at = 0;
+        while at < bytes.len() {
+            let end = memchr::memchr(b' ', &bytes[at..]).map_or(bytes.len(), |found| at + found);
+            if end > at {
+                self.put(&text[at..end]);
+                self.indention = false;
+            }
+            at = end;
+            while bytes.get(at) == Some(&b' ') {
+                let alone = at == end && bytes.get(at + 1) != Some(&b' ');
+                if allow_breaks && alone && self.column > self.width {
                     self.write_indent();
                 } else {
                     self.put_char(' ');
                 }
-                spaces = true;
-            } else {
-                self.put_char(c);
-                self.indention = false;
-                spaces = false;
+                at += 1;
             }
         }
     }
@@ -384,9 +440,15 @@ impl Writer {
     fn write_literal(&mut self, text: &str) {
         self.write_indicator("|", true, false, false);
         self.write_block_header(text);
+        let ascii = text.is_ascii();
         let mut rest = text;
         while !rest.is_empty() {
-            let end = rest.find(is_break).unwrap_or(rest.len());
+            let line_break = if ascii {
+                memchr::memchr2(b'\n', b'\r', rest.as_bytes())
+            } else {
+                rest.find(is_break)
+            };
+            let end = line_break.unwrap_or(rest.len());
             if end > 0 {
                 self.write_indent();
                 self.put(&rest[..end]);
@@ -428,6 +490,35 @@ impl Writer {
                 }
                 self.indention = false;
                 breaks = false;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quick_look_at_ascii_sees_what_the_thorough_one_sees() {
+        const ALPHABET: &[u8] = b" \n:#-?,a.!";
+        for length in 1..=5u32 {
+            for number in 0..ALPHABET.len().pow(length) {
+                let mut rest = number;
+                let text: String = (0..length)
+                    .map(|_| {
+                        let c = ALPHABET[rest % ALPHABET.len()];
+                        rest /= ALPHABET.len();
+                        char::from(c)
+                    })
+                    .collect();
+                for dialect in [Dialect::V2, Dialect::V3] {
+                    assert_eq!(
+                        Shape::of(&text, dialect),
+                        Shape::of_any(&text, dialect),
+                        "{text:?}"
+                    );
+                }
             }
         }
     }

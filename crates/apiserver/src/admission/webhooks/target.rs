@@ -14,7 +14,7 @@ use super::shown;
 use crate::api::Api;
 
 /// Most bytes of an answer.
-const ANSWER_LIMIT: usize = 4 << 20;
+const ANSWER_LIMIT: usize = 16 << 20;
 
 /// A call to be made.
 #[derive(Clone, Debug)]
@@ -32,16 +32,10 @@ pub struct Call {
 }
 
 /// The call to a webhook; None if it is behind a service whose pods are simulated.
-pub(super) fn call(api: &Api, hook: &Value, review: &Value) -> Result<Option<Call>, String> {
-    prepare(
-        api,
-        &hook["clientConfig"],
-        hook["timeoutSeconds"].as_u64().unwrap_or(10),
-        review,
-    )
-}
-
-fn prepare(api: &Api, config: &Value, seconds: u64, body: &Value) -> Result<Option<Call>, String> {
+///
+/// # Errors
+/// The configuration leads nowhere.
+pub fn prepare(api: &Api, config: &Value, seconds: u64, body: &Value) -> Result<Option<Call>, String> {
     let seconds = seconds.clamp(1, 30);
     let (url, address, name, path);
     if let Some(given) = config["url"].as_str() {
@@ -166,7 +160,12 @@ impl Call {
     async fn exchange(&self) -> Result<Value, String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let mut roots = rustls::RootCertStore::empty();
-        roots.add_parsable_certificates(self.authorities.iter().cloned());
+        if self.authorities.is_empty() {
+            // Those that the machine trusts, as for any other URL.
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        } else {
+            roots.add_parsable_certificates(self.authorities.iter().cloned());
+        }
         let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

@@ -3,7 +3,7 @@
 use fluvial_schema::FieldError;
 use serde_json::Value;
 
-use super::common::{Errors, invalid, is_empty, items, required, selector, text};
+use super::common::{Errors, invalid, is_empty, items, named, required, selector, text};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
@@ -20,8 +20,9 @@ pub(super) fn role(object: &Value, cluster: bool, errors: &mut Errors) {
             let path = format!("{path}.nonResourceURLs");
             if !cluster {
                 let detail = "namespaced rules cannot apply to non-resource URLs";
-                errors.push(invalid(path, urls.clone(), detail));
-            } else if ["apiGroups", "resources", "resourceNames"]
+                errors.push(invalid(path.clone(), urls.clone(), detail));
+            }
+            if ["apiGroups", "resources", "resourceNames"]
                 .iter()
                 .any(|field| !is_empty(&rule[*field]))
             {
@@ -88,6 +89,10 @@ pub(super) fn binding(object: &Value, cluster: bool, errors: &mut Errors) {
         let group = text(subject, "apiGroup");
         match text(subject, "kind") {
             "ServiceAccount" => {
+                if !text(subject, "name").is_empty() {
+                    let name = text(subject, "name");
+                    named(name, crate::names::subdomain, &format!("{path}.name"), errors);
+                }
                 if !group.is_empty() {
                     errors.push(unsupported(format!("{path}.apiGroup"), group, &[""]));
                 }

@@ -55,18 +55,15 @@ pub(super) fn namespace(object: &Value, errors: &mut Vec<FieldError>) {
     for finalizer in object["spec"]["finalizers"].as_array().into_iter().flatten() {
         let text = finalizer.as_str().unwrap_or("");
         let complaints = names::qualified_name(text);
-        if complaints.is_empty()
-            && !text.contains('/')
-            && !matches!(text, "kubernetes" | "orphan" | "foregroundDeletion")
-        {
-            let detail = "name is neither a standard finalizer name nor is it fully qualified";
-            errors.push(invalid("spec.finalizers", text, detail));
-        }
         errors.extend(
             complaints
                 .into_iter()
                 .map(|detail| invalid("spec.finalizers", text, detail)),
         );
+        if !text.contains('/') && !matches!(text, "kubernetes" | "orphan" | "foregroundDeletion") {
+            let detail = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.push(invalid("spec.finalizers", text, detail));
+        }
     }
 }
 
@@ -103,6 +100,40 @@ pub(super) fn api_service(object: &Value, errors: &mut Vec<FieldError>) {
     }
 }
 
+/// What the types of secrets ask for beyond the presence of a key.
+fn secret_of_type(object: &Value, errors: &mut Vec<FieldError>) {
+    use base64::Engine as _;
+    let missing = |path: &str| FieldError::plain(ErrorKind::Required, path, "");
+    let has = |key: &str| object["data"].get(key).is_some();
+    let key = match object["type"].as_str().unwrap_or("") {
+        "kubernetes.io/basic-auth" if !has("username") && !has("password") => {
+            errors.extend([missing("data[username]"), missing("data[password]")]);
+            return;
+        }
+        "kubernetes.io/service-account-token" => {
+            const NAME: &str = "kubernetes.io/service-account.name";
+            let name = object["metadata"]["annotations"][NAME].as_str();
+            if name.unwrap_or("").is_empty() {
+                errors.push(missing(&format!("metadata.annotations[{NAME}]")));
+            }
+            return;
+        }
+        "kubernetes.io/dockerconfigjson" => ".dockerconfigjson",
+        "kubernetes.io/dockercfg" => ".dockercfg",
+        _ => return,
+    };
+    let Some(text) = object["data"][key].as_str() else {
+        return;
+    };
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .unwrap_or_default();
+    if let Err(why) = crate::http::body::json(&bytes) {
+        let path = format!("data[{key}]");
+        errors.push(invalid(path, "<secret contents redacted>", why));
+    }
+}
+
 fn secret(object: &Value, errors: &mut Vec<FieldError>) {
     let mut size = 0;
     for (key, value) in object["data"].as_object().into_iter().flatten() {
@@ -121,6 +152,7 @@ fn secret(object: &Value, errors: &mut Vec<FieldError>) {
             "may not be more than 1048576 bytes",
         ));
     }
+    secret_of_type(object, errors);
     let required: &[&str] = match object["type"].as_str().unwrap_or("") {
         "kubernetes.io/tls" => &["tls.crt", "tls.key"],
         "kubernetes.io/dockerconfigjson" => &[".dockerconfigjson"],

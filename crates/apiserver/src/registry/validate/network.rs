@@ -9,6 +9,7 @@ use super::common::{
     Errors, address, duplicate, forbidden, go_struct, invalid, is_empty, items, named, one_of,
     outside_address, port, required, selector, text,
 };
+use super::services;
 use crate::names;
 
 const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
@@ -59,6 +60,8 @@ pub(super) fn service(object: &Value, errors: &mut Errors) {
         errors,
     );
     repeated_ports(spec, errors);
+    services::by_type(spec, errors);
+    services::words(spec, errors);
     let outside = matches!(kind, "LoadBalancer" | "NodePort") || !is_empty(&spec["externalIPs"]);
     if !outside && !spec["externalTrafficPolicy"].is_null() {
         let value = spec["externalTrafficPolicy"].clone();
@@ -168,7 +171,7 @@ pub(super) fn ingress(object: &Value, errors: &mut Errors) {
     let spec = &object["spec"];
     if is_empty(&spec["rules"]) && spec["defaultBackend"].is_null() {
         let detail = "either `defaultBackend` or `rules` must be specified";
-        errors.push(invalid("spec", Value::Null, detail));
+        errors.push(invalid("spec", spec["rules"].clone(), detail));
     }
     if !spec["defaultBackend"].is_null() {
         backend(&spec["defaultBackend"], "spec.defaultBackend", errors);
@@ -191,12 +194,29 @@ pub(super) fn ingress(object: &Value, errors: &mut Errors) {
     for (index, tls) in items(spec, "tls") {
         for (at, name) in items(tls, "hosts") {
             let path = format!("spec.tls[{index}].hosts[{at}]");
-            host(name.as_str().unwrap_or(""), &path, errors);
+            // Certificates may be for addresses.
+            let name = name.as_str().unwrap_or("");
+            if name.parse::<std::net::IpAddr>().is_err() {
+                host(name, &path, errors);
+            }
+        }
+        if !text(tls, "secretName").is_empty() {
+            let path = format!("spec.tls[{index}].secretName");
+            named(text(tls, "secretName"), names::subdomain, &path, errors);
         }
     }
     if !text(spec, "ingressClassName").is_empty() {
         let class = text(spec, "ingressClassName");
         named(class, names::subdomain, "spec.ingressClassName", errors);
+    }
+    const CLASS: &str = "kubernetes.io/ingress.class";
+    if let (Some(old), Some(class)) = (
+        object["metadata"]["annotations"][CLASS].as_str(),
+        spec["ingressClassName"].as_str(),
+    ) && old != class
+    {
+        let detail = "must match `ingressClassName` when both are specified";
+        errors.push(invalid(format!("annotations.{CLASS}"), old, detail));
     }
 }
 
@@ -240,7 +260,7 @@ fn backend(backend: &Value, path: &str, errors: &mut Errors) {
         (false, true) => {
             match text(service, "name") {
                 "" => errors.push(required(format!("{path}.service.name"), "")),
-                name => named(name, names::label_1035, &format!("{path}.service.name"), errors),
+                name => named(name, names::label, &format!("{path}.service.name"), errors),
             }
             let own = &service["port"];
             let number = own["number"].as_i64().unwrap_or(0);
@@ -264,6 +284,7 @@ pub(super) fn ingress_class(object: &Value, errors: &mut Errors) {
         }
         _ => {}
     }
+    super::classes::ingress(&object["spec"], errors);
 }
 
 /// Checks a network policy.
@@ -281,6 +302,12 @@ pub(super) fn policy(object: &Value, errors: &mut Errors) {
             }
         }
     }
+    let kinds = &spec["policyTypes"];
+    if kinds.as_array().is_some_and(|kinds| kinds.len() > 2) {
+        let detail = "may not specify more than two policyTypes";
+        errors.push(invalid("spec.policyTypes", kinds.clone(), detail));
+        return;
+    }
     for (index, kind) in items(spec, "policyTypes") {
         one_of(
             kind,
@@ -292,7 +319,13 @@ pub(super) fn policy(object: &Value, errors: &mut Errors) {
 }
 
 fn policy_port(own: &Value, path: &str, errors: &mut Errors) {
-    one_of(&own["protocol"], PROTOCOLS, format!("{path}.protocol"), errors);
+    let protocols = ["TCP", "UDP", "SCTP"];
+    one_of(&own["protocol"], &protocols, format!("{path}.protocol"), errors);
+    if own["port"].is_string() && !own["endPort"].is_null() {
+        let detail = "may not be specified when `port` is non-numeric";
+        let path = format!("{path}.endPort");
+        errors.push(invalid(path, own["endPort"].clone(), detail));
+    }
     match &own["port"] {
         Value::Number(_) => {
             port(&own["port"], &format!("{path}.port"), errors);
@@ -301,7 +334,7 @@ fn policy_port(own: &Value, path: &str, errors: &mut Errors) {
                 && last < first
             {
                 let detail = "must be greater than or equal to `port`";
-                errors.push(invalid(format!("{path}.endPort"), last, detail));
+                errors.push(invalid(format!("{path}.endPort"), first, detail));
             }
         }
         Value::String(name) => errors.extend(
@@ -318,7 +351,8 @@ fn policy_port(own: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
-fn network(text: &str) -> Option<(std::net::IpAddr, u32)> {
+/// The address and the length of a network.
+pub(super) fn network(text: &str) -> Option<(std::net::IpAddr, u32)> {
     let (base, length) = text.split_once('/')?;
     let base: std::net::IpAddr = base.parse().ok()?;
     let length: u32 = length.parse().ok()?;
@@ -381,6 +415,11 @@ fn peer(own: &Value, path: &str, errors: &mut Errors) {
 /// Checks endpoints.
 pub(super) fn endpoints(object: &Value, errors: &mut Errors) {
     for (index, subset) in items(object, "subsets") {
+        let several = subset["ports"].as_array().is_some_and(|ports| ports.len() > 1);
+        if is_empty(&subset["addresses"]) && is_empty(&subset["notReadyAddresses"]) {
+            let detail = "must specify `addresses` or `notReadyAddresses`";
+            errors.push(required(format!("subsets[{index}]"), detail));
+        }
         for field in ["addresses", "notReadyAddresses"] {
             for (at, own) in items(subset, field) {
                 let path = format!("subsets[{index}].{field}[{at}].ip");
@@ -394,6 +433,11 @@ pub(super) fn endpoints(object: &Value, errors: &mut Errors) {
         }
         for (at, own) in items(subset, "ports") {
             let path = format!("subsets[{index}].ports[{at}]");
+            match text(own, "name") {
+                "" if several => errors.push(required(format!("{path}.name"), "")),
+                "" => {}
+                name => named(name, names::label, &format!("{path}.name"), errors),
+            }
             port(&own["port"], &format!("{path}.port"), errors);
             match own["protocol"].as_str() {
                 None | Some("") => errors.push(required(format!("{path}.protocol"), "")),

@@ -116,14 +116,17 @@ pub(super) fn volume(object: &Value, errors: &mut Errors) {
         errors.push(invalid("spec.hostPath.path", path, "must not contain '..'"));
     }
     let fields = spec.as_object().into_iter().flatten();
-    let sources = fields
-        .filter(|(field, _)| !NO_SOURCES.contains(&field.as_str()))
-        .count();
-    match sources {
-        0 => errors.push(required("spec", "must specify a volume type")),
-        1 => {}
-        _ => errors.push(forbidden("spec", "may not specify more than 1 volume type")),
+    let mut sources = fields
+        .map(|(field, _)| field.as_str())
+        .filter(|field| !NO_SOURCES.contains(field));
+    if sources.next().is_none() {
+        errors.push(required("spec", "must specify a volume type"));
     }
+    for field in sources {
+        let path = format!("spec.{field}");
+        errors.push(forbidden(path, "may not specify more than 1 volume type"));
+    }
+    volume_source(spec, errors);
     let class = text(spec, "storageClassName");
     if !class.is_empty() {
         named(class, names::subdomain, "spec.storageClassName", errors);
@@ -279,6 +282,41 @@ pub(super) fn volume_fixed(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
+/// What kinds of volumes need, and where they are.
+fn volume_source(spec: &Value, errors: &mut Errors) {
+    let needed = [
+        ("csi", "driver"),
+        ("csi", "volumeHandle"),
+        ("local", "path"),
+        ("hostPath", "path"),
+        ("nfs", "server"),
+        ("nfs", "path"),
+    ];
+    for (kind, field) in needed {
+        if !spec[kind].is_null() && text(&spec[kind], field).is_empty() {
+            errors.push(required(format!("spec.{kind}.{field}"), ""));
+        }
+    }
+    let affinity = &spec["nodeAffinity"];
+    let path = "spec.nodeAffinity";
+    if !spec["local"].is_null() && affinity.is_null() {
+        errors.push(required(path, "Local volume requires node affinity"));
+    }
+    if !affinity.is_null() {
+        if affinity["required"].is_null() {
+            let detail = "must specify required node constraints";
+            errors.push(required(format!("{path}.required"), detail));
+        } else if is_empty(&affinity["required"]["nodeSelectorTerms"]) {
+            let path = format!("{path}.required.nodeSelectorTerms");
+            errors.push(required(path, "must have at least one node selector term"));
+        }
+    }
+    if spec["persistentVolumeReclaimPolicy"] == "Recycle" && spec["hostPath"]["path"] == "/" {
+        let detail = "may not be 'recycle' for a hostPath mount of '/'";
+        errors.push(forbidden("spec.persistentVolumeReclaimPolicy", detail));
+    }
+}
+
 /// Quota resources that need no domain.
 fn is_standard(name: &str) -> bool {
     const NAMES: &[&str] = &[
@@ -353,6 +391,52 @@ pub(super) fn quota(object: &Value, errors: &mut Errors) {
         }
     }
     scopes(spec, errors);
+    let has = |name: &str| items(spec, "scopes").any(|(_, scope)| scope == name);
+    for (one, other) in [("Terminating", "NotTerminating"), ("BestEffort", "NotBestEffort")] {
+        if has(one) && has(other) {
+            errors.push(invalid(
+                "spec.scopes",
+                spec["scopes"].clone(),
+                "conflicting scopes",
+            ));
+        }
+    }
+    for (_, term) in items(&spec["scopeSelector"], "matchExpressions") {
+        scope_term(term, errors);
+    }
+}
+
+fn scope_term(term: &Value, errors: &mut Errors) {
+    let path = "spec.scopeSelector.matchExpressions";
+    let (name, operator) = (text(term, "scopeName"), text(term, "operator"));
+    let plain = matches!(
+        name,
+        "Terminating" | "NotTerminating" | "BestEffort" | "NotBestEffort" | "CrossNamespacePodAffinity"
+    );
+    if plain && operator != "Exists" {
+        let detail = "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, \
+                      ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or \
+                      ResourceQuotaScopeCrossNamespacePodAffinity";
+        errors.push(invalid(format!("{path}.operator"), operator, detail));
+    }
+    let given = !is_empty(&term["values"]);
+    match operator {
+        "In" | "NotIn" if !given => {
+            let detail = "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector";
+            errors.push(required(format!("{path}.values"), detail));
+        }
+        "Exists" | "DoesNotExist" if given => {
+            let detail = "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector";
+            let values = term["values"].clone();
+            errors.push(invalid(format!("{path}.values"), values, detail));
+        }
+        "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+        _ => errors.push(invalid(
+            format!("{path}.operator"),
+            operator,
+            "not a valid selector operator",
+        )),
+    }
 }
 
 fn scopes(spec: &Value, errors: &mut Errors) {
@@ -412,7 +496,40 @@ pub(super) fn limits(object: &Value, errors: &mut Errors) {
                 }
             }
         }
+        let standard = matches!(kind, "Pod" | "Container" | "PersistentVolumeClaim");
+        if !standard && !kind.contains('/') && names::qualified_name(kind).is_empty() {
+            let detail = "must be a standard limit type or fully qualified";
+            errors.push(invalid(format!("{path}.type"), kind, detail));
+        }
         limit_order(limit, &path, errors);
+        ratios(limit, &path, errors);
+        let bound = |field: &str| !limit[field]["storage"].is_null();
+        if kind == "PersistentVolumeClaim" && !bound("min") && !bound("max") {
+            let detail = "either minimum or maximum storage value is required, but neither was provided";
+            errors.push(required(format!("{path}.limits"), detail));
+        }
+    }
+}
+
+/// How far limits may be above requests.
+fn ratios(limit: &Value, path: &str, errors: &mut Errors) {
+    for (name, value) in limit["maxLimitRequestRatio"].as_object().into_iter().flatten() {
+        let Some(ratio) = quantity(value) else { continue };
+        let path = format!("{path}.maxLimitRequestRatio[{name}]");
+        if ratio.milli_value() < 1_000 {
+            let detail = format!("ratio {ratio} is less than 1");
+            errors.push(invalid(path.clone(), ratio.to_string(), detail));
+        }
+        let bounds = (quantity(&limit["min"][name]), quantity(&limit["max"][name]));
+        if let (Some(least), Some(most)) = bounds
+            && least.sign() > 0
+        {
+            let possible = most.as_float() / least.as_float();
+            if ratio.as_float() > possible {
+                let detail = format!("ratio {ratio} is greater than max/min = {possible:.6}");
+                errors.push(invalid(path, ratio.to_string(), detail));
+            }
+        }
     }
 }
 

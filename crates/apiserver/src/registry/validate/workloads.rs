@@ -4,9 +4,10 @@ use fluvial_schema::ErrorKind;
 use fluvial_schema::FieldError;
 use serde_json::Value;
 
+use super::classes::at_most_whole;
 use super::common::{
-    Errors, forbidden, go_struct, int_or_percent, invalid, is_empty, named, not_negative, one_of, required,
-    selector_matches, shown, text,
+    Errors, forbidden, go_struct, int_or_percent, invalid, is_empty, items, named, not_negative, one_of,
+    required, selector_matches, shown, text,
 };
 use super::pods;
 use crate::names;
@@ -33,14 +34,21 @@ pub(super) fn validate(kind: &str, object: &Value, errors: &mut Errors) {
         "ReplicaSet" => {
             not_negative(spec, "replicas", "spec", errors);
             not_negative(spec, "minReadySeconds", "spec", errors);
-            selector_matches(spec, "replica set", errors);
+            selector_matches(spec, "deployment", errors);
             template(&spec["template"], "spec.template", true, errors);
         }
         "ReplicationController" => replication_controller(spec, errors),
         "DaemonSet" => daemon_set(spec, errors),
         "StatefulSet" => stateful_set(spec, errors),
         "Job" => job(spec, "spec", errors),
-        "CronJob" => cron_job(spec, errors),
+        "CronJob" => {
+            let name = crate::api::meta(object, "name");
+            if name.len() > 52 {
+                let detail = "must be no more than 52 characters";
+                errors.push(invalid("metadata.name", name, detail));
+            }
+            cron_job(spec, errors);
+        }
         "ControllerRevision" => revision(object, errors),
         _ => {}
     }
@@ -49,15 +57,9 @@ pub(super) fn validate(kind: &str, object: &Value, errors: &mut Errors) {
 /// The template of pods that run until they are stopped, or until they end.
 fn template(template: &Value, path: &str, always: bool, errors: &mut Errors) {
     pods::spec(&template["spec"], &format!("{path}.spec"), errors);
-    template_frame(template, path, always, errors);
-}
-
-/// What is checked of every template. Of a StatefulSet's nothing more is: its pods get volumes from
-/// claims that the template does not name.
-fn template_frame(template: &Value, path: &str, always: bool, errors: &mut Errors) {
     crate::registry::meta::validate_labels(
         &template["metadata"]["labels"],
-        &format!("{path}.metadata.labels"),
+        &format!("{path}.labels"),
         errors,
     );
     let policy = template["spec"]["restartPolicy"].clone();
@@ -75,6 +77,7 @@ fn deployment(spec: &Value, errors: &mut Errors) {
     not_negative(spec, "replicas", "spec", errors);
     selector_matches(spec, "deployment", errors);
     template(&spec["template"], "spec.template", true, errors);
+    no_deadline(spec, "ReplicaSet", errors);
     let strategy = &spec["strategy"];
     let rolling = &strategy["rollingUpdate"];
     match text(strategy, "type") {
@@ -85,11 +88,11 @@ fn deployment(spec: &Value, errors: &mut Errors) {
         "Recreate" => {}
         "RollingUpdate" => {
             for field in ["maxUnavailable", "maxSurge"] {
-                int_or_percent(
-                    &rolling[field],
-                    &format!("spec.strategy.rollingUpdate.{field}"),
-                    errors,
-                );
+                let path = format!("spec.strategy.rollingUpdate.{field}");
+                int_or_percent(&rolling[field], &path, errors);
+                if field == "maxUnavailable" {
+                    at_most_whole(&rolling[field], &path, errors);
+                }
             }
             if is_zero(&rolling["maxUnavailable"]) && is_zero(&rolling["maxSurge"]) {
                 errors.push(invalid(
@@ -167,6 +170,8 @@ fn daemon_set(spec: &Value, errors: &mut Errors) {
         let (unavailable, surge) = (&rolling["maxUnavailable"], &rolling["maxSurge"]);
         int_or_percent(unavailable, &format!("{path}.maxUnavailable"), errors);
         int_or_percent(surge, &format!("{path}.maxSurge"), errors);
+        at_most_whole(unavailable, &format!("{path}.maxUnavailable"), errors);
+        at_most_whole(surge, &format!("{path}.maxSurge"), errors);
         if is_zero(unavailable) && is_zero(surge) {
             let detail = "cannot be 0 when maxSurge is 0";
             errors.push(required(format!("{path}.maxUnavailable"), detail));
@@ -176,33 +181,100 @@ fn daemon_set(spec: &Value, errors: &mut Errors) {
             errors.push(invalid(format!("{path}.maxSurge"), surge.clone(), detail));
         }
     }
-    one_of(
-        &spec["updateStrategy"]["type"],
-        &["RollingUpdate", "OnDelete"],
-        "spec.updateStrategy.type",
-        errors,
-    );
+    if let Some(other) = other_strategy(spec) {
+        let shown = format!("{{\"Type\":{other},\"RollingUpdate\":null}}");
+        let detail = "supported values: \"RollingUpdate\", \"OnDelete\"";
+        errors.push(go_struct(
+            ErrorKind::NotSupported,
+            "spec.updateStrategy",
+            &shown,
+            detail,
+        ));
+    }
     not_negative(spec, "revisionHistoryLimit", "spec", errors);
 }
 
+/// The type of an update strategy that there is none of.
+fn other_strategy(spec: &Value) -> Option<&Value> {
+    let kind = &spec["updateStrategy"]["type"];
+    (!matches!(kind.as_str(), None | Some("" | "RollingUpdate" | "OnDelete"))).then_some(kind)
+}
+
+fn stateful_update(spec: &Value, errors: &mut Errors) {
+    let path = "spec.updateStrategy";
+    let rolling = &spec["updateStrategy"]["rollingUpdate"];
+    if let Some(other) = other_strategy(spec) {
+        let shown = format!("{{\"Type\":{other},\"RollingUpdate\":null}}");
+        let detail = "must be 'RollingUpdate' or 'OnDelete'";
+        errors.push(go_struct(ErrorKind::Invalid, path, &shown, detail));
+    } else if spec["updateStrategy"]["type"] == "OnDelete" && !rolling.is_null() {
+        let shown = format!(
+            "{{\"Partition\":{},\"MaxUnavailable\":{}}}",
+            rolling["partition"].as_i64().unwrap_or(0),
+            rolling["maxUnavailable"]
+        );
+        let detail = "only allowed for updateStrategy 'RollingUpdate'";
+        let path = format!("{path}.rollingUpdate");
+        errors.push(go_struct(ErrorKind::Invalid, path, &shown, detail));
+    } else {
+        not_negative(rolling, "partition", &format!("{path}.rollingUpdate"), errors);
+    }
+}
+
 fn stateful_set(spec: &Value, errors: &mut Errors) {
-    one_of(
-        &spec["podManagementPolicy"],
-        &["OrderedReady", "Parallel"],
-        "spec.podManagementPolicy",
-        errors,
-    );
-    one_of(
-        &spec["updateStrategy"]["type"],
-        &["RollingUpdate", "OnDelete"],
-        "spec.updateStrategy.type",
-        errors,
-    );
-    for field in ["replicas", "minReadySeconds", "revisionHistoryLimit"] {
+    let policy = &spec["podManagementPolicy"];
+    if !matches!(policy.as_str(), None | Some("" | "OrderedReady" | "Parallel")) {
+        let detail = "must be 'OrderedReady' or 'Parallel'";
+        errors.push(invalid("spec.podManagementPolicy", policy.clone(), detail));
+    }
+    stateful_update(spec, errors);
+    for field in ["whenDeleted", "whenScaled"] {
+        let path = format!("spec.persistentVolumeClaimRetentionPolicy.{field}");
+        let value = &spec["persistentVolumeClaimRetentionPolicy"][field];
+        one_of(value, &["Retain", "Delete"], path, errors);
+    }
+    for field in ["replicas", "minReadySeconds"] {
         not_negative(spec, field, "spec", errors);
     }
+    not_negative(&spec["ordinals"], "start", "spec.ordinals", errors);
     selector_matches(spec, "statefulset", errors);
-    template_frame(&spec["template"], "spec.template", true, errors);
+    if !text(spec, "serviceName").is_empty() {
+        let name = text(spec, "serviceName");
+        named(name, names::label, "spec.serviceName", errors);
+    }
+    template(&with_claims(spec), "spec.template", true, errors);
+    for (index, claim) in items(spec, "volumeClaimTemplates") {
+        let at = format!("spec.volumeClaimTemplates[{index}].spec");
+        super::pods::claim(claim, &at, errors);
+    }
+    no_deadline(spec, "StatefulSet", errors);
+}
+
+/// The template as its pods get it: with a volume for each claim.
+fn with_claims(spec: &Value) -> Value {
+    let mut template = spec["template"].clone();
+    let claims: Vec<&str> = items(spec, "volumeClaimTemplates")
+        .map(|(_, claim)| crate::api::meta(claim, "name"))
+        .collect();
+    if claims.is_empty() {
+        return template;
+    }
+    let made = claims
+        .iter()
+        .map(|name| serde_json::json!({"name": name, "persistentVolumeClaim": {"claimName": name}}));
+    let own = items(&template["spec"], "volumes").map(|(_, volume)| volume.clone());
+    let own = own.filter(|volume| !claims.contains(&text(volume, "name")));
+    let all: Vec<Value> = made.chain(own).collect();
+    template["spec"]["volumes"] = all.into();
+    template
+}
+
+/// What runs until it is stopped has no deadline.
+fn no_deadline(spec: &Value, kind: &str, errors: &mut Errors) {
+    if !spec["template"]["spec"]["activeDeadlineSeconds"].is_null() {
+        let detail = format!("activeDeadlineSeconds in {kind} is not Supported");
+        errors.push(forbidden("spec.template.spec.activeDeadlineSeconds", detail));
+    }
 }
 
 fn job(spec: &Value, path: &str, errors: &mut Errors) {
@@ -226,6 +298,16 @@ fn job(spec: &Value, path: &str, errors: &mut Errors) {
         let detail = format!("when completion mode is {mode}");
         errors.push(required(format!("{path}.completions"), &detail));
     }
+    if spec["manualSelector"] == true {
+        let labels = &spec["template"]["metadata"]["labels"];
+        let selector = fluvial_object::labels::Selector::from_value(&spec["selector"]);
+        if selector.is_ok_and(|selector| !selector.matches(|name| labels[name].as_str())) {
+            let detail = "`selector` does not match template `labels`";
+            let path = format!("{path}.template.metadata.labels");
+            errors.push(invalid(path, labels.clone(), detail));
+        }
+    }
+    super::jobs::policies(spec, path, errors);
     let template_path = format!("{path}.template");
     template(&spec["template"], &template_path, false, errors);
     let policy = &spec["template"]["spec"]["restartPolicy"];
@@ -272,6 +354,10 @@ fn cron_job(spec: &Value, errors: &mut Errors) {
                 zone,
                 "timeZone must be nil or non-empty string",
             ));
+        } else if zone.eq_ignore_ascii_case("local") {
+            let detail =
+                "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
+            errors.push(invalid("spec.timeZone", zone, detail));
         } else if jiff::tz::TimeZone::get(zone).is_err() {
             errors.push(invalid(
                 "spec.timeZone",

@@ -43,13 +43,13 @@ fn parts(rendered: &Rendered) -> impl Iterator<Item = Part<'_>> {
         source: &manifest.source,
         line: manifest.line,
         text: &manifest.content,
-        object: &manifest.object,
+        object: manifest.object(),
     });
     let hooks = rendered.hooks.iter().map(|hook| Part {
         source: &hook.path,
         line: hook.line,
         text: &hook.manifest,
-        object: &hook.object,
+        object: hook.object(),
     });
     manifests.chain(hooks).filter(|part| part.object.is_object())
 }
@@ -137,7 +137,7 @@ pub(crate) async fn prepare(cluster: &Arc<dyn Cluster>, rendered: &Rendered, nam
         let _ = attempt(cluster, &object, "", false).await;
     }
     let crds = rendered.crds.iter().flat_map(|crd| {
-        let documents = fluvial_yaml::split_documents(&crd.content).unwrap_or_default();
+        let documents = fluvial_yaml::split_documents(&crd.content()).unwrap_or_default();
         documents
             .iter()
             .filter_map(|document| fluvial_yaml::yaml_to_json(document, false).ok())

@@ -49,7 +49,7 @@ pub(crate) fn explain(rendered: &Rendered, wanted: &str, layers: &[Layer]) -> Re
                 manifest.source.as_str(),
                 manifest.line,
                 manifest.content.as_str(),
-                &manifest.object,
+                manifest.object(),
             )
         })
         .chain(rendered.hooks.iter().map(|hook| {
@@ -57,7 +57,7 @@ pub(crate) fn explain(rendered: &Rendered, wanted: &str, layers: &[Layer]) -> Re
                 hook.path.as_str(),
                 hook.line,
                 hook.manifest.as_str(),
-                &hook.object,
+                hook.object(),
             )
         }));
     let name = |value: &Value| format!("{}/{}", value.kind(), value.name());

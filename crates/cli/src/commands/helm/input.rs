@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fluvial_helm::{Capabilities, Chart, KubeVersion, Layer, Values};
 use fluvial_tree::{Tree, TreePath};
 
-use crate::disk::{self, Reader};
+use crate::disk::Reader;
 use crate::environment::{Failure, Session};
 
 /// Options that set values.
@@ -124,7 +124,10 @@ fn text_of(folder: &Path, name: &str, input: &str) -> Result<String, String> {
     if name == "-" {
         return Ok(input.to_owned());
     }
-    std::fs::read_to_string(folder.join(name)).map_err(|error| format!("{name}: {error}"))
+    std::fs::read_to_string(folder.join(name)).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => format!("open {name}: no such file or directory"),
+        _ => format!("{name}: {error}"),
+    })
 }
 
 /// What templates are told of the cluster by options.
@@ -145,22 +148,26 @@ pub(crate) fn capabilities(
 pub(crate) fn files(folder: &Path, name: &str) -> Result<(Tree, TreePath, PathBuf), String> {
     let path = folder.join(name);
     if !path.exists() {
-        let help = if name.contains("://") {
-            "; charts are not fetched here: get it with helm pull, and name its file"
-        } else {
-            "; a chart is a folder or a .tgz file"
-        };
-        return Err(format!("chart {name} does not exist{help}"));
+        return Err(format!(
+            "chart {name} does not exist; a chart is a folder or a .tgz file; charts are fetched from a repository with \
+             --repo URL NAME, or from a registry as oci://…"
+        ));
     }
     let fail = |error: &dyn std::fmt::Display| format!("chart {name}: {error}");
     let path = std::fs::canonicalize(&path).map_err(|error| fail(&error))?;
-    let mut reader = Reader::default();
-    if path.is_dir() {
+    let is_folder = path.is_dir();
+    let root = if is_folder {
+        Some(path.as_path())
+    } else {
+        path.parent()
+    };
+    let mut reader = Reader::below(root.unwrap_or(&path));
+    if is_folder {
         reader.plain_folder(&path)?;
     } else {
         reader.file(&path)?;
     }
-    let at = disk::tree_path(&path)?;
+    let at = reader.place(&path)?;
     Ok((reader.tree(), at, path))
 }
 

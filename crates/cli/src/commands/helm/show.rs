@@ -56,7 +56,8 @@ fn text(chart: &Chart, what: &str) -> String {
 
 /// The definitions of the chart and of those below it.
 fn crds(chart: &Chart, out: &mut String) {
-    for (_, text) in chart.crd_files() {
+    for file in chart.crd_files() {
+        let text = file.text();
         let separator = if text.starts_with("---") { "" } else { "---\n" };
         // Writing into a String cannot fail.
         let _ = writeln!(out, "{separator}{text}");

@@ -9,6 +9,7 @@ use futures::stream::SelectAll;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::commands::why;
 use crate::environment::{Failure, Outcome, Session};
 use crate::nouns::NOUNS;
 use crate::screen::{self, Canvas, Screen};
@@ -90,6 +91,9 @@ pub(super) async fn follow(
     loop {
         let now = Instant::now();
         if once && let Some(outcome) = answer(session, &last, now - moved, now >= deadline) {
+            if outcome.is_err() {
+                explain(session, cluster, &last).await;
+            }
             return outcome;
         }
         let pause = if once {
@@ -132,6 +136,9 @@ fn pause(view: &View, moved: Instant, deadline: Instant, now: Instant) -> Durati
 /// What `--once` answers, if the time for it has come.
 fn answer(session: &mut Session<'_>, view: &View, quiet: Duration, late: bool) -> Option<Outcome> {
     if view.is_ready() && quiet >= SETTLE {
+        for row in view.rows.iter().filter(|row| row.fare == Fare::Idle) {
+            session.warning(&format!("{}: {}", row.id, row.text));
+        }
         session.success(&format!("all is ready: {}", view.summary()));
         return Some(Ok(()));
     }
@@ -139,20 +146,29 @@ fn answer(session: &mut Session<'_>, view: &View, quiet: Duration, late: bool) -
     if !settled && !late {
         return None;
     }
-    for row in &view.rows {
-        if matches!(row.fare, Fare::Failed | Fare::Working | Fare::Idle) {
-            session.failure(&format!("{}: {}", row.id, row.text));
-        }
-    }
-    for row in view.rows.iter().filter(|row| row.fare == Fare::Waiting) {
-        session.waiting(&format!("{}: {}", row.id, row.text));
-    }
     let why = if late && !settled {
         "time is up"
     } else {
         "not all is ready"
     };
     Some(Err(Failure::new(format!("{why}: {}", view.summary()))))
+}
+
+/// Says what stands in the way: the first causes, each with its file and line.
+async fn explain(session: &mut Session<'_>, cluster: &dyn Cluster, view: &View) {
+    match why::causes(session, cluster).await {
+        Ok(text) if !text.is_empty() => session.remark(&text),
+        // The rows say less, but they are at hand.
+        _ => {
+            for row in &view.rows {
+                match row.fare {
+                    Fare::Failed | Fare::Working => session.failure(&format!("{}: {}", row.id, row.text)),
+                    Fare::Waiting => session.waiting(&format!("{}: {}", row.id, row.text)),
+                    Fare::Ready | Fare::Suspended | Fare::Idle => {}
+                }
+            }
+        }
+    }
 }
 
 /// The screen, or lines where there is none.

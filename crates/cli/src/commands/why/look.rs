@@ -356,7 +356,7 @@ impl<'a> Looker<'a> {
             "BuildFailed" => vec![],
             _ => match self.sources(object).await? {
                 sources if !sources.is_empty() => sources,
-                _ => self.unhealthy(object).await?,
+                _ => named_in(whole, self.unhealthy(object).await?),
             },
         };
         Ok((step, causes))
@@ -561,4 +561,19 @@ fn pod_reason(pod: &Value) -> Option<String> {
     let scheduled = condition(pod, "PodScheduled")?;
     (text(scheduled, &["status"]) == Some("False"))
         .then(|| text(scheduled, &["message"]).unwrap_or("has no node").to_owned())
+}
+
+/// Those that a message names, if it names any: the others are absent because of them.
+fn named_in(message: &str, all: Vec<Found>) -> Vec<Found> {
+    let is_named = |found: &Found| {
+        let id = found.id();
+        let words = message.split(|letter: char| letter.is_whitespace() || "'\",;()".contains(letter));
+        words
+            .map(|word| word.trim_end_matches(':'))
+            .any(|word| word == id)
+    };
+    match all.iter().any(is_named) {
+        true => all.into_iter().filter(is_named).collect(),
+        false => all,
+    }
 }

@@ -25,20 +25,23 @@ fn at(second: i64) -> Timestamp {
 #[test]
 fn a_run_begins_as_the_spec_says() {
     let settings = Settings {
-        no_cross_namespace_refs: true,
+        releases: crate::Restrictions {
+            no_cross_namespace_refs: true,
+            ..crate::Restrictions::default()
+        },
         ..Settings::default()
     };
     let reason = |spec: Value| match begin(&object(spec, json!({})), &settings) {
-        Begin::Delete => "delete".to_owned(),
-        Begin::Rest => "rest".to_owned(),
-        Begin::Go => "go".to_owned(),
+        Begin::Delete => "delete".into(),
+        Begin::Rest => "rest".into(),
+        Begin::Go => "go".into(),
         Begin::Refuse(failure) => failure.reason,
     };
     let other = json!({"kind": "OCIRepository", "name": "x", "namespace": "other"});
     for (spec, expected) in [
         (json!({}), "go"),
         (json!({"suspend": true}), "rest"),
-        (json!({"kubeConfig": {"secretRef": {"name": "x"}}}), NOT_SUPPORTED),
+        (json!({"kubeConfig": {"secretRef": {"name": "x"}}}), "go"),
         (json!({"chartRef": other}), "InvalidChartReference"),
         (json!({"chartRef": other, "chart": null}), ACCESS_DENIED),
     ] {

@@ -1,46 +1,18 @@
 //! Private keys: made, read, written, and used to sign.
 
-use std::convert::Infallible;
-
 use p256::ecdsa::signature::Signer as _;
 use rsa::pkcs1::{DecodeRsaPrivateKey as _, EncodeRsaPrivateKey as _, EncodeRsaPublicKey as _};
 use rsa::pkcs1v15::SigningKey;
 use rsa::pkcs8::DecodePrivateKey as _;
-use rsa::rand_core::{TryCryptoRng, TryRng};
 use rsa::signature::SignatureEncoding as _;
 use rsa::{RsaPrivateKey, RsaPublicKey};
 use sha2::Sha256;
 
-use super::der;
+use super::{der, primes};
 use crate::sprig::Ambient;
 
-const RSA_BITS: usize = 2048;
-
-/// The run's randomness as the key libraries want it.
-pub(super) struct Random<'a>(pub(super) &'a mut dyn Ambient);
-
-impl TryRng for Random<'_> {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        let mut bytes = [0; 4];
-        self.0.random(&mut bytes);
-        Ok(u32::from_le_bytes(bytes))
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        let mut bytes = [0; 8];
-        self.0.random(&mut bytes);
-        Ok(u64::from_le_bytes(bytes))
-    }
-
-    fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Infallible> {
-        self.0.random(dst);
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Random<'_> {}
+/// Limbs of each prime of a key of 2048 bits.
+const RSA_LIMBS: usize = 16;
 
 /// A key that can sign certificates.
 pub(super) enum Key {
@@ -50,7 +22,7 @@ pub(super) enum Key {
 
 impl Key {
     pub(super) fn generate(ambient: &mut dyn Ambient) -> Result<Key, String> {
-        let key = RsaPrivateKey::new(&mut Random(ambient), RSA_BITS);
+        let key = primes::key::<RSA_LIMBS>(ambient);
         Ok(Key::Rsa(Box::new(key.map_err(|error| {
             format!("error generating rsa key: {error}")
         })?)))
@@ -153,10 +125,12 @@ fn generate_ec(ambient: &mut dyn Ambient) -> p256::SecretKey {
 pub(super) fn generate_pem(ambient: &mut dyn Ambient, kind: &str) -> String {
     let made = match kind {
         "" | "rsa" => {
-            let bits = if kind.is_empty() { RSA_BITS } else { 4096 };
-            RsaPrivateKey::new(&mut Random(ambient), bits)
-                .map_err(|error| error.to_string())
-                .and_then(|key| Key::Rsa(Box::new(key)).to_pem())
+            let key = if kind.is_empty() {
+                primes::key::<RSA_LIMBS>(ambient)
+            } else {
+                primes::key::<{ 2 * RSA_LIMBS }>(ambient)
+            };
+            key.and_then(|key| Key::Rsa(Box::new(key)).to_pem())
         }
         "ecdsa" => Key::Ec(generate_ec(ambient)).to_pem(),
         "ed25519" => {

@@ -1,0 +1,179 @@
+//! What built-in kinds refuse, in the words of a real server: a case for each subject, and nothing for what is good.
+
+use serde_json::{Value, json};
+
+use crate::hooks::Cluster;
+
+/// Creates an object and returns what is said of it without its head; nothing if it is taken.
+async fn said(cluster: &Cluster, path: &str, object: &Value) -> String {
+    let (status, _, answer) = cluster
+        .create(&format!("{path}?dryRun=All"), object.clone())
+        .await;
+    if status == 201 {
+        return String::new();
+    }
+    let message = answer["message"].as_str().unwrap();
+    message
+        .split_once(": ")
+        .map_or(message, |(_, rest)| rest)
+        .to_owned()
+}
+
+fn pod(extra: &Value, container: &Value) -> Value {
+    let mut spec =
+        json!({"containers": [{"name": "c", "image": "i"}], "automountServiceAccountToken": false});
+    merge(&mut spec, extra);
+    merge(&mut spec["containers"][0], container);
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec})
+}
+
+fn merge(object: &mut Value, with: &Value) {
+    for (key, value) in with.as_object().into_iter().flatten() {
+        object[key.as_str()] = value.clone();
+    }
+}
+
+#[tokio::test]
+async fn pods_are_checked_down_to_their_smallest_parts() {
+    let cluster = Cluster::start();
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
+    cluster
+        .create("/api/v1/namespaces/default/serviceaccounts", account)
+        .await;
+    let none = json!({});
+    let cases = [
+        (
+            json!({"hostNetwork": true}),
+            json!({"ports": [{"containerPort": 80, "hostPort": 81}]}),
+            "spec.containers[0].ports[0].hostPort: Invalid value: 81: must match `containerPort` when `hostNetwork` is true",
+        ),
+        (
+            none.clone(),
+            json!({"ports": [{"containerPort": 1, "hostPort": 5}, {"containerPort": 2, "hostPort": 5}]}),
+            "spec.containers[0].ports[1].hostPort: Duplicate value: \"TCP//5\"",
+        ),
+        (
+            none.clone(),
+            json!({"envFrom": [{}]}),
+            "spec.containers[0].envFrom: Invalid value: \"\": must specify one of: `configMapRef` or `secretRef`",
+        ),
+        (
+            none.clone(),
+            json!({"livenessProbe": {"exec": {"command": ["a"]}, "successThreshold": 2}}),
+            "spec.containers[0].livenessProbe.successThreshold: Invalid value: 2: must be 1",
+        ),
+        (
+            none.clone(),
+            json!({"lifecycle": {"postStart": {}}}),
+            "spec.containers[0].lifecycle.postStart: Required value: must specify a handler type",
+        ),
+        (
+            none.clone(),
+            json!({"resources": {"requests": {"example.com/gpu": "1"}}}),
+            "spec.containers[0].resources.limits: Required value: Limit must be set for non overcommitable resources",
+        ),
+        (
+            json!({"volumes": [{"name": "v", "nfs": {"server": "", "path": "rel"}}]}),
+            none.clone(),
+            "[spec.volumes[0].nfs.server: Required value, spec.volumes[0].nfs.path: Invalid value: \"rel\": must be an \
+             absolute path]",
+        ),
+        (
+            json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution":
+            {"nodeSelectorTerms": []}}}}),
+            none.clone(),
+            "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms: Required value: \
+             must have at least one node selector term",
+        ),
+        (
+            json!({"priority": 5}),
+            none.clone(),
+            "the integer value of priority (5) must not be provided in pod spec; \
+             priority admission controller computed 0 from the given PriorityClass name",
+        ),
+        (
+            json!({"runtimeClassName": "gone"}),
+            none.clone(),
+            "pod rejected: RuntimeClass \"gone\" not found",
+        ),
+        (
+            json!({"tolerations": [{"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}],
+            "hostAliases": [{"ip": "1.2.3.4", "hostnames": ["a.b"]}]}),
+            json!({"securityContext": {"runAsUser": 5}, "resources": {"limits": {"cpu": "1", "example.com/gpu": 2}},
+                "startupProbe": {"httpGet": {"port": "web"}}, "env": [{"name": "A", "valueFrom":
+                    {"fieldRef": {"fieldPath": "metadata.labels['a.b/c']"}}}]}),
+            "",
+        ),
+    ];
+    for (extra, container, want) in cases {
+        let object = pod(&extra, &container);
+        let said = said(&cluster, "/api/v1/namespaces/default/pods", &object).await;
+        assert_eq!(said, want, "{object}");
+    }
+}
+
+#[tokio::test]
+async fn other_kinds_are_checked_as_a_real_server_does() {
+    let cluster = Cluster::start();
+    let place = |group: &str, plural: &str| format!("/apis/{group}/namespaces/default/{plural}");
+    let template =
+        json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let ends = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}});
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "x"});
+    let cases = [
+        (
+            place("apps/v1", "statefulsets"),
+            "StatefulSet",
+            json!({"serviceName": "x", "selector": {"matchLabels":
+            {"a": "b"}}, "template": template, "updateStrategy": {"type": "OnDelete", "rollingUpdate": {"partition": 1}}}),
+            "spec.updateStrategy.rollingUpdate: Invalid value: {\"Partition\":1,\"MaxUnavailable\":null}: only allowed for \
+             updateStrategy 'RollingUpdate'",
+        ),
+        (
+            place("batch/v1", "jobs"),
+            "Job",
+            json!({"template": ends, "podFailurePolicy": {"rules": [{"action": "FailJob",
+            "onExitCodes": {"operator": "In", "values": [2, 1]}}]}}),
+            "spec.podFailurePolicy.rules[0].onExitCodes.values: Invalid value: [2,1]: must be ordered",
+        ),
+        (
+            place("autoscaling/v2", "horizontalpodautoscalers"),
+            "HorizontalPodAutoscaler",
+            json!({"scaleTargetRef": target, "maxReplicas": 3, "minReplicas": 5}),
+            "spec.maxReplicas: Invalid value: 3: must be greater than or equal to `minReplicas`",
+        ),
+        (
+            place("autoscaling/v1", "horizontalpodautoscalers"),
+            "HorizontalPodAutoscaler",
+            json!({"scaleTargetRef": target, "maxReplicas": 3, "targetCPUUtilizationPercentage": 50}),
+            "",
+        ),
+        (
+            place("policy/v1", "poddisruptionbudgets"),
+            "PodDisruptionBudget",
+            json!({"minAvailable": "101%"}),
+            "spec.minAvailable: Invalid value: \"101%\": must not be greater than 100%",
+        ),
+        (
+            "/api/v1/namespaces/default/services".to_owned(),
+            "Service",
+            json!({"ports": [{"port": 80}], "loadBalancerSourceRanges": ["1.2.3.4/8"]}),
+            "[spec.LoadBalancerSourceRanges: Forbidden: may only be used when `type` is 'LoadBalancer', \
+             spec.LoadBalancerSourceRanges[0]: Invalid value: \"1.2.3.4/8\": must not have bits set beyond the prefix \
+             length]",
+        ),
+        (
+            "/api/v1/namespaces/default/resourcequotas".to_owned(),
+            "ResourceQuota",
+            json!({"hard": {"pods": "1"}, "scopes": ["Terminating", "NotTerminating"]}),
+            "spec.scopes: Invalid value: [\"Terminating\",\"NotTerminating\"]: conflicting scopes",
+        ),
+    ];
+    for (path, kind, spec, want) in cases {
+        let version = path.trim_start_matches("/apis/").trim_start_matches("/api/");
+        let version = version.split("/namespaces").next().unwrap();
+        let object = json!({"apiVersion": version, "kind": kind, "metadata": {"name": "x"}, "spec": spec});
+        let said = said(&cluster, &path, &object).await;
+        assert_eq!(said, want, "{object}");
+    }
+}

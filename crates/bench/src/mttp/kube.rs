@@ -1,0 +1,427 @@
+//! `fluvial serve` on kube-apiserver and etcd: the same owners, counted by the API server's own audit log.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use fluvial_cluster::{Client, Credentials};
+use fluvial_ports::{Cluster, Create, Resource, Select, Target, Watched};
+use futures::{StreamExt, TryStreamExt};
+use serde_json::{Value, json};
+
+use super::{Made, PATIENCE, Running, cpu, owner, patience, status};
+use crate::Failure;
+
+/// Where the objects of all Kustomizations are.
+pub(super) const NAMESPACE: &str = "flux-system";
+/// How many owners are created at the same time.
+const HANDS: usize = 16;
+/// Writes and nothing else, once each.
+const POLICY: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n\
+                      - {level: None, verbs: [get, list, watch]}\n- {level: Metadata}\n";
+/// Who is who in the audit log.
+const TOKENS: &str = "bench-token,bench,1,\"system:masters\"\nserve-token,serve,2,\"system:masters\"\n\
+                      manager-token,manager,3,\"system:masters\"\n";
+
+/// The programs, in the order in which they are started.
+struct Side {
+    etcd: Running,
+    apiserver: Running,
+    _manager: Running,
+    serve: Running,
+    audit: PathBuf,
+}
+
+/// Creates the owners, and waits until all are ready.
+pub(super) fn run(
+    ours: &str,
+    peers: &Path,
+    fleet: &Path,
+    made: Made,
+    count: u64,
+    quiet: Duration,
+) -> Result<Value, Failure> {
+    let work = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    runtime.block_on(measured(ours, peers, fleet, made, count, quiet, work.path()))
+}
+
+async fn measured(
+    ours: &str,
+    peers: &Path,
+    fleet: &Path,
+    made: Made,
+    count: u64,
+    quiet: Duration,
+    work: &Path,
+) -> Result<Value, Failure> {
+    let (side, client) = start(ours, peers, fleet, work).await?;
+    let (api_version, kind, plural) = made.names();
+    let resource = client
+        .resource(api_version, kind)
+        .await
+        .map_err(|error| error.to_string())?;
+    sourced(&client).await?;
+    // The program is at rest, and its caches are filled.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let before = side.processors()?;
+    let written = writes(&side.audit)?;
+    let begin = Instant::now();
+    let (made_at, ready_at) = tokio::join!(
+        create(&client, &resource, made, count, begin),
+        all_ready(&client, &resource, count, begin),
+    );
+    let (made_at, ready_at) = (made_at?, ready_at?);
+    let after = side.processors()?;
+    // The last events are on their way still.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let spent = since(&written, &writes(&side.audit)?);
+    let (total, tried) = totals(&spent);
+    let peaks = side.peaks()?;
+    let still = writes(&side.audit)?;
+    tokio::time::sleep(quiet).await;
+    let restless = since(&still, &writes(&side.audit)?);
+    let seconds = |time: Duration| (time.as_secs_f64() * 1e3).round() / 1e3;
+    Ok(json!({
+        (plural): count,
+        "created_s": seconds(made_at),
+        "all_ready_s": seconds(ready_at),
+        "cpu_ms": {
+            "fluvial": after[0] - before[0], "kube-apiserver": after[1] - before[1], "etcd": after[2] - before[2],
+        },
+        "peak_kib": {"fluvial": peaks[0], "kube-apiserver": peaks[1], "etcd": peaks[2]},
+        "writes": total,
+        "writes_per_owner": (total as f64 / count as f64 * 100.0).round() / 100.0,
+        "dry_runs": tried,
+        "writes_by_kind": spent,
+        "quiet_seconds": quiet.as_secs(),
+        "quiet_writes": totals(&restless).0,
+        "quiet_writes_by_kind": restless,
+    }))
+}
+
+impl Side {
+    fn ids(&self) -> [u32; 3] {
+        [&self.serve, &self.apiserver, &self.etcd].map(|running| running.0.id())
+    }
+
+    fn processors(&self) -> Result<Vec<u64>, Failure> {
+        self.ids().into_iter().map(cpu).collect()
+    }
+
+    fn peaks(&self) -> Result<Vec<u64>, Failure> {
+        self.ids().into_iter().map(|id| status(id, "VmHWM:")).collect()
+    }
+}
+
+/// Starts everything; the client is the measuring's own.
+async fn start(ours: &str, peers: &Path, fleet: &Path, work: &Path) -> Result<(Side, Client), Failure> {
+    let peer = |name: &str| {
+        let path = peers.join(name);
+        path.is_file().then_some(path).ok_or_else(|| {
+            format!(
+                "there is no {name} in {} (cargo xtask peers {name})",
+                peers.display()
+            )
+        })
+    };
+    let (client, other, port) = (free_port()?, free_port()?, free_port()?);
+    let [client, other] = [client, other].map(|port| format!("http://127.0.0.1:{port}"));
+    let etcd = spawn(
+        Command::new(peer("etcd")?)
+            .arg("--data-dir")
+            .arg(work.join("etcd"))
+            .args([
+                "--listen-client-urls",
+                &client,
+                "--advertise-client-urls",
+                &client,
+            ])
+            .args([
+                "--listen-peer-urls",
+                &other,
+                "--initial-advertise-peer-urls",
+                &other,
+            ])
+            .args(["--initial-cluster", &format!("default={other}")]),
+        &work.join("etcd.log"),
+    )?;
+    let audit = work.join("audit.log");
+    let ca = work.join("certificates/apiserver.crt");
+    let apiserver = spawn(
+        &mut server(&peer("kube-apiserver")?, &client, port, &audit, work)?,
+        &work.join("apiserver.log"),
+    )?;
+    let kubeconfig = |user: &str| -> Result<PathBuf, Failure> {
+        let file = work.join(format!("{user}.kubeconfig"));
+        let ca = ca.display();
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: own\n\
+             clusters:\n- name: own\n  cluster: {{server: \"https://127.0.0.1:{port}\", certificate-authority: {ca}}}\n\
+             users:\n- name: own\n  user: {{token: {user}-token}}\n\
+             contexts:\n- name: own\n  context: {{cluster: own, user: own}}\n"
+        );
+        super::write(&file, &text)?;
+        Ok(file)
+    };
+    let (bench, serve, manager) = (kubeconfig("bench")?, kubeconfig("serve")?, kubeconfig("manager")?);
+    installed(ours, &bench).await?;
+    let manager = spawn(
+        Command::new(peer("kube-controller-manager")?)
+            .args(["--leader-elect=false", "--secure-port", &free_port()?.to_string()])
+            .args(["--bind-address", "127.0.0.1"])
+            .args([
+                "--controllers",
+                "deployment-controller,replicaset-controller,endpointslice-controller",
+            ])
+            .arg("--kubeconfig")
+            .arg(manager)
+            .arg("--cert-dir")
+            .arg(work.join("manager")),
+        &work.join("manager.log"),
+    )?;
+    let mirrors = work.join("mirrors.yaml");
+    let to = fleet.display();
+    super::write(&mirrors, &format!("- from: {SOURCE}\n  to: {to}\n"))?;
+    let serve = spawn(
+        Command::new(ours)
+            .args(["serve", "--log-level", "warn", "--kubeconfig"])
+            .arg(serve)
+            .arg("--mirrors")
+            .arg(mirrors)
+            .arg("--data")
+            .arg(work.join("serve")),
+        &work.join("serve.log"),
+    )?;
+    let client = Client::connect(&Credentials {
+        kubeconfig: Some(bench),
+        ..Credentials::default()
+    })
+    .await
+    .map_err(|error| error.to_string())?;
+    Ok((
+        Side {
+            etcd,
+            apiserver,
+            _manager: manager,
+            serve,
+            audit,
+        },
+        client,
+    ))
+}
+
+/// Where the repository is said to be.
+const SOURCE: &str = "https://git.example.com/fleet";
+
+/// kube-apiserver with an audit log of writes.
+fn server(program: &Path, etcd: &str, port: u16, audit: &Path, work: &Path) -> Result<Command, Failure> {
+    let [policy, tokens, key, public] =
+        ["policy.yaml", "tokens.csv", "accounts.key", "accounts.pub"].map(|name| work.join(name));
+    super::write(&policy, POLICY)?;
+    super::write(&tokens, TOKENS)?;
+    let pair = rcgen::KeyPair::generate().map_err(|error| error.to_string())?;
+    super::write(&key, &pair.serialize_pem())?;
+    super::write(&public, &pair.public_key_pem())?;
+    let mut command = Command::new(program);
+    command
+        .args(["--etcd-servers", etcd, "--secure-port", &port.to_string()])
+        .args(["--bind-address", "127.0.0.1", "--authorization-mode", "RBAC"])
+        .args(["--service-account-issuer", "https://kubernetes.default.svc"])
+        .args([
+            "--service-cluster-ip-range",
+            "10.96.0.0/12",
+            "--disable-admission-plugins",
+            "ServiceAccount",
+        ])
+        .arg("--cert-dir")
+        .arg(work.join("certificates"))
+        .arg("--token-auth-file")
+        .arg(tokens)
+        .arg("--service-account-key-file")
+        .arg(public)
+        .arg("--service-account-signing-key-file")
+        .arg(&key)
+        .arg("--audit-policy-file")
+        .arg(policy)
+        .arg("--audit-log-path")
+        .arg(audit);
+    Ok(command)
+}
+
+fn free_port() -> Result<u16, Failure> {
+    let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    Ok(address.port())
+}
+
+fn spawn(command: &mut Command, log: &Path) -> Result<Running, Failure> {
+    let file = File::create(log).map_err(|error| error.to_string())?;
+    let other = file.try_clone().map_err(|error| error.to_string())?;
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(file)
+        .stderr(other)
+        .spawn()
+        .map_err(|error| format!("cannot start {}: {error}", command.get_program().display()))?;
+    Ok(Running(child))
+}
+
+/// Puts the definitions there as soon as the server answers.
+async fn installed(ours: &str, kubeconfig: &Path) -> Result<(), Failure> {
+    let begin = Instant::now();
+    loop {
+        let done = Command::new(ours)
+            .args(["install", "--kubeconfig"])
+            .arg(kubeconfig)
+            .output()
+            .map_err(|error| format!("cannot start {ours}: {error}"))?;
+        if done.status.success() {
+            return Ok(());
+        }
+        let problem = format!("install: {}", String::from_utf8_lossy(&done.stderr).trim());
+        patience(begin, &problem)?;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Creates the source, and waits for its artifact.
+async fn sourced(client: &Client) -> Result<(), Failure> {
+    let source = json!({
+        "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
+        "metadata": {"name": "flux-system", "namespace": NAMESPACE},
+        "spec": {"interval": "1h", "url": SOURCE, "ref": {"branch": "main"}},
+    });
+    let resource = client
+        .resource("source.toolkit.fluxcd.io/v1", "GitRepository")
+        .await
+        .map_err(|error| error.to_string())?;
+    put(client, &resource, &source).await?;
+    all_ready(client, &resource, 1, Instant::now()).await.map(|_| ())
+}
+
+async fn put(client: &Client, resource: &Resource, object: &Value) -> Result<(), Failure> {
+    let how = Create {
+        manager: "fluvial-bench",
+        dry_run: false,
+    };
+    let target = Target {
+        resource,
+        namespace: NAMESPACE,
+        name: object["metadata"]["name"].as_str().unwrap_or_default(),
+    };
+    client
+        .create(target, object, how)
+        .await
+        .map(|_| ())
+        .map_err(|error| error.to_string())
+}
+
+/// Creates all owners; the time that it took.
+async fn create(
+    client: &Client,
+    resource: &Resource,
+    made: Made,
+    count: u64,
+    begin: Instant,
+) -> Result<Duration, Failure> {
+    futures::stream::iter((0..count).map(Ok))
+        .try_for_each_concurrent(HANDS, |number| async move {
+            put(client, resource, &owner(made, number)).await
+        })
+        .await?;
+    Ok(begin.elapsed())
+}
+
+/// Waits until `count` objects of a kind are ready; the time since `begin`.
+async fn all_ready(
+    client: &Client,
+    resource: &Resource,
+    count: u64,
+    begin: Instant,
+) -> Result<Duration, Failure> {
+    let mut ready = BTreeSet::new();
+    let mut events = client.watch(resource, &Select::default());
+    let look = async {
+        while (ready.len() as u64) < count {
+            let Some(event) = events.next().await else { break };
+            let Watched::Applied(object) = event else { continue };
+            let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            if super::is_ready(&object) {
+                ready.insert(name);
+            } else {
+                ready.remove(&name);
+            }
+        }
+    };
+    let whole = tokio::time::timeout(PATIENCE, look).await.is_ok();
+    whole.then(|| begin.elapsed()).ok_or_else(|| {
+        format!(
+            "only {} of {count} became ready in {} s",
+            ready.len(),
+            PATIENCE.as_secs()
+        )
+    })
+}
+
+/// What Fluvial has written so far, by verb and kind of object.
+fn writes(audit: &Path) -> Result<BTreeMap<String, u64>, Failure> {
+    let text = std::fs::read_to_string(audit).map_err(|error| format!("{}: {error}", audit.display()))?;
+    let mut counts = BTreeMap::new();
+    for line in text.lines() {
+        let Ok(entry) = serde_json::from_str::<Value>(line) else {
+            continue;
+        };
+        if entry["user"]["username"] != "serve" || entry["stage"] != "ResponseComplete" {
+            continue;
+        }
+        let object = &entry["objectRef"];
+        // The lease is the election's, whatever the work.
+        if object["resource"] == "leases" || object["resource"].is_null() {
+            continue;
+        }
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let mut name = format!("{} {}", text(&entry["verb"]), text(&object["resource"]));
+        if let Some(part) = object["subresource"].as_str() {
+            name = format!("{name}/{part}");
+        }
+        if entry["requestURI"]
+            .as_str()
+            .is_some_and(|uri| uri.contains("dryRun="))
+        {
+            name = format!("{name}{DRY}");
+        }
+        *counts.entry(name).or_default() += 1;
+    }
+    Ok(counts)
+}
+
+/// Ends the name of what was only tried.
+const DRY: &str = " (dry run)";
+
+/// How many requests wrote something, and how many only tried.
+fn totals(counts: &BTreeMap<String, u64>) -> (u64, u64) {
+    let (dry, real): (Vec<_>, Vec<_>) = counts.iter().partition(|(name, _)| name.ends_with(DRY));
+    let sum = |list: Vec<(&String, &u64)>| list.into_iter().map(|(_, count)| count).sum();
+    (sum(real), sum(dry))
+}
+
+/// What came between.
+fn since(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    after
+        .iter()
+        .map(|(name, count)| {
+            (
+                name.clone(),
+                count - before.get(name).copied().unwrap_or_default(),
+            )
+        })
+        .filter(|(_, count)| *count > 0)
+        .collect()
+}

@@ -1,0 +1,358 @@
+//! A quick look whether values fit a schema. It knows the common keywords and only ever says yes: a schema with
+//! anything else in it, and values that do not fit, are left to the whole library, which words the failures.
+//!
+//! Invariant: what is accepted here, the library accepts too.
+
+use fluvial_template::{Map, Value};
+use serde_json::Value as Json;
+
+/// Schemas may not nest deeper, and not refer deeper.
+const DEPTH: usize = 64;
+
+/// A schema that holds nothing but what is known here, each keyword as its draft wants it.
+pub(super) struct Quick(Json);
+
+/// The schema or the values are not for this look.
+struct Unsure;
+
+type Sure = Result<(), Unsure>;
+
+impl Quick {
+    /// Looks over a schema.
+    pub(super) fn of(schema: &[u8]) -> Option<Self> {
+        let json: Json = serde_json::from_slice(schema).ok()?;
+        json.is_object().then_some(())?;
+        check(&json, &json, 0).ok()?;
+        Some(Quick(json))
+    }
+
+    /// Whether values certainly fit.
+    pub(super) fn accepts(&self, values: &Map) -> bool {
+        let look = Look { root: &self.0 };
+        look.fits(&self.0, &Value::Map(values.clone()), 0).is_ok()
+    }
+}
+
+/// Drafts from 6 on agree on all that is known here.
+fn is_known_draft(url: &str) -> bool {
+    let url = url.strip_suffix('#').unwrap_or(url);
+    let path = url
+        .strip_prefix("http://")
+        .or_else(|| url.strip_prefix("https://"));
+    matches!(
+        path,
+        Some(
+            "json-schema.org/schema"
+                | "json-schema.org/draft-06/schema"
+                | "json-schema.org/draft-07/schema"
+                | "json-schema.org/draft/2019-09/schema"
+                | "json-schema.org/draft/2020-12/schema"
+        )
+    )
+}
+
+fn sure(fine: bool) -> Sure {
+    if fine { Ok(()) } else { Err(Unsure) }
+}
+
+/// The names of types.
+const TYPES: [&str; 7] = [
+    "null", "boolean", "object", "array", "number", "string", "integer",
+];
+
+/// Whether a schema is valid and simple.
+fn check(root: &Json, schema: &Json, depth: usize) -> Sure {
+    sure(depth < DEPTH)?;
+    let fields = match schema {
+        Json::Bool(_) => return Ok(()),
+        Json::Object(fields) => fields,
+        _ => return Err(Unsure),
+    };
+    let below = |schema: &Json| check(root, schema, depth + 1);
+    for (keyword, value) in fields {
+        match keyword.as_str() {
+            "$schema" => sure(depth == 0 && value.as_str().is_some_and(is_known_draft)),
+            "title" | "description" | "$comment" => sure(value.is_string()),
+            "default" | "form" | "render" | "hidden" | "sliderMin" | "sliderMax" | "sliderUnit" => Ok(()),
+            "examples" => sure(value.is_array()),
+            "type" => check_types(value),
+            "properties" | "definitions" | "$defs" => {
+                let schemas = value.as_object().ok_or(Unsure)?;
+                schemas.values().try_for_each(below)
+            }
+            "additionalProperties" | "items" | "not" | "if" | "then" | "else" => below(value),
+            "anyOf" | "oneOf" | "allOf" => {
+                let schemas = value.as_array().filter(|schemas| !schemas.is_empty());
+                schemas.ok_or(Unsure)?.iter().try_for_each(below)
+            }
+            "required" => check_names(value),
+            "enum" => {
+                let values = value.as_array().filter(|values| !values.is_empty());
+                let all = values.ok_or(Unsure)?;
+                let twice = all
+                    .iter()
+                    .enumerate()
+                    .any(|(at, value)| all[..at].contains(value));
+                sure(!twice && all.iter().all(is_scalar))
+            }
+            "const" => sure(is_scalar(value)),
+            "minimum" | "maximum" => sure(value.is_number()),
+            "minLength" | "maxLength" | "minItems" | "maxItems" | "minProperties" | "maxProperties" => {
+                sure(value.is_u64())
+            }
+            // What stands beside a reference counts in some drafts only.
+            "$ref" => sure(fields.len() == 1 && target(root, value).is_some()),
+            _ => Err(Unsure),
+        }?;
+    }
+    Ok(())
+}
+
+fn is_scalar(value: &Json) -> bool {
+    !value.is_array() && !value.is_object()
+}
+
+fn check_types(value: &Json) -> Sure {
+    let known = |value: &Json| value.as_str().is_some_and(|name| TYPES.contains(&name));
+    match value {
+        Json::Array(names) => {
+            let twice = names
+                .iter()
+                .enumerate()
+                .any(|(at, name)| names[..at].contains(name));
+            sure(!names.is_empty() && !twice && names.iter().all(known))
+        }
+        name => sure(known(name)),
+    }
+}
+
+fn check_names(value: &Json) -> Sure {
+    let names = value.as_array().ok_or(Unsure)?;
+    let twice = names
+        .iter()
+        .enumerate()
+        .any(|(at, name)| names[..at].contains(name));
+    sure(!twice && names.iter().all(Json::is_string))
+}
+
+/// What a reference within the document leads to.
+fn target<'s>(root: &'s Json, reference: &Json) -> Option<&'s Json> {
+    let path = reference.as_str()?.strip_prefix('#')?;
+    let (_, rest) = path.split_once('/')?;
+    let (folder, name) = rest.split_once('/')?;
+    let plain = !name.is_empty() && !name.contains(['/', '~', '%']);
+    (plain && matches!(folder, "definitions" | "$defs")).then_some(())?;
+    root.get(folder)?.get(name)
+}
+
+struct Look<'s> {
+    root: &'s Json,
+}
+
+impl Look<'_> {
+    /// Whether a value certainly fits. What certainly does not fit is unsure here, too.
+    fn fits(&self, schema: &Json, value: &Value, depth: usize) -> Sure {
+        sure(depth < DEPTH)?;
+        let fields = match schema {
+            Json::Object(fields) => fields,
+            Json::Bool(true) => return Ok(()),
+            _ => return Err(Unsure),
+        };
+        let below = |schema: &Json| self.fits(schema, value, depth + 1);
+        for (keyword, wanted) in fields {
+            match keyword.as_str() {
+                "type" => match wanted {
+                    Json::Array(names) => sure(names.iter().any(|name| has_type(value, name))),
+                    name => sure(has_type(value, name)),
+                }?,
+                "properties" => {
+                    let (Value::Map(map), Some(schemas)) = (value, wanted.as_object()) else {
+                        continue;
+                    };
+                    for (name, value) in map.borrow().iter() {
+                        if let Some(schema) = schemas.get(&**name) {
+                            self.fits(schema, value, depth + 1)?;
+                        }
+                    }
+                }
+                "additionalProperties" => {
+                    let Value::Map(map) = value else { continue };
+                    let known = fields.get("properties").and_then(Json::as_object);
+                    for (name, value) in map.borrow().iter() {
+                        if !known.is_some_and(|known| known.contains_key(&**name)) {
+                            self.fits(wanted, value, depth + 1)?;
+                        }
+                    }
+                }
+                "items" => {
+                    let Value::List(list) = value else { continue };
+                    for item in list.items() {
+                        self.fits(wanted, item, depth + 1)?;
+                    }
+                }
+                "required" => {
+                    let (Value::Map(map), Some(names)) = (value, wanted.as_array()) else {
+                        continue;
+                    };
+                    let map = map.borrow();
+                    let there = |name: &Json| name.as_str().is_some_and(|name| map.contains_key(name));
+                    sure(names.iter().all(there))?;
+                }
+                "enum" => sure(
+                    wanted
+                        .as_array()
+                        .is_some_and(|all| all.iter().any(|one| same(value, one))),
+                )?,
+                "const" => sure(same(value, wanted))?,
+                "allOf" => wanted.as_array().into_iter().flatten().try_for_each(below)?,
+                // One that fits is enough; the others cannot change that.
+                "anyOf" => {
+                    let mut schemas = wanted.as_array().into_iter().flatten();
+                    sure(schemas.any(|schema| below(schema).is_ok()))?;
+                }
+                "$ref" => self.fits(target(self.root, wanted).ok_or(Unsure)?, value, depth + 1)?,
+                "minimum" | "maximum" => self.bound(keyword, wanted, value)?,
+                "minLength" | "maxLength" | "minItems" | "maxItems" | "minProperties" | "maxProperties" => {
+                    sure(has_size(value, keyword, wanted.as_u64().ok_or(Unsure)?))?;
+                }
+                // Whether something does not fit is never known here.
+                "oneOf" | "not" | "if" => return Err(Unsure),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn bound(&self, keyword: &str, wanted: &Json, value: &Value) -> Sure {
+        let number = match value {
+            Value::Int(..) | Value::Uint(..) | Value::Float(_) => number(value).ok_or(Unsure)?,
+            _ => return Ok(()),
+        };
+        let wanted = wanted.as_f64().ok_or(Unsure)?;
+        sure(if keyword == "minimum" {
+            number >= wanted
+        } else {
+            number <= wanted
+        })
+    }
+}
+
+/// A number that floats hold exactly.
+fn number(value: &Value) -> Option<f64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    #[expect(clippy::cast_precision_loss, reason = "larger ones are refused")]
+    let number = match value {
+        Value::Int(number, _) => *number as f64,
+        Value::Uint(number, _) => *number as f64,
+        Value::Float(number) => *number,
+        _ => return None,
+    };
+    (number.abs() < EXACT).then_some(number)
+}
+
+fn has_type(value: &Value, name: &Json) -> bool {
+    match name.as_str() {
+        Some("null") => matches!(value, Value::Nil | Value::NilInterface),
+        Some("boolean") => matches!(value, Value::Bool(_)),
+        Some("object") => matches!(value, Value::Map(_)),
+        Some("array") => matches!(value, Value::List(list) if list.as_bytes().is_none()),
+        Some("string") => matches!(value, Value::Str(_)),
+        Some("number") => number(value).is_some(),
+        Some("integer") => number(value).is_some_and(|number| number.fract() == 0.0),
+        _ => false,
+    }
+}
+
+fn same(value: &Value, wanted: &Json) -> bool {
+    match (value, wanted) {
+        (Value::Nil | Value::NilInterface, Json::Null) => true,
+        (Value::Bool(value), Json::Bool(wanted)) => value == wanted,
+        (Value::Str(value), Json::String(wanted)) => **value == **wanted,
+        (_, Json::Number(wanted)) => number(value).is_some() && number(value) == wanted.as_f64(),
+        _ => false,
+    }
+}
+
+/// Whether a value is as long as a keyword wants it, if the keyword means it at all.
+fn has_size(value: &Value, keyword: &str, wanted: u64) -> bool {
+    let size = match (value, &keyword[3..]) {
+        (Value::Str(text), "Length") => text.chars().count(),
+        (Value::List(list), "Items") => list.items().len(),
+        (Value::Map(map), "Properties") => map.borrow().len(),
+        (Value::Object(_), _) => return false,
+        _ => return true,
+    };
+    let size = size as u64;
+    if keyword.starts_with("min") {
+        size >= wanted
+    } else {
+        size <= wanted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{Validator, one};
+
+    fn quick(schema: &str, values: &str) -> Option<bool> {
+        let values = crate::Values::from_yaml(values).unwrap().to_map();
+        let accepted = Quick::of(schema.as_bytes())?.accepts(&values);
+        if accepted {
+            let whole = one(&Validator::default(), schema.as_bytes(), &values);
+            assert_eq!(whole, Ok(()), "{schema}");
+        }
+        Some(accepted)
+    }
+
+    #[test]
+    fn simple_schemas_are_decided_at_a_glance() {
+        let schema = r##"{"$schema": "http://json-schema.org/schema#", "type": "object", "required": ["a"],
+            "properties": {"a": {"type": ["string", "null"], "minLength": 2}, "b": {"type": "integer", "maximum": 5},
+            "c": {"type": "array", "items": {"$ref": "#/definitions/x"}}, "d": {"enum": [1, "e", null]}},
+            "additionalProperties": {"anyOf": [{"type": "boolean"}, {"const": 7}]},
+            "definitions": {"x": {"type": "object", "minProperties": 1}}}"##;
+        for (values, accepted) in [
+            ("a: xy\nb: 5\nc: [{k: v}]\nd: e\nz: true\n", true),
+            ("a: null\nd: null\n", true),
+            ("a: null\nd: 1\nother: 7\n", true),
+            ("b: 1\n", false),
+            ("a: x\n", false),
+            ("a: xy\nb: 6\n", false),
+            ("a: xy\nb: 1.5\n", false),
+            ("a: xy\nc: [{}]\n", false),
+            ("a: xy\nc: {}\n", false),
+            ("a: xy\nd: f\n", false),
+            ("a: xy\nz: 8\n", false),
+        ] {
+            assert_eq!(quick(schema, values), Some(accepted), "{values}");
+        }
+    }
+
+    #[test]
+    fn schemas_with_more_in_them_are_left_to_the_library() {
+        for schema in [
+            r#"{"$schema": "http://json-schema.org/draft-04/schema#"}"#,
+            r#"{"$schema": "https://example.com/own"}"#,
+            r#"{"type": "objekt"}"#,
+            r#"{"type": []}"#,
+            r#"{"required": "a"}"#,
+            r#"{"properties": {"a": {"pattern": "a"}}}"#,
+            r#"{"properties": {"a": 1}}"#,
+            r#"{"minLength": -1}"#,
+            r#"{"enum": []}"#,
+            r#"{"title": 1}"#,
+            r##"{"$ref": "#/definitions/none"}"##,
+            r#"{"format": "email"}"#,
+            "[]",
+            "true",
+            "{",
+        ] {
+            assert_eq!(quick(schema, "a: 1\n"), None, "{schema}");
+        }
+        let circle = r##"{"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}"##;
+        assert_eq!(quick(circle, "a: 1\n"), None);
+        let circle = r##"{"allOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {"$ref": "#/$defs/a"}}}"##;
+        assert_eq!(quick(circle, "a: 1\n"), Some(false));
+    }
+}
