@@ -4,8 +4,8 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use clap_complete::Shell;
 
 use crate::commands::{
-    artifact, build, create, debug, delete, diff, envsubst, events, export, get, helm, install, kustomize, migrate,
-    reconcile, release, serve, stats, suspend, trace, tree, up, why,
+    artifact, build, create, debug, delete, diff, envsubst, events, export, get, helm, install, kustomize,
+    migrate, reconcile, release, serve, stats, suspend, trace, tree, up, why,
 };
 use crate::nouns::{NOUNS, Noun, Verb};
 

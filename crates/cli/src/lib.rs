@@ -25,8 +25,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap_complete::Shell;
 
 use commands::{
-    artifact, build, create, debug, delete, diff, envsubst, events, export, get, helm, install, kustomize, migrate,
-    reconcile, release, serve, stats, suspend, trace, tree, up, why,
+    artifact, build, create, debug, delete, diff, envsubst, events, export, get, helm, install, kustomize,
+    migrate, reconcile, release, serve, stats, suspend, trace, tree, up, why,
 };
 pub use environment::{
     Connection, ControllerOptions, Controllers, Environment, LocalRepository, LogOptions, Outside, Rewrite,

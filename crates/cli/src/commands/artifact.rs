@@ -5,6 +5,7 @@ mod login;
 
 use std::collections::BTreeMap;
 
+use clap::Args as _;
 use clap::Command;
 use fluvial_object::semver::{Constraint, Version};
 use fluvial_tree::Tree;
