@@ -164,6 +164,7 @@ struct Controller {
     source: GitSource,
     store: artifact::Store,
     request: GitRequest,
+    runtime: tokio::runtime::Runtime,
 }
 
 impl Controller {
@@ -176,11 +177,13 @@ impl Controller {
                 reference: GitReference::branch("main"),
                 ..GitRequest::default()
             },
+            runtime: runtime()?,
         })
     }
 
     /// Whether there was something new.
     fn look(&mut self) -> Result<bool, Failure> {
+        let _inside = self.runtime.enter();
         let Fetched::Changed(revision) = self.source.fetch_blocking(&self.request).map_err(text)? else {
             return Ok(false);
         };
@@ -243,6 +246,12 @@ fn cpu() -> Result<f64, Failure> {
     Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
 }
 
+/// What drives the requests of a fetch, which is asked for outside of it.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(1).enable_all().build().map_err(text)
+}
+
 /// Many repositories, fetched, stored and held by one process.
 pub(crate) fn sources(words: &[String]) -> Result<Value, Failure> {
     let n = number(words, "--n", 200)?;
@@ -267,6 +276,8 @@ pub(crate) fn held(words: &[String]) -> Result<Value, Failure> {
         return Err("sources-held needs a URL, a number and a folder".to_owned());
     };
     let n: usize = n.parse().map_err(text)?;
+    let runtime = runtime()?;
+    let _inside = runtime.enter();
     let before = resident()?;
     let folder = Path::new(folder);
     let source = GitSource::new(folder.join("cache"), Limits::default());

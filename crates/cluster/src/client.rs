@@ -416,13 +416,7 @@ impl Cluster for Client {
         audiences: &'a [String],
     ) -> BoxFuture<'a, Result<Token, ClusterError>> {
         Box::pin(async move {
-            let accounts = Resource {
-                group: String::new(),
-                version: "v1".to_owned(),
-                kind: "ServiceAccount".to_owned(),
-                plural: "serviceaccounts".to_owned(),
-                namespaced: true,
-            };
+            let accounts = Resource::core("ServiceAccount");
             let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
                 "spec": {"audiences": audiences, "expirationSeconds": 3600}});
             let url = Url::new(path(&accounts, namespace, name, Some("token")));

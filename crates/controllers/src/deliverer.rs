@@ -66,13 +66,7 @@ pub(crate) async fn may_act<T: Deliverer>(context: &Context, object: &T) -> Resu
     let Some(name) = account(&context.settings, object).filter(|_| here) else {
         return Ok(true);
     };
-    let resource = Resource {
-        group: String::new(),
-        version: "v1".to_owned(),
-        kind: "ServiceAccount".to_owned(),
-        plural: "serviceaccounts".to_owned(),
-        namespaced: true,
-    };
+    let resource = Resource::core("ServiceAccount");
     let target = Target {
         resource: &resource,
         namespace: &object.metadata().namespace,

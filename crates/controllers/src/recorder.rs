@@ -120,13 +120,7 @@ struct Writer {
 
 impl Writer {
     async fn run(mut self, mut receiver: mpsc::Receiver<Event>) {
-        let resource = Resource {
-            group: String::new(),
-            version: "v1".to_owned(),
-            kind: "Event".to_owned(),
-            plural: "events".to_owned(),
-            namespaced: true,
-        };
+        let resource = Resource::core("Event");
         while let Some(event) = receiver.recv().await {
             if let Err(error) = self.write(&resource, &event).await {
                 tracing::debug!(%error, "an event could not be written");

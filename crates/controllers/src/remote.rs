@@ -114,13 +114,7 @@ pub(crate) async fn read(
     namespace: &str,
     name: &str,
 ) -> Result<Option<Value>, ClusterError> {
-    let resource = Resource {
-        group: String::new(),
-        version: "v1".to_owned(),
-        kind: kind.to_owned(),
-        plural: format!("{}s", kind.to_ascii_lowercase()),
-        namespaced: true,
-    };
+    let resource = Resource::core(kind);
     let target = Target {
         resource: &resource,
         namespace,

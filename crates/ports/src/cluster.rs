@@ -24,6 +24,18 @@ pub struct Resource {
 }
 
 impl Resource {
+    /// A kind of the core group whose objects live in namespaces, as ConfigMap, Secret and ServiceAccount.
+    #[must_use]
+    pub fn core(kind: &str) -> Self {
+        Resource {
+            group: String::new(),
+            version: "v1".to_owned(),
+            kind: kind.to_owned(),
+            plural: format!("{}s", kind.to_ascii_lowercase()),
+            namespaced: true,
+        }
+    }
+
     /// `group/version`, or the version alone for the core group.
     pub fn api_version(&self) -> String {
         if self.group.is_empty() {

@@ -239,7 +239,7 @@ pub struct HttpSession {
     origin: Url,
     auth: Option<HttpAuth>,
     everywhere: bool,
-    deadline: Instant,
+    deadline: Deadline,
 }
 
 impl HttpSession {
@@ -266,7 +266,7 @@ impl HttpSession {
             origin: origin.clone(),
             auth,
             everywhere: false,
-            deadline,
+            deadline: Deadline(deadline),
         })
     }
 
@@ -312,7 +312,7 @@ impl HttpSession {
                     None => request,
                 };
             }
-            let response = self.wait(request.send()).await?;
+            let response = self.deadline.wait(request.send()).await?;
             let status = response.status();
             if status.is_success() || status == StatusCode::NOT_MODIFIED {
                 return Ok(response);
@@ -345,7 +345,7 @@ impl HttpSession {
     /// # Errors
     /// If the connection breaks or the deadline passes.
     pub async fn chunk(&self, response: &mut Response) -> Result<Option<Bytes>, HttpError> {
-        self.wait(response.chunk()).await
+        self.deadline.wait(response.chunk()).await
     }
 
     /// The whole answer, if it has at most `limit` bytes.
@@ -353,11 +353,22 @@ impl HttpSession {
     /// # Errors
     /// If it is larger, breaks off or takes too long.
     pub async fn read(&self, mut response: Response, limit: u64) -> Result<Vec<u8>, HttpError> {
+        self.deadline.read(&mut response, limit).await
+    }
+}
+
+/// When everything about a request must be over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline(pub(crate) Instant);
+
+impl Deadline {
+    /// The whole answer, if it has at most `limit` bytes.
+    pub(crate) async fn read(self, response: &mut Response, limit: u64) -> Result<Vec<u8>, HttpError> {
         if response.content_length().is_some_and(|length| length > limit) {
             return Err(HttpError::TooLarge(limit));
         }
         let mut all = Vec::new();
-        while let Some(chunk) = self.chunk(&mut response).await? {
+        while let Some(chunk) = self.wait(response.chunk()).await? {
             if (all.len() + chunk.len()) as u64 > limit {
                 return Err(HttpError::TooLarge(limit));
             }
@@ -366,9 +377,12 @@ impl HttpSession {
         Ok(all)
     }
 
-    async fn wait<T>(&self, future: impl Future<Output = reqwest::Result<T>>) -> Result<T, HttpError> {
-        let deadline = tokio::time::Instant::from_std(self.deadline);
-        match tokio::time::timeout_at(deadline, future).await {
+    /// What comes of a step, if it comes in time.
+    pub(crate) async fn wait<T>(
+        self,
+        future: impl Future<Output = reqwest::Result<T>>,
+    ) -> Result<T, HttpError> {
+        match tokio::time::timeout_at(tokio::time::Instant::from_std(self.0), future).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) if error.is_timeout() => Err(HttpError::Timeout),
             Ok(Err(error)) => Err(HttpError::Connect(chain(&error.without_url()))),

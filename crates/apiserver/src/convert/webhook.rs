@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use fluvial_object::go::type_name;
 use serde_json::{Map, Value, json};
 
 use crate::admission::webhooks::{Calls, essence, prepare};
@@ -215,18 +216,6 @@ fn check(original: &Value, converted: Value, form: &str) -> Result<Value, String
     restored(original, converted).map_err(|why| format!("invalid metadata: {why}"))
 }
 
-fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
-    }
-}
-
 /// A converted object with the metadata of its original: a webhook decides on labels and annotations alone.
 fn restored(original: &Value, mut converted: Value) -> Result<Value, String> {
     let found = match converted.get_mut("metadata") {
@@ -234,7 +223,7 @@ fn restored(original: &Value, mut converted: Value) -> Result<Value, String> {
         Some(found) => found.take(),
     };
     let Value::Object(mut found) = found else {
-        let name = go_type(&found);
+        let name = type_name(&found);
         return Err(format!("invalid metadata of type {name} in converted object"));
     };
     let mut metadata = original["metadata"].as_object().cloned().unwrap_or_default();
@@ -246,7 +235,7 @@ fn restored(original: &Value, mut converted: Value) -> Result<Value, String> {
             }
             Some(Value::Object(given)) => given,
             Some(other) => {
-                let name = go_type(&other);
+                let name = type_name(&other);
                 return Err(format!(
                     "invalid metadata.{field} of type {name} in converted object"
                 ));
@@ -262,7 +251,7 @@ fn restored(original: &Value, mut converted: Value) -> Result<Value, String> {
 fn check_texts(field: &str, given: &Map<String, Value>, before: Option<&Value>) -> Result<(), String> {
     for (name, value) in given {
         if !value.is_string() {
-            let what = go_type(value);
+            let what = type_name(value);
             return Err(format!(
                 "metadata.{field}[{name}] must be a string, but is {what} in converted object"
             ));

@@ -42,13 +42,7 @@ struct About {
 }
 
 fn resource() -> Resource {
-    Resource {
-        group: String::new(),
-        version: "v1".to_owned(),
-        kind: "Event".to_owned(),
-        plural: "events".to_owned(),
-        namespaced: true,
-    }
+    Resource::core("Event")
 }
 
 /// Prints events.

@@ -151,13 +151,7 @@ impl<T: Deliverer> Wakes<T> {
         context: &Context,
         kind: &'static str,
     ) -> impl Future<Output = ()> + Send + use<T> {
-        let resource = Resource {
-            group: String::new(),
-            version: "v1".to_owned(),
-            kind: kind.to_owned(),
-            plural: format!("{}s", kind.to_ascii_lowercase()),
-            namespaced: true,
-        };
+        let resource = Resource::core(kind);
         let select = Select {
             namespace: context.settings.namespace.clone(),
             labels: context.settings.config_selector.clone(),

@@ -34,13 +34,7 @@ pub(crate) struct Storage<'a> {
 
 /// Secrets as the API serves them.
 fn secrets() -> Resource {
-    Resource {
-        group: String::new(),
-        version: "v1".to_owned(),
-        kind: Driver::Secret.kind().to_owned(),
-        plural: "secrets".to_owned(),
-        namespaced: true,
-    }
+    Resource::core(Driver::Secret.kind())
 }
 
 impl Storage<'_> {

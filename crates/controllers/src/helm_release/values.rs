@@ -14,11 +14,10 @@ const KEY: &str = "values.yaml";
 /// What a reference leads to: the text under its key, or nothing where that is no error.
 pub(crate) type Found = Option<String>;
 
-/// The kind that a reference is to.
-fn kind(reference: &ValuesReference) -> Result<(&'static str, &'static str), String> {
+/// The objects that a reference is to.
+fn resource(reference: &ValuesReference) -> Result<Resource, String> {
     match reference.kind.as_str() {
-        "ConfigMap" => Ok(("ConfigMap", "configmaps")),
-        "Secret" => Ok(("Secret", "secrets")),
+        kind @ ("ConfigMap" | "Secret") => Ok(Resource::core(kind)),
         other => Err(format!(
             "unsupported ValuesReference kind '{other}'; use ConfigMap or Secret"
         )),
@@ -31,14 +30,8 @@ pub(crate) async fn read(
     namespace: &str,
     reference: &ValuesReference,
 ) -> Result<Found, String> {
-    let (kind, plural) = kind(reference)?;
-    let resource = Resource {
-        group: String::new(),
-        version: "v1".to_owned(),
-        kind: kind.to_owned(),
-        plural: plural.to_owned(),
-        namespaced: true,
-    };
+    let resource = resource(reference)?;
+    let kind = &resource.kind;
     let target = Target {
         resource: &resource,
         namespace,

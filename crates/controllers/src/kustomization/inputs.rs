@@ -144,14 +144,7 @@ impl Kustomizations {
             .map_err(|error| failed(format!("spec.postBuild cannot be read: {error}")))?;
         let mut found: Vec<(Reference, Option<Value>)> = Vec::new();
         for reference in fluvial_delivery::substitute::references(&post_build) {
-            let resource = Resource {
-                group: String::new(),
-                version: "v1".to_owned(),
-                kind: reference.kind.clone(),
-                // Secrets or config maps.
-                plural: format!("{}s", reference.kind.to_lowercase()),
-                namespaced: true,
-            };
+            let resource = Resource::core(&reference.kind);
             let target = Target {
                 resource: &resource,
                 namespace: &object.metadata.namespace,

@@ -12,16 +12,6 @@ use crate::writer::config_data;
 /// Reason for credentials that cannot be had.
 pub(crate) const AUTHENTICATION_FAILED: &str = "AuthenticationFailed";
 
-fn core(kind: &str, plural: &str) -> Resource {
-    Resource {
-        group: String::new(),
-        version: "v1".to_owned(),
-        kind: kind.to_owned(),
-        plural: plural.to_owned(),
-        namespaced: true,
-    }
-}
-
 async fn read(
     context: &Context,
     resource: Resource,
@@ -60,7 +50,7 @@ pub async fn secret(
     name: &str,
     field: &str,
 ) -> Result<SecretData, Failure> {
-    let secret = read(context, core("Secret", "secrets"), namespace, name, field).await?;
+    let secret = read(context, Resource::core("Secret"), namespace, name, field).await?;
     config_data(&secret).map_err(|error| {
         Failure::fetch(
             AUTHENTICATION_FAILED,
@@ -95,14 +85,7 @@ pub async fn pull_secrets(
     name: &str,
 ) -> Result<Vec<SecretData>, Failure> {
     let field = "spec.serviceAccountName";
-    let account = read(
-        context,
-        core("ServiceAccount", "serviceaccounts"),
-        namespace,
-        name,
-        field,
-    )
-    .await?;
+    let account = read(context, Resource::core("ServiceAccount"), namespace, name, field).await?;
     let names = account.get("imagePullSecrets").and_then(Value::as_array);
     let mut all = Vec::new();
     for reference in names.into_iter().flatten() {
@@ -127,7 +110,7 @@ pub async fn account(
     let Some(name) = name.filter(|name| !name.is_empty()) else {
         return Ok(None);
     };
-    let resource = core("ServiceAccount", "serviceaccounts");
+    let resource = Resource::core("ServiceAccount");
     let account = read(context, resource, namespace, name, "spec.serviceAccountName").await?;
     let annotations = account
         .pointer("/metadata/annotations")

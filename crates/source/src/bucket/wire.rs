@@ -9,7 +9,7 @@ use reqwest::{Client, Response, StatusCode, Url};
 use super::xml;
 use crate::error::SourceError;
 use crate::git::redact;
-use crate::http::{HttpError, chain};
+use crate::http::{Deadline, HttpError};
 
 /// Longest error that a store is listened to.
 const MAX_ERROR: u64 = 64 << 10;
@@ -120,11 +120,11 @@ impl Wire {
     ) -> Result<Answer, Failure> {
         let from = url.clone();
         let request = self.client.get(url).headers(map(headers)?);
-        let mut response = self.wait(request.send()).await?;
+        let mut response = Deadline(self.deadline).wait(request.send()).await?;
         if response.status().is_success() {
             let etag = response.headers().get("etag").and_then(|etag| etag.to_str().ok());
             let etag = etag.map(|etag| etag.trim_matches('"').to_owned());
-            let body = self.read(&mut response, most).await?;
+            let body = Deadline(self.deadline).read(&mut response, most).await?;
             return Ok(Answer { etag, body });
         }
         Err(self.refusal(&from, response).await)
@@ -143,37 +143,16 @@ impl Wire {
             let target = target.map_or_else(String::new, |to| format!(" to '{}'", redact(to.as_str())));
             return HttpError::Redirect(format!("a redirect{target}")).into();
         }
-        let body = self.read(&mut response, MAX_ERROR).await.unwrap_or_default();
+        let body = Deadline(self.deadline)
+            .read(&mut response, MAX_ERROR)
+            .await
+            .unwrap_or_default();
         let (own, message, told) = error_of(&body);
         Failure::Refused {
             status: status.as_u16(),
             code: if own.is_empty() { code } else { own },
             message,
             region: region.or(told),
-        }
-    }
-
-    async fn read(&self, response: &mut Response, most: u64) -> Result<Vec<u8>, HttpError> {
-        if response.content_length().is_some_and(|length| length > most) {
-            return Err(HttpError::TooLarge(most));
-        }
-        let mut all = Vec::new();
-        while let Some(chunk) = self.wait(response.chunk()).await? {
-            if (all.len() + chunk.len()) as u64 > most {
-                return Err(HttpError::TooLarge(most));
-            }
-            all.extend_from_slice(&chunk);
-        }
-        Ok(all)
-    }
-
-    async fn wait<T>(&self, future: impl Future<Output = reqwest::Result<T>>) -> Result<T, HttpError> {
-        let deadline = tokio::time::Instant::from_std(self.deadline);
-        match tokio::time::timeout_at(deadline, future).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) if error.is_timeout() => Err(HttpError::Timeout),
-            Ok(Err(error)) => Err(HttpError::Connect(chain(&error.without_url()))),
-            Err(_) => Err(HttpError::Timeout),
         }
     }
 }
