@@ -280,7 +280,7 @@ pub(crate) fn revive(node: &mut Node, kind: Kind, tag: Option<&str>) {
     node.set_tag(tag.map(Into::into));
 }
 
-/// The string values of `metadata.<field>`; null reads as empty.
+/// The string values of `metadata.<field>`, as their text stands in the file: a null that is written `~` reads as `~`.
 pub(crate) fn metadata_map<'a>(node: &'a Node, field: &str) -> Vec<(&'a str, &'a str)> {
     node.get("metadata")
         .and_then(|metadata| metadata.get(field))
@@ -288,7 +288,7 @@ pub(crate) fn metadata_map<'a>(node: &'a Node, field: &str) -> Vec<(&'a str, &'a
         .map(|entries| {
             entries
                 .iter()
-                .map(|entry| (text_of(&entry.key), text_of(&entry.value)))
+                .map(|entry| (text_of(&entry.key), entry.value.as_text().unwrap_or_default()))
                 .collect()
         })
         .unwrap_or_default()

@@ -263,6 +263,25 @@ impl Resource {
         Ok(())
     }
 
+    /// Makes texts of all labels and annotations, nulls too, as the reference does with a patch of
+    /// `patchesStrategicMerge` or one with a target: such a patch cannot take a label away.
+    pub(crate) fn spell_out_metadata(&mut self) -> Result<()> {
+        for field in ["labels", "annotations"] {
+            if self
+                .node
+                .get("metadata")
+                .is_some_and(|metadata| metadata.get(field).is_some())
+            {
+                let values: Vec<(String, String)> = metadata_map(&self.node, field)
+                    .into_iter()
+                    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                    .collect();
+                self.set_metadata_map(field, &values)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Sets one annotation.
     pub(crate) fn annotate(&mut self, key: &str, value: &str) -> Result<()> {
         let metadata = nodes::field_or_create(&mut self.node, "metadata", Kind::Mapping)?;

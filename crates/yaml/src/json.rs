@@ -70,6 +70,35 @@ impl Node {
         }
     }
 
+    /// Writes all numbers, truths, nulls and times below as they come back when a Go program turns YAML into JSON and
+    /// that into YAML again: `0x1F` as `31`, a million as `1e+06`, what a float cannot hold as what is nearest.
+    pub fn spell_through_json(&mut self) {
+        match &mut self.data {
+            NodeData::Mapping { entries, .. } => {
+                entries
+                    .iter_mut()
+                    .for_each(|entry| entry.value.spell_through_json());
+            }
+            NodeData::Sequence { items, .. } => items.iter_mut().for_each(Node::spell_through_json),
+            NodeData::Alias(_) => {}
+            NodeData::Scalar { .. } => {
+                let spelled = match resolve_node(self, Mode::Kyaml) {
+                    Ok(Scalar::Other(Resolved::Null)) => Node::plain("null"),
+                    Ok(Scalar::Other(Resolved::Bool(value))) => Node::plain(value.to_string()),
+                    Ok(Scalar::Other(Resolved::Number(value))) => {
+                        Node::plain(number::format_general(value.as_f64()))
+                    }
+                    Ok(Scalar::Other(Resolved::Timestamp)) => {
+                        Node::text(&self.as_text().and_then(number::timestamp).unwrap_or_default())
+                    }
+                    _ => return,
+                };
+                self.set_tag(spelled.tag().map(Into::into));
+                self.data = spelled.data;
+            }
+        }
+    }
+
     /// A string. Only a text that would read as something else carries the tag that has it quoted.
     #[must_use]
     pub fn text(text: &str) -> Node {

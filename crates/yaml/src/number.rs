@@ -10,6 +10,21 @@ pub(crate) enum Number {
     Float(f64),
 }
 
+impl Number {
+    /// As Go reads any number of JSON.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "what a float cannot hold becomes what is nearest"
+    )]
+    pub(crate) fn as_f64(self) -> f64 {
+        match self {
+            Number::Int(value) => value as f64,
+            Number::Uint(value) => value as f64,
+            Number::Float(value) => value,
+        }
+    }
+}
+
 /// Reads a whole number with Go's prefixes: `0x`, `0o`, `0b`, and `0` for octal.
 pub(crate) fn parse_int(text: &str) -> Option<Number> {
     let (negative, digits) = match text.as_bytes().first()? {

@@ -256,6 +256,7 @@ fn apply_json(resource: &mut Resource, operations: &[Operation], session: &Sessi
     }
     json_patch::apply(&mut resource.node, operations, &session.budget)
         .within(|| format!("patching {}", resource.id()))?;
+    resource.node.spell_through_json();
     resource.refresh_scope(session);
     Ok(())
 }
@@ -285,13 +286,14 @@ fn merge_selected(
     target: &Selector,
 ) -> Result<()> {
     let matcher = Matcher::new(target)?;
+    let mut patch = patch.clone();
+    patch.spell_out_metadata()?;
     for index in matcher.candidates(map) {
         let resource = &map.resources()[index];
         if !matcher.selects(resource) {
             continue;
         }
         // The patch counts as one of the object's own group and version.
-        let mut patch = patch.clone();
         let api_version = crate::nodes::untagged(resource.api_version());
         crate::nodes::set_field(&mut patch.node, "apiVersion", &api_version)?;
         map.change(index, |resource| merge(resource, &patch, session))?;
@@ -351,6 +353,9 @@ impl StrategicTransformer {
         }
         if !inline.text.is_empty() {
             patches.extend(Source::inline(inline).objects(session)?);
+        }
+        for patch in &mut patches {
+            patch.spell_out_metadata()?;
         }
         if patches.is_empty() {
             let names: Vec<&str> = paths.iter().map(|path| path.text.as_str()).collect();
