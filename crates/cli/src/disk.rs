@@ -1,7 +1,7 @@
 //! Files of this machine as a tree: only those that a build can reach, so that the rest of a disk costs nothing.
 //!
-//! The tree's root is the root of the file system. What a kustomization names is found by looking at all texts of its
-//! file: whatever is the path of a file or folder that exists is taken in.
+//! The tree's root is the root of the file system. What a kustomization names is found by looking at the texts of those
+//! fields of its file that can name files: whatever is the path of a file or folder that exists is taken in.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -14,6 +14,28 @@ use serde_json::Value;
 const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 /// Fields whose files name more files.
 const PLUGINS: [&str; 3] = ["generators", "transformers", "validators"];
+/// Fields that name files or folders, of kustomizations and of the configurations of generators and transformers.
+const NAMING: [&str; 19] = [
+    "resources",
+    "bases",
+    "components",
+    "crds",
+    "configurations",
+    "generators",
+    "transformers",
+    "validators",
+    "patches",
+    "patchesStrategicMerge",
+    "path",
+    "paths",
+    "files",
+    "env",
+    "envs",
+    "valuesFile",
+    "additionalValuesFiles",
+    "valuesFiles",
+    "chartHome",
+];
 /// Files above this are no manifests.
 const LARGEST: u64 = 64 << 20;
 /// More files than any build reads.
@@ -150,12 +172,7 @@ impl Reader {
         {
             let path = folder.join(path);
             if path.is_dir() {
-                let has_one = KUSTOMIZATIONS.iter().any(|name| path.join(name).is_file());
-                if has_one {
-                    self.kustomization(&path)?;
-                } else if tidy(&path) != *folder {
-                    self.folder(&path)?;
-                }
+                self.kustomization(&path)?;
             } else if path.is_file() {
                 self.file(&path)?;
             }
@@ -213,14 +230,12 @@ impl Reader {
             let Ok(value) = fluvial_yaml::yaml_to_json(&document, false) else {
                 continue;
             };
-            if value.get("helmCharts").is_some() || value.get("helmChartInflationGenerator").is_some() {
-                let home = value.pointer("/helmGlobals/chartHome").and_then(Value::as_str);
-                let home = folder.join(home.unwrap_or("charts"));
+            for home in chart_homes(&value).map(|home| folder.join(home)) {
                 if home.is_dir() {
                     self.folder(&home)?;
                 }
             }
-            self.texts(&value, folder)?;
+            self.fields(&value, folder)?;
             for plugin in PLUGINS
                 .iter()
                 .filter_map(|name| value.get(name)?.as_array())
@@ -236,21 +251,132 @@ impl Reader {
         Ok(())
     }
 
-    fn texts(&mut self, value: &Value, folder: &Path) -> Result<(), String> {
+    /// Takes in what the fields of an object name.
+    fn fields(&mut self, value: &Value, folder: &Path) -> Result<(), String> {
         match value {
-            Value::String(text) => {
-                // A text of several lines may be a manifest with paths of its own.
-                match text
-                    .contains('\n')
-                    .then(|| fluvial_yaml::yaml_to_json(text, false))
-                {
-                    Some(Ok(inner @ (Value::Object(_) | Value::Array(_)))) => self.texts(&inner, folder),
-                    _ => self.text(text, folder),
+            Value::Object(fields) => fields.iter().try_for_each(|(name, item)| {
+                if NAMING.contains(&name.as_str()) {
+                    self.texts(name, item, folder)
+                } else {
+                    self.fields(item, folder)
                 }
-            }
-            Value::Array(items) => items.iter().try_for_each(|item| self.texts(item, folder)),
-            Value::Object(fields) => fields.values().try_for_each(|item| self.texts(item, folder)),
+            }),
+            Value::Array(items) => items.iter().try_for_each(|item| self.fields(item, folder)),
             _ => Ok(()),
         }
+    }
+
+    /// Takes in what the texts of one field name.
+    fn texts(&mut self, field: &str, value: &Value, folder: &Path) -> Result<(), String> {
+        match value {
+            // Inline configurations name files as well; patches do not.
+            Value::String(text) if text.contains('\n') => match fluvial_yaml::yaml_to_json(text, false) {
+                Ok(inner) if PLUGINS.contains(&field) => self.fields(&inner, folder),
+                _ => Ok(()),
+            },
+            Value::String(text) => self.text(text, folder),
+            Value::Array(items) => items.iter().try_for_each(|item| self.texts(field, item, folder)),
+            Value::Object(_) => self.fields(value, folder),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The folders in which a kustomization or a generator looks for charts.
+fn chart_homes(value: &Value) -> impl Iterator<Item = &str> {
+    let inflates = ["helmCharts", "helmChartInflationGenerator"]
+        .iter()
+        .any(|field| value.get(field).is_some())
+        || value.get("kind").and_then(Value::as_str) == Some("HelmChartInflationGenerator");
+    let items = value.get("helmChartInflationGenerator").and_then(Value::as_array);
+    let named = ["/helmGlobals/chartHome", "/chartHome"]
+        .into_iter()
+        .filter_map(|place| value.pointer(place))
+        .chain(
+            items
+                .into_iter()
+                .flatten()
+                .filter_map(|item| item.get("chartHome")),
+        )
+        .filter_map(Value::as_str);
+    named.chain(inflates.then_some("charts"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(files: &[(&str, &str)]) -> Vec<String> {
+        let home = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = home.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let mut reader = Reader::below(home.path());
+        reader.kustomization(&home.path().join("app")).unwrap();
+        let tree = reader.tree();
+        tree.below(&TreePath::root())
+            .filter(|(_, entry)| !matches!(entry, fluvial_tree::Entry::Folder))
+            .map(|(path, _)| path.as_str().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn only_fields_that_name_files_are_followed() {
+        let kustomization = "\
+resources: [one.yaml, ../base]
+namePrefix: secret.txt
+patches:
+- path: patch.yaml
+- patch: |
+    spec: {path: secret.txt}
+replacements:
+- source: {kind: ConfigMap, options: {delimiter: \"/\"}}
+configMapGenerator:
+- name: a
+  files: [key=data.txt]
+transformers:
+- |
+  kind: PatchTransformer
+  path: inline.yaml
+";
+        let read = read(&[
+            ("app/kustomization.yaml", kustomization),
+            ("app/one.yaml", ""),
+            ("app/patch.yaml", ""),
+            ("app/data.txt", ""),
+            ("app/inline.yaml", ""),
+            ("app/secret.txt", ""),
+            ("base/kustomization.yaml", "resources: [two.yaml]"),
+            ("base/two.yaml", ""),
+            ("base/unnamed.yaml", ""),
+        ]);
+        assert_eq!(
+            read,
+            [
+                "app/data.txt",
+                "app/inline.yaml",
+                "app/kustomization.yaml",
+                "app/one.yaml",
+                "app/patch.yaml",
+                "base/kustomization.yaml",
+                "base/two.yaml"
+            ]
+        );
+    }
+
+    #[test]
+    fn charts_are_taken_in_whole() {
+        let read = read(&[
+            ("app/kustomization.yaml", "generators: [charts.yaml]"),
+            (
+                "app/charts.yaml",
+                "kind: HelmChartInflationGenerator\nchartHome: here\nname: a",
+            ),
+            ("app/here/a/Chart.yaml", ""),
+            ("app/here/a/templates/b.yaml", ""),
+        ]);
+        assert!(read.contains(&"app/here/a/templates/b.yaml".to_owned()));
     }
 }

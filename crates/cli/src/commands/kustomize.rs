@@ -233,10 +233,12 @@ fn make(folder: &Path, directory: &str, options: &BuildOptions, world: &World<'_
     let at = disk::tree_path(&path)?;
     match run(&reader.tree(), &at, &options, world) {
         Ok(build) => Ok(build),
-        Err(_) => {
+        Err(error) => {
             // Perhaps something was needed that no text names; then it is in the folder.
             let mut reader = Reader::default();
-            reader.folder(&path)?;
+            if reader.folder(&path).is_err() {
+                return Err(error.to_string());
+            }
             run(&reader.tree(), &at, &options, world).map_err(|error| error.to_string())
         }
     }
