@@ -125,13 +125,15 @@ fn link(package: &str, text: &str) -> String {
         .find_map(|line| {
             line.trim()
                 .trim_start_matches("require ")
-                .strip_prefix("k8s.io/kubernetes ")
+                .strip_prefix("k8s.io/kubernetes ")?
+                // A comment may follow.
+                .split_whitespace()
+                .next()
         })
         .filter(|_| package.starts_with("k8s.io/kubernetes/"));
     let Some(version) = version else {
         return "-s -w".to_owned();
     };
-    let version = version.trim();
     let mut numbers = version.trim_start_matches('v').split('.');
     let (major, minor) = (numbers.next().unwrap_or("1"), numbers.next().unwrap_or("0"));
     let set = "-X k8s.io/component-base/version.git";
@@ -203,7 +205,7 @@ mod tests {
 
     #[test]
     fn programs_of_kubernetes_are_told_their_version() {
-        let text = "require k8s.io/kubernetes v1.36.3\n";
+        let text = "require (\n\tk8s.io/kubernetes v1.36.3 // indirect\n)\n";
         let told = link("k8s.io/kubernetes/cmd/kubectl", text);
         assert!(told.ends_with("gitVersion=v1.36.3 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36"), "{told}");
         assert_eq!(link("helm.sh/helm/v4/cmd/helm", text), "-s -w");
