@@ -95,7 +95,7 @@ fn change(name: &str, reader: &Reader<'_>) -> Result<Change> {
             entries: reader.located_map(of)?,
             fields: fields()?,
         };
-        Ok(Box::new(move |node| transformer.apply(node)))
+        Ok(Box::new(move |node| transformer.apply(node, &mut 0)))
     };
     let affix = |end: End| -> Result<Change> {
         let name = if end == End::Prefix { "prefix" } else { "suffix" };

@@ -186,7 +186,7 @@ impl NewScalar<'_> {
     }
 
     /// Writes over a node: text and tag are new, an existing scalar's style stays.
-    fn write_over(&self, node: &mut Node) {
+    pub(crate) fn write_over(&self, node: &mut Node) {
         let kept = match &node.data {
             NodeData::Scalar { style, .. } => *style,
             _ => ScalarStyle::Plain,

@@ -74,6 +74,8 @@ pub struct Resource {
     pub(crate) changes: Vec<Change>,
     /// What is recorded of the transformers that ran over it.
     pub(crate) transformations: Vec<Arc<Trace>>,
+    /// The last number that its nodes have for those that are one.
+    pub(crate) twins: u32,
 }
 
 impl Resource {
@@ -101,6 +103,7 @@ impl Resource {
             trace: None,
             changes: Vec::new(),
             transformations: Vec::new(),
+            twins: 0,
         }
     }
 

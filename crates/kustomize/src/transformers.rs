@@ -217,16 +217,14 @@ fn names(steps: &mut Steps<'_>, kustomization: &Kustomization, config: &Transfor
 
 fn metadata(steps: &mut Steps<'_>, kustomization: &Kustomization, config: &TransformerConfig) -> Result<()> {
     for label in &kustomization.labels {
-        if !label.pairs.is_empty() {
-            let fields = label.all_fields(config)?;
-            steps.push(
-                "LabelTransformer",
-                EntriesTransformer {
-                    entries: label.pairs.clone(),
-                    fields,
-                },
-            );
-        }
+        let fields = label.all_fields(config)?;
+        steps.push(
+            "LabelTransformer",
+            EntriesTransformer {
+                entries: label.pairs.clone(),
+                fields,
+            },
+        );
     }
     for (kind, entries, fields) in [
         (
@@ -240,7 +238,9 @@ fn metadata(steps: &mut Steps<'_>, kustomization: &Kustomization, config: &Trans
             &config.common_annotations,
         ),
     ] {
-        if !entries.is_empty() {
+        // The one for `commonLabels` follows those for `labels` even with nothing to do, and is recorded.
+        let follows = kind == "LabelTransformer" && !kustomization.labels.is_empty();
+        if !entries.is_empty() || follows {
             steps.push(
                 kind,
                 EntriesTransformer {

@@ -72,7 +72,9 @@ impl Node {
 
     /// Writes all numbers, truths, nulls and times below as they come back when a Go program turns YAML into JSON and
     /// that into YAML again: `0x1F` as `31`, a million as `1e+06`, what a float cannot hold as what is nearest.
+    /// All nodes are new ones then, and none is one with another.
     pub fn spell_through_json(&mut self) {
+        self.set_twin(0);
         match &mut self.data {
             NodeData::Mapping { entries, .. } => {
                 entries

@@ -124,6 +124,7 @@ pub struct Node {
     extra: Option<Box<Extra>>,
     /// Where it starts.
     pub pos: Pos,
+    twin: u32,
 }
 
 impl PartialEq for Node {
@@ -142,6 +143,7 @@ impl Node {
             data,
             extra: None,
             pos: Pos::NONE,
+            twin: 0,
         }
     }
 
@@ -267,6 +269,45 @@ impl Node {
             data,
             extra: self.extra.clone(),
             pos: self.pos,
+            twin: 0,
+        }
+    }
+
+    /// Which nodes of a tree are one: those with the same number, 0 for none. Programs whose trees point to nodes put
+    /// one node into several places, and what they then write to one place is in all of them. Equality does not look at it.
+    #[must_use]
+    pub fn twin(&self) -> u32 {
+        self.twin
+    }
+
+    /// Says which nodes of its tree it is one with.
+    pub fn set_twin(&mut self, twin: u32) {
+        self.twin = twin;
+    }
+
+    /// Writes content and tag of a node to all below that are one with it.
+    pub fn write_twins(&mut self, written: &Node) {
+        if self.twin == written.twin && self.twin != 0 {
+            self.data = written.data.clone();
+            self.pos = written.pos;
+            self.set_tag(written.tag().map(Into::into));
+            return;
+        }
+        self.children_mut(&mut |child| child.write_twins(written));
+    }
+
+    /// Makes all nodes below, and this one, nodes of their own.
+    pub fn part_twins(&mut self) {
+        self.twin = 0;
+        self.children_mut(&mut Node::part_twins);
+    }
+
+    /// Visits values and items, not keys.
+    fn children_mut(&mut self, visit: &mut impl FnMut(&mut Node)) {
+        match &mut self.data {
+            NodeData::Mapping { entries, .. } => entries.iter_mut().for_each(|entry| visit(&mut entry.value)),
+            NodeData::Sequence { items, .. } => items.iter_mut().for_each(visit),
+            NodeData::Scalar { .. } | NodeData::Alias(_) => {}
         }
     }
 

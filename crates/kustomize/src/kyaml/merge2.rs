@@ -44,9 +44,16 @@ pub fn merge(
         direction: options.list_direction,
         schemas: &schemas,
         depth: 0,
+        written: Vec::new(),
     };
-    let merged = walker.walk(schema, dest, [Some(patch), None])?;
-    Ok(merged.into_node())
+    let mut merged = walker.walk(schema, dest, [Some(patch), None])?.into_node();
+    if let Some(merged) = &mut merged {
+        walker
+            .written
+            .iter()
+            .for_each(|written| merged.write_twins(written));
+    }
+    Ok(merged)
 }
 
 /// Applies a strategic merge patch to a resource as kustomize does: kind, name and namespace of

@@ -118,6 +118,8 @@ pub(crate) struct Walker<'v, V> {
     pub(crate) direction: ListDirection,
     pub(crate) schemas: &'v Arc<SchemaSet>,
     pub(crate) depth: usize,
+    /// What was written to nodes that are one with others, in order.
+    pub(crate) written: Vec<Node>,
 }
 
 const DEPTH: usize = 500;

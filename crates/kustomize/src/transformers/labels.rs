@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use fluvial_yaml::Node;
+
 use crate::config::TransformerConfig;
 use crate::error::Result;
 use crate::fieldspec::{Create, FieldSpec, merge_all, merge_one};
 use crate::id::Gvk;
 use crate::kustomization::read::{Reader, Text};
-use crate::nodes::{self, Kind, string};
+use crate::nodes::{self, Kind, NewScalar, string};
 use crate::resmap::ResMap;
 use crate::session::Session;
 use crate::transformers::Transformer;
@@ -74,24 +76,45 @@ impl Transformer for EntriesTransformer {
         session.budget.add(bytes.saturating_mul(map.resources().len()))?;
         map.resources_mut()
             .iter_mut()
-            .try_for_each(|resource| self.apply(&mut resource.node))
+            .try_for_each(|resource| self.apply(&mut resource.node, &mut resource.twins))
     }
 }
 
 impl EntriesTransformer {
-    /// Sets the entries in one object.
-    pub(crate) fn apply(&self, object: &mut fluvial_yaml::Node) -> Result<()> {
+    /// Sets the entries in one object. The reference puts one node into all places where it makes an entry: whatever
+    /// writes to one of them later, a patch too, writes to all. `twins` numbers such nodes.
+    pub(crate) fn apply(&self, object: &mut Node, twins: &mut u32) -> Result<()> {
         let create = Create {
             kind: Kind::Mapping,
             tag: Some("!!map"),
         };
+        let first = *twins;
         for field in FieldSpec::of_kind(&self.fields, object) {
+            let mut written = Vec::new();
             field.write(object, Some(create), &mut |node| {
+                let mut twin = first;
                 self.entries.iter().try_for_each(|(key, value)| {
-                    nodes::set_field(node, key, &string(&value.text).at(value.pos))
+                    twin += 1;
+                    written.extend(set_entry(node, key, &string(&value.text).at(value.pos), twin)?);
+                    Ok(())
                 })
             })?;
+            written.iter().for_each(|written| object.write_twins(written));
         }
+        *twins += u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
         Ok(())
     }
+}
+
+/// Sets one entry; given back if what it was written to is one with other nodes.
+fn set_entry(node: &mut Node, key: &str, value: &NewScalar<'_>, twin: u32) -> Result<Option<Node>> {
+    nodes::expect_kind(node, Kind::Mapping)?;
+    if let Some(field) = node.get_mut(key) {
+        value.write_over(field);
+        return Ok((field.twin() != 0).then(|| field.clone()));
+    }
+    let mut new = value.to_node();
+    new.set_twin(twin);
+    nodes::put(node, key, new);
+    Ok(None)
 }

@@ -155,6 +155,9 @@ enum Change {
 pub(crate) struct PatchTransformer {
     change: Change,
     target: Option<Selector>,
+    /// Whether an object is still found by the name that it had before. Under `patchesJson6902` it is not: references to
+    /// a name that such a patch changes stay as they are.
+    remembers: bool,
     pos: Pos,
 }
 
@@ -187,6 +190,7 @@ impl PatchTransformer {
         Ok(PatchTransformer {
             change,
             target: patch.target.clone(),
+            remembers: true,
             pos: patch.pos,
         })
     }
@@ -208,6 +212,7 @@ impl PatchTransformer {
             Ok(PatchTransformer {
                 change: Change::Json(source.operations(session)?),
                 target: Some(target.clone()),
+                remembers: false,
                 pos: patch.pos,
             })
         };
@@ -229,7 +234,12 @@ impl PatchTransformer {
                 let matcher = Matcher::new(target)?;
                 for index in matcher.candidates(map) {
                     if matcher.selects(&map.resources()[index]) {
-                        map.change(index, |resource| apply_json(resource, operations, session))?;
+                        map.change(index, |resource| {
+                            if self.remembers {
+                                resource.remember_id();
+                            }
+                            apply_json(resource, operations, session)
+                        })?;
                     }
                 }
                 Ok(())
@@ -246,7 +256,6 @@ impl Transformer for PatchTransformer {
 }
 
 fn apply_json(resource: &mut Resource, operations: &[Operation], session: &Session<'_>) -> Result<()> {
-    resource.remember_id();
     // Bookkeeping annotations make this mapping exist in the reference whenever a JSON patch runs.
     let metadata =
         crate::nodes::field_or_create(&mut resource.node, "metadata", crate::nodes::Kind::Mapping)?;

@@ -211,7 +211,9 @@ fn select_source<'a>(
 /// The part of a value that the options choose.
 fn refine(node: &Node, options: Option<&FieldOptions>) -> Result<Node> {
     let Some(options) = options.filter(|options| !options.delimiter.is_empty()) else {
-        return Ok(node.clone());
+        let mut copy = node.clone();
+        copy.part_twins();
+        return Ok(copy);
     };
     if Kind::of(node) != Kind::Scalar {
         return Err(Error::new("delimiter option can only be used with scalar nodes"));
@@ -227,6 +229,7 @@ fn refine(node: &Node, options: Option<&FieldOptions>) -> Result<Node> {
             ))
         })?;
     let mut refined = node.clone();
+    refined.part_twins();
     fix_tag(&mut refined);
     set_text(&mut refined, part);
     Ok(refined)
@@ -308,10 +311,16 @@ fn write(resource: &mut Resource, value: &Node, target: &Target, budget: &Budget
             };
             format!("unable to {verb} field \"{path}\" in replacement target")
         };
+        let mut written = Vec::new();
         let found = visit(&mut resource.node, &parts, create, &mut |node, made| {
-            set_field(node, value, target.options.as_ref(), made, budget)
+            set_field(node, value, target.options.as_ref(), made, budget)?;
+            written.extend((node.twin() != 0).then(|| node.clone()));
+            Ok(())
         })
         .within(problem)?;
+        written
+            .iter()
+            .for_each(|written| resource.node.write_twins(written));
         if found == 0 {
             return Err(Error::new(problem()));
         }

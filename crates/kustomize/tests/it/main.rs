@@ -9,6 +9,7 @@
 
 mod fuzz;
 mod hostile;
+mod patches;
 mod places;
 mod remote;
 mod value_add;

@@ -78,6 +78,7 @@ impl<V: Visitor> Walker<'_, V> {
         }
         let child = self.child_schema(schema, Some(&entry.key), others);
         let value = std::mem::replace(&mut entry.value, Node::plain(""));
+        let twin = value.twin();
         let (mut value, place) =
             match self.walk(child, Some(value), others.map(|other| Some(&other?.value)))? {
                 Walked::Nothing => return Ok(false),
@@ -90,6 +91,10 @@ impl<V: Visitor> Walker<'_, V> {
         quote_for_yaml_1_1(&mut value);
         if let Some(place) = place {
             take_style(&mut value, place);
+            value.set_twin(twin);
+            if twin != 0 {
+                self.written.push(value.clone());
+            }
         }
         entry.value = value;
         Ok(true)
