@@ -194,7 +194,7 @@ pub(crate) fn go_yaml_error(text: &str, error: &Error) -> String {
             0 => 0,
             lines => lines + 1,
         },
-        Place::NextLine => next_line(text, zero_based),
+        Place::NextLine => next_line(text, zero_based, usize::try_from(error.pos.column).unwrap_or(1)),
         Place::Parser if zero_based == 0 => begin_line(message).saturating_sub(1),
         Place::Parser => zero_based,
     };
@@ -204,11 +204,12 @@ pub(crate) fn go_yaml_error(text: &str, error: &Error) -> String {
     }
 }
 
-/// The first line with content behind another, from 1; else that of the text's end.
-fn next_line(text: &str, zero_based: usize) -> usize {
+/// The first line with content behind another, from 1; else that of the text's end. Lines that are indented deeper than
+/// the scalar in `column`, from 1, are more of it.
+fn next_line(text: &str, zero_based: usize, column: usize) -> usize {
     let found = text.lines().enumerate().skip(zero_based + 1).find(|(_, line)| {
-        let line = line.trim();
-        !line.is_empty() && !line.starts_with('#')
+        let content = line.trim_start();
+        !content.is_empty() && !content.starts_with('#') && line.len() - content.len() < column
     });
     found.map_or(text.matches('\n').count(), |(index, _)| index) + 1
 }

@@ -155,3 +155,46 @@ fn int_at(values: &[Value], index: usize) -> i64 {
         _ => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::{Functions, Limits, Set, Value};
+
+    fn run(text: &str) -> Result<String, String> {
+        let mut functions = Functions::builtins();
+        super::register(&mut functions);
+        let mut set = Set::new(Arc::new(functions));
+        set.add("t", text).map_err(|error| error.to_string())?;
+        set.execute("t", &Value::Nil, Limits::default(), &mut ())
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn oddities_of_the_reference_are_kept() {
+        for (text, want) in [
+            (r#"{{ cat "" 10 }}"#, " 10"),
+            (r#"{{ cat "a " "b " }}"#, "a  b "),
+            (r#"{{ nospace "a ü\tb" }}"#, "aÃ¼b"),
+            ("{{ divf 1000 1e21 }}", "0"),
+            ("{{ divf 2 3e-7 }}", "6.666666666666667e+06"),
+            (r#"{{ regexMatch "(" "a" }}"#, "false"),
+        ] {
+            assert_eq!(run(text).as_deref(), Ok(want), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_does_not_compile_is_a_panic_or_with_must_an_error() {
+        let error = |text: &str| run(text).unwrap_err();
+        let problem = "error parsing regexp: missing closing ): `(`";
+        assert!(error(r#"{{ regexFind "(" "a" }}"#).ends_with(&format!(
+            "error calling regexFind: regexp: Compile(`(`): {problem}"
+        )));
+        assert!(
+            error(r#"{{ mustRegexFind "(" "a" }}"#)
+                .ends_with(&format!("error calling mustRegexFind: {problem}"))
+        );
+    }
+}

@@ -265,14 +265,17 @@ mod decimal {
         }
         // The quotient has PRECISION digits after the point, rounded half away from zero.
         let shift = a.exponent - b.exponent + PRECISION;
-        let scaled = u32::try_from(shift)
-            .ok()
-            .and_then(|shift| a.digits.checked_mul(10i128.checked_pow(shift)?));
+        let power = 10i128.checked_pow(shift.unsigned_abs());
+        let scaled = if shift < 0 {
+            power.and_then(|power| Some((a.digits, b.digits.checked_mul(power)?)))
+        } else {
+            power.and_then(|power| Some((a.digits.checked_mul(power)?, b.digits)))
+        };
         match scaled {
-            Some(scaled) => {
-                let (quotient, rest) = (scaled / b.digits, scaled % b.digits);
-                let up = rest.unsigned_abs() * 2 >= b.digits.unsigned_abs();
-                let sign = if (scaled < 0) == (b.digits < 0) { 1 } else { -1 };
+            Some((above, below)) => {
+                let (quotient, rest) = (above / below, above % below);
+                let up = rest.unsigned_abs().saturating_mul(2) >= below.unsigned_abs();
+                let sign = if (above < 0) == (below < 0) { 1 } else { -1 };
                 Ok(Decimal {
                     digits: quotient + if up { sign } else { 0 },
                     exponent: -PRECISION,

@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 
 use crate::exec::Scope;
 use crate::function::{Function, FunctionResult, Functions, Params, Type, text};
+use crate::print::sprintf;
 use crate::value::{IntType, List, Value};
 
 use super::{int_at, text_at};
@@ -22,8 +23,17 @@ pub(super) fn register(functions: &mut Functions) {
     let with_count = || Params::fixed(&[Type::Str, Type::Str, INT]);
     let mut both = |name: &str, params: Params, body: ScopedBody| {
         let must = format!("must{}{}", name[..1].to_uppercase(), &name[1..]);
-        functions.insert(name, Function::new(params.clone(), body));
-        functions.insert(must, Function::new(params, body));
+        functions.insert(must, Function::new(params.clone(), body));
+        // Without "must", a pattern that does not compile ends in the panic's words.
+        functions.insert(
+            name,
+            Function::new(params, move |scope, v| {
+                body(scope, v).map_err(|error| {
+                    let compiled = sprintf("%#q", &v[..1]);
+                    format!("regexp: Compile({compiled}): {}", error.message).into()
+                })
+            }),
+        );
     };
     both("regexMatch", s2(), |scope, v| {
         Ok(scope.pattern(text_at(v, 0))?.is_match(text_at(v, 1)).into())

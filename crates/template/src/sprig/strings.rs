@@ -183,7 +183,8 @@ fn quoted(values: &[Value], form: impl Fn(&Value) -> String) -> String {
 
 fn cat(values: &[Value]) -> FunctionResult {
     let present: Vec<Value> = values.iter().filter(|value| !value.is_nil()).cloned().collect();
-    text(trim_space(&sprintf(&"%v ".repeat(present.len()), &present)))
+    // The format is trimmed, not what it makes: an empty text in front leaves its space.
+    text(sprintf("%v ".repeat(present.len()).trim_end(), &present))
 }
 
 fn indent(scope: &mut Scope<'_, '_>, values: &[Value], before: &str) -> FunctionResult {

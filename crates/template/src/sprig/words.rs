@@ -12,14 +12,7 @@ pub(super) fn register(functions: &mut Functions) {
     let s1 = || Params::fixed(&[Type::Str]);
     functions.pure("title", s1(), |v| text(title(text_at(v, 0))));
     functions.pure("untitle", s1(), |v| text(map_first(text_at(v, 0), lower)));
-    functions.pure("nospace", s1(), |v| {
-        text(
-            text_at(v, 0)
-                .chars()
-                .filter(|c| !c.is_whitespace())
-                .collect::<String>(),
-        )
-    });
+    functions.pure("nospace", s1(), |v| text(no_space(text_at(v, 0))));
     functions.pure("initials", s1(), |v| text(initials(text_at(v, 0))));
     functions.pure("swapcase", s1(), |v| text(swap_case(text_at(v, 0))));
     functions.pure("snakecase", s1(), |v| text(separated(text_at(v, 0), '_')));
@@ -44,6 +37,14 @@ pub(super) fn register(functions: &mut Functions) {
         Params::fixed(&[INT, INT, Type::Str]),
         abbreviate_both,
     );
+}
+
+/// A text without white space. The reference takes each byte for a character: what is not ASCII comes out mangled.
+fn no_space(body: &str) -> String {
+    body.bytes()
+        .map(char::from)
+        .filter(|c| !c.is_whitespace())
+        .collect()
 }
 
 /// Go's old `strings.Title`: a letter after anything that is no letter, digit or underscore.
