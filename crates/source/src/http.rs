@@ -207,15 +207,27 @@ pub(crate) fn connect_advice(text: &str) -> &'static str {
     if lower.contains("certificaterequired") || lower.contains("certificate required") {
         "the server wants a client certificate; add tls.crt and tls.key to the secret"
     } else if lower.contains("certificate") || lower.contains("unknownissuer") {
-        "the server's certificate is not trusted; add its CA as ca.crt to the secret"
+        "the server's certificate is not trusted; add its CA as ca.crt to the secret of spec.certSecretRef (of a GitRepository, \
+         spec.secretRef)"
     } else if lower.contains("dns") || lower.contains("resolve") {
         "the host name cannot be resolved; check the URL and the DNS"
     } else if lower.contains("refused") {
         "nothing listens there; check host and port of the URL"
+    } else if BROKEN_OFF.iter().any(|word| lower.contains(word)) {
+        "the answer broke off; it is asked for again, look at the server and what is before it if that does not help"
     } else {
         "trying again"
     }
 }
+
+/// What errors of transfers that ended too soon say.
+const BROKEN_OFF: [&str; 5] = [
+    "body",
+    "before message completed",
+    "reset",
+    "end of file",
+    "unexpected eof",
+];
 
 /// An error with all its causes, each said once.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
