@@ -216,7 +216,11 @@ impl Generators {
                 ));
             }
             let artifact = self.artifact(context, &source).await?;
-            let tree = tree_of(context, &source, &artifact).await?;
+            let tree = tree_of(context, &source, &artifact).await;
+            let tree = tree.map_err(|failure| Failure {
+                reason: "SourceFetchFailed".to_owned(),
+                ..failure
+            })?;
             if inputs
                 .insert(alias.alias.clone(), Input { artifact, tree })
                 .is_some()

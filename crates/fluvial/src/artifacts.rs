@@ -9,7 +9,7 @@ use fluvial_source::SourceError;
 use fluvial_source::artifact::{self, Owner, Packed, Store};
 use fluvial_source::limits::Limits;
 use fluvial_tree::Tree;
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha384, Sha512};
 
 /// Older artifacts of an owner go after this time,
 const TTL: Duration = Duration::from_secs(60);
@@ -87,31 +87,72 @@ async fn download(artifact: &Artifact) -> Result<Vec<u8>, ArtifactError> {
     let fail = |error: reqwest::Error| ArtifactError {
         reason: "ArtifactFailed".to_owned(),
         missing: error.status().is_some_and(|status| status.as_u16() == 404),
-        message: format!("{} cannot be downloaded: {error}", artifact.url),
+        message: format!("{} cannot be downloaded: {}", artifact.url, why(&error)),
     };
+    let (algorithm, _) = artifact.digest.split_once(':').unwrap_or_default();
+    // Asked before anything is downloaded.
+    if digest(algorithm, &[]).is_none() {
+        let what = format!(
+            "its digest '{}' is none that can be checked; its maker has to use sha256, sha384 or sha512",
+            artifact.digest
+        );
+        return Err(broken(artifact, &what));
+    }
     let client = reqwest::Client::builder()
         .timeout(DOWNLOAD)
         .build()
         .map_err(fail)?;
     let response = client.get(&artifact.url).send().await.map_err(fail)?;
     let mut response = response.error_for_status().map_err(fail)?;
-    let most = Limits::default().total;
+    let told = Some(artifact.size).filter(|size| *size > 0);
+    let most = Limits::default().total.min(told.unwrap_or(u64::MAX));
     let mut data = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(fail)? {
         data.extend_from_slice(&chunk);
         if data.len() as u64 > most {
-            return Err(broken(artifact, "it is larger than any artifact may be"));
+            return Err(broken(
+                artifact,
+                &format!("it has more than the {most} bytes that it may have"),
+            ));
         }
     }
-    let digest = format!("sha256:{}", hex(&Sha256::digest(&data)));
-    if digest == artifact.digest {
-        Ok(data)
-    } else {
-        Err(broken(
-            artifact,
-            &format!("its digest is {digest}, not {}", artifact.digest),
-        ))
+    match digest(algorithm, &data) {
+        Some(digest) if digest == artifact.digest => Ok(data),
+        digest => {
+            let digest = digest.unwrap_or_default();
+            Err(broken(
+                artifact,
+                &format!("its digest is {digest}, not {}", artifact.digest),
+            ))
+        }
     }
+}
+
+/// The digest of an artifact's bytes by one of the algorithms that its maker may have chosen.
+fn digest(algorithm: &str, data: &[u8]) -> Option<String> {
+    let hex = match algorithm {
+        "sha256" => hex(&Sha256::digest(data)),
+        "sha384" => hex(&Sha384::digest(data)),
+        "sha512" => hex(&Sha512::digest(data)),
+        _ => return None,
+    };
+    Some(format!("{algorithm}:{hex}"))
+}
+
+/// A failure with what is behind it.
+fn why(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    if error.is_timeout() {
+        text.push_str("; check that its server answers");
+    } else if error.is_body() || error.is_decode() {
+        text.push_str("; the answer broke off, it is asked for again");
+    }
+    text
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -51,6 +51,9 @@ pub fn unpack_with(data: &[u8], limits: LoadLimits) -> Result<Vec<ChartFile>, Er
             .take(limits.file + 1)
             .read_to_end(&mut content)
             .map_err(bad)?;
+        if (content.len() as u64) < entry.size() {
+            return Err(bad(std::io::ErrorKind::UnexpectedEof.into()));
+        }
         let content = match content.strip_prefix(b"\xef\xbb\xbf") {
             Some(rest) => rest.into(),
             None => content.into(),
@@ -94,4 +97,90 @@ fn inner_name(path: &str) -> Result<String, Error> {
         return Err(Error::load("chart contains illegally named files"));
     }
     Ok(parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    /// An archive with these entries: path, kind, size in the header, content.
+    fn archive(entries: &[(&str, tar::EntryType, u64, &[u8])]) -> Vec<u8> {
+        let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        for (path, kind, size, data) in entries {
+            let mut header = tar::Header::new_ustar();
+            header.set_entry_type(*kind);
+            header.set_size(*size);
+            header.as_ustar_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
+            header.set_cksum();
+            out.write_all(header.as_bytes()).unwrap();
+            out.write_all(data).unwrap();
+            out.write_all(&vec![0; data.len().next_multiple_of(512) - data.len()])
+                .unwrap();
+        }
+        out.write_all(&[0; 1024]).unwrap();
+        out.finish().unwrap()
+    }
+
+    fn fails(entries: &[(&str, tar::EntryType, u64, &[u8])], limits: LoadLimits) -> String {
+        unpack_with(&archive(entries), limits).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn names_that_lead_out_of_the_chart_are_refused_and_links_are_no_files() {
+        use tar::EntryType::{Link, Regular, Symlink};
+        let chart = ("tea/Chart.yaml", Regular, 1, b"x".as_slice());
+        for (name, words) in [
+            ("tea/../../evil", "parent directory"),
+            ("tea/a/../../../evil", "parent directory"),
+            ("tea\\..\\evil", "parent directory"),
+            ("/etc/evil", "absolute"),
+            ("tea//", "absolute"),
+            ("evil", "outside the base directory"),
+            ("tea/c:/evil", "illegally named"),
+        ] {
+            let error = fails(&[chart, (name, Regular, 1, b"x")], LoadLimits::default());
+            assert!(error.contains(words), "{name}: {error}");
+        }
+        let links = [chart, ("tea/link", Symlink, 0, b""), ("tea/hard", Link, 0, b"")];
+        let files = unpack_with(&archive(&links), LoadLimits::default()).unwrap();
+        assert_eq!(files.len(), 1);
+        assert!(fails(&[("tea/link", Symlink, 0, b"")], LoadLimits::default()).contains("no files"));
+    }
+
+    #[test]
+    fn what_unpacks_to_too_much_is_refused() {
+        use tar::EntryType::{Regular, XGlobalHeader};
+        let limits = LoadLimits {
+            total: 1 << 20,
+            file: 4000,
+            files: 2,
+            ..LoadLimits::default()
+        };
+        let large = [b'x'; 4001];
+        let one = ("tea/a", Regular, 1, b"x".as_slice());
+        for (entries, words) in [
+            (
+                vec![("tea/large", Regular, 4001, large.as_slice())],
+                "maximum file size",
+            ),
+            (
+                vec![("tea/liar", Regular, 7 << 30, b"x".as_slice())],
+                "maximum size",
+            ),
+            (vec![one, one, one], "more files"),
+            (
+                vec![("tea/cut", Regular, 3000, b"x".as_slice())],
+                "cannot be read",
+            ),
+        ] {
+            let error = fails(&entries, limits);
+            assert!(error.contains(words), "{words}: {error}");
+        }
+        // What is no file may not cost more either.
+        let zeros = vec![0; 16 << 20];
+        let bomb = ("x", XGlobalHeader, zeros.len() as u64, zeros.as_slice());
+        assert!(unpack_with(&archive(&[bomb, one]), limits).is_err());
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use reqwest::header::{HeaderMap, LOCATION};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH, LOCATION};
 use reqwest::{Client, Method, Response, StatusCode, Url};
 use rustc_hash::FxHashMap;
 
@@ -207,15 +207,27 @@ pub(crate) fn connect_advice(text: &str) -> &'static str {
     if lower.contains("certificaterequired") || lower.contains("certificate required") {
         "the server wants a client certificate; add tls.crt and tls.key to the secret"
     } else if lower.contains("certificate") || lower.contains("unknownissuer") {
-        "the server's certificate is not trusted; add its CA as ca.crt to the secret"
+        "the server's certificate is not trusted; add its CA as ca.crt to the secret of spec.certSecretRef (of a GitRepository, \
+         spec.secretRef)"
     } else if lower.contains("dns") || lower.contains("resolve") {
         "the host name cannot be resolved; check the URL and the DNS"
     } else if lower.contains("refused") {
         "nothing listens there; check host and port of the URL"
+    } else if BROKEN_OFF.iter().any(|word| lower.contains(word)) {
+        "the answer broke off; it is asked for again, look at the server and what is before it if that does not help"
     } else {
         "trying again"
     }
 }
+
+/// What errors of transfers that ended too soon say.
+const BROKEN_OFF: [&str; 5] = [
+    "body",
+    "before message completed",
+    "reset",
+    "end of file",
+    "unexpected eof",
+];
 
 /// An error with all its causes, each said once.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
@@ -296,7 +308,7 @@ impl HttpSession {
         body: Bytes,
     ) -> Result<Response, HttpError> {
         let mut trusted = url.origin() == self.origin.origin() || self.everywhere;
-        let (mut here, mut method, mut body) = (url.clone(), method, body);
+        let (mut here, mut method, mut body, mut headers) = (url.clone(), method, body, headers.clone());
         for _ in 0..=MAX_REDIRECTS {
             let client = if trusted { &self.own } else { &self.foreign };
             let mut request = client
@@ -321,11 +333,19 @@ impl HttpSession {
                 return Err(HttpError::Status(status.as_u16()));
             }
             let next = redirect_target(&here, &response)?;
-            trusted = trusted && next.origin() == here.origin();
-            here = next;
             if status == StatusCode::SEE_OTHER {
                 (method, body) = (Method::GET, Bytes::new());
             }
+            if next.origin() != here.origin() {
+                trusted = false;
+                if method == Method::POST && !body.is_empty() {
+                    // Such a body is a form with tokens.
+                    let to = redact(next.as_str());
+                    return Err(HttpError::Redirect(format!("a redirect of a form to '{to}'")));
+                }
+                headers = harmless(&headers);
+            }
+            here = next;
         }
         Err(HttpError::Redirect(format!(
             "more than {MAX_REDIRECTS} redirects"
@@ -355,6 +375,16 @@ impl HttpSession {
     pub async fn read(&self, mut response: Response, limit: u64) -> Result<Vec<u8>, HttpError> {
         self.deadline.read(&mut response, limit).await
     }
+}
+
+/// Of the headers of a request, those that say nothing about who asks.
+fn harmless(headers: &HeaderMap) -> HeaderMap {
+    let kept = [ACCEPT, CONTENT_TYPE, IF_MODIFIED_SINCE, IF_NONE_MATCH];
+    let pairs = kept.into_iter().filter_map(|name| {
+        let value = headers.get(&name)?.clone();
+        Some((name, value))
+    });
+    pairs.collect()
 }
 
 /// When everything about a request must be over.

@@ -227,11 +227,22 @@ impl OciSource {
             })
             .await;
         }
-        let repository = self.repository(&target, &request.access, None).await?;
-        found.version = if Version::parse(&request.version).is_ok() {
+        let opened = self.repository(&target, &request.access, None).await;
+        let repository = opened.map_err(|error| chart_failed("failed to reach the registry", error))?;
+        // Anything else is a range, `1` and `1.2` too.
+        let exact = request.version.strip_prefix('v').unwrap_or(&request.version);
+        found.version = if Version::parse_strict(exact).is_ok() {
             request.version.clone()
         } else {
-            let tags = repository.tags().await?;
+            let tags = repository.tags().await.map_err(|error| {
+                chart_failed(
+                    &format!(
+                        "failed to get chart version for remote reference: could not get tags for \"{}\"",
+                        request.chart
+                    ),
+                    error,
+                )
+            })?;
             let versions = tags.iter().map(|tag| tag.replace('_', "+"));
             let wanted = if request.version.is_empty() {
                 "*"
@@ -249,13 +260,7 @@ impl OciSource {
         if request.last_version.as_deref() == Some(&found.version) {
             return Ok(found);
         }
-        let pull = |error: SourceError| {
-            let text = format!(
-                "chart pull error: failed to download chart for remote reference: {}",
-                error.message
-            );
-            SourceError::retry(CHART_PULL_ERROR, text)
-        };
+        let pull = |error| chart_failed("failed to download chart for remote reference", error);
         let tag = found.version.replace('+', "_");
         let (digest, manifest) = repository.manifest(&tag).await.map_err(pull)?;
         if let Some(wanted) = &request.verify {
@@ -451,6 +456,15 @@ impl OciSource {
         };
         Ok(found(revision, layer))
     }
+}
+
+/// A failure on the way to a chart; refused credentials stay what they are.
+fn chart_failed(what: &str, error: SourceError) -> SourceError {
+    if error.reason == reason::AUTHENTICATION_FAILED {
+        return error;
+    }
+    let text = format!("chart pull error: {what}: {}", error.message);
+    SourceError::retry(CHART_PULL_ERROR, text)
 }
 
 /// The layer of a media type; the first one if none is asked for.

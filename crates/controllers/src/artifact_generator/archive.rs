@@ -37,10 +37,65 @@ pub(super) fn unpack(data: &[u8]) -> Result<Vec<(String, File)>, String> {
         let executable = entry.header().mode().is_ok_and(|mode| mode & 0o100 != 0);
         let mut content = Vec::new();
         entry.read_to_end(&mut content).map_err(bad)?;
+        if (content.len() as u64) < size {
+            return Err(bad(std::io::ErrorKind::UnexpectedEof.into()));
+        }
         files.push((
             name.trim_start_matches("./").to_owned(),
             File::new(content, executable),
         ));
     }
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use tar::EntryType;
+
+    use super::*;
+
+    fn archive(entries: &[(&str, EntryType, u64, &[u8])]) -> Vec<u8> {
+        let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        for (path, kind, size, data) in entries {
+            let mut header = tar::Header::new_ustar();
+            header.set_entry_type(*kind);
+            header.set_size(*size);
+            header.as_ustar_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
+            header.set_cksum();
+            out.write_all(header.as_bytes()).unwrap();
+            out.write_all(data).unwrap();
+            out.write_all(&vec![0; data.len().next_multiple_of(512) - data.len()])
+                .unwrap();
+        }
+        out.write_all(&[0; 1024]).unwrap();
+        out.finish().unwrap()
+    }
+
+    #[test]
+    fn nothing_leads_out_and_bombs_do_not_go_off() {
+        let good = ("./a/b", EntryType::Regular, 1, b"x".as_slice());
+        let links = [
+            good,
+            ("link", EntryType::Symlink, 0, b""),
+            ("hard", EntryType::Link, 0, b""),
+        ];
+        let files = unpack(&archive(&links)).unwrap();
+        let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["a/b"]);
+        for name in ["../evil", "a/../../evil", "/etc/evil", "a\\evil"] {
+            let error = unpack(&archive(&[good, (name, EntryType::Regular, 1, b"x")])).unwrap_err();
+            assert!(error.contains("leads out"), "{name}: {error}");
+        }
+        let liar = ("liar", EntryType::Regular, 7 << 30, b"x".as_slice());
+        assert!(
+            unpack(&archive(&[liar]))
+                .unwrap_err()
+                .contains("more than is allowed")
+        );
+        let cut = ("cut", EntryType::Regular, 3000, b"x".as_slice());
+        assert!(unpack(&archive(&[cut])).unwrap_err().contains("cannot be read"));
+        assert!(unpack(b"no archive").is_err());
+    }
 }

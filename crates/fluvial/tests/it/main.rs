@@ -17,3 +17,6 @@ mod public;
 mod secrets;
 mod starts;
 mod story;
+#[path = "../../../source/tests/it/support.rs"]
+#[expect(dead_code, reason = "other tests need more of it")]
+mod support;

@@ -7,9 +7,10 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{
-    ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE,
+    ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
 };
-use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
@@ -25,6 +26,62 @@ fn plain(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     response
+}
+
+/// As Go's file server says it.
+fn not_found() -> Response<Body> {
+    let mut response = plain(StatusCode::NOT_FOUND);
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    *response.body_mut() = Body::from("404 page not found\n");
+    response
+}
+
+/// What a file's state is called, and since when it has it.
+struct Validators {
+    etag: String,
+    modified: String,
+}
+
+impl Validators {
+    fn of(meta: &std::fs::Metadata) -> Self {
+        let modified = meta.modified().ok();
+        let age = modified.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+        let age = age.unwrap_or_default();
+        let seconds = i64::try_from(age.as_secs()).unwrap_or_default();
+        let time = jiff::Timestamp::from_second(seconds).unwrap_or_default();
+        Validators {
+            etag: format!("\"{:x}-{:x}\"", meta.len(), age.as_nanos()),
+            modified: time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string(),
+        }
+    }
+
+    /// Whether whoever asks has it already.
+    fn are_known(&self, headers: &HeaderMap) -> bool {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        match text(IF_NONE_MATCH) {
+            Some(tags) => tags.split(',').any(|tag| {
+                let tag = tag.trim().trim_start_matches("W/");
+                tag == "*" || tag == self.etag
+            }),
+            // Everybody sends back what was sent; a file is replaced, so that an earlier time is another file.
+            None => text(IF_MODIFIED_SINCE).is_some_and(|time| time.trim() == self.modified),
+        }
+    }
+
+    /// Whether the rest of a file is the rest of what whoever asks has.
+    fn allow_ranges(&self, headers: &HeaderMap) -> bool {
+        let held = headers.get(IF_RANGE).and_then(|value| value.to_str().ok());
+        held.is_none_or(|held| held.trim() == self.etag || held.trim() == self.modified)
+    }
+
+    fn write(&self, headers: &mut HeaderMap) {
+        for (name, text) in [(ETAG, &self.etag), (LAST_MODIFIED, &self.modified)] {
+            if let Ok(value) = text.parse() {
+                headers.insert(name, value);
+            }
+        }
+    }
 }
 
 /// The file that a path leads to; a link to the newest artifact is followed in its folder.
@@ -49,46 +106,50 @@ async fn file(State(store): State<Store>, method: Method, uri: Uri, headers: Hea
         let mut response = plain(StatusCode::METHOD_NOT_ALLOWED);
         response
             .headers_mut()
-            .insert(ALLOW, axum::http::HeaderValue::from_static("GET, HEAD"));
+            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
     let Some(path) = find(&store, uri.path()).await else {
-        return plain(StatusCode::NOT_FOUND);
+        return not_found();
     };
-    let Ok(mut file) = tokio::fs::File::open(&path).await else {
-        return plain(StatusCode::NOT_FOUND);
+    let Ok(file) = tokio::fs::File::open(&path).await else {
+        return not_found();
     };
     let meta = match file.metadata().await {
         Ok(meta) if meta.is_file() => meta,
-        _ => return plain(StatusCode::NOT_FOUND),
+        _ => return not_found(),
     };
-    let size = meta.len();
-    let etag = etag(&meta);
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let matches = |value: &str| {
-        value.split(',').any(|tag| {
-            matches!(tag.trim().trim_start_matches("W/"), "*") || tag.trim().trim_start_matches("W/") == etag
-        })
+    let validators = Validators::of(&meta);
+    let mut response = if validators.are_known(&headers) {
+        plain(StatusCode::NOT_MODIFIED)
+    } else {
+        let range = headers.get(RANGE).and_then(|value| value.to_str().ok());
+        let range = range.filter(|_| validators.allow_ranges(&headers));
+        let range = range.map_or(Range::All, |range| parse_range(range, meta.len()));
+        content(&path, file, meta.len(), range, method == Method::HEAD).await
     };
-    if text(IF_NONE_MATCH).is_some_and(matches) {
-        let mut response = plain(StatusCode::NOT_MODIFIED);
-        if let Ok(value) = etag.parse() {
-            response.headers_mut().insert(ETAG, value);
-        }
-        return response;
-    }
-    let same = text(IF_RANGE).is_none_or(|tag| tag.trim() == etag);
-    let range = text(RANGE).filter(|_| same).map(|range| parse_range(range, size));
+    validators.write(response.headers_mut());
+    response
+}
+
+/// A file or a part of it.
+async fn content(
+    path: &std::path::Path,
+    mut file: tokio::fs::File,
+    size: u64,
+    range: Range,
+    head: bool,
+) -> Response<Body> {
     let (status, start, length) = match range {
-        Some(Range::Part(start, length)) => (StatusCode::PARTIAL_CONTENT, start, length),
-        Some(Range::Unsatisfiable) => {
+        Range::Part(start, length) => (StatusCode::PARTIAL_CONTENT, start, length),
+        Range::All => (StatusCode::OK, 0, size),
+        Range::Unsatisfiable => {
             return Response::builder()
                 .status(StatusCode::RANGE_NOT_SATISFIABLE)
                 .header(CONTENT_RANGE, format!("bytes */{size}"))
                 .body(Body::empty())
                 .unwrap_or_default();
         }
-        Some(Range::All) | None => (StatusCode::OK, 0, size),
     };
     let kind = match path.extension().and_then(|extension| extension.to_str()) {
         Some("gz" | "tgz") => "application/gzip",
@@ -99,15 +160,12 @@ async fn file(State(store): State<Store>, method: Method, uri: Uri, headers: Hea
         .status(status)
         .header(ACCEPT_RANGES, "bytes")
         .header(CONTENT_TYPE, kind)
-        .header(CONTENT_LENGTH, length)
-        .header(ETAG, &etag);
+        .header(CONTENT_LENGTH, length);
     if status == StatusCode::PARTIAL_CONTENT {
-        response = response.header(
-            CONTENT_RANGE,
-            format!("bytes {start}-{}/{size}", start + length - 1),
-        );
+        let part = format!("bytes {start}-{}/{size}", start + length - 1);
+        response = response.header(CONTENT_RANGE, part);
     }
-    let body = if method == Method::HEAD {
+    let body = if head {
         Body::empty()
     } else {
         if start > 0 && file.seek(SeekFrom::Start(start)).await.is_err() {
@@ -118,16 +176,6 @@ async fn file(State(store): State<Store>, method: Method, uri: Uri, headers: Hea
     response
         .body(body)
         .unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR))
-}
-
-/// Names the file's state; a file under one path is replaced, never changed.
-fn etag(meta: &std::fs::Metadata) -> String {
-    let modified = meta
-        .modified()
-        .ok()
-        .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
-        .map_or(0, |age| age.as_nanos());
-    format!("\"{:x}-{modified:x}\"", meta.len())
 }
 
 #[derive(Debug, PartialEq, Eq)]

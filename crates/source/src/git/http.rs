@@ -304,7 +304,7 @@ impl Exchange {
         };
         let chunk = self.shared.request(response.chunk())?.unwrap_or_default();
         let first = !std::mem::replace(&mut self.begun, true);
-        self.shared.outcome.take(&chunk, first, self.shared.limit)?;
+        self.shared.outcome.take(&chunk, first)?;
         Ok(chunk)
     }
 }

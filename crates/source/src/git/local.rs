@@ -60,8 +60,13 @@ fn find(path: &Path) -> Option<PathBuf> {
         .find(|candidate| candidate.join(".git").exists() || candidate.join("HEAD").is_file())
 }
 
+/// No object is unpacked that is larger, whatever folder it is in; the limit of files holds for those that are wanted.
+const LARGEST_OBJECT: u64 = 1 << 30;
+
 fn options() -> gix::open::Options {
-    gix::open::Options::isolated().with(gix::sec::Trust::Full)
+    gix::open::Options::isolated()
+        .with(gix::sec::Trust::Full)
+        .config_overrides([format!("gitoxide.objects.allocLimit={LARGEST_OBJECT}")])
 }
 
 impl Repo {

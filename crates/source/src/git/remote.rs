@@ -324,6 +324,7 @@ impl Session<'_> {
 
     fn receive(&self, asked: Asked<'_>, shallow: Shallow) -> Result<(), SourceError> {
         let Asked { prepare, outcome } = asked;
+        outcome.allow(self.job.limits.download);
         prepare
             .with_shallow(shallow)
             .receive(gix::progress::Discard, self.job.cancelled)
@@ -372,9 +373,9 @@ impl Session<'_> {
                 "'{url}' answered with {what}, which is not followed; set spec.url to the repository's own address"
             )),
             Some(Failure::Remote(text)) => remote_failure(url, &text),
-            Some(Failure::TooLarge) => failed(format!(
+            Some(Failure::TooLarge(limit)) => failed(format!(
                 "'{url}' sent more than {}; use a smaller repository",
-                human(self.job.limits.download)
+                human(limit)
             )),
             None => {
                 let text = error.to_string();
@@ -386,7 +387,10 @@ impl Session<'_> {
                 let causes: Vec<String> = error.iter_errors().map(ToString::to_string).collect();
                 let cause = causes.last().filter(|cause| **cause != text);
                 let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
-                failed(format!("cannot fetch '{url}': {text}{cause}"))
+                failed(format!(
+                    "cannot fetch '{url}': {text}{cause}; it is tried again, look at the server and what is before it if \
+                     that does not help"
+                ))
             }
         }
     }

@@ -361,7 +361,7 @@ impl Reader {
             match self.wire.wait(self.channel.wait())? {
                 Some(ChannelMsg::Data { data }) if !data.is_empty() => {
                     let first = !std::mem::replace(&mut self.begun, true);
-                    self.wire.outcome.take(&data, first, self.wire.limit)?;
+                    self.wire.outcome.take(&data, first)?;
                     return Ok(data);
                 }
                 Some(ChannelMsg::ExtendedData { data, .. }) => {

@@ -101,7 +101,14 @@ impl Keys {
         } else if text.starts_with(b"-----BEGIN PGP ") {
             self.pgp.verify(text, &signed.payload)
         } else {
-            Err("it is neither an OpenPGP nor an SSH signature (X.509 is not supported)".to_owned())
+            let kind = if text.starts_with(b"-----BEGIN SIGNED MESSAGE-----") {
+                "an X.509 signature, which is not verified here"
+            } else {
+                "neither an OpenPGP nor an SSH signature"
+            };
+            Err(format!(
+                "it is {kind}; sign with an OpenPGP or SSH key (git config gpg.format)"
+            ))
         }
     }
 }

@@ -16,10 +16,14 @@ pub(crate) enum Failure {
     Timeout,
     Cancelled,
     Redirect(String),
-    TooLarge,
+    /// More came than this.
+    TooLarge(u64),
     /// The program on the server's side ended with this on its error output.
     Remote(String),
 }
+
+/// Most bytes of the list of references, which is held in memory.
+const LARGEST_LIST: u64 = 256 << 20;
 
 /// What is known of an exchange after it; shared with the transport inside gix.
 #[derive(Debug, Default)]
@@ -27,6 +31,8 @@ pub(crate) struct Outcome {
     failure: Mutex<Option<Failure>>,
     pub(crate) version2: AtomicBool,
     received: AtomicU64,
+    /// More is not taken in.
+    limit: AtomicU64,
 }
 
 impl Outcome {
@@ -45,15 +51,21 @@ impl Outcome {
     }
 
     /// Takes in a piece of an answer; `first` says whether it is the answer's beginning.
-    pub(crate) fn take(&self, chunk: &[u8], first: bool, limit: u64) -> io::Result<()> {
+    pub(crate) fn take(&self, chunk: &[u8], first: bool) -> io::Result<()> {
         if first && find(chunk, b"version 2") {
             self.version2.store(true, Ordering::Relaxed);
         }
         let size = chunk.len() as u64;
+        let limit = self.limit.load(Ordering::Relaxed);
         if self.received.fetch_add(size, Ordering::Relaxed) + size > limit {
-            return Err(self.fail(Failure::TooLarge));
+            return Err(self.fail(Failure::TooLarge(limit)));
         }
         Ok(())
+    }
+
+    /// What comes from now on is written to disk, and may be so much.
+    pub(crate) fn allow(&self, limit: u64) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 }
 
@@ -102,7 +114,6 @@ pub(crate) struct Wire {
     pub(crate) driver: Driver,
     pub(crate) deadline: Instant,
     pub(crate) cancelled: Arc<AtomicBool>,
-    pub(crate) limit: u64,
     pub(crate) outcome: Arc<Outcome>,
 }
 
@@ -112,12 +123,13 @@ impl Wire {
         cancelled: Arc<AtomicBool>,
         limit: u64,
     ) -> Result<Self, SourceError> {
+        let outcome = Outcome::default();
+        outcome.allow(limit.min(LARGEST_LIST));
         Ok(Wire {
             driver: Driver::new()?,
             deadline,
             cancelled,
-            limit,
-            outcome: Arc::default(),
+            outcome: Arc::new(outcome),
         })
     }
 

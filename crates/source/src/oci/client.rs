@@ -387,8 +387,16 @@ impl Repository {
             .ask(Method::GET, &url, None)
             .await
             .map_err(|error| self.failed(&what, &error))?;
+        // Nothing longer can have the digest.
+        let most = if layer.size > 0 { layer.size } else { most };
         let read = self.session.read(response, most).await;
-        let data = read.map_err(|error| self.failed(&what, &error))?;
+        let data = read.map_err(|error| match error {
+            HttpError::TooLarge(_) => pull_failed(format!(
+                "{what}: the registry sends more than the {} that the manifest names; the registry is damaged",
+                human(most)
+            )),
+            other => self.failed(&what, &other),
+        })?;
         check(&data, &layer.digest).map_err(|error| pull_failed(format!("{what}: {error}")))?;
         Ok(data)
     }

@@ -27,7 +27,9 @@ async fn artifacts_are_served_with_ranges_and_etags_and_nothing_else_is() {
     let client = reqwest::Client::new();
     let url = format!("{base}/{}", stored.path);
     let full = client.get(&url).send().await.unwrap();
-    let etag = full.headers()["etag"].to_str().unwrap().to_owned();
+    let header = |name: &str| full.headers()[name].to_str().unwrap().to_owned();
+    let (etag, modified) = (header("etag"), header("last-modified"));
+    assert!(modified.ends_with(" GMT") && modified.len() == 29, "{modified}");
     assert_eq!(full.headers()["content-length"], "10");
     assert_eq!(full.text().await.unwrap(), "0123456789");
     let latest = client
@@ -59,6 +61,21 @@ async fn artifacts_are_served_with_ranges_and_etags_and_nothing_else_is() {
         .await
         .unwrap();
     assert_eq!(same.status(), 304);
+    for (name, value, want) in [
+        ("if-modified-since", modified.as_str(), 304),
+        ("if-modified-since", "Thu, 01 Jan 1970 00:00:00 GMT", 200),
+        ("if-none-match", "\"other\"", 200),
+        ("if-none-match", "*", 304),
+    ] {
+        let answer = client.get(&url).header(name, value).send().await.unwrap();
+        assert_eq!(answer.status(), want, "{name}: {value}");
+        assert_eq!(answer.headers()["etag"], etag.as_str());
+    }
+    for (held, want) in [(etag.as_str(), 206), (modified.as_str(), 206), ("\"other\"", 200)] {
+        let asked = client.get(&url).header("range", "bytes=5-");
+        let answer = asked.header("if-range", held).send().await.unwrap();
+        assert_eq!(answer.status(), want, "{held}");
+    }
     let head = client.head(&url).send().await.unwrap();
     assert_eq!(head.headers()["content-length"], "10");
     for path in [
@@ -72,6 +89,7 @@ async fn artifacts_are_served_with_ranges_and_etags_and_nothing_else_is() {
     ] {
         let answer = client.get(format!("{base}{path}")).send().await.unwrap();
         assert_eq!(answer.status(), 404, "{path}");
+        assert_eq!(answer.text().await.unwrap(), "404 page not found\n");
     }
     assert_eq!(client.post(&url).send().await.unwrap().status(), 405);
 }

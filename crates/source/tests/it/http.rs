@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base64::Engine;
-use fluvial_source::git::{Credentials, Fetched, GitReference, GitRequest};
+use fluvial_source::git::{Credentials, Fetched, GitReference, GitRequest, GitSource};
+use fluvial_source::limits::Limits;
 
-use crate::support::{Server, TestRepo, backend_is_missing, changed, source, text};
+use crate::support::{Server, TestRepo, Trick, backend_is_missing, changed, source, text};
 
 fn basic(user: &str, password: &str) -> String {
     let pair = format!("{user}:{password}");
@@ -327,4 +328,55 @@ async fn forced_pushes_are_followed_and_empty_repositories_said_to_be_so() {
     let gone = source.fetch(&request).await.unwrap_err();
     assert!(gone.message.contains("force push"), "{gone}");
     assert_ne!(old, new);
+}
+
+#[tokio::test]
+async fn what_does_not_end_or_breaks_off_is_refused_and_leaves_nothing_behind() {
+    if backend_is_missing() {
+        return;
+    }
+    let repo = TestRepo::new();
+    repo.commit(&[("a", "1")], "first");
+    let server = Server::start(repo.root()).await;
+    let cache = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        download: 3 << 20,
+        ..Limits::default()
+    };
+    let source = GitSource::new(cache.path(), limits);
+    let request = GitRequest {
+        url: server.url(&repo),
+        reference: GitReference::branch("main"),
+        timeout: Some(Duration::from_secs(30)),
+        ..GitRequest::default()
+    };
+    for (trick, words) in [
+        (Trick::EndlessReferences, "sent more than 3.0 MiB"),
+        (Trick::EndlessPack, "sent more than 3.0 MiB"),
+        (Trick::EndlessProgress, "sent more than 3.0 MiB"),
+        (Trick::ManyObjects, "cannot fetch"),
+        (Trick::LargeObject, "cannot fetch"),
+        (Trick::Cut, "cannot fetch"),
+    ] {
+        server.behaviour.lock().unwrap().fetch = Some(trick);
+        let error = source.fetch(&request).await.unwrap_err();
+        assert_eq!(error.reason, "GitOperationFailed", "{trick:?}: {error}");
+        assert!(error.message.contains(words), "{trick:?}: {error}");
+    }
+    let left = |folder: &std::path::Path| -> u64 {
+        let mut folders = vec![folder.to_owned()];
+        let mut size = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap().flatten() {
+                match entry.path().is_dir() {
+                    true => folders.push(entry.path()),
+                    false => size += entry.metadata().unwrap().len(),
+                }
+            }
+        }
+        size
+    };
+    assert!(left(cache.path()) < 1 << 16, "{}", left(cache.path()));
+    server.behaviour.lock().unwrap().fetch = None;
+    changed(source.fetch(&request).await.unwrap());
 }

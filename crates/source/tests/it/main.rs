@@ -7,6 +7,8 @@ mod bucket;
 #[cfg(test)]
 mod helm;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod local;

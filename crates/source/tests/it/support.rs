@@ -134,6 +134,75 @@ pub(crate) fn text(tree: &Tree, path: &str) -> String {
     String::from_utf8(file.data().to_vec()).unwrap()
 }
 
+/// What a server may do to those who fetch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Trick {
+    /// An endless list of references.
+    EndlessReferences,
+    /// An endless object.
+    EndlessPack,
+    /// Words of progress without end.
+    EndlessProgress,
+    /// Four billion objects.
+    ManyObjects,
+    /// One object that says that it has a terabyte.
+    LargeObject,
+    /// Half of a pack.
+    Cut,
+}
+
+/// A line of Git's protocol on a band.
+fn line(band: u8, data: &[u8]) -> Vec<u8> {
+    let mut line = format!("{:04x}", data.len() + 5).into_bytes();
+    line.push(band);
+    line.extend_from_slice(data);
+    line
+}
+
+impl Trick {
+    /// The answer to a command, if it is played at that one.
+    fn answer(self, command: &[u8]) -> Option<Response<Body>> {
+        let is = |name: &[u8]| command.windows(name.len()).any(|part| part == name);
+        let endless = |first: Vec<u8>, more: Vec<u8>| {
+            let first = futures::stream::iter([Ok::<_, std::io::Error>(first)]);
+            let more = futures::stream::repeat_with(move || Ok(more.clone()));
+            Some(Response::new(Body::from_stream(futures::StreamExt::chain(
+                first, more,
+            ))))
+        };
+        if self == Trick::EndlessReferences {
+            let line = format!("{} refs/heads/{}\n", "1".repeat(40), "x".repeat(200));
+            let line = format!("{:04x}{line}", line.len() + 4);
+            return is(b"command=ls-refs").then(|| endless(Vec::new(), line.repeat(100).into_bytes()))?;
+        }
+        if !is(b"command=fetch") {
+            return None;
+        }
+        let begin = |count: u32, object: &[u8]| {
+            let pack = [b"PACK\0\0\0\x02".as_slice(), &count.to_be_bytes(), object].concat();
+            [b"000dpackfile\n".to_vec(), line(1, &pack)].concat()
+        };
+        // A stored block of zlib's that another follows, of a blob.
+        let block = [b"\x00\xff\xff\x00\x00".to_vec(), vec![b'x'; 0xffff]].concat();
+        let blocks: Vec<u8> = block.chunks(60_000).flat_map(|part| line(1, part)).collect();
+        // Type blob, and a size in groups of seven bits.
+        let huge = b"\xb0\x80\x80\x80\x80\x80\x10\x78\x01";
+        match self {
+            Trick::EndlessPack => endless(begin(1, huge), blocks),
+            Trick::EndlessProgress => endless(b"000dpackfile\n".to_vec(), line(2, &[b'.'; 1000])),
+            Trick::ManyObjects => endless(begin(u32::MAX, huge), blocks),
+            Trick::LargeObject => {
+                let end = b"\x01\x01\x00\xfe\xffx\x00\x79\x00\x79";
+                let data = [begin(1, huge), line(1, end), line(1, &[0; 20]), b"0000".to_vec()];
+                Some(Response::new(Body::from(data.concat())))
+            }
+            Trick::Cut | Trick::EndlessReferences => {
+                Some(Response::new(Body::from(begin(3, b"\xb0\x01\x78"))))
+            }
+        }
+    }
+}
+
 /// What the server saw and shall do.
 #[derive(Default)]
 pub(crate) struct Behaviour {
@@ -143,6 +212,8 @@ pub(crate) struct Behaviour {
     pub(crate) redirect: Option<(String, String)>,
     /// Waits so long before it answers.
     pub(crate) delay: Option<std::time::Duration>,
+    /// What a fetch gets instead of objects.
+    pub(crate) fetch: Option<Trick>,
     /// Speaks the first protocol only.
     pub(crate) old: bool,
     /// Method, path and `Authorization` of each request.
@@ -229,6 +300,11 @@ async fn handle(
                 .header("www-authenticate", "Basic realm=\"x\"")
                 .body(Body::empty())
                 .unwrap();
+        }
+        if let Some(mut answer) = behaviour.fetch.and_then(|trick| trick.answer(&body)) {
+            let kind = axum::http::HeaderValue::from_static("application/x-git-upload-pack-result");
+            answer.headers_mut().insert("content-type", kind);
+            return answer;
         }
         (behaviour.delay, behaviour.old)
     };

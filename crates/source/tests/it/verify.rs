@@ -382,3 +382,29 @@ async fn ssh_signatures_are_checked() {
         assert_eq!(error.reason, "InvalidCommitSignature");
     }
 }
+
+#[tokio::test]
+async fn x509_signatures_are_refused_by_their_name() {
+    if git_is_missing() {
+        return;
+    }
+    let repo = TestRepo::new();
+    repo.commit(&[("a", "1")], "signed by an authority");
+    let commit = repo.git(&["cat-file", "commit", "HEAD"]);
+    let (head, message) = commit.split_once("\n\n").unwrap();
+    let mark = "gpgsig -----BEGIN SIGNED MESSAGE-----\n MIIB\n -----END SIGNED MESSAGE-----";
+    repo.write("commit", &format!("{head}\n{mark}\n\n{message}\n"));
+    let signed = repo.git(&["hash-object", "-t", "commit", "-w", "commit"]);
+    repo.git(&["update-ref", "refs/heads/main", &signed]);
+    // Any key will do: it is not come to.
+    let public = b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl me";
+    let given = keys(&[("k.sshpub", public)]);
+    let error = check(&repo, GitReference::branch("main"), VerifyMode::Head, given)
+        .await
+        .unwrap_err();
+    assert_eq!(error.reason, "InvalidCommitSignature", "{error}");
+    assert!(
+        error.message.contains("X.509") && error.message.contains("sign with an OpenPGP or SSH key"),
+        "{error}"
+    );
+}

@@ -29,7 +29,7 @@ struct Material {
     #[serde(default)]
     tlog_entries: Vec<LogEntry>,
     #[serde(default)]
-    timestamp_verification_data: Timestamps,
+    timestamp_verification_data: Option<Timestamps>,
 }
 
 #[derive(Deserialize)]
@@ -235,7 +235,8 @@ impl Material {
         signature: &[u8],
         root: &TrustedRoot,
     ) -> Result<Vec<i64>, Refusal> {
-        let stamps = &self.timestamp_verification_data.rfc3161_timestamps;
+        let stamps = self.timestamp_verification_data.as_ref();
+        let stamps = stamps.map_or(&[][..], |data| &data.rfc3161_timestamps);
         if self.tlog_entries.len() > MOST || stamps.len() > MOST {
             return refuse(format!("it has more than {MOST} entries or timestamps"));
         }

@@ -219,6 +219,27 @@ fn proofs_of_bundles_must_hold() {
 }
 
 #[test]
+fn entries_of_logs_of_the_second_version_count_with_a_timestamp() {
+    let case = Case::new();
+    let root = case.installation.trusted_root(true, true);
+    let good = case.installation.second_bundle(&case.signer, &case.digest);
+    case.judge(packed(&good), &root, GOOD).unwrap();
+    let mut timeless = good.clone();
+    timeless["verificationMaterial"]["timestampVerificationData"] = Value::Null;
+    let error = case
+        .judge(packed(&timeless), &root, GOOD)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("nothing proves when"), "{error}");
+    let other = case.installation.signer();
+    let other = case.installation.second_bundle(&other, &case.digest);
+    let mut mixed = good;
+    mixed["verificationMaterial"]["tlogEntries"] = other["verificationMaterial"]["tlogEntries"].clone();
+    let error = case.judge(packed(&mixed), &root, GOOD).unwrap_err().to_string();
+    assert!(error.contains("of another signature"), "{error}");
+}
+
+#[test]
 fn timestamps_prove_the_time() {
     let case = Case::new();
     let root = case.installation.trusted_root(true, true);

@@ -286,6 +286,53 @@ fn certificates_and_signatures_expire() {
 }
 
 #[test]
+fn timestamps_outlive_certificates() {
+    let (signer, installation) = (signer(|_| {}), Installation::new());
+    let later = NOW + 366 * 24 * 3600;
+    let plain = signer.jws(&digest("image"), &json!({}));
+    let mark = URL_SAFE_NO_PAD
+        .decode(plain["signature"].as_str().unwrap())
+        .unwrap();
+    let document = json!({"version": "1.0", "trustPolicies": [{"name": "all", "registryScopes": ["*"],
+        "signatureVerification": {"level": "strict"}, "trustStores": ["ca:any", "tsa:any"], "trustedIdentities": ["*"]}]});
+    let policy = TrustPolicy::parse(document.to_string().as_bytes()).unwrap();
+    let mut trusted = store(&signer.root);
+    trusted.add(&installation.server_root).unwrap();
+    let judge = |envelope: &Value, trusted: &TrustStore| {
+        let found = [jws(envelope)];
+        verify(&artifact(), &found, &policy, trusted, later).map_err(|error| error.to_string())
+    };
+    let stamped = |token: Vec<u8>| {
+        let mut envelope = plain.clone();
+        envelope["header"]["io.cncf.notary.timestampSignature"] = b64(token).into();
+        envelope
+    };
+    let good = stamped(installation.full_token(&mark, "20240602120000Z"));
+    judge(&good, &trusted).unwrap();
+    for (envelope, words) in [
+        (plain.clone(), "wants a timestamp"),
+        (
+            stamped(installation.full_token(&mark, "20250301120000Z")),
+            "has expired",
+        ),
+        (
+            stamped(installation.full_token(b"other", "20240602120000Z")),
+            "of another signature",
+        ),
+        (
+            stamped(Installation::new().full_token(&mark, "20240602120000Z")),
+            "the timestamp",
+        ),
+        (stamped(b"0".to_vec()), "the timestamp"),
+    ] {
+        let error = judge(&envelope, &trusted).unwrap_err();
+        assert!(error.contains(words), "{words}: {error}");
+    }
+    // A server that nobody trusts proves nothing.
+    assert!(judge(&good, &store(&signer.root)).is_err());
+}
+
+#[test]
 fn certificates_must_be_for_signing() {
     let server = signer(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]);
     let authority = signer(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));

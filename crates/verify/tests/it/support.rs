@@ -117,7 +117,7 @@ pub(crate) struct Installation {
     certificate_log: KeyPair,
     server: KeyPair,
     server_certificate: Vec<u8>,
-    server_root: Vec<u8>,
+    pub(crate) server_root: Vec<u8>,
 }
 
 /// A signer with a certificate.
@@ -269,9 +269,30 @@ impl Installation {
         let signature = sign(&signer.key, &to_sign(&payload));
         let body = json!({"apiVersion": "0.0.1", "kind": "dsse", "spec": {
             "payloadHash": {"algorithm": "sha256", "value": hex(&sha256(&payload))},
-            "signatures": [{"signature": b64(&signature), "verifier": b64(&signer.pem)}]}})
-        .to_string()
-        .into_bytes();
+            "signatures": [{"signature": b64(&signature), "verifier": b64(&signer.pem)}]}});
+        let entry = self.entry(&body, promised);
+        let material = json!({"certificate": {"rawBytes": b64(&signer.certificate)}, "tlogEntries": [entry]});
+        bundle(&payload, &signature, &material)
+    }
+
+    /// A bundle whose entry is of a log of the second version, which knows no time; a timestamp server does.
+    pub(crate) fn second_bundle(&self, signer: &Signer, digest: &str) -> Value {
+        let payload = statement(digest);
+        let signature = sign(&signer.key, &to_sign(&payload));
+        let verifier = json!({"keyDetails": "PKIX_ECDSA_P256_SHA_256", "x509Certificate": {"rawBytes": b64(&signer.certificate)}});
+        let body = json!({"apiVersion": "0.0.2", "kind": "dsse", "spec": {"dsseV002": {
+            "payloadHash": {"algorithm": "SHA2_256", "digest": b64(sha256(&payload))},
+            "signatures": [{"content": b64(&signature), "verifier": verifier}]}}});
+        let stamp = b64(self.timestamp(&signature, "20240602120000Z"));
+        let material = json!({"certificate": {"rawBytes": b64(&signer.certificate)},
+            "tlogEntries": [self.entry(&body, false)],
+            "timestampVerificationData": {"rfc3161Timestamps": [{"signedTimestamp": stamp}]}});
+        bundle(&payload, &signature, &material)
+    }
+
+    /// The log's entry with its proof, and its promise if wanted.
+    fn entry(&self, body: &Value, promised: bool) -> Value {
+        let body = body.to_string().into_bytes();
         let mut leaf = vec![0];
         leaf.extend(&body);
         let root = b64(sha256(&leaf));
@@ -285,12 +306,21 @@ impl Installation {
             entry["integratedTime"] = json!(SIGNED_AT.to_string());
             entry["inclusionPromise"] = json!({"signedEntryTimestamp": b64(self.set(&body))});
         }
-        let material = json!({"certificate": {"rawBytes": b64(&signer.certificate)}, "tlogEntries": [entry]});
-        bundle(&payload, &signature, &material)
+        entry
     }
 
     /// A timestamp server's answer about a signature.
     pub(crate) fn timestamp(&self, signature: &[u8], time: &str) -> Vec<u8> {
+        let token = self.token(signature, time, &[]);
+        tlv(0x30, &[tlv(0x30, &tlv(2, &[0])), token].concat())
+    }
+
+    /// The token of such an answer, with the server's certificate in it.
+    pub(crate) fn full_token(&self, signature: &[u8], time: &str) -> Vec<u8> {
+        self.token(signature, time, &tlv(0xa0, &self.server_certificate))
+    }
+
+    fn token(&self, signature: &[u8], time: &str, certificates: &[u8]) -> Vec<u8> {
         let sha = tlv(0x30, &tlv(6, &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1]));
         let oid = |last: &[u8]| {
             let mut id = vec![0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01];
@@ -335,9 +365,14 @@ impl Installation {
         let content = tlv(0x30, &join(&[&kind, &tlv(0xa0, &tlv(4, &info))]));
         let data = tlv(
             0x30,
-            &join(&[&tlv(2, &[3]), &tlv(0x31, &sha), &content, &tlv(0x31, &signer)]),
+            &join(&[
+                &tlv(2, &[3]),
+                &tlv(0x31, &sha),
+                &content,
+                certificates,
+                &tlv(0x31, &signer),
+            ]),
         );
-        let token = tlv(0x30, &join(&[&oid(&[7, 2]), &tlv(0xa0, &data)]));
-        tlv(0x30, &join(&[&tlv(0x30, &tlv(2, &[0])), &token]))
+        tlv(0x30, &join(&[&oid(&[7, 2]), &tlv(0xa0, &data)]))
     }
 }
