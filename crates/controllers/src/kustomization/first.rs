@@ -154,19 +154,19 @@ async fn applied(
     let (resource, listed) = match listed.await {
         Ok(found) => found,
         // What cannot be listed: reviews and the like, and what this process has nothing to do with.
-        Err(error) if matches!(error.kind, ErrorKind::NoKind | ErrorKind::NotFound | ErrorKind::Forbidden) => {
+        Err(error)
+            if matches!(
+                error.kind,
+                ErrorKind::NoKind | ErrorKind::NotFound | ErrorKind::Forbidden
+            ) =>
+        {
             return Ok(Vec::new());
         }
         Err(error) if error.code == 405 => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
     let entries = listed.into_iter().filter(is_applied).map(|object| Entry {
-        id: fluvial_object::ObjectId::new(
-            &resource.group,
-            &resource.kind,
-            object.namespace(),
-            object.name(),
-        ),
+        id: fluvial_object::ObjectId::new(&resource.group, &resource.kind, object.namespace(), object.name()),
         version: resource.version.clone(),
     });
     Ok(entries.collect())
@@ -174,7 +174,9 @@ async fn applied(
 
 /// Labels are copied to objects that others make; who applied an object is not.
 fn is_applied(object: &Value) -> bool {
-    let managers = object.at(&["metadata", "managedFields"]).and_then(Value::as_array);
+    let managers = object
+        .at(&["metadata", "managedFields"])
+        .and_then(Value::as_array);
     managers
         .into_iter()
         .flatten()
@@ -197,9 +199,7 @@ mod tests {
 
     #[test]
     fn copies_of_labels_are_not_ours() {
-        let by = |manager: &str, operation: &str| {
-            json!({"metadata": {"managedFields": [{"manager": manager, "operation": operation}]}})
-        };
+        let by = |manager: &str, operation: &str| json!({"metadata": {"managedFields": [{"manager": manager, "operation": operation}]}});
         assert!(is_applied(&by(MANAGER, "Apply")));
         assert!(!is_applied(&by(MANAGER, "Update")));
         assert!(!is_applied(&by("kube-controller-manager", "Update")));

@@ -16,7 +16,7 @@ use fluvial_tree::Tree;
 use rustc_hash::FxHashSet;
 
 use super::Kustomizations;
-use super::apply::{Applied, Applier};
+use super::apply::{Applied, Applier, some};
 use super::claims::owner;
 use super::health::{Awaited, Ended, Judge, Wait, look};
 use super::inputs::{Source, remote_place};
@@ -30,7 +30,7 @@ use super::step::{
 use super::wakes::is_at_revision;
 use crate::condition::PROGRESSING;
 use crate::deliverer::depends;
-use crate::deliverer::failure::{Class, Failure, INVALID_IGNORE};
+use crate::deliverer::failure::{Class, DEPENDENCY_NOT_READY, Failure, INVALID_IGNORE};
 use crate::queue::{Reasons, Work};
 use crate::remote::RemoteError;
 use crate::runner::Slot;
@@ -235,6 +235,9 @@ impl Kustomizations {
             self.tell_changes(object, run, &applied.changes);
             return Err(failure);
         }
+        if !applied.waiting.is_empty() {
+            return Err(self.incomplete(key, object, run, applied));
+        }
         let pruned = self
             .prune(key, object, run, &inputs, &new, &mut applied, &*cluster)
             .await;
@@ -311,6 +314,28 @@ impl Kustomizations {
             PROGRESSING.clone_into(&mut event.reason);
             self.context.recorder.send(event);
         }
+    }
+
+    /// Some objects wait for the definition of their kind; the others are applied. What is no longer wanted stays until
+    /// all are there, because they may be what comes in its place.
+    fn incomplete(&self, key: &Key, object: &Arc<Kustomization>, run: &Run, applied: Applied) -> Failure {
+        self.tell_changes(object, run, &applied.changes);
+        let (done, all) = (
+            applied.changes.len(),
+            applied.changes.len() + applied.waiting.len(),
+        );
+        let text = format!(
+            "{done} of {all} objects applied, waiting for the definitions of the others:\n{}",
+            some(applied.waiting)
+        );
+        self.remember(
+            key,
+            Remembered {
+                objects: applied.memory,
+                basis: None,
+            },
+        );
+        Failure::waiting(DEPENDENCY_NOT_READY, text)
     }
 
     /// Deletes what is no longer wanted and settles the inventory.

@@ -107,8 +107,14 @@ mod tests {
     async fn what_a_run_did_and_how_it_ended_is_one_event() {
         let mut held = Held::default();
         let now = Instant::now();
-        assert!(held.take(event("1", PROGRESSING, "ConfigMap/a created"), now).is_empty());
-        assert_eq!(texts(&held.take(event("2", "Succeeded", "other"), now)), ["other"]);
+        assert!(
+            held.take(event("1", PROGRESSING, "ConfigMap/a created"), now)
+                .is_empty()
+        );
+        assert_eq!(
+            texts(&held.take(event("2", "Succeeded", "other"), now)),
+            ["other"]
+        );
         let end = held.take(event("1", "Succeeded", "finished"), now);
         assert_eq!(texts(&end), ["ConfigMap/a created\nfinished"]);
         assert_eq!(end[0].reason, "Succeeded");
@@ -137,6 +143,9 @@ mod tests {
         let now = Instant::now();
         let long = "x".repeat(MESSAGE_LIMIT);
         assert!(held.take(event("1", PROGRESSING, &long), now).is_empty());
-        assert_eq!(texts(&held.take(event("1", "Succeeded", "finished"), now)), [&long, "finished"]);
+        assert_eq!(
+            texts(&held.take(event("1", "Succeeded", "finished"), now)),
+            [&long, "finished"]
+        );
     }
 }
