@@ -336,3 +336,24 @@ async fn a_pod_whose_init_container_goes_on_beside_the_others_is_ready() {
         assert!(beside["state"]["running"].is_object(), "{pod:#}");
     }
 }
+
+#[tokio::test]
+async fn pods_that_a_quota_refuses_are_tried_again_without_a_rush() {
+    let cluster = Cluster::start();
+    let quota = json!({"metadata": {"name": "tenant"}, "spec": {"hard": {"requests.cpu": "4"}}});
+    cluster
+        .create("/api/v1/namespaces/default/resourcequotas", quota)
+        .await;
+    cluster
+        .create(DEPLOYMENTS, workload("Deployment", "web", &json!({})))
+        .await;
+    let sets = "/apis/apps/v1/namespaces/default/replicasets";
+    let refused = |list: &Value| condition(&list["items"][0], "ReplicaFailure") == "FailedCreate";
+    let version = |list: &Value| list["items"][0]["metadata"]["resourceVersion"].clone();
+    cluster.wait(sets, refused).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let before = cluster.call("GET", sets, json!({})).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let after = cluster.call("GET", sets, json!({})).await;
+    assert_eq!(version(&before), version(&after), "{after:#}");
+}
