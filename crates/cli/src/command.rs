@@ -423,7 +423,7 @@ fn tree_command(mut command: Command) -> Command {
     };
     for noun in NOUNS {
         command = match noun.kind {
-            "Kustomization" => command.subcommand(leaf(noun)),
+            "Kustomization" | "HelmRelease" => command.subcommand(leaf(noun)),
             "ArtifactGenerator" => command.subcommand(
                 Command::new("artifact")
                     .about("Kinds of artifacts")

@@ -11,6 +11,7 @@ mod drift;
 mod hooks;
 mod names;
 mod objects;
+mod progress;
 mod render;
 mod report;
 mod run;
@@ -52,7 +53,7 @@ const CONTROLLER: &str = "helm-controller";
 /// No interval is shorter.
 const LEAST: Duration = Duration::from_millis(100);
 /// How long something that is about to be there is waited for before its absence is written down.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Reconciles HelmReleases.
 pub struct HelmReleases {

@@ -5,6 +5,7 @@
 pub(crate) mod apply;
 mod claims;
 mod delete;
+mod first;
 pub(crate) mod health;
 mod inputs;
 mod keys;
@@ -24,7 +25,7 @@ use fluvial_object::ObjectExt;
 use fluvial_ports::{BoxFuture, ClusterError, Severity};
 use fluvial_schema::SchemaSet;
 use futures::{FutureExt, StreamExt};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::Value;
 
 use crate::context::Context;
@@ -62,6 +63,8 @@ pub struct Kustomizations {
     taken_over: Vec<TakenOver>,
     stage_kinds: Vec<GroupKind>,
     remembered: Mutex<FxHashMap<Key, Arc<Remembered>>>,
+    /// Those (by uid) that this process has put its finalizer on, and of which nothing has been applied.
+    untouched: Mutex<FxHashSet<(Key, String)>>,
     builds: tokio::sync::Mutex<FxHashMap<SourceId, (inputs::Fingerprint, Arc<Builds>)>>,
 }
 
@@ -117,6 +120,7 @@ impl Kustomizations {
             taken_over: taken_over(apply::MANAGER, &[]),
             stage_kinds,
             remembered: Mutex::default(),
+            untouched: Mutex::default(),
             builds: tokio::sync::Mutex::default(),
         }
     }
@@ -159,10 +163,18 @@ impl Kustomizations {
                 self.show(&key, &object);
                 return Requeue::Never;
             }
-            Begin::Refuse(failure) => Err(failure),
+            Begin::Refuse(failure) => {
+                let recorded = self.recorded(&key, &object, &mut run.facts).await;
+                Err(recorded.err().unwrap_or(failure))
+            }
             Begin::Go => {
                 match self.writer.hold(&object).await {
-                    Ok(Some(held)) => object = held,
+                    Ok(Some(held)) => {
+                        if object.metadata.finalizers != held.metadata.finalizers {
+                            self.untouched(&key, &held);
+                        }
+                        object = held;
+                    }
                     Ok(None) => return Requeue::Never,
                     Err(error) => return self.unwritten(&key, &error),
                 }
@@ -335,6 +347,10 @@ impl Kustomizations {
     }
 
     fn forget(&self, key: &Key) {
+        self.untouched
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(own, _)| own != key);
         self.remembered
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -1,6 +1,8 @@
 //! Events: handed to notifications at once, written as core Events behind the run's back, equal ones counted in one
 //! object.
 
+mod held;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -9,8 +11,10 @@ use fluvial_ports::{Clock, Cluster, Event, Events, Patch, PatchKind, Resource, S
 use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::metrics::Metrics;
+use held::Held;
 
 /// Events that wait to be written; more are dropped (they were logged and handed to notifications).
 const BACKLOG: usize = 4096;
@@ -120,8 +124,24 @@ struct Writer {
 
 impl Writer {
     async fn run(mut self, mut receiver: mpsc::Receiver<Event>) {
+        let mut held = Held::default();
+        loop {
+            let next = match held.due() {
+                Some(due) => tokio::time::timeout_at(due, receiver.recv()).await,
+                None => Ok(receiver.recv().await),
+            };
+            match next {
+                Ok(Some(event)) => self.write_all(held.take(event, Instant::now())).await,
+                Ok(None) => break,
+                Err(_elapsed) => self.write_all(held.expired(Instant::now())).await,
+            }
+        }
+        self.write_all(held.all()).await;
+    }
+
+    async fn write_all(&mut self, events: Vec<Event>) {
         let resource = Resource::core("Event");
-        while let Some(event) = receiver.recv().await {
+        for event in events {
             if let Err(error) = self.write(&resource, &event).await {
                 tracing::debug!(%error, "an event could not be written");
             }

@@ -171,7 +171,8 @@ where
     }
 }
 
-fn has_finalizer(object: &impl Kind, wanted: &str) -> bool {
+/// Whether a finalizer is on an object.
+pub(crate) fn has_finalizer(object: &impl Kind, wanted: &str) -> bool {
     object
         .metadata()
         .finalizers

@@ -25,6 +25,34 @@ impl Stage {
     }
 }
 
+/// Groups that every API server serves by itself, besides those without a dot.
+const BUILT_IN: [&str; 18] = [
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "apiregistration.k8s.io",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "certificates.k8s.io",
+    "coordination.k8s.io",
+    "discovery.k8s.io",
+    "events.k8s.io",
+    "flowcontrol.apiserver.k8s.io",
+    "internal.apiserver.k8s.io",
+    "networking.k8s.io",
+    "node.k8s.io",
+    "rbac.authorization.k8s.io",
+    "resource.k8s.io",
+    "scheduling.k8s.io",
+    "storage.k8s.io",
+    "storagemigration.k8s.io",
+];
+
+/// Whether the kinds of a group come by definitions: one that is not served may be served later.
+#[must_use]
+pub fn is_custom(group: &str) -> bool {
+    group.contains('.') && !BUILT_IN.contains(&group)
+}
+
 /// A group and kind that is applied in a stage of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupKind {

@@ -311,3 +311,49 @@ async fn a_namespace_with_workloads_is_emptied() {
         .await;
     assert_eq!(pods["items"], json!([]));
 }
+
+#[tokio::test]
+async fn a_pod_whose_init_container_goes_on_beside_the_others_is_ready() {
+    let cluster = Cluster::start();
+    let mut web = workload("Deployment", "web", &json!({}));
+    let probe = json!({"httpGet": {"path": "/healthz", "port": 8080}, "failureThreshold": 3,
+        "initialDelaySeconds": 0, "periodSeconds": 10, "timeoutSeconds": 5});
+    web["spec"]["template"]["spec"]["initContainers"] = json!([{"name": "beside", "image": "example.com/beside:1",
+        "restartPolicy": "Always", "livenessProbe": probe, "readinessProbe": probe}]);
+    cluster.create(DEPLOYMENTS, web).await;
+    let ready = |object: &Value| object["status"]["availableReplicas"] == 3;
+    cluster.wait(&path(DEPLOYMENTS, "web"), ready).await;
+    let pods = cluster
+        .call("GET", "/api/v1/namespaces/default/pods", json!({}))
+        .await;
+    for pod in pods["items"].as_array().unwrap() {
+        let beside = &pod["status"]["initContainerStatuses"][0];
+        assert_eq!(
+            (&beside["ready"], &beside["started"]),
+            (&json!(true), &json!(true)),
+            "{pod:#}"
+        );
+        assert!(beside["state"]["running"].is_object(), "{pod:#}");
+    }
+}
+
+#[tokio::test]
+async fn pods_that_a_quota_refuses_are_tried_again_without_a_rush() {
+    let cluster = Cluster::start();
+    let quota = json!({"metadata": {"name": "tenant"}, "spec": {"hard": {"requests.cpu": "4"}}});
+    cluster
+        .create("/api/v1/namespaces/default/resourcequotas", quota)
+        .await;
+    cluster
+        .create(DEPLOYMENTS, workload("Deployment", "web", &json!({})))
+        .await;
+    let sets = "/apis/apps/v1/namespaces/default/replicasets";
+    let refused = |list: &Value| condition(&list["items"][0], "ReplicaFailure") == "FailedCreate";
+    let version = |list: &Value| list["items"][0]["metadata"]["resourceVersion"].clone();
+    cluster.wait(sets, refused).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let before = cluster.call("GET", sets, json!({})).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let after = cluster.call("GET", sets, json!({})).await;
+    assert_eq!(version(&before), version(&after), "{after:#}");
+}

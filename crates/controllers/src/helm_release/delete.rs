@@ -54,7 +54,8 @@ impl HelmReleases {
         work: &mut Work<Key>,
         slot: &mut Slot,
     ) -> Result<End, Failure> {
-        if status.storage_namespace.is_some()
+        // Without a status a kill may have cut off the first installation.
+        if (status.storage_namespace.is_some() || status.conditions.is_empty())
             && let Some(cluster) = self.reachable(object).await?
         {
             let judge = Judge::with(Arc::clone(&self.context.clock), &[])

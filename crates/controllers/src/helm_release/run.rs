@@ -18,7 +18,7 @@ use super::report::{self, News, Report, told};
 use super::state::{self, Desired, Next, State};
 use super::step::{self, DRIFTED, REST_CLIENT_ERROR, STATE_ERROR, VALUES_ERROR};
 use super::storage::Storage;
-use super::{End, HelmReleases, drift, values};
+use super::{End, HelmReleases, drift, progress, values};
 use crate::condition::{self, Conditions};
 use crate::deliverer::depends;
 use crate::deliverer::failure::{Class, Failure, INVALID_EXPRESSION, INVALID_IGNORE};
@@ -28,7 +28,7 @@ use crate::runner::Slot;
 use crate::{Key, deliverer};
 
 /// What a run has gathered before it looks at the release.
-struct Inputs {
+pub(super) struct Inputs {
     names: Names,
     loaded: Loaded,
     values: Value,
@@ -37,15 +37,15 @@ struct Inputs {
 }
 
 /// Where a run stands.
-struct Course {
+pub(super) struct Course {
     history: History,
-    done: Vec<Kind>,
+    pub(super) done: Vec<Kind>,
     forced: bool,
 }
 
 /// Actions of one kind are done once a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Release,
     Test,
     Remedy,
@@ -136,8 +136,8 @@ impl HelmReleases {
             if course.done.contains(&kind(action)) {
                 return self.stop(object, status);
             }
-            self.progress(object, status, &inputs, action).await?;
-            self.act(
+            let late = self.announce(object, status, &inputs, action, &course).await?;
+            let act = self.act(
                 key,
                 object,
                 status,
@@ -146,8 +146,13 @@ impl HelmReleases {
                 &mut course,
                 action,
                 &mut waits,
-            )
-            .await?;
+            );
+            let (result, written) = progress::both(act, late).await;
+            if let Some(written) = written {
+                // What is done is done for this spec, whatever it is by now.
+                Arc::make_mut(object).status = written.status.clone();
+            }
+            result?;
             if kind(action) == Kind::Remedy {
                 return self.stop_after_remedy(object, status);
             }
@@ -320,7 +325,7 @@ impl HelmReleases {
         report.summarize();
     }
 
-    fn report<'r>(
+    pub(super) fn report<'r>(
         &self,
         object: &'r HelmRelease,
         status: &'r mut HelmReleaseStatus,
@@ -332,33 +337,6 @@ impl HelmReleases {
             desired: &inputs.desired,
             names: &inputs.names,
             now: self.context.clock.now(),
-        }
-    }
-
-    /// Shows what is about to be done.
-    async fn progress(
-        &self,
-        object: &mut Arc<HelmRelease>,
-        status: &mut HelmReleaseStatus,
-        inputs: &Inputs,
-        action: Action,
-    ) -> Result<(), Failure> {
-        let now = self.context.clock.now();
-        self.report(object, status, inputs).begin(action, now);
-        match self.writer.status(object, status).await {
-            Ok(Some(written)) => {
-                // What is done is done for this spec, whatever it is by now.
-                Arc::make_mut(object).status = written.status.clone();
-                Ok(())
-            }
-            Ok(None) => Err(Failure {
-                class: Class::Superseded,
-                ..Failure::retry(STATE_ERROR, "the object is gone")
-            }),
-            Err(error) => Err(Failure::retry(
-                STATE_ERROR,
-                format!("the status cannot be written, so nothing was done: {error}"),
-            )),
         }
     }
 

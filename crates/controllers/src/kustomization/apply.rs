@@ -14,7 +14,7 @@ use fluvial_delivery::ignore::{IgnoreRules, leave_alone};
 use fluvial_delivery::ownership::{TakenOver, clean_up};
 use fluvial_delivery::plan::Refusal;
 use fluvial_delivery::plan::apply::may_recreate;
-use fluvial_delivery::stage::{GroupKind, stages};
+use fluvial_delivery::stage::{GroupKind, is_custom, stages};
 use fluvial_object::{ObjectExt, ObjectId};
 use fluvial_ports::{
     Apply, BoxFuture, Cluster, ClusterError, Create, Delete, ErrorKind, Patch, PatchKind, Propagation,
@@ -88,6 +88,8 @@ pub(crate) struct Applied {
     pub(crate) uids: FxHashSet<String>,
     /// Group and kind of objects whose kind is not served.
     pub(crate) missing_kinds: Vec<(String, String)>,
+    /// Why objects wait for the definition of their kind, while the others are applied.
+    pub(crate) waiting: Vec<String>,
 }
 
 /// What a dry run says.
@@ -150,24 +152,26 @@ impl Applier<'_> {
             .await;
         let mut examined = Vec::with_capacity(count);
         let mut texts = Vec::new();
+        let mut is_refused = false;
         for result in results {
             match result {
                 Ok(one) => examined.push(one),
                 Err(refused) => {
                     texts.push(refused.text);
+                    // The definition of a custom kind may come yet, perhaps with a release that is among the objects.
+                    is_refused |= !refused
+                        .missing_kind
+                        .as_ref()
+                        .is_some_and(|(group, _)| is_custom(group));
                     applied.missing_kinds.extend(refused.missing_kind);
                 }
             }
         }
-        if texts.is_empty() {
-            return Ok(examined);
+        if is_refused {
+            return Err(Failure::retry(RECONCILIATION_FAILED, some(texts)));
         }
-        let more = texts.len().saturating_sub(NAMED);
-        texts.truncate(NAMED);
-        if more > 0 {
-            texts.push(format!("and {more} more"));
-        }
-        Err(Failure::retry(RECONCILIATION_FAILED, texts.join("\n")))
+        applied.waiting.append(&mut texts);
+        Ok(examined)
     }
 
     async fn examine<'i>(&self, item: &'i Item) -> Result<Examined<'i>, Refused> {
@@ -461,6 +465,16 @@ pub(crate) fn target<'a>(resource: &'a Resource, id: &'a ObjectId) -> Target<'a>
         },
         name: &id.name,
     }
+}
+
+/// The first few of many texts.
+pub(crate) fn some(mut texts: Vec<String>) -> String {
+    let more = texts.len().saturating_sub(NAMED);
+    texts.truncate(NAMED);
+    if more > 0 {
+        texts.push(format!("and {more} more"));
+    }
+    texts.join("\n")
 }
 
 fn reason(error: &ClusterError) -> String {

@@ -16,7 +16,7 @@ use super::Kustomizations;
 use super::claims::owner;
 use super::inputs::remote_place;
 use super::prune::{Pruner, gone};
-use super::step::{self, Facts, PRUNE_FAILED};
+use super::step::{Facts, PRUNE_FAILED};
 use crate::deliverer::failure::Failure;
 use crate::queue::Work;
 use crate::remote::RemoteError;
@@ -46,8 +46,9 @@ impl Kustomizations {
         work: &mut Work<Key>,
         slot: &mut Slot,
     ) -> Requeue {
-        if let Err(failure) = self.clean_up(key, object, work, slot).await {
-            return self.conclude(key, object, &Facts::default(), Err(failure)).await;
+        let mut facts = Facts::default();
+        if let Err(failure) = self.clean_up(key, object, &mut facts, work, slot).await {
+            return self.conclude(key, object, &facts, Err(failure)).await;
         }
         self.takers.wait_for(key, Vec::new());
         match self.writer.release(object).await {
@@ -60,6 +61,7 @@ impl Kustomizations {
         &self,
         key: &Key,
         object: &Arc<Kustomization>,
+        facts: &mut Facts,
         work: &mut Work<Key>,
         slot: &mut Slot,
     ) -> Result<(), Failure> {
@@ -70,9 +72,11 @@ impl Kustomizations {
             DeletionPolicy::Orphan => false,
         };
         let failed = |text: String| Failure::retry(PRUNE_FAILED, text);
-        let inventory = step::inventory_of(&object.status).map_err(failed)?;
-        let can = !inventory.is_empty();
-        if !deletes || spec.suspend || !can {
+        if !deletes || spec.suspend {
+            return Ok(());
+        }
+        let inventory = self.recorded(key, object, facts).await?;
+        if inventory.is_empty() {
             return Ok(());
         }
         let may = deliverer::may_act(&self.context, &**object).await;

@@ -16,20 +16,21 @@ use fluvial_tree::Tree;
 use rustc_hash::FxHashSet;
 
 use super::Kustomizations;
-use super::apply::{Applied, Applier};
+use super::apply::{Applied, Applier, some};
 use super::claims::owner;
 use super::health::{Awaited, Ended, Judge, Wait, look};
 use super::inputs::{Source, remote_place};
 use super::keys::Keys;
-use super::manifest::Built;
+use super::manifest::{Built, Item};
 use super::prune::{Pruned, Pruner};
 use super::steady::{Basis, Ingredients, Remembered};
 use super::step::{
     self, Facts, HEALTH_CHECK_CANCELED, HEALTH_CHECK_FAILED, PRUNE_FAILED, RECONCILIATION_FAILED,
 };
 use super::wakes::is_at_revision;
+use crate::condition::PROGRESSING;
 use crate::deliverer::depends;
-use crate::deliverer::failure::{Class, Failure, INVALID_IGNORE};
+use crate::deliverer::failure::{Class, DEPENDENCY_NOT_READY, Failure, INVALID_IGNORE};
 use crate::queue::{Reasons, Work};
 use crate::remote::RemoteError;
 use crate::runner::Slot;
@@ -108,6 +109,7 @@ impl Kustomizations {
         work: &mut Work<Key>,
         slot: &mut Slot,
     ) -> Result<End, Failure> {
+        let old = self.recorded(key, object, &mut run.facts).await?;
         // What can never work is said before anything is waited for.
         let rules = Rules::of(self, object)?;
         let source = match self.begin(object, run, &rules).await {
@@ -127,8 +129,6 @@ impl Kustomizations {
             .map_err(unreached)?;
         let variables = self.variables(object).await?;
         let keys = self.keys(object).await?;
-        let old = step::inventory_of(&object.status)
-            .map_err(|error| Failure::retry(RECONCILIATION_FAILED, error))?;
         let recalled = self.recall(key);
         let steady = self
             .steady(
@@ -212,7 +212,7 @@ impl Kustomizations {
             built, old, rules, ..
         } = &inputs;
         let new = Inventory::new(built.items.iter().map(|item| Entry::of(&item.object)));
-        self.intend(object, run, old, &new).await?;
+        self.intend(key, object, run, old, &new, &built.items).await?;
         let cluster = Arc::clone(&inputs.cluster);
         let present: FxHashSet<ObjectId> = old.ids().cloned().collect();
         let applier = Applier {
@@ -234,6 +234,9 @@ impl Kustomizations {
         if let Err(failure) = result {
             self.tell_changes(object, run, &applied.changes);
             return Err(failure);
+        }
+        if !applied.waiting.is_empty() {
+            return Err(self.incomplete(key, object, run, applied));
         }
         let pruned = self
             .prune(key, object, run, &inputs, &new, &mut applied, &*cluster)
@@ -265,13 +268,20 @@ impl Kustomizations {
     /// Writes down what is about to be applied, so that a kill at any later point orphans nothing.
     async fn intend(
         &self,
+        key: &Key,
         object: &Arc<Kustomization>,
         run: &mut Run,
         old: &Inventory,
         new: &Inventory,
+        items: &[Item],
     ) -> Result<(), Failure> {
         let union = old.union(new);
-        if union.same_objects(old) {
+        let recorded = object.status.inventory.as_ref();
+        if union.same_objects(old) && (recorded.is_some() || union.is_empty()) {
+            return Ok(());
+        }
+        if self.begins_at_once(key, object, items) {
+            run.facts.inventory = Some(union.entries().to_vec());
             return Ok(());
         }
         let facts = Facts {
@@ -300,8 +310,32 @@ impl Kustomizations {
 
     fn tell_changes(&self, object: &Arc<Kustomization>, run: &Run, changes: &[Change]) {
         if let Some(text) = event_text(changes) {
-            self.tell(object, &run.facts, Severity::Info, &text, None);
+            let mut event = self.event(object, &run.facts, Severity::Info, &text, None);
+            PROGRESSING.clone_into(&mut event.reason);
+            self.context.recorder.send(event);
         }
+    }
+
+    /// Some objects wait for the definition of their kind; the others are applied. What is no longer wanted stays until
+    /// all are there, because they may be what comes in its place.
+    fn incomplete(&self, key: &Key, object: &Arc<Kustomization>, run: &Run, applied: Applied) -> Failure {
+        self.tell_changes(object, run, &applied.changes);
+        let (done, all) = (
+            applied.changes.len(),
+            applied.changes.len() + applied.waiting.len(),
+        );
+        let text = format!(
+            "{done} of {all} objects applied, waiting for the definitions of the others:\n{}",
+            some(applied.waiting)
+        );
+        self.remember(
+            key,
+            Remembered {
+                objects: applied.memory,
+                basis: None,
+            },
+        );
+        Failure::waiting(DEPENDENCY_NOT_READY, text)
     }
 
     /// Deletes what is no longer wanted and settles the inventory.

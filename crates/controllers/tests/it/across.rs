@@ -119,7 +119,7 @@ async fn a_custom_resource_is_applied_the_moment_a_release_brings_its_definition
             .create(kustomization("apps", json!({"retryInterval": "1h"})))
             .await;
         let waiting = world
-            .condition(&ks("apps"), "Ready", "False", "ReconciliationFailed")
+            .condition(&ks("apps"), "Ready", "False", "DependencyNotReady")
             .await;
         assert!(
             message(&waiting).contains("Thing") && message(&waiting).contains("example.org/v1"),

@@ -29,6 +29,7 @@ struct Case {
     spec: Value,
     kinds: BTreeSet<(String, String)>,
     namespaces: BTreeSet<String>,
+    accounts: BTreeSet<(String, String)>,
 }
 
 /// The cases of all fleets; releases of several clusters with one chart and the same values count once.
@@ -90,6 +91,7 @@ fn cases(fleets: &Path) -> Vec<Case> {
                     .into_iter()
                     .chain(entry["releaseNamespace"].as_str().map(str::to_owned))
                     .collect(),
+                accounts: accounts(&text, entry["releaseNamespace"].as_str().unwrap_or_default()),
             });
         }
     }
@@ -115,6 +117,39 @@ fn namespaces(text: &str) -> BTreeSet<String> {
         .iter()
         .filter_map(|one| Some(one.object["metadata"]["namespace"].as_str()?.to_owned()))
         .collect()
+}
+
+/// Service accounts that pods run as, and that are not among the documents: the fleet has them from elsewhere.
+fn accounts(text: &str, namespace: &str) -> BTreeSet<(String, String)> {
+    let objects = fluvial_helm::release::objects_of(text).unwrap_or_default();
+    let named = |object: &Value, name: &str| {
+        let own = object["metadata"]["namespace"].as_str().unwrap_or(namespace);
+        (own.to_owned(), name.to_owned())
+    };
+    let mut wanted = BTreeSet::new();
+    let mut there = BTreeSet::new();
+    for one in &objects {
+        let object = &one.object;
+        if object["kind"] == "ServiceAccount" {
+            there.insert(named(
+                object,
+                object["metadata"]["name"].as_str().unwrap_or_default(),
+            ));
+        }
+        for place in [
+            "/spec",
+            "/spec/template/spec",
+            "/spec/jobTemplate/spec/template/spec",
+        ] {
+            let name = object
+                .pointer(place)
+                .and_then(|pod| pod["serviceAccountName"].as_str());
+            if let Some(name) = name.filter(|name| *name != "default") {
+                wanted.insert(named(object, name));
+            }
+        }
+    }
+    wanted.difference(&there).cloned().collect()
 }
 
 /// A definition that takes anything, for a kind that the fleet has from elsewhere.
@@ -222,6 +257,19 @@ async fn outcome(world: &World, generation: i64) -> Result<Value, String> {
     }
 }
 
+/// Why workloads have no pods.
+async fn pods_refused(world: &World) -> String {
+    let mut all = String::new();
+    for set in world.list("apps/v1", "ReplicaSet").await {
+        let failure = set["status"]["conditions"][0]["message"].as_str();
+        if let Some(failure) = failure {
+            all.push_str("; ");
+            all.push_str(failure);
+        }
+    }
+    all
+}
+
 async fn live(case: &Case) -> Result<(), String> {
     let of = ["helm.toolkit.fluxcd.io/v2", "HelmRelease", "default", "release"];
     let mut world = World::new().await;
@@ -239,6 +287,11 @@ async fn live(case: &Case) -> Result<(), String> {
                 .await;
         }
     }
+    for (namespace, name) in &case.accounts {
+        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
+            "metadata": {"name": name, "namespace": namespace}});
+        world.create(account).await;
+    }
     serve(&world, case).await;
     world
         .create(
@@ -247,7 +300,10 @@ async fn live(case: &Case) -> Result<(), String> {
         )
         .await;
     let step = |step: &'static str| move |error: String| format!("{step}: {error}");
-    let installed = outcome(&world, 1).await.map_err(step("install"))?;
+    let installed = match outcome(&world, 1).await {
+        Ok(installed) => installed,
+        Err(error) => return Err(format!("install: {error}{}", pods_refused(&world).await)),
+    };
     if !installed["status"]["history"][0]["chartVersion"]
         .as_str()
         .unwrap_or_default()

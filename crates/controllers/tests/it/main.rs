@@ -12,6 +12,7 @@
 mod across;
 mod encrypted;
 mod fakes;
+mod first;
 mod fleets;
 mod helm_releases;
 mod kills;

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::helm_releases::serve_as;
 use crate::kustomizations::{config, config_map};
 use crate::world::{World, condition, git_repository, ks, kustomization, message};
 
@@ -164,22 +165,104 @@ async fn objects_of_others_can_be_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_kind_is_applied_as_soon_as_it_is_served() {
     let mut world = World::new().await;
-    let first = world.commit(&[("thing.yaml", THING), ("a.yaml", &config("a", "one"))]);
+    world.commit(&[("thing.yaml", THING), ("a.yaml", &config("a", "one"))]);
     world.create(git_repository("fleet")).await;
     world.create(kustomization("apps", json!({}))).await;
     let of = ks("apps");
-    let failed = world
-        .condition(&of, "Ready", "False", "ReconciliationFailed")
-        .await;
-    let text = message(&failed);
+    let waiting = world.condition(&of, "Ready", "False", "DependencyNotReady").await;
+    let text = message(&waiting);
     assert!(
-        text.contains("Thing/default/one (thing.yaml:1) dry-run failed: no matches for kind \"Thing\""),
+        text.starts_with("1 of 2 objects applied, waiting for the definitions of the others:\n")
+            && text
+                .contains("Thing/default/one (thing.yaml:1) dry-run failed: no matches for kind \"Thing\""),
         "{text}"
     );
-    assert!(world.get("v1", "ConfigMap", "default", "a").await.is_none());
+    assert!(world.get("v1", "ConfigMap", "default", "a").await.is_some());
+    // What nobody wants any more stays as long as something waits that may come in its place.
+    world.commit(&[("thing.yaml", THING), ("b.yaml", &config("b", "one"))]);
+    world
+        .until(&config_map("b"), "there", |object| object.is_some())
+        .await;
+    world.quiet().await;
+    assert!(world.get("v1", "ConfigMap", "default", "a").await.is_some());
+    let still = world.get(of[0], of[1], of[2], of[3]).await.expect("there");
+    let entries = still["status"]["inventory"]["entries"].as_array().map(Vec::len);
+    assert_eq!(entries, Some(3), "{still}");
+    let first = world.commit(&[("thing.yaml", THING), ("b.yaml", &config("b", "two"))]);
     let definition = fluvial_yaml::yaml_to_json(DEFINITION, true).expect("valid");
     world.create(definition).await;
     world.applied(&of, &first).await;
+    assert!(
+        world
+            .get("example.org/v1", "Thing", "default", "one")
+            .await
+            .is_some()
+    );
+    world.gone(&config_map("a")).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_that_is_misspelt_is_an_error_and_nothing_is_applied() {
+    let mut world = World::new().await;
+    let set = "apiVersion: apps/v1\nkind: DeamonSet\nmetadata: {name: one, namespace: default}\n";
+    world.commit(&[("set.yaml", set), ("a.yaml", &config("a", "one"))]);
+    world.create(git_repository("fleet")).await;
+    world.create(kustomization("apps", json!({}))).await;
+    let failed = world
+        .condition(&ks("apps"), "Ready", "False", "ReconciliationFailed")
+        .await;
+    assert!(
+        message(&failed).contains("no matches for kind \"DeamonSet\""),
+        "{failed}"
+    );
+    assert!(world.get("v1", "ConfigMap", "default", "a").await.is_none());
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_wait_for_the_release_beside_them_that_brings_their_definition() {
+    let mut world = World::new().await;
+    let files = [
+        ("Chart.yaml", "apiVersion: v2\nname: things\nversion: 1.0.0\n"),
+        ("crds/things.yaml", DEFINITION),
+    ];
+    serve_as(&world, "things", &files).await;
+    let release = "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\n\
+                   metadata: {name: things, namespace: default}\n\
+                   spec: {interval: 1h, suspend: true, chartRef: {kind: ExternalArtifact, name: things}}\n";
+    let files = |release: &str| {
+        world.commit(&[
+            ("release.yaml", release),
+            ("thing.yaml", THING),
+            ("a.yaml", &config("a", "one")),
+        ])
+    };
+    files(release);
+    world.create(git_repository("fleet")).await;
+    world
+        .create(kustomization("apps", json!({"wait": true, "prune": true})))
+        .await;
+    let of = ks("apps");
+    let waiting = world.condition(&of, "Ready", "False", "DependencyNotReady").await;
+    assert!(
+        message(&waiting).starts_with("2 of 3 objects applied, waiting"),
+        "{waiting}"
+    );
+    assert!(world.get("v1", "ConfigMap", "default", "a").await.is_some());
+    let second = files(&release.replace(" suspend: true,", ""));
+    world.applied(&of, &second).await;
+    assert!(
+        world
+            .get("example.org/v1", "Thing", "default", "one")
+            .await
+            .is_some()
+    );
+    // Everything has gone the way of an ordinary delivery: what leaves is deleted.
+    let third = world.commit(&[("release.yaml", &release.replace(" suspend: true,", ""))]);
+    world.applied(&of, &third).await;
+    world.gone(&thing()).await;
+    world.gone(&config_map("a")).await;
     world.stop().await;
 }
 
