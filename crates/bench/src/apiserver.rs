@@ -11,6 +11,7 @@ use hyper::body::Bytes;
 use serde_json::{Value, json};
 
 use crate::measure::median;
+use crate::programs::progress;
 use crate::{Failure, flag};
 use client::{Client, Place};
 use servers::Server;
@@ -51,16 +52,17 @@ async fn both(words: &[String], sizes: Sizes) -> Result<Value, Failure> {
     let token = flag(words, "--token").unwrap_or("");
     let mut figures = json!({});
     if let Some(url) = flag(words, "--ours-url") {
-        figures["ours"] = measured(Server::running(url, token)?, sizes).await?;
+        figures["ours"] = measured("ours", Server::running(url, token)?, sizes).await?;
     } else {
         let program = flag(words, "--ours").ok_or("--ours PROGRAM or --ours-url URL is missing")?;
-        figures["ours"] = measured(Server::ours(program, true).await?, sizes).await?;
-        figures["ours_in_memory"] = measured(Server::ours(program, false).await?, sizes).await?;
+        figures["ours"] = measured("ours", Server::ours(program, true).await?, sizes).await?;
+        figures["ours_in_memory"] =
+            measured("ours_in_memory", Server::ours(program, false).await?, sizes).await?;
     }
     if let Some(url) = flag(words, "--peer-url") {
-        figures["peer"] = measured(Server::running(url, token)?, sizes).await?;
+        figures["peer"] = measured("peer", Server::running(url, token)?, sizes).await?;
     } else if let Some(peers) = flag(words, "--peers") {
-        figures["peer"] = measured(Server::peer(Path::new(peers)).await?, sizes).await?;
+        figures["peer"] = measured("peer", Server::peer(Path::new(peers)).await?, sizes).await?;
     }
     if figures.get("peer").is_some() {
         figures["times"] = times(&figures["ours"], &figures["peer"]);
@@ -91,18 +93,28 @@ fn rounded(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
 
-async fn measured(server: Server, sizes: Sizes) -> Result<Value, Failure> {
+async fn measured(name: &str, server: Server, sizes: Sizes) -> Result<Value, Failure> {
     let place = &server.place;
+    let ready = server.ready.map(|seconds| rounded(seconds * 1e3));
+    progress(&format!("{name}: ready after {} ms", ready.unwrap_or_default()));
     // What runs at the start is over, and freed memory is given back.
     tokio::time::sleep(Duration::from_secs(5)).await;
     let idle = server.resident()?;
     let one = applies(place, 1, sizes.seconds).await?;
     let many = applies(place, 16, sizes.seconds).await?;
+    progress(&format!(
+        "{name}: {one:.0} applies a second, of 16 clients {many:.0}"
+    ));
     fill(place, sizes.objects).await?;
     let (list, bytes) = list(place, sizes.rounds).await?;
+    progress(&format!(
+        "{name}: a list of {bytes} bytes in {:.1} ms",
+        list * 1e3
+    ));
     let woken = watchers(place, sizes).await?;
+    progress(&format!("{name}: all watchers woken in {:.1} ms", woken * 1e3));
     Ok(json!({
-        "ready_ms": server.ready.map(|seconds| rounded(seconds * 1e3)),
+        "ready_ms": ready,
         "idle_kib": idle,
         "applies_per_second_1": one.round(),
         "applies_per_second_16": many.round(),
