@@ -66,6 +66,9 @@ async fn both(words: &[String], sizes: Sizes) -> Result<Value, Failure> {
     }
     if figures.get("peer").is_some() {
         figures["times"] = times(&figures["ours"], &figures["peer"]);
+        if figures.get("ours_in_memory").is_some() {
+            figures["times_in_memory"] = times(&figures["ours_in_memory"], &figures["peer"]);
+        }
     }
     Ok(figures)
 }
@@ -86,6 +89,7 @@ fn times(ours: &Value, peer: &Value) -> Value {
         "applies_per_second_16": ratio("applies_per_second_16", true),
         "list_ms": ratio("list_ms", false),
         "watchers_ms": ratio("watchers_ms", false),
+        "watchers_cpu_ms": ratio("watchers_cpu_ms", false),
     })
 }
 
@@ -111,7 +115,7 @@ async fn measured(name: &str, server: Server, sizes: Sizes) -> Result<Value, Fai
         "{name}: a list of {bytes} bytes in {:.1} ms",
         list * 1e3
     ));
-    let woken = watchers(place, sizes).await?;
+    let (woken, spent) = watchers(&server, sizes).await?;
     progress(&format!("{name}: all watchers woken in {:.1} ms", woken * 1e3));
     Ok(json!({
         "ready_ms": ready,
@@ -121,6 +125,7 @@ async fn measured(name: &str, server: Server, sizes: Sizes) -> Result<Value, Fai
         "list_ms": rounded(list * 1e3),
         "list_bytes": bytes,
         "watchers_ms": rounded(woken * 1e3),
+        "watchers_cpu_ms": spent.map(rounded),
         "loaded_kib": server.resident()?,
     }))
 }
@@ -201,8 +206,10 @@ async fn list(place: &Place, rounds: usize) -> Result<(f64, usize), Failure> {
     Ok((median(walls), bytes))
 }
 
-/// Seconds from the sending of a change to its arrival at the last watcher.
-async fn watchers(place: &Place, sizes: Sizes) -> Result<f64, Failure> {
+/// Seconds from the sending of a change to its arrival at the last watcher, and the processor time that it costs the
+/// server: the watchers are a process of their own, which has the same processors to itself as the server.
+async fn watchers(server: &Server, sizes: Sizes) -> Result<(f64, Option<f64>), Failure> {
+    let place = &server.place;
     let mut client = place.connect().await?;
     apply(&mut client, MAPS, "watched", 0).await?;
     let mut open = vec![];
@@ -214,6 +221,7 @@ async fn watchers(place: &Place, sizes: Sizes) -> Result<f64, Failure> {
         open.push(watch);
     }
     let mut walls = vec![];
+    let before = server.processor()?;
     for round in 0..=sizes.rounds {
         tokio::time::sleep(Duration::from_millis(500)).await;
         let begin = Instant::now();
@@ -227,6 +235,10 @@ async fn watchers(place: &Place, sizes: Sizes) -> Result<f64, Failure> {
         }
         walls.push(begin.elapsed().as_secs_f64());
     }
+    let spent = before
+        .zip(server.processor()?)
+        .map(|(before, after)| after - before);
     walls.remove(0);
-    Ok(median(walls))
+    let rounds = sizes.rounds as f64 + 1.0;
+    Ok((median(walls), spent.map(|spent| spent as f64 / rounds)))
 }

@@ -13,7 +13,7 @@ use fluvial_ports::{Cluster, Create, Select, Target};
 use serde_json::{Value, json};
 
 use crate::measure::{measure, medians};
-use crate::programs::{Running, status, write};
+use crate::programs::{Running, cpu, status, write};
 use crate::{Failure, flag};
 
 /// What a fleet is made of.
@@ -347,19 +347,4 @@ async fn version(cluster: &Client) -> Result<u64, Failure> {
         .as_str()
         .and_then(|text| text.parse().ok())
         .ok_or_else(|| "the API server's answer has no resource version".to_owned())
-}
-
-/// Processor milliseconds so far.
-fn cpu(process: u32) -> Result<u64, Failure> {
-    let text = std::fs::read_to_string(format!("/proc/{process}/stat"))
-        .map_err(|error| format!("the program ended early: {error}"))?;
-    // After the name in parentheses: user and system time are fields 14 and 15 of the whole, in hundredths.
-    let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split(' ').collect();
-    let ticks = |at: usize| {
-        fields
-            .get(at)
-            .and_then(|field| field.parse::<u64>().ok())
-            .unwrap_or_default()
-    };
-    Ok((ticks(12) + ticks(13)) * 10)
 }

@@ -8,7 +8,7 @@ use hyper::body::Bytes;
 
 use super::client::Place;
 use crate::Failure;
-use crate::programs::{self, Running, free_port, spawn, status, write};
+use crate::programs::{self, Running, cpu, free_port, spawn, status, write};
 
 /// Longest that a server may take to be ready.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -68,6 +68,15 @@ impl Server {
         let begin = Instant::now();
         let kube = programs::kube(peers, folder.path(), TOKENS, &patient)?;
         started(vec![kube.etcd, kube.apiserver], kube.port, folder, begin).await
+    }
+
+    /// Processor milliseconds of its programs so far; None if others started them.
+    pub(super) fn processor(&self) -> Result<Option<u64>, Failure> {
+        if self.programs.is_empty() {
+            return Ok(None);
+        }
+        let each = self.programs.iter().map(|program| cpu(program.0.id()));
+        each.sum::<Result<u64, Failure>>().map(Some)
     }
 
     /// Resident KiB of its programs; None if others started them.

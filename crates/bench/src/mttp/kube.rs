@@ -10,9 +10,9 @@ use fluvial_ports::{Cluster, Create, Resource, Select, Target, Watched};
 use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 
-use super::{Made, PATIENCE, cpu, owner, patience};
+use super::{Made, PATIENCE, owner, patience};
 use crate::Failure;
-use crate::programs::{self, Kube, Running, free_port, peer, spawn, status, write};
+use crate::programs::{self, Kube, Running, cpu, free_port, peer, spawn, status, write};
 
 /// Where the objects of all Kustomizations are.
 pub(super) const NAMESPACE: &str = "flux-system";
