@@ -380,6 +380,9 @@ fn ingress_class(api: &Api, object: &mut Value) -> Outcome<()> {
 pub fn before_update(api: &Api, request: &Request, new: &mut Value, old: &Value) -> Outcome<()> {
     if request.target.subresource.is_empty() {
         crate::auth::escalation::check(api, request, new, Some(old))?;
+        if request.kind.is("", "Pod") {
+            tolerations(new);
+        }
     }
     policies::mutate(api, request, "UPDATE", new, old)?;
     webhooks::mutate(api, request, "UPDATE", new, old)?;

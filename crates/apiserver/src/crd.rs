@@ -12,6 +12,7 @@ use crate::convert::webhook::Conversion;
 use crate::kinds::{Kind, Kinds, Subresource};
 use crate::store::{Expect, Store};
 
+pub mod conversion;
 pub mod definition;
 
 /// Where definitions are kept.

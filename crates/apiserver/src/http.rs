@@ -103,7 +103,15 @@ impl Call {
                 {
                     return Err(Failure::unavailable());
                 }
-                self.get_only()?;
+                // The root answers whatever is done to it.
+                if core || !rest.is_empty() {
+                    let kinds = self.api.kinds();
+                    let known = |group: &String| kinds.order.iter().any(|(own, _)| own == group);
+                    if !core && !rest.first().is_some_and(known) {
+                        return Err(Failure::no_page());
+                    }
+                    self.get_only()?;
+                }
                 let accept = self.accept.clone()?;
                 discovery::answer(&self.api, core, &rest, &accept, &self.parts.headers)
             }
@@ -149,7 +157,9 @@ impl Call {
             return Ok(Answer::json(200, &discovery::root(&self.api)));
         }
         if let Some(answer) = openapi::answer(&self.api, path, &self.parts.headers) {
-            self.get_only()?;
+            if path != "/openapi/v2" {
+                self.get_only()?;
+            }
             return answer;
         }
         if let Some(answer) = health::answer(&self.api, path, &self.query) {
@@ -159,6 +169,20 @@ impl Call {
             return Ok(answer);
         }
         Err(Failure::no_page())
+    }
+
+    /// How long a client would wait has to be a duration.
+    fn check_timeout(&self, verb: &str) -> Outcome<()> {
+        let text = self.query.text("timeout");
+        if text.is_empty() || verb == "watch" {
+            return Ok(());
+        }
+        match fluvial_object::duration::parse_go(text) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Failure::bad_request(format!(
+                "invalid timeout specified in the request URL - {error}"
+            ))),
+        }
     }
 
     /// The verb of a request to a resource, as authorisation knows it.
@@ -260,7 +284,13 @@ impl Call {
         if verb == "watch" && accept.is_err() && !only_protobuf() {
             accept = Ok(Accept::default());
         }
-        let accept = accept?;
+        self.check_timeout(verb)?;
+        let accept = accept.map_err(|mut failure| {
+            if kind.custom.is_none() && verb == "list" {
+                negotiate::name_streams(&mut failure);
+            }
+            failure
+        })?;
         check_verb(&kind, &target, verb)?;
         let limited = Limited::new(body, BODY_LIMIT);
         let body = match limited.collect().await {

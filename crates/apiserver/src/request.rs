@@ -106,7 +106,10 @@ impl Request {
             ));
         }
         if let Some(bad) = manager.chars().position(|character| character.is_control()) {
-            let detail = format!("should not contain control characters (at index {bad})");
+            let detail = {
+                let code = manager.chars().nth(bad).map_or(0, u32::from);
+                format!("invalid character U+{code:04X} (at position {bad})")
+            };
             errors.push(FieldError::new(
                 ErrorKind::Invalid,
                 "fieldManager",

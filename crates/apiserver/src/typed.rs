@@ -86,6 +86,32 @@ pub struct Findings {
     pub unknown: Vec<String>,
     /// The first value of a wrong type, in Go's words.
     pub mismatch: Option<String>,
+    /// The same where values are made typed that were read before.
+    pub restored: Option<String>,
+}
+
+/// Why a value that was read already cannot be made one of a type.
+fn restored(value: &Value, of: Type<'_>) -> String {
+    let found = match value {
+        Value::Object(_) => "map",
+        Value::Array(_) => "slice",
+        Value::String(_) => "string",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        _ => "int64",
+    };
+    match (of.base(), value) {
+        (Base::Object, _) if of.has_fields() => format!("cannot restore struct from: {found}"),
+        (Base::Object, _) => format!("cannot restore map from {found}"),
+        (Base::Array, _) => format!("cannot restore slice from {found}"),
+        (Base::Integer | Base::Number, Value::Number(_)) => {
+            format!("cannot convert {found} to {}", go_name(of))
+        }
+        (Base::String, Value::Number(number)) if !number.is_f64() => {
+            "cannot convert int64 to string".to_owned()
+        }
+        _ => format!("unrecognized type: {}", go_name(of)),
+    }
 }
 
 /// Go's name of a type: `v1.ObjectMeta`, `map[string]string`, `int32`.
@@ -150,6 +176,7 @@ impl Walk {
             )
         };
         self.findings.mismatch = Some(text);
+        self.findings.restored = Some(restored(value, of));
     }
 
     /// Quantities may be written as numbers, and are shown in one form.

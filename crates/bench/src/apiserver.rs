@@ -11,6 +11,7 @@ use hyper::body::Bytes;
 use serde_json::{Value, json};
 
 use crate::measure::median;
+use crate::programs::progress;
 use crate::{Failure, flag};
 use client::{Client, Place};
 use servers::Server;
@@ -51,19 +52,23 @@ async fn both(words: &[String], sizes: Sizes) -> Result<Value, Failure> {
     let token = flag(words, "--token").unwrap_or("");
     let mut figures = json!({});
     if let Some(url) = flag(words, "--ours-url") {
-        figures["ours"] = measured(Server::running(url, token)?, sizes).await?;
+        figures["ours"] = measured("ours", Server::running(url, token)?, sizes).await?;
     } else {
         let program = flag(words, "--ours").ok_or("--ours PROGRAM or --ours-url URL is missing")?;
-        figures["ours"] = measured(Server::ours(program, true).await?, sizes).await?;
-        figures["ours_in_memory"] = measured(Server::ours(program, false).await?, sizes).await?;
+        figures["ours"] = measured("ours", Server::ours(program, true).await?, sizes).await?;
+        figures["ours_in_memory"] =
+            measured("ours_in_memory", Server::ours(program, false).await?, sizes).await?;
     }
     if let Some(url) = flag(words, "--peer-url") {
-        figures["peer"] = measured(Server::running(url, token)?, sizes).await?;
+        figures["peer"] = measured("peer", Server::running(url, token)?, sizes).await?;
     } else if let Some(peers) = flag(words, "--peers") {
-        figures["peer"] = measured(Server::peer(Path::new(peers)).await?, sizes).await?;
+        figures["peer"] = measured("peer", Server::peer(Path::new(peers)).await?, sizes).await?;
     }
     if figures.get("peer").is_some() {
         figures["times"] = times(&figures["ours"], &figures["peer"]);
+        if figures.get("ours_in_memory").is_some() {
+            figures["times_in_memory"] = times(&figures["ours_in_memory"], &figures["peer"]);
+        }
     }
     Ok(figures)
 }
@@ -84,6 +89,7 @@ fn times(ours: &Value, peer: &Value) -> Value {
         "applies_per_second_16": ratio("applies_per_second_16", true),
         "list_ms": ratio("list_ms", false),
         "watchers_ms": ratio("watchers_ms", false),
+        "watchers_cpu_ms": ratio("watchers_cpu_ms", false),
     })
 }
 
@@ -91,24 +97,35 @@ fn rounded(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
 
-async fn measured(server: Server, sizes: Sizes) -> Result<Value, Failure> {
+async fn measured(name: &str, server: Server, sizes: Sizes) -> Result<Value, Failure> {
     let place = &server.place;
+    let ready = server.ready.map(|seconds| rounded(seconds * 1e3));
+    progress(&format!("{name}: ready after {} ms", ready.unwrap_or_default()));
     // What runs at the start is over, and freed memory is given back.
     tokio::time::sleep(Duration::from_secs(5)).await;
     let idle = server.resident()?;
     let one = applies(place, 1, sizes.seconds).await?;
     let many = applies(place, 16, sizes.seconds).await?;
+    progress(&format!(
+        "{name}: {one:.0} applies a second, of 16 clients {many:.0}"
+    ));
     fill(place, sizes.objects).await?;
     let (list, bytes) = list(place, sizes.rounds).await?;
-    let woken = watchers(place, sizes).await?;
+    progress(&format!(
+        "{name}: a list of {bytes} bytes in {:.1} ms",
+        list * 1e3
+    ));
+    let (woken, spent) = watchers(&server, sizes).await?;
+    progress(&format!("{name}: all watchers woken in {:.1} ms", woken * 1e3));
     Ok(json!({
-        "ready_ms": server.ready.map(|seconds| rounded(seconds * 1e3)),
+        "ready_ms": ready,
         "idle_kib": idle,
         "applies_per_second_1": one.round(),
         "applies_per_second_16": many.round(),
         "list_ms": rounded(list * 1e3),
         "list_bytes": bytes,
         "watchers_ms": rounded(woken * 1e3),
+        "watchers_cpu_ms": spent.map(rounded),
         "loaded_kib": server.resident()?,
     }))
 }
@@ -189,8 +206,10 @@ async fn list(place: &Place, rounds: usize) -> Result<(f64, usize), Failure> {
     Ok((median(walls), bytes))
 }
 
-/// Seconds from the sending of a change to its arrival at the last watcher.
-async fn watchers(place: &Place, sizes: Sizes) -> Result<f64, Failure> {
+/// Seconds from the sending of a change to its arrival at the last watcher, and the processor time that it costs the
+/// server: the watchers are a process of their own, which has the same processors to itself as the server.
+async fn watchers(server: &Server, sizes: Sizes) -> Result<(f64, Option<f64>), Failure> {
+    let place = &server.place;
     let mut client = place.connect().await?;
     apply(&mut client, MAPS, "watched", 0).await?;
     let mut open = vec![];
@@ -202,6 +221,7 @@ async fn watchers(place: &Place, sizes: Sizes) -> Result<f64, Failure> {
         open.push(watch);
     }
     let mut walls = vec![];
+    let before = server.processor()?;
     for round in 0..=sizes.rounds {
         tokio::time::sleep(Duration::from_millis(500)).await;
         let begin = Instant::now();
@@ -215,6 +235,10 @@ async fn watchers(place: &Place, sizes: Sizes) -> Result<f64, Failure> {
         }
         walls.push(begin.elapsed().as_secs_f64());
     }
+    let spent = before
+        .zip(server.processor()?)
+        .map(|(before, after)| after - before);
     walls.remove(0);
-    Ok(median(walls))
+    let rounds = sizes.rounds as f64 + 1.0;
+    Ok((median(walls), spent.map(|spent| spent as f64 / rounds)))
 }

@@ -9,12 +9,13 @@ mod inputs;
 mod kustomize;
 mod measure;
 mod mttp;
+mod programs;
 
 use std::process::ExitCode;
 
 const HELP: &str = "\
-fluvial-bench apiserver --ours PROGRAM [--peers FOLDER] [--seconds 5] [--objects 10000] [--watchers 1000]
-    the API server beside kube-apiserver and etcd of a folder: start, memory at rest, server-side applies with 1 and 16
+fluvial-bench apiserver --ours PROGRAM [--peers FOLDER] [--seconds 5] [--objects 10000] [--watchers 1000] [--rounds 5]
+    some minutes: the API server beside kube-apiserver and etcd of a folder: start, memory at rest, server-side applies with 1 and 16
     clients, a large list, one change for many watchers. `--ours-url URL`, `--peer-url URL` and `--token TOKEN` measure
     servers that run already
 fluvial-bench kustomize --ours PROGRAM [--peer PROGRAM] [--rounds N] [--shared FOLDER]

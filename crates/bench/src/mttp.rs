@@ -5,7 +5,7 @@
 mod kube;
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fluvial_cluster::{Client, Credentials};
@@ -13,6 +13,7 @@ use fluvial_ports::{Cluster, Create, Select, Target};
 use serde_json::{Value, json};
 
 use crate::measure::{measure, medians};
+use crate::programs::{Running, cpu, status, write};
 use crate::{Failure, flag};
 
 /// What a fleet is made of.
@@ -222,23 +223,6 @@ fn git(folder: &Path, arguments: &[&str]) -> Result<(), Failure> {
         .ok_or_else(|| format!("git {} failed", arguments.join(" ")))
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    let folder = path.parent().unwrap_or(path);
-    std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
-}
-
-/// Ends the program with the measuring, however that ends.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Runs the program without `--once`, and looks at what it does when all is ready.
 async fn stay(
     ours: &str,
@@ -363,29 +347,4 @@ async fn version(cluster: &Client) -> Result<u64, Failure> {
         .as_str()
         .and_then(|text| text.parse().ok())
         .ok_or_else(|| "the API server's answer has no resource version".to_owned())
-}
-
-/// A figure of `/proc/PID/status` in KiB.
-fn status(process: u32, field: &str) -> Result<u64, Failure> {
-    let text = std::fs::read_to_string(format!("/proc/{process}/status"))
-        .map_err(|error| format!("the program ended early: {error}"))?;
-    text.lines()
-        .find_map(|line| line.strip_prefix(field))
-        .and_then(|rest| rest.trim().split(' ').next()?.parse().ok())
-        .ok_or_else(|| format!("the system says nothing of {field}"))
-}
-
-/// Processor milliseconds so far.
-fn cpu(process: u32) -> Result<u64, Failure> {
-    let text = std::fs::read_to_string(format!("/proc/{process}/stat"))
-        .map_err(|error| format!("the program ended early: {error}"))?;
-    // After the name in parentheses: user and system time are fields 14 and 15 of the whole, in hundredths.
-    let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split(' ').collect();
-    let ticks = |at: usize| {
-        fields
-            .get(at)
-            .and_then(|field| field.parse::<u64>().ok())
-            .unwrap_or_default()
-    };
-    Ok((ticks(12) + ticks(13)) * 10)
 }

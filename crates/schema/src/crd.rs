@@ -149,7 +149,7 @@ impl CrdSchema {
             errors.push(FieldError::new(
                 ErrorKind::Invalid,
                 "",
-                "null".into(),
+                Value::Null,
                 "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation",
             ));
         } else {

@@ -9,7 +9,7 @@ use crate::names;
 /// Keeps a definition until its objects are gone.
 pub const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+pub(super) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or("")
 }
 
@@ -102,13 +102,14 @@ pub fn accept(api: &Api, definition: &mut Value, conflict: bool) -> bool {
     let now = api.now();
     if conflict && !super::is_true(definition, "NamesAccepted") {
         if definition["status"]["conditions"].is_null() {
-            let kind = text(&names, "kind");
+            let kind = text(&names, "listKind");
+            definition["status"]["acceptedNames"]["plural"] = names["plural"].clone();
             definition["status"]["conditions"] = json!([
                 condition(
                     "NamesAccepted",
                     false,
                     &now,
-                    "KindConflict",
+                    "ListKindConflict",
                     &format!("{kind:?} is already in use")
                 ),
                 condition(
@@ -162,7 +163,11 @@ fn with_kind(mut value: Value) -> Value {
     value
 }
 
-fn invalid(path: impl Into<String>, value: impl Into<Value>, detail: impl Into<String>) -> FieldError {
+pub(super) fn invalid(
+    path: impl Into<String>,
+    value: impl Into<Value>,
+    detail: impl Into<String>,
+) -> FieldError {
     FieldError::new(ErrorKind::Invalid, path, value.into(), detail)
 }
 
@@ -191,7 +196,9 @@ pub fn validate(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
             "should be a domain with at least one dot",
         ));
     }
-    if !matches!(text(spec, "scope"), "Cluster" | "Namespaced") {
+    if text(spec, "scope").is_empty() {
+        errors.push(FieldError::plain(ErrorKind::Required, "spec.scope", ""));
+    } else if !matches!(text(spec, "scope"), "Cluster" | "Namespaced") {
         let detail = "supported values: \"Cluster\", \"Namespaced\"";
         errors.push(FieldError::new(
             ErrorKind::NotSupported,
@@ -200,13 +207,19 @@ pub fn validate(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
             detail,
         ));
     }
+    if spec["preserveUnknownFields"] == true {
+        let detail = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
+        errors.push(invalid("spec.preserveUnknownFields", true, detail));
+    }
     approval(object, group, &mut errors);
     versions(spec, old, &mut errors);
     validate_names(&spec["names"], &mut errors);
-    conversion(&spec["conversion"], &mut errors);
+    super::conversion::validate(&spec["conversion"], &mut errors);
     if let Some(old) = old {
         fixed(spec, old, &mut errors);
         errors.extend(stored_versions(object));
+    } else {
+        first_versions(spec, &mut errors);
     }
     errors
 }
@@ -229,6 +242,86 @@ fn fixed(spec: &Value, old: &Value, errors: &mut Vec<FieldError>) {
                 is.cloned().unwrap_or_default(),
                 "field is immutable",
             ));
+        }
+    }
+}
+
+/// What the first status would say of the versions.
+fn first_versions(spec: &Value, errors: &mut Vec<FieldError>) {
+    let list = spec["versions"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut stored = list.iter().filter(|version| version["storage"] == true);
+    match (stored.next(), stored.next()) {
+        (None, _) => {
+            let detail = "must have at least one stored version";
+            errors.push(invalid("status.storedVersions", Value::Null, detail));
+        }
+        (Some(first), Some(_)) => {
+            let name = text(first, "name");
+            let detail = format!("must have the storage version {name}");
+            errors.push(invalid("status.storedVersions", json!([name]), detail));
+        }
+        _ => {}
+    }
+}
+
+/// Versions as the server's own type shows them; what all of them have in common is not theirs.
+fn shown_versions(spec: &Value) -> String {
+    let Some(list) = spec["versions"].as_array() else {
+        return "null".to_owned();
+    };
+    let one = |version: &Value| {
+        let flag = |field: &str| version[field] == true;
+        format!(
+            "{{\"Name\":{},\"Served\":{},\"Storage\":{},\"Deprecated\":{},\"DeprecationWarning\":{},\"Schema\":null,\
+             \"Subresources\":null,\"AdditionalPrinterColumns\":null,\"SelectableFields\":null}}",
+            version["name"],
+            flag("served"),
+            flag("storage"),
+            flag("deprecated"),
+            version["deprecationWarning"]
+        )
+    };
+    format!("[{}]", list.iter().map(one).collect::<Vec<_>>().join(","))
+}
+
+/// Names of versions, and what they say of being deprecated.
+fn version_names(spec: &Value, errors: &mut Vec<FieldError>) {
+    let list = spec["versions"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut twice = false;
+    for (index, version) in list.iter().enumerate() {
+        let (path, name) = (format!("spec.versions[{index}]"), text(version, "name"));
+        twice |= list[..index].iter().any(|other| other["name"] == version["name"]);
+        for detail in names::label_1035(name) {
+            errors.push(invalid(format!("{path}.name"), name, detail));
+        }
+        let at = format!("{path}.deprecationWarning");
+        match version["deprecationWarning"].as_str() {
+            Some(text) if version["deprecated"] != true => {
+                errors.push(invalid(at, text, "can only be set for deprecated versions"));
+            }
+            Some("") => errors.push(invalid(at, "", "must not be an empty string")),
+            _ => {}
+        }
+    }
+    let stored = list.iter().filter(|version| version["storage"] == true).count();
+    let details = [
+        (twice, "must contain unique version names"),
+        (
+            stored != 1,
+            "must have exactly one version marked as storage version",
+        ),
+    ];
+    for (wrong, detail) in details {
+        if wrong {
+            let detail = format!("{}: {detail}", shown_versions(spec));
+            errors.push(FieldError::plain(ErrorKind::Invalid, "spec.versions", detail));
+        }
+    }
+    // The first one stands for all in what the server keeps.
+    if let [first, ..] = list {
+        let name = text(first, "name");
+        for detail in names::label_1035(name) {
+            errors.push(invalid("spec.version", name, detail));
         }
     }
 }
@@ -263,56 +356,6 @@ pub fn stored_versions(object: &Value) -> Vec<FieldError> {
         .collect()
 }
 
-fn conversion(conversion: &Value, errors: &mut Vec<FieldError>) {
-    let (at, hook) = ("spec.conversion", &conversion["webhook"]);
-    match conversion["strategy"].as_str().unwrap_or("None") {
-        "None" => {
-            if !hook.is_null() {
-                let detail = "should not be set when strategy is not set to Webhook";
-                errors.push(FieldError::plain(
-                    ErrorKind::Forbidden,
-                    format!("{at}.webhookClientConfig"),
-                    detail,
-                ));
-            }
-        }
-        "Webhook" => {
-            let client = &hook["clientConfig"];
-            if client.is_null() {
-                errors.push(FieldError::plain(
-                    ErrorKind::Required,
-                    format!("{at}.webhookClientConfig"),
-                    "required when strategy is set to Webhook",
-                ));
-            } else if client["url"].is_null() == client["service"].is_null() {
-                errors.push(FieldError::plain(
-                    ErrorKind::Required,
-                    format!("{at}.webhookClientConfig"),
-                    "exactly one of url or service is required",
-                ));
-            }
-            let path = format!("{at}.conversionReviewVersions");
-            let given = hook["conversionReviewVersions"]
-                .as_array()
-                .map_or(&[][..], Vec::as_slice);
-            if given.is_empty() {
-                errors.push(FieldError::plain(ErrorKind::Required, path, ""));
-            } else if !given
-                .iter()
-                .any(|version| version == "v1" || version == "v1beta1")
-            {
-                let detail = "must include at least one of v1, v1beta1";
-                errors.push(invalid(path, hook["conversionReviewVersions"].clone(), detail));
-            }
-        }
-        other => errors.push(FieldError::not_supported(
-            format!("{at}.strategy"),
-            other.into(),
-            &["None", "Webhook"],
-        )),
-    }
-}
-
 /// The fields that may be selected by: scalars outside of metadata.
 fn selectable(version: &Value, path: &str, errors: &mut Vec<FieldError>) {
     let list = version["selectableFields"]
@@ -340,7 +383,10 @@ fn selectable(version: &Value, path: &str, errors: &mut Vec<FieldError>) {
             let schema = &version["schema"]["openAPIV3Schema"];
             match schema_at(schema, own).map(|found| text(found, "type")) {
                 Some("string" | "boolean" | "integer") => None,
-                Some(_) => Some("must point to a field of type string, boolean or integer".to_owned()),
+                Some(_) => {
+                    let why = "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.";
+                    Some(why.to_owned())
+                }
                 None => Some("is an invalid path: does not refer to a valid field".to_owned()),
             }
         };
@@ -411,26 +457,34 @@ fn validate_names(given: &Value, errors: &mut Vec<FieldError>) {
                 }),
         );
     };
-    label("spec.names.plural", text(given, "plural"), errors);
-    if !text(given, "singular").is_empty() {
-        label("spec.names.singular", text(given, "singular"), errors);
-    }
-    mixed("spec.names.kind", text(given, "kind"), errors);
-    for (field, path) in [
-        ("shortNames", "spec.names.shortNames"),
-        ("categories", "spec.names.categories"),
-    ] {
+    let list = |field: &str, errors: &mut Vec<FieldError>| {
         for (index, value) in given[field].as_array().into_iter().flatten().enumerate() {
-            label(&format!("{path}[{index}]"), value.as_str().unwrap_or(""), errors);
+            let path = format!("spec.names.{field}[{index}]");
+            label(&path, value.as_str().unwrap_or(""), errors);
         }
-    }
-    if !text(given, "listKind").is_empty() {
-        mixed("spec.names.listKind", text(given, "listKind"), errors);
-        if given["listKind"] == given["kind"] {
-            let detail = "kind and listKind may not be the same";
-            errors.push(invalid("spec.names.listKind", text(given, "listKind"), detail));
+    };
+    let one = |field: &str, big: bool, errors: &mut Vec<FieldError>| {
+        let (path, value) = (format!("spec.names.{field}"), text(given, field));
+        match (value, big) {
+            // Those that are left out are made of the others, if these are there.
+            ("", _) => errors.push(FieldError::plain(ErrorKind::Required, path, "")),
+            (value, true) => mixed(&path, value, errors),
+            (value, false) => label(&path, value, errors),
         }
+    };
+    for (field, big) in [("plural", false), ("singular", false)] {
+        one(field, big, errors);
     }
+    list("shortNames", errors);
+    for (field, big) in [("kind", true), ("listKind", true)] {
+        one(field, big, errors);
+    }
+    let kind = text(given, "listKind");
+    if !kind.is_empty() && given["listKind"] == given["kind"] {
+        let detail = "kind and listKind may not be the same";
+        errors.push(invalid("spec.names.listKind", kind, detail));
+    }
+    list("categories", errors);
 }
 
 fn versions(spec: &Value, _old: Option<&Value>, errors: &mut Vec<FieldError>) {
@@ -446,7 +500,7 @@ fn versions(spec: &Value, _old: Option<&Value>, errors: &mut Vec<FieldError>) {
         let schema = &version["schema"]["openAPIV3Schema"];
         if schema.is_null() {
             let at = format!("spec.versions[{index}].schema.openAPIV3Schema");
-            errors.push(FieldError::plain(ErrorKind::Required, at, "schemas are required"));
+            errors.push(FieldError::plain(ErrorKind::Required, at, ""));
         } else if let Err(found) = fluvial_schema::CrdSchema::parse(schema) {
             let prefix = if several {
                 format!("{path}.schema")
@@ -460,6 +514,10 @@ fn versions(spec: &Value, _old: Option<&Value>, errors: &mut Vec<FieldError>) {
                     "."
                 };
                 error.path = format!("{prefix}{dot}{}", error.path);
+                error.detail = error.detail.replace(
+                    "within openAPIV3Schema",
+                    &format!("within {prefix}.openAPIV3Schema"),
+                );
                 error
             }));
         }
@@ -471,11 +529,7 @@ fn versions(spec: &Value, _old: Option<&Value>, errors: &mut Vec<FieldError>) {
             errors,
         );
     }
-    let stored = list.iter().filter(|version| version["storage"] == true).count();
-    if stored != 1 {
-        let detail = "must have exactly one version marked as storage version";
-        errors.push(invalid("spec.versions", spec["versions"].clone(), detail));
-    }
+    version_names(spec, errors);
 }
 
 fn columns(version: &Value, path: &str, errors: &mut Vec<FieldError>) {
@@ -500,6 +554,12 @@ fn columns(version: &Value, path: &str, errors: &mut Vec<FieldError>) {
         } else if !matches!(kind, "boolean" | "date" | "integer" | "number" | "string") {
             let detail = "must be one of boolean,date,integer,number,string";
             errors.push(invalid(format!("{at}.type"), kind, detail));
+        }
+        let format = text(column, "format");
+        const FORMATS: &str = "byte,date,date-time,double,float,int32,int64,password";
+        if !format.is_empty() && !FORMATS.split(',').any(|own| own == format) {
+            let detail = format!("must be one of {FORMATS}");
+            errors.push(invalid(format!("{at}.format"), format, detail));
         }
         simple_path(text(column, "jsonPath"), &format!("{at}.JSONPath"), None, errors);
     }
@@ -531,5 +591,13 @@ fn scale(scale: &Value, path: &str, errors: &mut Vec<FieldError>) {
             Some(below),
             errors,
         );
+    }
+    let labels = text(scale, "labelSelectorPath");
+    let at = format!("{path}.labelSelectorPath");
+    if !labels.is_empty() && !labels.starts_with('.') {
+        errors.push(invalid(at, labels, "must be a simple json path starting with ."));
+    } else if !labels.is_empty() && !labels.starts_with(".spec.") && !labels.starts_with(".status.") {
+        let detail = "should be a json path under either .spec or .status";
+        errors.push(invalid(at, labels, detail));
     }
 }

@@ -9,6 +9,13 @@ use crate::status::{Failure, Outcome};
 
 use super::negotiate::BodyFormat;
 
+mod places;
+
+pub use places::Places;
+
+/// Paths of fields that are longer are not looked into: nobody reads them.
+const LONGEST_PATH: usize = 4096;
+
 /// A decoded body.
 #[derive(Debug, Default)]
 pub struct Decoded {
@@ -21,6 +28,8 @@ pub struct Decoded {
 struct Reader<'a> {
     path: &'a str,
     duplicates: &'a mut Vec<String>,
+    /// A field that is there twice is read into what it held already.
+    merges: bool,
 }
 
 impl<'de> DeserializeSeed<'de> for Reader<'_> {
@@ -73,6 +82,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
             let reader = Reader {
                 path: &path,
                 duplicates: &mut *self.duplicates,
+                merges: self.merges,
             };
             match access.next_element_seed(reader)? {
                 Some(item) => list.push(item),
@@ -92,12 +102,36 @@ impl<'de> Visitor<'de> for Reader<'_> {
             let value = access.next_value_seed(Reader {
                 path: &path,
                 duplicates: &mut *self.duplicates,
+                merges: self.merges,
             })?;
-            if map.insert(key, value).is_some() && !self.duplicates.contains(&path) {
-                self.duplicates.push(path);
+            if let Some(before) = map.remove(&key) {
+                let value = if self.merges { joined(before, value) } else { value };
+                map.insert(key, value);
+                if !self.duplicates.contains(&path) {
+                    self.duplicates.push(path);
+                }
+            } else {
+                map.insert(key, value);
             }
         }
         Ok(Value::Object(map))
+    }
+}
+
+/// What a typed field holds that is there twice: maps keep what only the first one had.
+fn joined(before: Value, value: Value) -> Value {
+    match (before, value) {
+        (Value::Object(mut before), Value::Object(value)) => {
+            for (key, item) in value {
+                let item = match before.remove(&key) {
+                    Some(own) => joined(own, item),
+                    None => item,
+                };
+                before.insert(key, item);
+            }
+            Value::Object(before)
+        }
+        (_, value) => value,
     }
 }
 
@@ -106,21 +140,26 @@ impl<'de> Visitor<'de> for Reader<'_> {
 /// # Errors
 /// The text of a syntax error, as Go words it where that is known.
 pub fn json(bytes: &[u8]) -> Result<Decoded, String> {
+    json_of(bytes, false)
+}
+
+fn json_of(bytes: &[u8], merges: bool) -> Result<Decoded, String> {
     let text = String::from_utf8_lossy(bytes);
-    match read_json(&text) {
+    match read_json(&text, merges) {
         Err(error) if error.to_string().contains("surrogate") || error.to_string().contains("hex escape") => {
-            read_json(&replace_surrogates(&text)).map_err(|error| syntax_error(&text, &error))
+            read_json(&replace_surrogates(&text), merges).map_err(|error| syntax_error(&text, &error))
         }
         other => other.map_err(|error| syntax_error(&text, &error)),
     }
 }
 
-fn read_json(text: &str) -> Result<Decoded, serde_json::Error> {
+fn read_json(text: &str, merges: bool) -> Result<Decoded, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let mut duplicates = Vec::new();
     let value = Reader {
         path: "",
         duplicates: &mut duplicates,
+        merges,
     }
     .deserialize(&mut deserializer)?;
     deserializer.end()?;
@@ -184,13 +223,13 @@ fn syntax_error(text: &str, error: &serde_json::Error) -> String {
     format!("invalid character '{character}' {place}")
 }
 
-/// Reads a body in its format.
+/// Reads a body in its format; `typed` if its kind is one that Go has a type for.
 ///
 /// # Errors
 /// The text of the error.
-pub fn read(bytes: &[u8], format: BodyFormat) -> Result<Decoded, String> {
+pub fn read(bytes: &[u8], format: BodyFormat, typed: bool) -> Result<Decoded, String> {
     match format {
-        BodyFormat::Json => json(bytes),
+        BodyFormat::Json => json_of(bytes, typed),
         BodyFormat::Yaml => yaml(bytes),
         BodyFormat::Protobuf => Err(
             "provided data does not appear to be a protobuf message, expected prefix \
@@ -208,7 +247,7 @@ pub fn yaml(bytes: &[u8]) -> Result<Decoded, String> {
     let text = String::from_utf8_lossy(bytes);
     let first = text.trim_start();
     if first.starts_with('{')
-        && let Ok(decoded) = read_json(&text)
+        && let Ok(decoded) = read_json(&text, false)
     {
         return Ok(decoded);
     }
@@ -250,7 +289,15 @@ fn yaml_error(text: &str) -> String {
 fn yaml_duplicates(text: &str) -> Vec<String> {
     match fluvial_yaml::yaml_to_json(text, true) {
         Ok(_) => vec![],
-        Err(error) => vec![error.to_string()],
+        // Places have no columns there.
+        Err(error) => vec![
+            match (error.to_string().split_once(", column "), error.to_string()) {
+                (Some((line, rest)), _) => {
+                    format!("{line}{}", rest.trim_start_matches(|c: char| c.is_ascii_digit()))
+                }
+                (None, whole) => whole,
+            },
+        ],
     }
 }
 

@@ -104,6 +104,23 @@ pub fn not_acceptable() -> Failure {
     .with_details(serde_json::json!({}))
 }
 
+/// The failure of one that takes a media type that is served, in a form that is not.
+#[must_use]
+pub fn other_media_only() -> Failure {
+    let message = "only the following media types are accepted: application/json, application/yaml, \
+                   application/vnd.kubernetes.protobuf";
+    Failure::new(406, "NotAcceptable", message)
+}
+
+/// A failure of lists, which can be had as streams too.
+pub fn name_streams(failure: &mut Failure) {
+    if failure.code == 406 && failure.message.starts_with("406") {
+        failure
+            .message
+            .push_str(", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch");
+    }
+}
+
 /// Reads an Accept header.
 ///
 /// # Errors
@@ -122,6 +139,7 @@ pub fn accept(header: Option<&str>, query: &Query, user_agent: &str) -> Outcome<
             shape: Shape::Object,
         });
     }
+    let mut served = false;
     for clause in clauses(header) {
         let format = match clause.media.as_str() {
             "application/json" | "*/*" => plain,
@@ -143,11 +161,18 @@ pub fn accept(header: Option<&str>, query: &Query, user_agent: &str) -> Outcome<
             ("APIGroupDiscoveryList", "apidiscovery.k8s.io") if matches!(version, "v2" | "v2beta1") => {
                 Shape::Discovery(version.to_owned())
             }
-            _ => continue,
+            _ => {
+                served = true;
+                continue;
+            }
         };
         return Ok(Accept { format, shape });
     }
-    Err(not_acceptable())
+    Err(if served {
+        other_media_only()
+    } else {
+        not_acceptable()
+    })
 }
 
 /// Format of a request's body.
@@ -178,6 +203,10 @@ pub fn media_type(header: Option<&str>) -> String {
 /// # Errors
 /// No object can be read from it.
 pub fn body_format(header: Option<&str>) -> Outcome<BodyFormat> {
+    let mut parameters = header.unwrap_or("").split(';').skip(1).map(str::trim);
+    if parameters.any(|parameter| !parameter.is_empty() && !parameter.contains('=')) {
+        return Err(Failure::unsupported_body());
+    }
     match media_type(header).as_str() {
         "" | "application/json" => Ok(BodyFormat::Json),
         "application/yaml" => Ok(BodyFormat::Yaml),

@@ -28,6 +28,10 @@ pub fn apply(kind: &Kind, object: &mut Value) {
         ("", "Service") => service(object),
         ("", "Pod") => {
             pod_spec(&mut object["spec"]);
+            requests(&mut object["spec"]);
+            if object["status"]["podIPs"].is_null() && object["status"]["podIP"].is_string() {
+                object["status"]["podIPs"] = json!([{"ip": object["status"]["podIP"]}]);
+            }
             set(&mut object["spec"], "enableServiceLinks", true);
         }
         ("", "PodTemplate") => template(&mut object["template"]),
@@ -86,6 +90,25 @@ pub fn apply(kind: &Kind, object: &mut Value) {
 
 /// Shows as null what is absent but always shown.
 pub fn nulls(kind: &Kind, object: &mut Value) {
+    let times: &[&str] = match (kind.group.as_str(), kind.kind.as_str()) {
+        ("apps", "Deployment") => &["lastUpdateTime", "lastTransitionTime"],
+        ("certificates.k8s.io", _) => &["lastUpdateTime", "lastTransitionTime"],
+        ("batch", "Job") | ("", "Pod" | "PersistentVolumeClaim") => &["lastProbeTime", "lastTransitionTime"],
+        ("", "Node") => &["lastHeartbeatTime", "lastTransitionTime"],
+        ("apps" | "autoscaling" | "flowcontrol.apiserver.k8s.io", _)
+        | ("", "ReplicationController" | "Namespace") => &["lastTransitionTime"],
+        _ => &[],
+    };
+    if !times.is_empty() && object["status"].is_object() {
+        let conditions = object["status"]
+            .get_mut("conditions")
+            .and_then(Value::as_array_mut);
+        for condition in conditions.into_iter().flatten().filter_map(Value::as_object_mut) {
+            for time in times {
+                condition.entry(*time).or_insert(Value::Null);
+            }
+        }
+    }
     let fields: &[&str] = match (kind.group.as_str(), kind.kind.as_str()) {
         ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => &["/rules"],
         ("autoscaling", "HorizontalPodAutoscaler") if kind.version == "v2" => &["/status/currentMetrics"],
@@ -208,6 +231,9 @@ fn rolling(update: &mut Value, fields: &[(&str, Value)]) {
 
 fn apps(name: &str, object: &mut Value) {
     let spec = &mut object["spec"];
+    if spec.is_null() && name != "ControllerRevision" {
+        *spec = json!({});
+    }
     if !spec.is_object() {
         return;
     }
@@ -546,14 +572,18 @@ fn container(container: &mut Value, host: bool) {
             set(&mut variable["valueFrom"]["resourceFieldRef"], "divisor", "0");
         }
     }
-    // What is limited is requested as much unless the request says otherwise.
-    let limits = container["resources"]["limits"]
-        .as_object()
-        .cloned()
-        .unwrap_or_default();
-    for (name, value) in limits {
-        if container["resources"]["requests"].get(&name).is_none() {
-            container["resources"]["requests"][&name] = value;
+}
+
+/// What a pod's containers are limited to they request as well, unless they say otherwise. A template keeps to itself.
+fn requests(spec: &mut Value) {
+    for field in ["initContainers", "containers", "ephemeralContainers"] {
+        for container in items(spec, field) {
+            let limits = container["resources"]["limits"].as_object().cloned();
+            for (name, value) in limits.unwrap_or_default() {
+                if container["resources"]["requests"].get(&name).is_none() {
+                    container["resources"]["requests"][&name] = value;
+                }
+            }
         }
     }
 }

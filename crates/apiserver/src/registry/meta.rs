@@ -128,19 +128,15 @@ fn owners(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
     let mut controller: Option<String> = None;
     for owner in value.as_array().into_iter().flatten() {
         let text = |field: &str| owner[field].as_str().unwrap_or("");
-        for (field, what) in [
-            ("apiVersion", "version must not be empty"),
-            ("kind", ""),
-            ("name", ""),
-            ("uid", ""),
-        ] {
+        let version = text("apiVersion");
+        let parts = version.split('/').collect::<Vec<_>>();
+        if parts.len() > 2 || parts.last().is_none_or(|last| last.is_empty()) {
+            let field = format!("{path}.apiVersion");
+            errors.push(invalid(field, version, "version must not be empty"));
+        }
+        for field in ["kind", "name", "uid"] {
             if text(field).is_empty() {
-                let what = if what.is_empty() {
-                    "must not be empty"
-                } else {
-                    what
-                };
-                errors.push(invalid(format!("{path}.{field}"), "", what));
+                errors.push(invalid(format!("{path}.{field}"), "", "must not be empty"));
             }
         }
         if text("apiVersion") == "v1" && text("kind") == "Event" {

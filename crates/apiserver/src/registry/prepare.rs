@@ -191,9 +191,6 @@ fn wishes_changed(kind: &Kind, new: &Value, old: &Value) -> bool {
     if kind.is("apps", "Deployment") && new["metadata"]["annotations"] != old["metadata"]["annotations"] {
         return true;
     }
-    if kind.is("", "Pod") {
-        return false;
-    }
     let empty = Map::new();
     let (new, old) = (
         new.as_object().unwrap_or(&empty),
@@ -213,7 +210,7 @@ pub fn update(api: &Api, request: &Request, new: &mut Value, old: &Value) {
     let kind = &request.kind;
     let old_meta = &old["metadata"];
     if let Some(meta) = new["metadata"].as_object_mut() {
-        for field in ["creationTimestamp", "generation", "selfLink"] {
+        for field in ["creationTimestamp", "generation"] {
             match &old_meta[field] {
                 Value::Null => meta.remove(field),
                 value => meta.insert(field.to_owned(), value.clone()),
@@ -233,6 +230,13 @@ pub fn update(api: &Api, request: &Request, new: &mut Value, old: &Value) {
     match request.target.subresource.as_str() {
         "" if has_status(kind) => copy(new, old, "status"),
         "status" => status_only(kind, new, old),
+        "ephemeralcontainers" => {
+            let given = new["spec"]["ephemeralContainers"].clone();
+            copy(new, old, "spec");
+            copy(new, old, "status");
+            new["spec"]["ephemeralContainers"] = given;
+        }
+        "resize" => resources_only(new, old),
         "approval" => {
             let conditions = new["status"]["conditions"].take();
             copy(new, old, "spec");
@@ -302,6 +306,25 @@ fn copy(new: &mut Value, old: &Value, field: &str) {
             Value::Null => map.remove(field),
             value => map.insert(field.to_owned(), value.clone()),
         };
+    }
+}
+
+/// A resize changes what containers get and nothing else.
+fn resources_only(new: &mut Value, old: &Value) {
+    let given = new["spec"].take();
+    copy(new, old, "spec");
+    copy(new, old, "status");
+    for field in ["containers", "initContainers"] {
+        let own = new["spec"].get_mut(field).and_then(Value::as_array_mut);
+        for container in own.into_iter().flatten() {
+            let list = given[field].as_array().into_iter().flatten();
+            let Some(wanted) = list.into_iter().find(|item| item["name"] == container["name"]) else {
+                continue;
+            };
+            for part in ["resources", "resizePolicy"] {
+                copy(container, wanted, part);
+            }
+        }
     }
 }
 

@@ -136,6 +136,24 @@ pub fn update(
     if subresource == "status" {
         status::validate(kind, new, old, errors);
     }
+    if kind.is("", "Pod") {
+        match subresource {
+            "" => {
+                check(kind, new, errors);
+                pods::update::update(new, old, errors);
+            }
+            "ephemeralcontainers" => {
+                check(kind, new, errors);
+                pods::update::ephemeral(new, old, errors);
+            }
+            "resize" => {
+                check(kind, new, errors);
+                pods::update::resize(new, old, errors);
+            }
+            _ => {}
+        }
+        return;
+    }
     if !subresource.is_empty() {
         return;
     }

@@ -1,9 +1,10 @@
 //! From bytes to an object of the kind that the path names.
 
+use fluvial_schema::{ErrorKind, FieldError};
 use serde_json::{Map, Value};
 
-use crate::api::Api;
-use crate::http::body::{self, Decoded};
+use crate::api::{Api, meta};
+use crate::http::body::{self, Decoded, Places};
 use crate::http::negotiate;
 use crate::kinds::Kind;
 use crate::registry::defaults;
@@ -22,15 +23,39 @@ pub struct Complaints {
     pub duplicates: Vec<String>,
     /// Fields that the kind does not have.
     pub unknown: Vec<String>,
+    /// Both as texts, in the order of the body.
+    ordered: Vec<String>,
+    /// The object is not read from text but made from values: wrong ones are told in other words.
+    pub restored: bool,
+}
+
+/// Complaints of YAML and of JSON patches are whole sentences.
+fn is_sentence(path: &str) -> bool {
+    is_yaml(path) || path.starts_with("json patch ")
+}
+
+fn is_yaml(path: &str) -> bool {
+    path.starts_with("line ") && path.contains(": ")
 }
 
 impl Complaints {
+    /// Of fields that were there twice.
+    #[must_use]
+    pub fn of_duplicates(duplicates: Vec<String>) -> Self {
+        Complaints {
+            duplicates,
+            ..Complaints::default()
+        }
+    }
+
     /// The complaints as texts.
     #[must_use]
     pub fn texts(&self) -> Vec<String> {
+        if !self.ordered.is_empty() {
+            return self.ordered.clone();
+        }
         let duplicates = self.duplicates.iter().map(|path| {
-            // YAML's own complaints are whole sentences.
-            if path.contains(' ') {
+            if is_sentence(path) {
                 path.clone()
             } else {
                 format!("duplicate field \"{path}\"")
@@ -43,14 +68,40 @@ impl Complaints {
         duplicates.chain(unknown).collect()
     }
 
+    /// Brings the complaints about a JSON text into its order. What is in an unknown field is not looked at, nor is how
+    /// often that is there.
+    fn order_by(&mut self, text: &[u8]) {
+        if self.duplicates.is_empty() && self.unknown.len() < 2 {
+            return;
+        }
+        let places = Places::of(text);
+        let skipped = |path: &str| {
+            self.unknown.iter().any(|unknown| {
+                let rest = path.strip_prefix(unknown.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            })
+        };
+        let duplicates = self.duplicates.iter().filter(|path| !skipped(path));
+        let mut all: Vec<(usize, String)> = duplicates
+            .map(|path| (places.again(path), format!("duplicate field \"{path}\"")))
+            .collect();
+        let unknown = self.unknown.iter();
+        all.extend(unknown.map(|path| (places.first(path), format!("unknown field \"{path}\""))));
+        all.sort();
+        self.ordered = all.into_iter().map(|(_, text)| text).collect();
+    }
+
     /// Warns, or gives the text of the error if decoding is strict.
     #[must_use]
     pub fn report(&self, request: &Request) -> Option<String> {
-        let texts = self.texts();
+        let mut texts = self.texts();
         if texts.is_empty() || request.validation == FieldValidation::Ignore {
             return None;
         }
         if request.validation == FieldValidation::Strict {
+            if let Some(first) = texts.first_mut().filter(|text| is_yaml(text)) {
+                *first = format!("yaml: unmarshal errors:\n  {first}");
+            }
             return Some(format!("strict decoding error: {}", texts.join(", ")));
         }
         for text in texts {
@@ -76,7 +127,7 @@ pub fn object(api: &Api, request: &Request) -> Outcome<Value> {
         return Err(Failure::unsupported_body());
     }
     let kind = expected(request);
-    let decoded = body::read(&request.body, format).map_err(|error| {
+    let decoded = body::read(&request.body, format, kind.custom.is_none()).map_err(|error| {
         let what = if matches!(format, negotiate::BodyFormat::Protobuf) || error.starts_with("yaml: ") {
             error
         } else {
@@ -89,12 +140,12 @@ pub fn object(api: &Api, request: &Request) -> Outcome<Value> {
         duplicates,
     } = decoded;
     check_kind(api, &kind, &mut value, &request.body)?;
-    let mut complaints = Complaints {
-        duplicates,
-        unknown: vec![],
-    };
+    let mut complaints = Complaints::of_duplicates(duplicates);
     typed(api, &kind, &mut value, &mut complaints)
         .map_err(|error| cannot_handle(&kind.kind, &kind.version, &kind.kind, &error))?;
+    if kind.custom.is_none() && matches!(format, negotiate::BodyFormat::Json) {
+        complaints.order_by(&request.body);
+    }
     if let Some(error) = complaints.report(request) {
         return Err(cannot_handle(&kind.kind, &kind.version, &kind.kind, &error));
     }
@@ -163,8 +214,13 @@ fn check_kind(api: &Api, kind: &Kind, value: &mut Value, bytes: &[u8]) -> Outcom
     let (version, name) = (text("apiVersion"), text("kind"));
     let (group, short) =
         body::group_version(&version).map_err(|failure| unrecognized(&kind.kind, &failure.message, bytes))?;
+    if kind.custom.is_some() && name.is_empty() {
+        let text = String::from_utf8_lossy(bytes);
+        let why = format!("Object 'Kind' is missing in '{text}'");
+        return Err(unrecognized(&kind.kind, &why, bytes));
+    }
     let (given, own) = (
-        if version.is_empty() {
+        if version.is_empty() && kind.custom.is_none() {
             kind.api_version()
         } else {
             version.clone()
@@ -174,17 +230,12 @@ fn check_kind(api: &Api, kind: &Kind, value: &mut Value, bytes: &[u8]) -> Outcom
     let given_kind = if name.is_empty() { kind.kind.clone() } else { name };
     if given != own || given_kind != kind.kind {
         if kind.custom.is_some() {
-            let why = if given == own {
-                format!(
-                    "the kind in the data ({given_kind}) does not match the expected kind ({})",
-                    kind.kind
-                )
-            } else {
-                format!(
-                    "the API version in the data ({given}) does not match the expected API version ({own})"
-                )
-            };
-            return Err(Failure::bad_request(why));
+            if given == own {
+                return Err(other_kind(kind, value, &given_kind));
+            }
+            return Err(Failure::bad_request(format!(
+                "the API version in the data ({given}) does not match the expected API version ({own})"
+            )));
         }
         let known = api
             .kinds()
@@ -211,6 +262,13 @@ fn check_kind(api: &Api, kind: &Kind, value: &mut Value, bytes: &[u8]) -> Outcom
     value["apiVersion"] = own.into();
     value["kind"] = given_kind.into();
     Ok(())
+}
+
+/// A custom resource that says it is another kind.
+fn other_kind(kind: &Kind, object: &Value, given: &str) -> Failure {
+    let detail = format!("must be {}", kind.kind);
+    let error = FieldError::new(ErrorKind::Invalid, "kind", given.into(), detail);
+    Failure::invalid(&kind.group, given, meta(object, "name"), &[error])
 }
 
 pub(super) fn json_name(value: &Value) -> &'static str {
@@ -256,7 +314,10 @@ pub fn typed(api: &Api, kind: &Kind, value: &mut Value, complaints: &mut Complai
         let findings = typed::normalise(value, types.view());
         complaints.unknown.extend(findings.unknown);
         if let Some(mismatch) = findings.mismatch {
-            return Err(mismatch);
+            return Err(findings
+                .restored
+                .filter(|_| complaints.restored)
+                .unwrap_or(mismatch));
         }
         check_times(&value["metadata"])?;
         check_moments(kind, value)?;

@@ -30,7 +30,7 @@ fn read_options(request: &mut Request) -> Outcome<Options> {
     let mut given = Map::new();
     if !request.body.is_empty() {
         let format = negotiate::body_format(request.content_type.as_deref())?;
-        let decoded = body::read(&request.body, format).map_err(|error| {
+        let decoded = body::read(&request.body, format, true).map_err(|error| {
             Failure::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
         })?;
         if let Value::Object(map) = decoded.value {

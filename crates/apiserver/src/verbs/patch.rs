@@ -13,6 +13,9 @@ use crate::registry::prepare;
 use crate::request::Request;
 use crate::status::{Failure, Outcome};
 use crate::store::Stored;
+use shown::Shown;
+
+mod shown;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
@@ -33,6 +36,11 @@ pub fn patch(api: &Api, request: &mut Request) -> Outcome<Reply> {
         "application/strategic-merge-patch+json" if request.kind.custom.is_none() => Form::Strategic,
         "application/apply-patch+yaml" => Form::Apply,
         _ => {
+            if request.kind.custom.is_some() {
+                let why = "the body of the request was in an unknown format - accepted media types include: \
+                           application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+                return Err(Failure::new(415, "UnsupportedMediaType", why));
+            }
             let failure = Failure::new(415, "UnsupportedMediaType", "415: Unsupported Media Type");
             return Err(failure.with_details(json!({})));
         }
@@ -46,6 +54,14 @@ pub fn patch(api: &Api, request: &mut Request) -> Outcome<Reply> {
         _ => Failure::bad_request(error),
     })?;
     check_shape(form, &decoded.value)?;
+    let mut decoded = decoded;
+    if decoded.value.is_null() && form != Form::Merge {
+        decoded.value = if form == Form::Json { json!([]) } else { json!({}) };
+    }
+    if form == Form::Json {
+        decoded.duplicates = json_patch_complaints(&decoded);
+    }
+    let patch = &decoded.value;
     let manager = request.manager();
     update::change(api, request, &mut |live| {
         let mut new = live.clone();
@@ -63,17 +79,18 @@ pub fn patch(api: &Api, request: &mut Request) -> Outcome<Reply> {
                     .map_err(|error| strategic_failure(&error))?;
                 // The result is read as the kind, whatever it says it is.
                 for field in ["apiVersion", "kind"] {
-                    if new[field].is_null() {
-                        new[field] = live[field].clone();
-                    }
+                    new[field] = live[field].clone();
                 }
             }
         }
-        let mut complaints = decode::Complaints {
-            duplicates: decoded.duplicates.clone(),
-            unknown: vec![],
+        let mut complaints = decode::Complaints::of_duplicates(decoded.duplicates.clone());
+        complaints.restored = form == Form::Strategic;
+        let shown = Shown {
+            form,
+            patch,
+            custom: request.kind.custom.is_some(),
         };
-        let new = retyped(api, request, new, &mut complaints)?;
+        let new = retyped(api, request, new, &mut complaints, &shown)?;
         let new = update::prepared(api, request, new, live)?;
         Ok(create::own(api, request, Some(live), new, &manager))
     })
@@ -84,8 +101,25 @@ fn check_shape(form: Form, patch: &Value) -> Outcome<()> {
     let (good, wanted) = match form {
         Form::Json => (patch.is_array() || patch.is_null(), "[]handlers.jsonPatchOp"),
         Form::Merge => (patch.is_object() || patch.is_null(), "map[string]interface {}"),
+        Form::Strategic if !patch.is_object() && !patch.is_null() => {
+            let shown = decode::json_name(patch);
+            return Err(Failure::bad_request(format!(
+                "json: cannot unmarshal {shown} into Go value of type map[string]interface {{}}"
+            )));
+        }
         _ => return Ok(()),
     };
+    let odd = patch
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|item| !item.is_object() && !item.is_null());
+    if let Some(odd) = odd.filter(|_| form == Form::Json) {
+        let shown = decode::json_name(odd);
+        return Err(Failure::bad_request(format!(
+            "error decoding patch: json: cannot unmarshal {shown} into Go value of type handlers.jsonPatchOp"
+        )));
+    }
     if good {
         return Ok(());
     }
@@ -98,7 +132,8 @@ fn check_shape(form: Form, patch: &Value) -> Outcome<()> {
 /// A JSON patch that does not fit is the client's error in different ways.
 fn json_failure(error: &fluvial_merge::PatchError) -> Failure {
     let text = error.to_string();
-    if text.contains("cannot unmarshal") || text.contains("decod") {
+    let missing = text.ends_with("missing value");
+    if !missing && (text.contains("cannot unmarshal") || text.contains("decod")) {
         return Failure::bad_request(text);
     }
     Failure::new(
@@ -118,45 +153,20 @@ fn strategic_failure(error: &fluvial_merge::PatchError) -> Failure {
     Failure::bad_request(text)
 }
 
-/// An object as text with its metadata in the order of Go's type; who manages what is left out.
-fn ordered(object: &Value) -> String {
-    const META: &[&str] = &[
-        "name",
-        "generateName",
-        "namespace",
-        "selfLink",
-        "uid",
-        "resourceVersion",
-        "generation",
-        "creationTimestamp",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "labels",
-        "annotations",
-        "ownerReferences",
-        "finalizers",
-    ];
-    let Some(map) = object.as_object() else {
-        return object.to_string();
-    };
-    let pair = |name: &str, text: &str| format!("{}:{text}", Value::from(name));
-    let mut parts: Vec<String> = ["apiVersion", "kind"]
+/// What strict decoding says of the operations themselves.
+fn json_patch_complaints(decoded: &body::Decoded) -> Vec<String> {
+    let operations = decoded.value.as_array().into_iter().flatten().enumerate();
+    let unknown = operations.flat_map(|(index, operation)| {
+        let fields = operation.as_object().into_iter().flatten();
+        let odd = fields.filter(|(name, _)| !matches!(name.as_str(), "op" | "path" | "from" | "value"));
+        odd.map(move |(name, _)| format!("json patch unknown field \"[{index}].{name}\""))
+    });
+    let twice = decoded
+        .duplicates
         .iter()
-        .filter_map(|name| map.get(*name).map(|value| pair(name, &value.to_string())))
-        .collect();
-    if let Some(meta) = map.get("metadata").and_then(Value::as_object) {
-        let inner: Vec<String> = META
-            .iter()
-            .filter_map(|name| meta.get(*name).map(|value| pair(name, &value.to_string())))
-            .collect();
-        parts.push(pair("metadata", &format!("{{{}}}", inner.join(","))));
-    }
-    parts.extend(
-        map.iter()
-            .filter(|(name, _)| !matches!(name.as_str(), "apiVersion" | "kind" | "metadata"))
-            .map(|(name, value)| pair(name, &value.to_string())),
-    );
-    format!("{{{}}}", parts.join(","))
+        .filter(|path| path.matches('.').count() == 1);
+    let twice = twice.map(|path| format!("json patch duplicate field \"{path}\""));
+    unknown.chain(twice).collect()
 }
 
 /// Makes a patched object one of the kind's type again.
@@ -165,17 +175,26 @@ fn retyped(
     request: &Request,
     mut new: Value,
     complaints: &mut decode::Complaints,
+    shown: &Shown<'_>,
 ) -> Outcome<Value> {
     let kind = &request.kind;
-    let wrong = |shown: &Value, why: String| {
-        let error = FieldError::new(ErrorKind::Invalid, "patch", ordered(shown).into(), why);
+    let wrong = |new: &Value, why: String| {
+        let error = FieldError::new(ErrorKind::Invalid, "patch", shown.text(new).into(), why);
         Failure::invalid("", "", "", &[error])
     };
+    let own = kind.api_version();
+    if kind.custom.is_none() {
+        for (field, value) in [("apiVersion", &own), ("kind", &kind.kind)] {
+            if new[field].is_null() {
+                new[field] = value.as_str().into();
+            }
+        }
+    }
     let (version, name) = (
         new["apiVersion"].as_str().unwrap_or(""),
         new["kind"].as_str().unwrap_or(""),
     );
-    if version != kind.api_version() || name != kind.kind {
+    if version != own || name != kind.kind {
         let (group, short) = version.split_once('/').unwrap_or(("", version));
         let why = if version != kind.api_version()
             && api.kinds().version(group, short).is_none()
@@ -204,14 +223,13 @@ fn retyped(
     }
     let before = new.clone();
     decode::typed(api, kind, &mut new, complaints).map_err(|why| wrong(&before, why))?;
-    if let Some(error) = complaints.report(request) {
-        let error = FieldError::new(ErrorKind::Invalid, "patch", before.to_string().into(), error);
-        return Err(Failure::invalid("", "", "", &[error]));
+    match complaints.report(request) {
+        Some(error) => Err(wrong(&before, error)),
+        None => Ok(new),
     }
-    Ok(new)
 }
 
-fn apply_failure(error: ApplyError) -> Failure {
+pub(super) fn apply_failure(error: ApplyError) -> Failure {
     match error {
         ApplyError::Conflict { message, conflicts } => {
             let causes: Vec<Value> = conflicts
@@ -256,13 +274,12 @@ fn apply(api: &Api, request: &Request) -> Outcome<Reply> {
             "invalid object type: {shown}, Kind={name}"
         )));
     }
-    let strict: Vec<String> = decode::Complaints {
-        duplicates: decoded.duplicates,
-        unknown: vec![],
-    }
-    .texts();
-    if !strict.is_empty() {
-        let why = format!("error strict decoding YAML: {}", strict.join(", "));
+    let complaints = decode::Complaints::of_duplicates(decoded.duplicates);
+    if let Some(why) = complaints.report(request) {
+        let why = why.replace(
+            "strict decoding error: ",
+            "error strict decoding YAML: error converting YAML to JSON: ",
+        );
         return Err(Failure::bad_request(why));
     }
     check_applied(request, &applied)?;

@@ -59,9 +59,14 @@ fn read_token(token: &str) -> Outcome<(Option<u64>, String)> {
             "invalid continue token: continue key is not valid: {why}"
         ))
     };
-    let bytes = BASE64
-        .decode(token.trim_end_matches('='))
-        .map_err(|_| wrong("illegal base64 data at input byte 0".to_owned()))?;
+    let bytes = BASE64.decode(token).map_err(|_| {
+        let strange = |byte: &u8| !(byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+        let at = token.as_bytes().iter().position(strange);
+        wrong(format!(
+            "illegal base64 data at input byte {}",
+            at.unwrap_or(token.len())
+        ))
+    })?;
     let value: Value = serde_json::from_slice(&bytes).map_err(|_| match bytes.first() {
         Some(byte) if matches!(*byte, 0x80..=0xa0 | 0xad) => wrong(format!(
             "invalid character '\\u{byte:04x}' looking for beginning of value"
@@ -196,7 +201,9 @@ pub fn list(api: &Api, request: &Request) -> Outcome<Reply> {
         if let Some(version) = version.filter(|version| *version > current) {
             return Err(too_large(version, current));
         }
-        let exact = request.query.text("resourceVersionMatch") == "Exact";
+        // Who wants pages of a version means that version.
+        let matching = request.query.text("resourceVersionMatch");
+        let exact = matching == "Exact" || (matching.is_empty() && limit > 0);
         (version.filter(|version| exact && *version > 0), None)
     } else {
         let (version, start) = read_token(token)?;
@@ -216,8 +223,7 @@ pub fn list(api: &Api, request: &Request) -> Outcome<Reply> {
                         first chunk was returned and now may show up in the list.";
             Failure::expired(text).with_continue(continue_token(-1, after))
         } else {
-            let (version, current) = (at.unwrap_or(0), api.store.version());
-            Failure::expired(format!("The resourceVersion for the provided list is too old: {version} ({current})"))
+            Failure::expired("The resourceVersion for the provided list is too old.".to_owned())
         }
     })?;
     let mut objects = snapshot.objects;
@@ -226,7 +232,7 @@ pub fn list(api: &Api, request: &Request) -> Outcome<Reply> {
         objects.retain(|stored| selection.matches(kind, stored));
     }
     let (mut next, mut remaining) = (None, None);
-    // Any version will do: such a list is whole.
+    // Any version from there on will do: such a list is whole.
     let whole = version == Some(0) && token.is_empty();
     if limit > 0 && !whole && objects.len() > limit {
         let left = objects.len() - limit;

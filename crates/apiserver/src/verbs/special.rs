@@ -47,7 +47,7 @@ fn pod(api: &Api, request: &Request) -> Outcome<Value> {
 
 fn eviction(api: &Api, request: &mut Request) -> Outcome<Reply> {
     let format = negotiate::body_format(request.content_type.as_deref())?;
-    let eviction = body::read(&request.body, format)
+    let eviction = body::read(&request.body, format, true)
         .map_err(Failure::bad_request)?
         .value;
     if meta(&eviction, "name") != request.target.name {
@@ -318,10 +318,57 @@ fn timeless(object: &mut Value, manager: &str) {
         .and_then(Value::as_array_mut);
     for entry in entries.into_iter().flatten().filter_map(Value::as_object_mut) {
         let is = |field: &str, value: &str| entry.get(field).is_some_and(|own| own == value);
-        if is("subresource", "scale") && is("manager", manager) && is("operation", "Update") {
+        if is("subresource", "scale") && is("manager", manager) {
             entry.remove("time");
         }
     }
+}
+
+/// The new state of an object whose scale is applied: who else owns the number has a say.
+fn applied_scale(api: &Api, request: &Request, live: &Value, given: &Value, paths: &Scale) -> Outcome<Value> {
+    let kind = &request.kind;
+    let wanted = given["spec"]["replicas"].as_i64().unwrap_or(0);
+    if wanted < 0 {
+        return Err(negative(request, paths, wanted));
+    }
+    let mut applied = serde_json::json!({"apiVersion": kind.api_version(), "kind": kind.kind});
+    let slot = paths
+        .spec
+        .trim_start_matches('.')
+        .split('.')
+        .fold(&mut applied, |value, name| &mut value[name]);
+    *slot = wanted.into();
+    let own = format!("using {}", kind.api_version());
+    let types = kind.types(&api.schemas);
+    let new = fluvial_merge::managed::apply(&fluvial_merge::managed::ApplyRequest {
+        types: types.as_ref(),
+        live: Some(live),
+        applied: &applied,
+        manager: request.query.text("fieldManager"),
+        subresource: "scale",
+        api_version: &kind.api_version(),
+        time: &api.now(),
+        force: request.query.flag("force"),
+        reset_fields: &[],
+    });
+    let mut new = new.map_err(|error| {
+        let mut failure = super::patch::apply_failure(error);
+        // Managers are named with the version of the scale.
+        failure.message = failure.message.replace(&own, "using autoscaling/v1");
+        let details = failure.details.as_mut();
+        let causes = details.and_then(|details| details.get_mut("causes")?.as_array_mut());
+        for cause in causes.into_iter().flatten() {
+            let text = cause["message"]
+                .as_str()
+                .unwrap_or("")
+                .replace(&own, "using autoscaling/v1");
+            cause["message"] = text.into();
+        }
+        failure
+    })?;
+    crate::registry::prepare::update(api, request, &mut new, live);
+    timeless(&mut new, request.query.text("fieldManager"));
+    Ok(new)
 }
 
 /// PUT or PATCH of the scale subresource.
@@ -346,6 +393,9 @@ pub fn put_scale(api: &Api, request: &mut Request, patch: bool) -> Outcome<Reply
     let paths = paths(request);
     let reply = update::change(api, request, &mut |live| {
         let mut scale = scale_of(request, live);
+        if patch && apply {
+            return applied_scale(api, request, live, &given, &paths);
+        }
         if !patch {
             scale = given.clone();
         } else if form == "application/json-patch+json" {

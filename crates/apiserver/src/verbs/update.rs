@@ -20,15 +20,8 @@ const ATTEMPTS: usize = 64;
 /// The change is refused.
 pub fn update(api: &Api, request: &mut Request) -> Outcome<Reply> {
     request.read_options("UpdateOptions", false)?;
-    let object = decode::object(api, request)?;
-    let name = meta(&object, "name");
-    if name.is_empty() {
-        let why = format!(
-            "the name of the object ({} based on URL) was undeterminable: name must be provided",
-            request.target.name
-        );
-        return Err(Failure::bad_request(why));
-    }
+    let mut object = decode::object(api, request)?;
+    named(request, &mut object)?;
     let manager = request.manager();
     change(api, request, &mut |live| {
         let mut object = object.clone();
@@ -61,7 +54,14 @@ pub fn update(api: &Api, request: &mut Request) -> Outcome<Reply> {
 /// # Errors
 /// It is another object's state.
 pub fn prepared(api: &Api, request: &Request, mut object: Value, live: &Value) -> Outcome<Value> {
-    let name = meta(&object, "name");
+    named(request, &mut object)?;
+    prepare::update(api, request, &mut object, live);
+    Ok(object)
+}
+
+/// Whether an object has the name and the namespace of the path.
+fn named(request: &Request, object: &mut Value) -> Outcome<()> {
+    let name = meta(object, "name");
     if name.is_empty() {
         let why = format!(
             "the name of the object ({} based on URL) was undeterminable: name must be provided",
@@ -76,9 +76,7 @@ pub fn prepared(api: &Api, request: &Request, mut object: Value, live: &Value) -
         );
         return Err(Failure::bad_request(why));
     }
-    create::place(request, &mut object)?;
-    prepare::update(api, request, &mut object, live);
-    Ok(object)
+    create::place(request, object)
 }
 
 /// Changes an object: reads it, makes its new state, writes it, and does so again if another was faster.

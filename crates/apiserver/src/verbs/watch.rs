@@ -62,6 +62,35 @@ fn forbidden(field: &str, detail: &str) -> Failure {
     Failure::invalid("meta.k8s.io", "ListOptions", "", &[error])
 }
 
+/// Refuses options of a watch that do not go together.
+fn check_initial(initial: bool, matching: &str, token: &str) -> Outcome<()> {
+    use fluvial_schema::{ErrorKind, FieldError};
+    let field = "resourceVersionMatch";
+    let mut errors = vec![];
+    if initial && matching != "NotOlderThan" {
+        let detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+        errors.push(FieldError::plain(ErrorKind::Forbidden, field, detail));
+        if !matching.is_empty() {
+            let detail = "supported values: \"NotOlderThan\"";
+            errors.push(FieldError::new(
+                ErrorKind::NotSupported,
+                field,
+                matching.into(),
+                detail,
+            ));
+        }
+    }
+    if !token.is_empty() {
+        let detail = "resourceVersionMatch is forbidden when continue is provided";
+        errors.push(FieldError::plain(ErrorKind::Forbidden, field, detail));
+    }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::invalid("meta.k8s.io", "ListOptions", "", &errors))
+    }
+}
+
 /// Opens a watch.
 ///
 /// # Errors
@@ -81,10 +110,7 @@ pub fn open(api: &Arc<Api>, request: &Request) -> Outcome<Reply> {
     let text = request.query.text("resourceVersion");
     let initial = request.query.get("sendInitialEvents");
     let matching = request.query.text("resourceVersionMatch");
-    if initial.is_some() && matching != "NotOlderThan" {
-        let detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
-        return Err(forbidden("resourceVersionMatch", detail));
-    }
+    check_initial(initial.is_some(), matching, request.query.text("continue"))?;
     if initial.is_none() && !matching.is_empty() {
         let detail = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
         return Err(forbidden("resourceVersionMatch", detail));
@@ -110,7 +136,8 @@ pub fn open(api: &Arc<Api>, request: &Request) -> Outcome<Reply> {
     let changed = collection.subscribe();
     if wants_initial {
         if version > api.store.version() {
-            return Err(read::too_large(version, api.store.version()));
+            let failure = read::too_large(version, api.store.version());
+            return Err(failure);
         }
         if let Ok(snapshot) = collection.snapshot(&api.store, &prefix, None, None) {
             position = snapshot.version;

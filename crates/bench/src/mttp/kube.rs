@@ -1,10 +1,8 @@
 //! `fluvial serve` on kube-apiserver and etcd: the same owners, counted by the API server's own audit log.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use fluvial_cluster::{Client, Credentials};
@@ -12,8 +10,9 @@ use fluvial_ports::{Cluster, Create, Resource, Select, Target, Watched};
 use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 
-use super::{Made, PATIENCE, Running, cpu, owner, patience, status};
+use super::{Made, PATIENCE, owner, patience};
 use crate::Failure;
+use crate::programs::{self, Kube, Running, cpu, free_port, peer, spawn, status, write};
 
 /// Where the objects of all Kustomizations are.
 pub(super) const NAMESPACE: &str = "flux-system";
@@ -122,42 +121,13 @@ impl Side {
 
 /// Starts everything; the client is the measuring's own.
 async fn start(ours: &str, peers: &Path, fleet: &Path, work: &Path) -> Result<(Side, Client), Failure> {
-    let peer = |name: &str| {
-        let path = peers.join(name);
-        path.is_file().then_some(path).ok_or_else(|| {
-            format!(
-                "there is no {name} in {} (cargo xtask peers {name})",
-                peers.display()
-            )
-        })
-    };
-    let (client, other, port) = (free_port()?, free_port()?, free_port()?);
-    let [client, other] = [client, other].map(|port| format!("http://127.0.0.1:{port}"));
-    let etcd = spawn(
-        Command::new(peer("etcd")?)
-            .arg("--data-dir")
-            .arg(work.join("etcd"))
-            .args([
-                "--listen-client-urls",
-                &client,
-                "--advertise-client-urls",
-                &client,
-            ])
-            .args([
-                "--listen-peer-urls",
-                &other,
-                "--initial-advertise-peer-urls",
-                &other,
-            ])
-            .args(["--initial-cluster", &format!("default={other}")]),
-        &work.join("etcd.log"),
-    )?;
     let audit = work.join("audit.log");
+    let Kube {
+        etcd,
+        apiserver,
+        port,
+    } = server(peers, &audit, work)?;
     let ca = work.join("certificates/apiserver.crt");
-    let apiserver = spawn(
-        &mut server(&peer("kube-apiserver")?, &client, port, &audit, work)?,
-        &work.join("apiserver.log"),
-    )?;
     let kubeconfig = |user: &str| -> Result<PathBuf, Failure> {
         let file = work.join(format!("{user}.kubeconfig"));
         let ca = ca.display();
@@ -167,13 +137,13 @@ async fn start(ours: &str, peers: &Path, fleet: &Path, work: &Path) -> Result<(S
              users:\n- name: own\n  user: {{token: {user}-token}}\n\
              contexts:\n- name: own\n  context: {{cluster: own, user: own}}\n"
         );
-        super::write(&file, &text)?;
+        write(&file, &text)?;
         Ok(file)
     };
     let (bench, serve, manager) = (kubeconfig("bench")?, kubeconfig("serve")?, kubeconfig("manager")?);
     installed(ours, &bench).await?;
     let manager = spawn(
-        Command::new(peer("kube-controller-manager")?)
+        Command::new(peer(peers, "kube-controller-manager")?)
             .args(["--leader-elect=false", "--secure-port", &free_port()?.to_string()])
             .args(["--bind-address", "127.0.0.1"])
             .args([
@@ -188,7 +158,7 @@ async fn start(ours: &str, peers: &Path, fleet: &Path, work: &Path) -> Result<(S
     )?;
     let mirrors = work.join("mirrors.yaml");
     let to = fleet.display();
-    super::write(&mirrors, &format!("- from: {SOURCE}\n  to: {to}\n"))?;
+    write(&mirrors, &format!("- from: {SOURCE}\n  to: {to}\n"))?;
     let serve = spawn(
         Command::new(ours)
             .args(["serve", "--log-level", "warn", "--kubeconfig"])
@@ -221,56 +191,14 @@ async fn start(ours: &str, peers: &Path, fleet: &Path, work: &Path) -> Result<(S
 const SOURCE: &str = "https://git.example.com/fleet";
 
 /// kube-apiserver with an audit log of writes.
-fn server(program: &Path, etcd: &str, port: u16, audit: &Path, work: &Path) -> Result<Command, Failure> {
-    let [policy, tokens, key, public] =
-        ["policy.yaml", "tokens.csv", "accounts.key", "accounts.pub"].map(|name| work.join(name));
-    super::write(&policy, POLICY)?;
-    super::write(&tokens, TOKENS)?;
-    let pair = rcgen::KeyPair::generate().map_err(|error| error.to_string())?;
-    super::write(&key, &pair.serialize_pem())?;
-    super::write(&public, &pair.public_key_pem())?;
-    let mut command = Command::new(program);
-    command
-        .args(["--etcd-servers", etcd, "--secure-port", &port.to_string()])
-        .args(["--bind-address", "127.0.0.1", "--authorization-mode", "RBAC"])
-        .args(["--service-account-issuer", "https://kubernetes.default.svc"])
-        .args([
-            "--service-cluster-ip-range",
-            "10.96.0.0/12",
-            "--disable-admission-plugins",
-            "ServiceAccount",
-        ])
-        .arg("--cert-dir")
-        .arg(work.join("certificates"))
-        .arg("--token-auth-file")
-        .arg(tokens)
-        .arg("--service-account-key-file")
-        .arg(public)
-        .arg("--service-account-signing-key-file")
-        .arg(&key)
-        .arg("--audit-policy-file")
-        .arg(policy)
-        .arg("--audit-log-path")
-        .arg(audit);
-    Ok(command)
-}
-
-fn free_port() -> Result<u16, Failure> {
-    let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
-    let address = listener.local_addr().map_err(|error| error.to_string())?;
-    Ok(address.port())
-}
-
-fn spawn(command: &mut Command, log: &Path) -> Result<Running, Failure> {
-    let file = File::create(log).map_err(|error| error.to_string())?;
-    let other = file.try_clone().map_err(|error| error.to_string())?;
-    let child = command
-        .stdin(Stdio::null())
-        .stdout(file)
-        .stderr(other)
-        .spawn()
-        .map_err(|error| format!("cannot start {}: {error}", command.get_program().display()))?;
-    Ok(Running(child))
+fn server(peers: &Path, audit: &Path, work: &Path) -> Result<Kube, Failure> {
+    let policy = work.join("policy.yaml");
+    write(&policy, POLICY)?;
+    let flags = [
+        format!("--audit-policy-file={}", policy.display()),
+        format!("--audit-log-path={}", audit.display()),
+    ];
+    programs::kube(peers, work, TOKENS, &[&flags[0], &flags[1]])
 }
 
 /// Puts the definitions there as soon as the server answers.

@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use crate::error::{ErrorKind, FieldError, quote};
+use crate::error::{ErrorKind, FieldError};
 use crate::table::ListType;
 use crate::types::{Type, TypeRef};
 
@@ -141,11 +141,12 @@ impl Checker<'_> {
             .take(4)
             .filter(|(cost, _)| *cost > TOTAL_LIMIT / 100);
         for (_, path) in dear {
-            let detail = "contributed to estimated rule & messageExpression cost total exceeding cost limit for entire OpenAPIv3 schema";
+            let detail =
+                "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema";
             self.meaning
                 .push(FieldError::plain(ErrorKind::Forbidden, path.clone(), detail));
         }
-        let what = "estimated rule & messageExpression cost total for entire OpenAPIv3 schema";
+        let what = "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema";
         self.meaning.push(FieldError::plain(
             ErrorKind::Forbidden,
             "openAPIV3Schema",
@@ -163,28 +164,19 @@ impl Checker<'_> {
                 .push(FieldError::new(ErrorKind::Invalid, path, value.into(), detail));
         };
         if !rule.message.is_empty() && message.is_empty() && !text.is_empty() {
-            invalid("message", &rule.message, "message must be non-empty if specified");
+            invalid("message", &rule.message, "must be non-empty if specified");
         } else if breaks(message) && !text.is_empty() {
-            invalid("message", &rule.message, "message must not contain line breaks");
+            invalid("message", &rule.message, "must not contain line breaks");
         }
         if !rule.field_path.is_empty() {
             let trimmed = rule.field_path.trim();
             if trimmed.is_empty() {
-                invalid(
-                    "fieldPath",
-                    &rule.field_path,
-                    "fieldPath must be non-empty if specified",
-                );
+                invalid("fieldPath", &rule.field_path, "must be non-empty if specified");
             } else if breaks(&rule.field_path) {
-                invalid(
-                    "fieldPath",
-                    &rule.field_path,
-                    "fieldPath must not contain line breaks",
-                );
+                invalid("fieldPath", &rule.field_path, "must not contain line breaks");
             }
-            if let Err(error) = field_path::resolve(trimmed, schema) {
-                let detail = format!("fieldPath must be a valid path: {error}");
-                invalid("fieldPath", &rule.field_path, &detail);
+            if field_path::resolve(trimmed, schema).is_err() {
+                invalid("fieldPath", &rule.field_path, "must be a valid path");
             }
         }
         let mut required = |key: &str, detail: &str| {
@@ -254,18 +246,21 @@ fn product(count: Option<u64>, limit: Option<u64>) -> Option<u64> {
 
 /// The rule as the server's error shows it.
 fn go_rule(rule: &Rule) -> String {
-    let pointer = |set: bool, kind: &str| match set {
-        true => format!("(*{kind})(0xc000000000)"),
-        false => format!("(*{kind})(nil)"),
+    let escaped = |text: &str| {
+        let text = Json::from(text).to_string();
+        text.replace('<', "\\u003c")
+            .replace('>', "\\u003e")
+            .replace('&', "\\u0026")
     };
     format!(
-        "apiextensions.ValidationRule{{Rule:{}, Message:{}, MessageExpression:{}, Reason:{}, FieldPath:{}, OptionalOldSelf:{}}}",
-        quote(&rule.rule),
-        quote(&rule.message),
-        quote(&rule.message_expression),
-        pointer(rule.reason.is_some(), "apiextensions.FieldValueErrorReason"),
-        quote(&rule.field_path),
-        pointer(rule.optional_old_self.is_some(), "bool"),
+        "{{\"Rule\":{},\"Message\":{},\"MessageExpression\":{},\"Reason\":{},\"FieldPath\":{},\"OptionalOldSelf\":{}}}",
+        escaped(&rule.rule),
+        escaped(&rule.message),
+        escaped(&rule.message_expression),
+        rule.reason.as_deref().map_or("null".to_owned(), escaped),
+        escaped(&rule.field_path),
+        rule.optional_old_self
+            .map_or("null".to_owned(), |set| set.to_string()),
     )
 }
 
@@ -290,9 +285,9 @@ mod tests {
             texts(&json!({"type": "object", "x-kubernetes-validations": rules})),
             [
                 ".x-kubernetes-validations[0].rule: Required value: rule is not specified",
-                ".x-kubernetes-validations[1].message: Invalid value: \" \": message must be non-empty if specified",
+                ".x-kubernetes-validations[1].message: Invalid value: \" \": must be non-empty if specified",
                 ".x-kubernetes-validations[2].reason: Unsupported value: \"Nope\": supported values: \"FieldValueDuplicate\", \"FieldValueForbidden\", \"FieldValueInvalid\", \"FieldValueRequired\"",
-                ".x-kubernetes-validations[3].fieldPath: Invalid value: \".nope\": fieldPath must be a valid path: does not refer to a valid field: nope",
+                ".x-kubernetes-validations[3].fieldPath: Invalid value: \".nope\": must be a valid path",
             ]
         );
     }

@@ -216,7 +216,7 @@ impl Checker {
                 self.errors.push(FieldError::not_supported(
                     own.clone(),
                     kind.clone(),
-                    &["atomic", "map", "set"],
+                    &["atomic", "set", "map"],
                 ));
             }
         }

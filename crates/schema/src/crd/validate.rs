@@ -334,7 +334,10 @@ fn lists(schema: Type<'_>, list: &[Value], old: Option<&Vec<Value>>, path: &mut 
             ErrorKind::TooMany,
             path,
             count.into(),
-            format!("must have at most {max} items"),
+            format!(
+                "must have at most {max} {}",
+                if max == 1 { "item" } else { "items" }
+            ),
         );
     }
 }
@@ -363,7 +366,10 @@ fn objects(
                 ErrorKind::TooMany,
                 path,
                 count.into(),
-                format!("must have at most {max} items"),
+                format!(
+                    "must have at most {max} {}",
+                    if max == 1 { "item" } else { "items" }
+                ),
             );
         }
     }

@@ -535,22 +535,7 @@ fn client(config: &Value, path: &str, errors: &mut Errors) {
         return;
     }
     if let Some(url) = url {
-        const FORM: &str = "; desired format: https://host[/path]";
-        let at = format!("{path}.url");
-        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-        if scheme != "https" {
-            let detail = format!("'https' is the only allowed URL scheme{FORM}");
-            errors.push(invalid(&at, scheme, detail));
-        }
-        let host = rest.split(['/', '?', '#']).next().unwrap_or("");
-        if host.is_empty() {
-            errors.push(invalid(&at, "", format!("host must be specified{FORM}")));
-        }
-        if host.contains('@') {
-            let user = host.split('@').next().unwrap_or("");
-            let detail = "user information is not permitted in the URL";
-            errors.push(invalid(&at, user, detail));
-        }
+        crate::crd::conversion::url(url, &format!("{path}.url"), errors);
         return;
     }
     for field in ["namespace", "name"] {

@@ -11,6 +11,8 @@ mod containers;
 mod placement;
 mod probes;
 mod security;
+mod shown;
+pub(super) mod update;
 mod volumes;
 
 /// What is wrong with the specification of a pod.

@@ -120,7 +120,14 @@ pub(super) fn validate(kind: &Kind, new: &Value, old: &Value, errors: &mut Vec<F
     }
     for (field, most) in rules.ordered {
         if number(status, field) > number(status, most) {
-            let detail = format!("cannot be greater than status.{most}");
+            // Deployments and replica sets name this one alone without its place.
+            let bare = *most == "readyReplicas"
+                && matches!(
+                    kind.kind.as_str(),
+                    "Deployment" | "ReplicaSet" | "ReplicationController"
+                );
+            let place = if bare { "" } else { "status." };
+            let detail = format!("cannot be greater than {place}{most}");
             errors.push(invalid(format!("status.{field}"), number(status, field), detail));
         }
     }

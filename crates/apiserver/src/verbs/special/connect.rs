@@ -23,12 +23,18 @@ pub fn open(api: &Api, request: &Request) -> Outcome<Reply> {
     let stored = stored.ok_or_else(|| request.not_found())?;
     let object = show(&request.kind, &stored);
     match (request.kind.kind.as_str(), request.target.subresource.as_str()) {
-        ("Pod", "log") => log(request, &object),
+        ("Pod", "log") => {
+            node(api, &object)?;
+            log(request, &object)
+        }
         ("Pod", _) => {
             if matches!(request.target.subresource.as_str(), "exec" | "attach") {
                 container(request, &object)?;
             }
             host(request, &object)?;
+            if request.target.subresource != "proxy" {
+                node(api, &object)?;
+            }
             Err(unreachable(request))
         }
         ("Service", _) => {
@@ -53,6 +59,15 @@ fn host(request: &Request, pod: &Value) -> Outcome<()> {
         return Err(Failure::bad_request(why));
     }
     Ok(())
+}
+
+/// The node that a pod is said to be on may not be there; real servers say that in these words.
+fn node(api: &Api, pod: &Value) -> Outcome<()> {
+    let name = pod["spec"]["nodeName"].as_str().unwrap_or("");
+    if name.is_empty() || api.store.collection("nodes").get(name).is_some() {
+        return Ok(());
+    }
+    Err(Failure::not_found("", "pods", name))
 }
 
 /// The container meant: the one named, or the only one.

@@ -1,5 +1,6 @@
 //! Reviews: who someone is and what they may do; tokens of service accounts.
 
+use fluvial_schema::{ErrorKind, FieldError};
 use serde_json::{Value, json};
 
 use crate::api::{Api, meta, new_uid};
@@ -260,11 +261,14 @@ pub(super) fn token(api: &Api, request: &mut Request) -> Outcome<Reply> {
     let mut object = decode::object(api, request)?;
     let name = meta(&object, "name");
     if !name.is_empty() && name != request.target.name {
-        let why = format!(
-            "the name of the object ({name}) does not match the name on the URL ({})",
-            request.target.name
-        );
-        return Err(Failure::bad_request(why));
+        let detail = "must match the service account name if specified";
+        let error = FieldError::new(ErrorKind::Invalid, "metadata.name", name.into(), detail);
+        return Err(Failure::invalid(
+            "authentication.k8s.io",
+            "TokenRequest",
+            &request.target.name,
+            &[error],
+        ));
     }
     create::place(request, &mut object)?;
     if object["spec"]["expirationSeconds"].is_null() {
