@@ -18,5 +18,10 @@ mod secrets;
 mod starts;
 mod story;
 #[path = "../../../source/tests/it/support.rs"]
-#[expect(dead_code, reason = "other tests need more of it")]
+#[expect(
+    dead_code,
+    clippy::print_stdout,
+    clippy::panic,
+    reason = "other tests need more of it, which say what they skip"
+)]
 mod support;

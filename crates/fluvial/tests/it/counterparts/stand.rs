@@ -102,7 +102,7 @@ impl Content {
         };
         known.push(tag.to_owned());
         self.put(&tags, json!({"name": name, "tags": known}).to_string());
-        self.manifest(name, tag, layer)
+        self.manifest(name, tag, &layer)
     }
 
     fn blob(&self, name: &str, kind: &str, data: &[u8], notes: &serde_json::Value) -> serde_json::Value {
@@ -111,7 +111,7 @@ impl Content {
         json!({"mediaType": kind, "digest": id, "size": data.len(), "annotations": notes})
     }
 
-    fn manifest(&self, name: &str, tag: &str, layer: serde_json::Value) -> String {
+    fn manifest(&self, name: &str, tag: &str, layer: &serde_json::Value) -> String {
         let manifest = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
             "config": {"mediaType": "application/vnd.cncf.helm.config.v1+json", "digest": digest(b"{}"), "size": 2},
             "layers": [layer]});
@@ -131,7 +131,7 @@ impl Content {
         let notes = json!({"dev.cosignproject.cosign/signature": signature});
         let kind = "application/vnd.dev.cosign.simplesigning.v1+json";
         let layer = self.blob(name, kind, payload.as_bytes(), &notes);
-        self.manifest(name, &format!("{}.sig", id.replace(':', "-")), layer);
+        self.manifest(name, &format!("{}.sig", id.replace(':', "-")), &layer);
     }
 
     /// The listing of a bucket, if the path is one.

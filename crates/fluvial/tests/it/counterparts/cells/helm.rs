@@ -5,8 +5,13 @@ use serde_json::{Value, json};
 use super::{Stage, secret, stage, with};
 use crate::counterparts::stand::{chart, digest, tarball};
 
+/// A place on this machine.
+fn at(port: u16, path: &str) -> String {
+    format!("http://127.0.0.1:{port}/{path}")
+}
+
 #[test]
-fn chart_repositories_and_their_charts_say_what_is_wrong() {
+fn chart_repositories_say_what_is_wrong() {
     let stage = stage();
     let Stage {
         world,
@@ -14,11 +19,7 @@ fn chart_repositories_and_their_charts_say_what_is_wrong() {
         ports,
     } = &stage;
     content.publish("0.1.0");
-    content.put("/lost/index.yaml", index("gone.tgz", &"0".repeat(64)));
-    content.put("/forged/index.yaml", index("tea.tgz", &"0".repeat(64)));
-    content.put("/forged/tea.tgz", chart("0.1.0"));
     content.put("/page/index.yaml", "<html>Welcome</html>");
-    let at = |port: u16, path: &str| format!("http://127.0.0.1:{port}/{path}");
     let kind = "HelmRepository";
     let base = json!({"url": at(ports.well, "charts"), "timeout": "3s"});
     world.source(kind, "charts", base.clone());
@@ -78,9 +79,15 @@ fn chart_repositories_and_their_charts_say_what_is_wrong() {
             ),
         ],
     );
+}
 
-    let kind = "HelmChart";
-    // Their indexes are well; what they lead to is not.
+/// Repositories whose indexes are well; what they lead to is not.
+fn misleading(stage: &Stage) {
+    let Stage {
+        world,
+        content,
+        ports,
+    } = stage;
     for (name, port) in [
         ("chart-endless", ports.endless),
         ("chart-cut", ports.cut),
@@ -103,12 +110,32 @@ fn chart_repositories_and_their_charts_say_what_is_wrong() {
             json!({"url": at(ports.well, name), "timeout": timeout}),
         );
     }
-    world.source("HelmRepository", "lost", json!({"url": at(ports.well, "lost")}));
-    world.source(
-        "HelmRepository",
-        "forged",
-        json!({"url": at(ports.well, "forged")}),
-    );
+}
+
+#[test]
+fn charts_of_repositories_say_what_is_wrong() {
+    let stage = stage();
+    let Stage {
+        world,
+        content,
+        ports,
+    } = &stage;
+    content.publish("0.1.0");
+    content.put("/lost/index.yaml", index("gone.tgz", &"0".repeat(64)));
+    content.put("/forged/index.yaml", index("tea.tgz", &"0".repeat(64)));
+    content.put("/forged/tea.tgz", chart("0.1.0"));
+    for (name, path) in [
+        ("charts", "charts"),
+        ("absent", "nowhere"),
+        ("lost", "lost"),
+        ("forged", "forged"),
+    ] {
+        let spec = json!({"url": at(ports.well, path)});
+        world.source("HelmRepository", name, spec);
+    }
+    world.ready("HelmRepository", "charts");
+    let kind = "HelmChart";
+    misleading(&stage);
     let of = |repository: &str| json!({"sourceRef": {"kind": "HelmRepository", "name": repository}});
     let base = json!({"chart": "tea", "version": ">=0.1.0"});
     world.source(kind, "tea", with(base.clone(), &of("charts")));

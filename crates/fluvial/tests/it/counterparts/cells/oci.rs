@@ -95,7 +95,7 @@ fn images_say_what_is_wrong() {
             ("untrusted", tls.clone(), pull, &["certSecretRef"]),
             (
                 "foreign",
-                with(tls.clone(), &json!({"certSecretRef": secret("foreign")})),
+                with(tls, &json!({"certSecretRef": secret("foreign")})),
                 pull,
                 &["ca.crt"],
             ),

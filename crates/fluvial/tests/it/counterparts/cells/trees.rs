@@ -98,7 +98,7 @@ fn buckets_say_what_is_wrong() {
             ("untrusted", tls.clone(), failed, &["certSecretRef"]),
             (
                 "foreign",
-                with(tls.clone(), &json!({"certSecretRef": secret("foreign")})),
+                with(tls, &json!({"certSecretRef": secret("foreign")})),
                 failed,
                 &["ca.crt"],
             ),
