@@ -185,26 +185,6 @@ impl Call {
         }
     }
 
-    /// The verb of a request to a resource, as authorisation knows it.
-    fn verb(&self, target: &Target) -> &'static str {
-        match self.parts.method {
-            Method::GET => {
-                let watched = target.watch || self.query.flag("watch");
-                match (target.name.is_empty(), watched) {
-                    (_, true) if target.watch || target.name.is_empty() => "watch",
-                    (true, _) => "list",
-                    _ => "get",
-                }
-            }
-            Method::POST => "create",
-            Method::PUT => "update",
-            Method::PATCH => "patch",
-            Method::DELETE if target.name.is_empty() => "deletecollection",
-            Method::DELETE => "delete",
-            _ => "",
-        }
-    }
-
     fn authorize(&self, user: &User, target: &Target, verb: &str) -> Outcome<()> {
         // Who lists or watches one name asks for that name.
         let selected = if target.name.is_empty() && matches!(verb, "list" | "watch") {
@@ -247,7 +227,7 @@ impl Call {
         B: http_body::Body,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let verb = self.verb(&target);
+        let verb = verb_of(&self.parts, &self.query, &target);
         let method = match self.parts.method.as_str() {
             method if verb.is_empty() => method.to_lowercase(),
             _ => verb.to_owned(),
@@ -341,6 +321,26 @@ impl Call {
             self.api.store.settled().await.map_err(Failure::internal)?;
         }
         result
+    }
+}
+
+/// The verb of a request to a resource, as authorisation knows it.
+fn verb_of(parts: &Parts, query: &Query, target: &Target) -> &'static str {
+    match parts.method {
+        Method::GET => {
+            let watched = target.watch || query.flag("watch");
+            match (target.name.is_empty(), watched) {
+                (_, true) if target.watch || target.name.is_empty() => "watch",
+                (true, _) => "list",
+                _ => "get",
+            }
+        }
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE if target.name.is_empty() => "deletecollection",
+        Method::DELETE => "delete",
+        _ => "",
     }
 }
 

@@ -192,7 +192,7 @@ pub fn check(api: &Api, request: &Request, new: &Value, old: Option<&Value>) -> 
         return Ok(());
     }
     let Some(found) = api.store.collection(&format!("{plural}.{GROUP}")).get(&key) else {
-        return Err(Failure::not_found(GROUP, plural, role_name));
+        return Err(Failure::not_found(GROUP, &request.kind.plural, role_name));
     };
     hold(api, &request.user, namespace, &found.value()["rules"]).map_err(refuse)
 }

@@ -218,21 +218,8 @@ fn impersonated(api: &Api, parts: &Parts, user: User) -> Outcome<User> {
         .strip_prefix("system:serviceaccount:")
         .and_then(|rest| rest.split_once(':'))
         .map(|(namespace, name)| (namespace.to_owned(), name.to_owned()));
-    match &account {
-        Some((namespace, name)) => check(api, &user, "", "serviceaccounts", "", namespace, name)?,
-        None => check(api, &user, "", "users", "", "", &other.name)?,
-    }
-    for group in &other.groups {
-        check(api, &user, "", "groups", "", "", group)?;
-    }
-    if !other.uid.is_empty() {
-        check(api, &user, "authentication.k8s.io", "uids", "", "", &other.uid)?;
-    }
-    for (key, values) in &other.extra {
-        for value in values {
-            check(api, &user, "authentication.k8s.io", "userextras", key, "", value)?;
-        }
-    }
+    may_be(api, &user, &other, account.as_ref())
+        .map_err(|failure| refused(parts, &user, account.is_some(), failure))?;
     if let Some((namespace, _)) = account
         && other.groups.is_empty()
     {
@@ -249,6 +236,47 @@ fn impersonated(api: &Api, parts: &Parts, user: User) -> Outcome<User> {
         other.groups.push("system:authenticated".into());
     }
     Ok(other)
+}
+
+/// Whether a user may act as another.
+fn may_be(api: &Api, user: &User, other: &User, account: Option<&(String, String)>) -> Outcome<()> {
+    match account {
+        Some((namespace, name)) => check(api, user, "", "serviceaccounts", "", namespace, name)?,
+        None => check(api, user, "", "users", "", "", &other.name)?,
+    }
+    for group in &other.groups {
+        check(api, user, "", "groups", "", "", group)?;
+    }
+    if !other.uid.is_empty() {
+        check(api, user, "authentication.k8s.io", "uids", "", "", &other.uid)?;
+    }
+    for (key, values) in &other.extra {
+        for value in values {
+            check(api, user, "authentication.k8s.io", "userextras", key, "", value)?;
+        }
+    }
+    Ok(())
+}
+
+/// Who may not act as another at all is told of what was asked for: real servers look last whether it is allowed for that.
+fn refused(parts: &Parts, user: &User, account: bool, failure: Failure) -> Failure {
+    let super::route::Path::Resource(target) = super::route::parse(parts.uri.path()) else {
+        return failure;
+    };
+    let query = super::Query::parse(parts.uri.query().unwrap_or(""));
+    let form = if account { "serviceaccount" } else { "user-info" };
+    let verb = format!("impersonate-on:{form}:{}", super::verb_of(parts, &query, &target));
+    let wanted = Attributes {
+        verb: &verb,
+        group: &target.group,
+        resource: &target.resource,
+        subresource: &target.subresource,
+        namespace: &target.namespace,
+        name: &target.name,
+        path: "",
+    };
+    let why = wanted.refusal(user);
+    Failure::forbidden(&target.group, &target.resource, &target.name, &why)
 }
 
 fn check(

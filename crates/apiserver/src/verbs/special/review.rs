@@ -164,17 +164,33 @@ fn question_errors(request: &Request, spec: &Value, own: bool) -> Vec<fluvial_sc
             detail,
         ));
     }
-    if request.kind.kind == "LocalSubjectAccessReview"
-        && text(resource, "namespace") != request.target.namespace
-    {
-        errors.push(fluvial_schema::FieldError::new(
-            fluvial_schema::ErrorKind::Invalid,
+    if request.kind.kind == "LocalSubjectAccessReview" {
+        local(request, resource, other, &mut errors);
+    }
+    errors
+}
+
+/// What a review of one namespace asks for is in that namespace.
+fn local(request: &Request, resource: &Value, other: &Value, errors: &mut Vec<FieldError>) {
+    if resource.is_object() && text(resource, "namespace") != request.target.namespace {
+        errors.push(FieldError::new(
+            ErrorKind::Invalid,
             "spec.resourceAttributes.namespace",
             text(resource, "namespace").into(),
             "must match metadata.namespace",
         ));
     }
-    errors
+    if other.is_object() {
+        let (path, verb) = (text(other, "path"), text(other, "verb"));
+        let shown = format!(
+            "{{\"Path\":{},\"Verb\":{}}}",
+            Value::from(path),
+            Value::from(verb)
+        );
+        let detail = format!("{shown}: disallowed on this kind of request");
+        let field = "spec.nonResourceAttributes";
+        errors.push(FieldError::plain(ErrorKind::Invalid, field, detail));
+    }
 }
 
 fn access_review(api: &Api, request: &Request, object: &mut Value) -> Outcome<()> {
