@@ -53,7 +53,9 @@ const CONTROLLER: &str = "helm-controller";
 /// No interval is shorter.
 const LEAST: Duration = Duration::from_millis(100);
 /// How long something that is about to be there is waited for before its absence is written down.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_millis(500);
+/// The same for the chart of a release of which nothing is written down yet: it is on its way.
+const CHART_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Reconciles HelmReleases.
 pub struct HelmReleases {
@@ -370,9 +372,16 @@ impl HelmReleases {
     }
 
     /// Something that is missing may be there in a moment.
-    async fn patience(work: &mut Work<Key>, slot: &mut Slot, failure: Failure) -> Result<End, Failure> {
+    async fn patience(
+        object: &HelmRelease,
+        work: &mut Work<Key>,
+        slot: &mut Slot,
+        failure: Failure,
+    ) -> Result<End, Failure> {
         if failure.class == Class::Waiting {
-            let news = slot.parked(tokio::time::timeout(PATIENCE, work.changed())).await;
+            let is_fresh = object.status.conditions.is_empty() && failure.reason == step::SOURCE_NOT_READY;
+            let patience = if is_fresh { CHART_PATIENCE } else { PATIENCE };
+            let news = slot.parked(tokio::time::timeout(patience, work.changed())).await;
             if news.is_ok_and(|news: Reasons| !news.is_empty()) {
                 return Ok(End::Woken);
             }

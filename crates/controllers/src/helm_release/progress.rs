@@ -15,8 +15,8 @@ use super::run::{Course, Inputs};
 use super::step::STATE_ERROR;
 use crate::deliverer::failure::{Class, Failure};
 
-/// What takes longer is shown.
-const MOMENT: Duration = Duration::from_secs(1);
+/// What takes longer is shown. With many releases at once an API server alone takes more than a second for each.
+const MOMENT: Duration = Duration::from_secs(3);
 
 /// A status that is to be shown after a moment.
 pub(super) struct Late<'a> {

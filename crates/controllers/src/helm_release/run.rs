@@ -79,7 +79,7 @@ impl HelmReleases {
         status.helm_chart = self.keep_chart(object).await?;
         let inputs = match self.inputs(object, &ready, judge).await {
             Ok(inputs) => inputs,
-            Err(failure) => return Self::patience(work, slot, failure).await,
+            Err(failure) => return Self::patience(object, work, slot, failure).await,
         };
         self.wakes.wait_for_kinds(key, Vec::new());
         let cluster = deliverer::cluster_of(&self.context, &**object)
