@@ -39,10 +39,27 @@ impl Origin {
     }
 
     fn push(&self, text: &str) {
+        self.commit(text, &[]);
+        git(&self.work, &["push", "--quiet", "origin", "HEAD:main"]);
+    }
+
+    /// Pushes a commit that is signed with an SSH key.
+    fn push_signed(&self, text: &str, key: &Path) {
+        let key = format!("user.signingkey={}", key.display());
+        self.commit(
+            text,
+            &["-c", "gpg.format=ssh", "-c", &key, "-c", "commit.gpgsign=true"],
+        );
+        git(&self.work, &["push", "--quiet", "origin", "HEAD:main"]);
+    }
+
+    fn commit(&self, text: &str, settings: &[&str]) {
         std::fs::write(self.work.join("config.yaml"), format!("text: {text}\n")).unwrap();
         git(&self.work, &["add", "--all"]);
-        git(&self.work, &["commit", "--quiet", "--message", text]);
-        git(&self.work, &["push", "--quiet", "origin", "HEAD:main"]);
+        git(
+            &self.work,
+            &[settings, &["commit", "--quiet", "--message", text]].concat(),
+        );
     }
 }
 
@@ -117,6 +134,27 @@ fn a_repository_over_ssh_becomes_ready_follows_and_says_what_is_wrong() {
     world.fails(KIND, "ssh-host", "AuthenticationFailed", &["known_hosts"]);
     source("ssh-branch", "right", "mian");
     world.fails(KIND, "ssh-branch", "GitOperationFailed", &["mian", "main"]);
+
+    // Signed commits, and by whom.
+    let (_, author) = key(&folder, "author");
+    world.secret("authors", &[("ada.sshpub", &author)]);
+    world.secret("others", &[("eve.sshpub", &key(&folder, "eve").1)]);
+    let verified = |name: &str, keys: &str| {
+        let spec = json!({"url": url, "ref": {"branch": "main"}, "secretRef": {"name": "right"},
+            "verify": {"mode": "HEAD", "secretRef": {"name": keys}}});
+        world.source(KIND, name, spec);
+    };
+    verified("ssh-unsigned", "authors");
+    world.fails(KIND, "ssh-unsigned", "InvalidCommitSignature", &["sign"]);
+    origin.push_signed("three", &folder.join("author"));
+    verified("ssh-signed", "authors");
+    let signed = world.ready(KIND, "ssh-signed");
+    assert_eq!(
+        signed,
+        format!("main@sha1:{}", git(&origin.bare, &["rev-parse", "main"]))
+    );
+    verified("ssh-forged", "others");
+    world.fails(KIND, "ssh-forged", "InvalidCommitSignature", &[]);
 }
 
 /// Servers for Git's backend: one that asks for a user, one that asks for a client's certificate.
