@@ -199,7 +199,11 @@ fn import(member: &mut Member, warnings: &RefCell<Vec<String>>) -> Result<(), Er
     };
     let values = how.chart(member, &Map::default())?;
     let imported = Map::default();
-    for dependency in &member.declared {
+    for dependency in &mut member.declared {
+        // What is neither a name nor a pair is forgotten, for templates too.
+        dependency
+            .import_values
+            .retain(|import| !matches!(import, ImportValues::Other(_)));
         for import in &dependency.import_values {
             let (child, parent) = match import {
                 ImportValues::Export(name) => (format!("exports.{name}"), "."),

@@ -353,7 +353,7 @@ fn dependency_json(dependency: &Dependency) -> Json {
 pub(crate) fn chart_value(metadata: &Metadata, name: &str, dependencies: &[Dependency], root: bool) -> Map {
     let text = |text: &str| Value::from(text);
     let annotations = match &metadata.annotations {
-        None => Map::strings(BTreeMap::new()).into(),
+        None => Map::strings(BTreeMap::new()).nil().into(),
         Some(entries) => strings(entries.iter().map(|(key, value)| (key.as_str(), value.as_str()))),
     };
     let maintainers = metadata.maintainers.iter().map(|person| {

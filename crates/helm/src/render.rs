@@ -187,7 +187,8 @@ pub fn render_files(request: RenderRequest<'_>) -> Result<BTreeMap<String, Strin
 fn prepare(request: &RenderRequest<'_>, warnings: &RefCell<Vec<String>>) -> Result<(Member, Top), Error> {
     check_name(&request.release.name)?;
     let user = request.values.to_map();
-    let root = dependencies::resolve(request.chart, &user, warnings)?;
+    let root = dependencies::resolve(request.chart, &user, warnings)
+        .map_err(|error| error.context("chart dependencies processing failed"))?;
     let how = Coalesce {
         merge: false,
         warnings,

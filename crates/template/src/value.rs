@@ -165,6 +165,8 @@ pub struct Map {
     pub element: Element,
     /// A name other than `map[string]…`, if its Go type has one (`chart.Values`, say).
     pub type_name: Option<&'static str>,
+    /// Whether it is Go's nil map: empty, and null once it is written as JSON.
+    nil: bool,
     shared: Rc<Shared>,
 }
 
@@ -194,6 +196,7 @@ impl Map {
         Map {
             element: Element::Any,
             type_name: None,
+            nil: false,
             shared: Rc::new(Shared {
                 entries: RefCell::new(entries),
                 changes: Cell::new(0),
@@ -208,6 +211,19 @@ impl Map {
             element: Element::Str,
             ..Map::new(entries)
         }
+    }
+
+    /// The nil map of this one's type: without entries, and null where it becomes JSON or YAML.
+    #[must_use]
+    pub fn nil(mut self) -> Self {
+        self.nil = true;
+        self
+    }
+
+    /// Whether it is a nil map.
+    #[must_use]
+    pub fn is_nil(&self) -> bool {
+        self.nil
     }
 
     /// The same map under another type name.
@@ -554,6 +570,7 @@ impl Value {
                 Some(bytes) => serde_json::Value::String(STANDARD.encode(bytes)),
                 None => list.items().iter().map(Value::to_json).collect(),
             },
+            Value::Map(map) if map.is_nil() => serde_json::Value::Null,
             Value::Map(map) => serde_json::Value::Object(
                 map.borrow()
                     .iter()

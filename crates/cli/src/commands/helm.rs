@@ -9,10 +9,12 @@ pub(crate) mod show;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fluvial_helm::{Chart, Layer, Lookup, NoCluster, Output, Release, RenderRequest, Rendered, Values};
+use fluvial_helm::{
+    Capabilities, Chart, Layer, Lookup, NoCluster, Output, Release, RenderRequest, Rendered, Values,
+};
 use fluvial_template::sprig::Ambient;
 
 use self::input::ValueOptions;
@@ -148,12 +150,15 @@ pub(crate) async fn template(
             return Err(Failure::new(format!("--dry-run={other}: it is client or server")));
         }
     };
+    let capabilities =
+        input::capabilities(options.kube_version.as_deref(), &options.api_versions).map_err(Failure::new)?;
     let (name, chart) = named(session, options)?;
+    let input = options.values.input(session)?;
+    let (values, layers) = values(options, &session.env.folder, &input).map_err(Failure::new)?;
     let mut loaded = options.from.chart(session, &chart).await?;
     if options.dependency_update {
         loaded = options.from.dependencies(session, &chart, loaded).await?;
     }
-    let input = options.values.input(session)?;
     let cluster = match options.validate || server {
         true => Some(session.cluster().await?),
         false => None,
@@ -166,8 +171,10 @@ pub(crate) async fn template(
         None => Arc::new(NoCluster),
     };
     let job = Job {
-        folder: session.env.folder.clone(),
         chart: loaded,
+        values,
+        layers,
+        capabilities,
         release: Release {
             name,
             namespace: namespace.unwrap_or_else(|| "default".to_owned()),
@@ -175,7 +182,6 @@ pub(crate) async fn template(
             is_upgrade: options.is_upgrade,
         },
         options: options.clone(),
-        input,
         lookup,
         provenance: options.explain.is_some() || cluster.is_some(),
     };
@@ -271,11 +277,13 @@ struct Made {
 
 /// A rendering, apart from the runtime.
 struct Job {
-    folder: PathBuf,
     chart: Arc<Chart>,
+    values: Values,
+    /// For explanations: where the values come from.
+    layers: Vec<Layer>,
+    capabilities: Capabilities,
     release: Release,
     options: Options,
-    input: String,
     lookup: Arc<dyn Lookup>,
     provenance: bool,
 }
@@ -284,14 +292,12 @@ impl Job {
     fn run(&self, ambient: Box<dyn Ambient>, warnings: &mut Vec<String>) -> Result<Made, String> {
         let options = &self.options;
         let chart = Arc::clone(&self.chart);
-        let (values, layers) = self.values()?;
-        let capabilities = input::capabilities(options.kube_version.as_deref(), &options.api_versions)?;
         chart.check_installable().map_err(|error| error.to_string())?;
         let rendered = fluvial_helm::render(RenderRequest {
             chart: &chart,
-            values: &values,
+            values: &self.values,
             release: &self.release,
-            capabilities: &capabilities,
+            capabilities: &self.capabilities,
             lookup: Arc::clone(&self.lookup),
             ambient,
             options: fluvial_helm::Options {
@@ -315,7 +321,7 @@ impl Job {
             show_only: options.show_only.clone(),
         };
         let (text, files) = match (&options.explain, &options.output_dir) {
-            (Some(wanted), _) => (Some(explain::explain(&rendered, wanted, &layers)?), vec![]),
+            (Some(wanted), _) => (Some(explain::explain(&rendered, wanted, &self.layers)?), vec![]),
             (None, Some(_)) => (Some("\n".to_owned()), pieces(&rendered, &output)?),
             (None, None) => (None, vec![]),
         };
@@ -327,16 +333,16 @@ impl Job {
             _chart: chart,
         })
     }
+}
 
-    /// The values, and for explanations each layer of them.
-    fn values(&self) -> Result<(Values, Vec<Layer>), String> {
-        let given = &self.options.values;
-        let layers = match self.options.explain {
-            Some(_) => given.layers(&self.folder, &self.input)?,
-            None => vec![],
-        };
-        Ok((given.read(&self.folder, &self.input)?, layers))
-    }
+/// The values, and for explanations each layer of them.
+fn values(options: &Options, folder: &Path, input: &str) -> Result<(Values, Vec<Layer>), String> {
+    let given = &options.values;
+    let layers = match options.explain {
+        Some(_) => given.layers(folder, input)?,
+        None => vec![],
+    };
+    Ok((given.read(folder, input)?, layers))
 }
 
 /// What is written where with `--output-dir`.

@@ -62,7 +62,7 @@ fn checked_json(value: &Value, depth: usize) -> Result<Json, String> {
             .map(|item| checked_json(item, depth + 1))
             .collect::<Result<Vec<_>, _>>()
             .map(Json::Array),
-        Value::Map(map) => map
+        Value::Map(map) if !map.is_nil() => map
             .borrow()
             .iter()
             .map(|(key, value)| Ok((key.to_string(), checked_json(value, depth + 1)?)))

@@ -102,6 +102,25 @@ fn dependencies_take_conditions_aliases_and_globals() {
 }
 
 #[test]
+fn what_a_chart_does_not_say_of_itself_is_what_go_holds_for_it() {
+    let files = "//- Chart.yaml\napiVersion: v2\nname: a\nversion: 1.0.0\ndependencies:\n- name: b\n  version: 1.0.0\n  \
+                 import-values: [1, data]\n//- templates/a.yaml\na: '{{ toJson .Chart.Annotations }} {{ len \
+                 .Chart.Annotations }} {{ toJson .Chart.Keywords }}'\nb: '{{ range .Chart.Dependencies }}{{ toJson \
+                 .ImportValues }}{{ end }}'\n//- charts/b/Chart.yaml\napiVersion: v2\nname: b\nversion: 1.0.0\n//- \
+                 charts/b/values.yaml\nexports: {data: {x: 1}}\n";
+    check(
+        files,
+        "",
+        "---\n# Source: a/templates/a.yaml\na: 'null 0 []'\nb: '[{\"child\":\"exports.data\",\"parent\":\".\"}]'\n",
+    );
+    check_error(
+        files,
+        "b: text",
+        "chart dependencies processing failed: type mismatch on b: %!t(string=text)",
+    );
+}
+
+#[test]
 fn manifests_come_in_install_order_and_hooks_after_them() {
     let files = format!(
         "{CHART}//- templates/a.yaml\nkind: Service\n---\nkind: Namespace\n---\nkind: Job\nmetadata:\n  annotations: \

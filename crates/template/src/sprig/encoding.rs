@@ -228,6 +228,7 @@ fn write_json(
             line(out, depth);
             out.push(']');
         }
+        Value::Map(map) if map.is_nil() => out.push_str("null"),
         Value::Map(map) if map.borrow().is_empty() => out.push_str("{}"),
         Value::Map(map) => {
             for (index, (key, item)) in map.borrow().iter().enumerate() {
