@@ -127,6 +127,9 @@ pub fn lint(request: LintRequest<'_>) -> Result<Vec<Finding>, Error> {
         Err(_) => {
             let error = broken.map(|error| error.to_string()).unwrap_or_default();
             findings.add(Severity::Error, "", format!("unable to load chart\n\t{error}"));
+            if path.join("crds").is_ok_and(|path| tree.is_folder(&path)) {
+                findings.add(Severity::Error, "crds/", error);
+            }
         }
     }
     Ok(findings.0)

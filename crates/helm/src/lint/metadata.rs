@@ -74,7 +74,7 @@ pub(super) fn check(text: &str, findings: &mut Findings) {
     error(not_text(&json, "version"));
     error(version(&metadata));
     error(not_text(&json, "appVersion"));
-    error(maintainers(&metadata));
+    error(maintainers(&json, &metadata));
     error(
         metadata
             .sources
@@ -203,7 +203,13 @@ fn is_strict(version: &str) -> bool {
     STRICT.as_ref().is_some_and(|pattern| pattern.is_match(version))
 }
 
-fn maintainers(metadata: &Metadata) -> Option<String> {
+fn maintainers(json: &Json, metadata: &Metadata) -> Option<String> {
+    if json["maintainers"]
+        .as_array()
+        .is_some_and(|people| people.iter().any(Json::is_null))
+    {
+        return Some("a maintainer entry is empty".to_owned());
+    }
     metadata.maintainers.iter().find_map(|person| {
         if person.name.is_empty() {
             Some("each maintainer requires a name".to_owned())

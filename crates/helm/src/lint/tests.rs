@@ -100,6 +100,23 @@ fn objects_are_checked_for_names_versions_and_selectors() {
 }
 
 #[test]
+fn a_chart_that_does_not_load_is_told_of_wherever_it_is_read() {
+    const REASON: &str = "validation: maintainers must not contain empty or null nodes";
+    let found = findings(&format!(
+        "{CHART}maintainers: [null]\n//- values.yaml\na: 1\n//- templates/a.yaml\n//- crds/c.yaml\nkind: X\n"
+    ));
+    assert_eq!(
+        found,
+        [
+            "[ERROR] Chart.yaml: a maintainer entry is empty".to_owned(),
+            format!("[ERROR] templates/: {REASON}"),
+            format!("[ERROR] : unable to load chart\n\t{REASON}"),
+            format!("[ERROR] crds/: {REASON}"),
+        ]
+    );
+}
+
+#[test]
 fn what_cannot_be_rendered_or_read_is_said_once() {
     let parse = format!("{CHART}//- values.yaml\na: 1\n//- templates/a.yaml\n{{{{ if }}}}\n");
     assert_eq!(

@@ -133,6 +133,8 @@ fn walk(folder: &Path, depth: usize) -> Vec<std::path::PathBuf> {
         if path.join("Chart.yaml").is_file() && depth < 32 {
             found.push(path.clone());
             found.extend(walk(&path.join("charts"), depth + 1));
+        } else if path.extension().is_some_and(|kind| kind == "tgz") && path.is_file() {
+            found.push(path);
         }
     }
     found
