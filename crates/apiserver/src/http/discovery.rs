@@ -1,6 +1,7 @@
 //! Discovery: which groups, versions and resources there are.
 
 use base64::Engine as _;
+use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -236,8 +237,9 @@ fn aggregated(kinds: &Kinds, core: bool, version: &str, headers: &HeaderMap) -> 
 
 /// Bytes with an entity tag; nothing if the client has them.
 #[must_use]
-pub fn tagged(text: String, media: &'static str, headers: &HeaderMap) -> Answer {
+pub fn tagged(text: impl Into<Bytes>, media: &'static str, headers: &HeaderMap) -> Answer {
     use std::fmt::Write as _;
+    let text = text.into();
     let mut tag = String::from("\"");
     for byte in Sha256::digest(&text) {
         // Writing into a string cannot fail.

@@ -1,5 +1,7 @@
 //! OpenAPI documents: made when somebody asks, from the types that requests are checked with.
 
+mod protobuf;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -23,7 +25,7 @@ const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 pub fn answer(api: &Api, path: &str, headers: &HeaderMap) -> Option<Outcome<Answer>> {
     let rest = path.strip_prefix("/openapi/")?;
     if rest == "v2" {
-        return Some(Ok(tagged(v2(api).to_string(), "application/json", headers)));
+        return Some(Ok(second(api, headers)));
     }
     let rest = rest.strip_prefix("v3")?;
     if rest.is_empty() || rest == "/" {
@@ -46,6 +48,24 @@ pub fn answer(api: &Api, path: &str, headers: &HeaderMap) -> Option<Outcome<Answ
             ..Failure::new(404, "", "")
         }),
     })
+}
+
+/// The second document in the first form of those that the client names, as every real server has both.
+fn second(api: &Api, headers: &HeaderMap) -> Answer {
+    const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+    let accepted = headers.get("accept").and_then(|value| value.to_str().ok());
+    for clause in accepted.unwrap_or("*/*").split(',') {
+        match clause.split(';').next().unwrap_or_default().trim() {
+            "*/*" | "application/*" | "application/json" => {
+                return tagged(v2(api).to_string(), "application/json", headers);
+            }
+            media if media.replace('@', ".") == PROTOBUF => {
+                return tagged(protobuf::encode(&v2(api)), PROTOBUF, headers);
+            }
+            _ => {}
+        }
+    }
+    Answer::bytes(406, "", "").with_header("vary", "Accept")
 }
 
 fn index(api: &Api) -> Value {

@@ -68,7 +68,7 @@ pub(crate) struct Options {
     /// Let lookup ask the cluster, and the cluster say which objects it would refuse
     #[arg(long)]
     validate: bool,
-    /// With "server" the same as --validate
+    /// With "server" lookup asks the cluster, and each object's kind has to be one that it serves
     #[arg(long, value_name = "HOW", num_args = 0..=1, default_missing_value = "client", require_equals = true)]
     dry_run: Option<String>,
     /// Say which statements and values made an object instead of printing: KIND/NAME, or KIND/NAME:FIELD
@@ -202,7 +202,9 @@ pub(crate) async fn template(
     }
     let made = made.map_err(Failure::new)?;
     if let Some(cluster) = &cluster {
-        let refusals = cluster::refusals(cluster, &made.rendered, &namespace).await?;
+        let mut refusals = cluster::refusals(cluster, &made.rendered, &namespace).await?;
+        // Helm's own dry run only wants to know each kind.
+        refusals.retain(|refusal| options.validate || refusal.unknown);
         if !refusals.is_empty() {
             return Err(Failure::new(listed(&refusals, &made.rendered)));
         }
