@@ -159,19 +159,7 @@ impl Call {
 
     async fn exchange(&self) -> Result<Value, String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
-        let mut roots = rustls::RootCertStore::empty();
-        if self.authorities.is_empty() {
-            // Those that the machine trusts, as for any other URL.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        } else {
-            roots.add_parsable_certificates(self.authorities.iter().cloned());
-        }
-        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| text(&error))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let config = super::trust::config(&self.authorities)?;
         let name = ServerName::try_from(self.name.clone()).map_err(|error| text(&error))?;
         let stream = tokio::net::TcpStream::connect(&self.address)
             .await
