@@ -1,6 +1,7 @@
 //! Checks between decoding and storing: namespaces, service accounts and other rules of the cluster.
 
 pub mod limits;
+pub mod plugins;
 pub mod pod_security;
 pub mod policies;
 pub mod quota;
@@ -11,6 +12,7 @@ use std::sync::MutexGuard;
 
 use serde_json::{Value, json};
 
+use crate::admission::plugins::Plugin;
 use crate::api::{Api, meta, name_suffix};
 use crate::request::Request;
 use crate::status::{Failure, Outcome};
@@ -21,20 +23,55 @@ use crate::status::{Failure, Outcome};
 /// The cluster does not take it.
 pub fn before_create(api: &Api, request: &Request, object: &mut Value) -> Outcome<()> {
     let kind = &request.kind;
-    if kind.namespaced && !kind.is("authorization.k8s.io", "LocalSubjectAccessReview") {
+    let on = |plugin| api.disabled.allows(plugin);
+    if on(Plugin::NamespaceLifecycle)
+        && kind.namespaced
+        && !kind.is("authorization.k8s.io", "LocalSubjectAccessReview")
+    {
         namespace(api, request, meta(object, "name"))?;
     }
     crate::auth::escalation::check(api, request, object, None)?;
-    limits::admit(api, request, object)?;
+    if on(Plugin::LimitRanger) {
+        limits::admit(api, request, object)?;
+    }
     match (kind.group.as_str(), kind.kind.as_str()) {
-        ("", "Pod") => service_account(api, request, object)?,
+        ("", "Pod") => pod(api, request, object)?,
         ("", "PersistentVolumeClaim") => storage_class(api, object)?,
-        ("", "PersistentVolume") => protect(object, "kubernetes.io/pv-protection"),
-        ("networking.k8s.io", "Ingress") => ingress_class(api, object)?,
+        ("", "PersistentVolume") if on(Plugin::StorageObjectInUseProtection) => {
+            protect(object, "kubernetes.io/pv-protection")
+        }
+        ("networking.k8s.io", "Ingress") if on(Plugin::DefaultIngressClass) => ingress_class(api, object)?,
         _ => {}
     }
-    policies::mutate(api, request, "CREATE", object, &Value::Null)?;
-    webhooks::mutate(api, request, "CREATE", object, &Value::Null)
+    mutate(api, request, "CREATE", object, &Value::Null)
+}
+
+/// Lets policies, then webhooks, change what is written.
+fn mutate(
+    api: &Api,
+    request: &Request,
+    operation: &'static str,
+    object: &mut Value,
+    old: &Value,
+) -> Outcome<()> {
+    if api.disabled.allows(Plugin::MutatingAdmissionPolicy) {
+        policies::mutate(api, request, operation, object, old)?;
+    }
+    if api.disabled.allows(Plugin::MutatingAdmissionWebhook) {
+        webhooks::mutate(api, request, operation, object, old)?;
+    }
+    Ok(())
+}
+
+/// Asks policies, then webhooks.
+fn ask(api: &Api, context: &policies::Context<'_>) -> Outcome<()> {
+    if api.disabled.allows(Plugin::ValidatingAdmissionPolicy) {
+        policies::validate(api, context)?;
+    }
+    if api.disabled.allows(Plugin::ValidatingAdmissionWebhook) {
+        webhooks::validate(api, context)?;
+    }
+    Ok(())
 }
 
 /// Whether there are policies or webhooks that may change or refuse what is written.
@@ -61,15 +98,19 @@ pub fn validate<'a>(
     object: &Value,
     old: Option<&Value>,
 ) -> Outcome<Option<MutexGuard<'a, ()>>> {
-    pod_security::validate(api, request, object, old)?;
+    if api.disabled.allows(Plugin::PodSecurity) {
+        pod_security::validate(api, request, object, old)?;
+    }
     let context = policies::Context {
         request,
         operation: if old.is_some() { "UPDATE" } else { "CREATE" },
         object,
         old: old.unwrap_or(&Value::Null),
     };
-    policies::validate(api, &context)?;
-    webhooks::validate(api, &context)?;
+    ask(api, &context)?;
+    if !api.disabled.allows(Plugin::ResourceQuota) {
+        return Ok(None);
+    }
     quota::check(api, request, object, old)
 }
 
@@ -152,9 +193,25 @@ fn service_account(api: &Api, request: &Request, object: &mut Value) -> Outcome<
     if wanted {
         mount_token(object);
     }
-    tolerations(object);
-    priority(api, object)?;
-    runtime_class(api, object)
+    Ok(())
+}
+
+/// What a pod gets before it is there.
+fn pod(api: &Api, request: &Request, object: &mut Value) -> Outcome<()> {
+    let on = |plugin| api.disabled.allows(plugin);
+    if on(Plugin::ServiceAccount) {
+        service_account(api, request, object)?;
+    }
+    if on(Plugin::DefaultTolerationSeconds) {
+        tolerations(object);
+    }
+    if on(Plugin::Priority) {
+        priority(api, object)?;
+    }
+    if on(Plugin::RuntimeClass) {
+        runtime_class(api, object)?;
+    }
+    Ok(())
 }
 
 fn refused(object: &Value, why: &str) -> Failure {
@@ -334,7 +391,7 @@ fn default_of(api: &Api, collection: &str, annotation: &str) -> Option<String> {
 }
 
 fn storage_class(api: &Api, object: &mut Value) -> Outcome<()> {
-    if object["spec"].get("storageClassName").is_none() {
+    if api.disabled.allows(Plugin::DefaultStorageClass) && object["spec"].get("storageClassName").is_none() {
         let found = default_of(
             api,
             "storageclasses.storage.k8s.io",
@@ -344,7 +401,9 @@ fn storage_class(api: &Api, object: &mut Value) -> Outcome<()> {
             object["spec"]["storageClassName"] = name.into();
         }
     }
-    protect(object, "kubernetes.io/pvc-protection");
+    if api.disabled.allows(Plugin::StorageObjectInUseProtection) {
+        protect(object, "kubernetes.io/pvc-protection");
+    }
     Ok(())
 }
 
@@ -380,12 +439,11 @@ fn ingress_class(api: &Api, object: &mut Value) -> Outcome<()> {
 pub fn before_update(api: &Api, request: &Request, new: &mut Value, old: &Value) -> Outcome<()> {
     if request.target.subresource.is_empty() {
         crate::auth::escalation::check(api, request, new, Some(old))?;
-        if request.kind.is("", "Pod") {
+        if request.kind.is("", "Pod") && api.disabled.allows(Plugin::DefaultTolerationSeconds) {
             tolerations(new);
         }
     }
-    policies::mutate(api, request, "UPDATE", new, old)?;
-    webhooks::mutate(api, request, "UPDATE", new, old)?;
+    mutate(api, request, "UPDATE", new, old)?;
     if request.kind.is("", "Service") && request.target.subresource.is_empty() {
         if request.dry_run {
             api.services.rehearse(new, Some(old))?;
@@ -416,6 +474,5 @@ pub fn before_delete(api: &Api, request: &Request, object: &Value) -> Outcome<()
         object: &Value::Null,
         old: object,
     };
-    policies::validate(api, &context)?;
-    webhooks::validate(api, &context)
+    ask(api, &context)
 }

@@ -6,6 +6,7 @@ use fluvial_schema::SchemaSet;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::admission::plugins::Disabled;
 use crate::auth::tokens::{Signer, StaticTokens};
 use crate::crd;
 use crate::kinds::Kinds;
@@ -45,6 +46,8 @@ pub struct Api {
     pub services: Allocator,
     /// What runs beside it.
     pub features: Features,
+    /// Admission that takes no part.
+    pub disabled: Disabled,
     /// Policies with their expressions compiled.
     pub policies: crate::admission::policies::Cache,
     /// Bindings and roles, read once.
@@ -76,6 +79,8 @@ pub struct Parts {
     pub authority: String,
     /// What runs beside it.
     pub features: Features,
+    /// Admission that takes no part.
+    pub disabled: Disabled,
     /// Addresses of services.
     pub range: Range,
 }
@@ -98,6 +103,7 @@ impl Api {
             authority: parts.authority,
             services: Allocator::new(parts.range),
             features: parts.features,
+            disabled: parts.disabled,
             policies: crate::admission::policies::Cache::default(),
             rules: crate::auth::rbac::Cache::default(),
             quotas: std::sync::Mutex::default(),

@@ -51,12 +51,16 @@ pub fn start(api: Arc<Api>, mut notices: UnboundedReceiver<Notice>, mut simulato
             let (mut roles, mut served) = (false, false);
             let mut spaces = std::collections::BTreeSet::new();
             while let Some(notice) = next {
+                if &*notice.collection == crd::COLLECTION {
+                    served = true;
+                    definition(&api, &notice);
+                }
+                aggregation::react(&api, &notice);
                 if enabled {
-                    react(&api, &mut garbage, &notice);
+                    garbage.react(&api, &notice);
+                    namespaces::react(&api, &notice);
                     roles |= &*notice.collection == access::COLLECTION;
-                    served |= &*notice.collection == crd::COLLECTION;
                     crate::admission::policies::status::react(&api, &notice);
-                    aggregation::react(&api, &notice);
                     let space = notice.event.object.namespace();
                     if !space.is_empty() && !api.store.collection("resourcequotas").is_empty() {
                         spaces.insert(space.to_owned());
@@ -89,14 +93,6 @@ pub fn start(api: Arc<Api>, mut notices: UnboundedReceiver<Notice>, mut simulato
             tokio::task::yield_now().await;
         }
     });
-}
-
-fn react(api: &Api, garbage: &mut garbage::Collector, notice: &Notice) {
-    garbage.react(api, notice);
-    namespaces::react(api, notice);
-    if &*notice.collection == crd::COLLECTION {
-        definition(api, notice);
-    }
 }
 
 /// A definition that is being deleted takes its objects with it.

@@ -14,6 +14,7 @@ use crate::store::{Expect, Store};
 
 pub mod conversion;
 pub mod definition;
+pub mod ownership;
 
 /// Where definitions are kept.
 pub const COLLECTION: &str = "customresourcedefinitions.apiextensions.k8s.io";
@@ -55,6 +56,8 @@ pub struct CustomVersion {
     pub schema: Option<CrdSchema>,
     /// Whether there are other versions.
     pub several: bool,
+    /// The schemas of all versions by `apiVersion`, served or not.
+    pub schemas: Arc<BTreeMap<String, Option<CrdSchema>>>,
     /// Columns of tables.
     pub columns: Vec<Column>,
     /// Fields that can be selected.
@@ -132,7 +135,7 @@ fn column_of(column: &Value) -> Option<Column> {
 
 /// What all versions of a definition have in common.
 struct Common {
-    several: bool,
+    schemas: Arc<BTreeMap<String, Option<CrdSchema>>>,
     storage: Arc<str>,
     conversion: Option<Arc<Conversion>>,
 }
@@ -141,7 +144,6 @@ fn version_of(definition: &Value, version: &Value, common: &Common) -> CustomVer
     let columns = version["additionalPrinterColumns"].as_array();
     let columns = columns.into_iter().flatten().filter_map(column_of);
     let scale = &version["subresources"]["scale"];
-    let schema = &version["schema"]["openAPIV3Schema"];
     let selectable = version["selectableFields"].as_array().into_iter().flatten();
     let deprecated = version["deprecated"] == true;
     let names = &definition["spec"]["names"];
@@ -153,9 +155,13 @@ fn version_of(definition: &Value, version: &Value, common: &Common) -> CustomVer
         )
     });
     CustomVersion {
-        // Whatever was let in is served: a schema that is refused today was good when it was written.
-        schema: schema.is_object().then(|| CrdSchema::read(schema)),
-        several: common.several,
+        schema: common
+            .schemas
+            .get(&format!("{group}/{}", text(version, "name")))
+            .cloned()
+            .flatten(),
+        several: common.schemas.len() > 1,
+        schemas: common.schemas.clone(),
         storage: common.storage.clone(),
         conversion: common.conversion.clone(),
         columns: columns.collect(),
@@ -208,6 +214,13 @@ const VERBS: [&str; 8] = [
     "watch",
 ];
 
+/// A version with its schema. Whatever was let in is served: a schema that is refused today was good when it was written.
+fn schema_of(group: &str, version: &Value) -> (String, Option<CrdSchema>) {
+    let schema = &version["schema"]["openAPIV3Schema"];
+    let name = format!("{group}/{}", text(version, "name"));
+    (name, schema.is_object().then(|| CrdSchema::read(schema)))
+}
+
 /// The kinds that a definition adds.
 fn kinds_of(definition: &Value) -> Vec<Arc<Kind>> {
     if !is_true(definition, "Established") {
@@ -219,7 +232,12 @@ fn kinds_of(definition: &Value) -> Vec<Arc<Kind>> {
     let storage = versions.iter().find(|version| version["storage"] == true);
     let storage = storage.map_or("", |version| text(version, "name"));
     let common = Common {
-        several: versions.len() > 1,
+        schemas: Arc::new(
+            versions
+                .iter()
+                .map(|version| schema_of(text(spec, "group"), version))
+                .collect(),
+        ),
         storage: format!("{}/{storage}", text(spec, "group")).into(),
         conversion: Conversion::read(&spec["conversion"]).map(Arc::new),
     };

@@ -13,6 +13,9 @@ use crate::auth::User;
 use crate::server::{ApiServer, StartError};
 
 pub mod certificates;
+mod gather;
+
+use gather::Gather;
 
 /// Answers connections until the listener fails.
 ///
@@ -55,10 +58,10 @@ pub async fn serve(server: ApiServer, listener: TcpListener) -> Result<(), Start
             });
             let mut builder = auto::Builder::new(TokioExecutor::new());
             builder.http2().max_concurrent_streams(1_000);
-            // Clients close connections as they like.
-            let _ended = builder
-                .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(with_user))
-                .await;
+            let stream = Gather::new(stream);
+            let service = TowerToHyperService::new(with_user);
+            let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream.share()), service);
+            stream.turns(connection).await;
         });
     }
 }

@@ -9,11 +9,12 @@ use std::task::{Context, Poll};
 
 use jiff::Timestamp;
 
+use crate::admission::plugins::Disabled;
 use crate::api::{Api, Clock, Features, Parts};
 use crate::auth::tokens::{Signer, StaticTokens};
 use crate::http::Body;
 use crate::registry::services::Range;
-use crate::serve::certificates::{Authority, CertificateError};
+use crate::serve::certificates::{Authority, CertificateError, Given};
 use crate::store::Store;
 use crate::store::journal::JournalError;
 use crate::{controllers, http as web, simulator};
@@ -28,8 +29,12 @@ pub struct Config {
     pub tokens: StaticTokens,
     /// What runs beside the API.
     pub features: Features,
+    /// Admission that takes no part.
+    pub disabled: Disabled,
     /// Addresses of services.
     pub range: Range,
+    /// Certificates of others.
+    pub given: Given,
 }
 
 impl Default for Config {
@@ -42,7 +47,9 @@ impl Default for Config {
                 controllers: true,
                 workloads: true,
             },
+            disabled: Disabled::default(),
             range: Range::default(),
+            given: Given::default(),
         }
     }
 }
@@ -81,7 +88,7 @@ impl ApiServer {
     /// # Errors
     /// The data folder cannot be used or no keys can be made.
     pub fn new(config: Config) -> Result<Self, StartError> {
-        let authority = Authority::load(config.data.as_deref())?;
+        let authority = Authority::load(config.data.as_deref())?.with(config.given);
         let (store, notices) = match &config.data {
             Some(folder) => Store::durable(folder)?,
             None => Store::in_memory(),
@@ -93,6 +100,7 @@ impl ApiServer {
             signer: Signer::new(authority.token_key()),
             authority: authority.certificate().to_owned(),
             features: config.features,
+            disabled: config.disabled,
             range: config.range,
         }));
         controllers::bootstrap::run(&api, config.range);

@@ -92,8 +92,8 @@ pub struct Event {
     pub object: Arc<Stored>,
     /// The object before it.
     pub previous: Option<Arc<Stored>>,
-    /// The line sent to watchers of the storage version, encoded by the first of them.
-    pub line: OnceLock<Bytes>,
+    /// The line that watchers of one version are sent, encoded by the first of them, with that version.
+    pub line: OnceLock<(String, Bytes)>,
 }
 
 impl Event {

@@ -17,6 +17,8 @@ use client::{Client, Place};
 use servers::Server;
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+/// Watches on one connection, where many share it: what a client of Go opens at most, by the default of kube-apiserver.
+const STREAMS: usize = 100;
 /// Where the objects of the large list are.
 const MANY: &str = "/api/v1/namespaces/bench-many/configmaps";
 
@@ -90,6 +92,8 @@ fn times(ours: &Value, peer: &Value) -> Value {
         "list_ms": ratio("list_ms", false),
         "watchers_ms": ratio("watchers_ms", false),
         "watchers_cpu_ms": ratio("watchers_cpu_ms", false),
+        "watchers_http2_ms": ratio("watchers_http2_ms", false),
+        "watchers_http2_cpu_ms": ratio("watchers_http2_cpu_ms", false),
     })
 }
 
@@ -115,8 +119,13 @@ async fn measured(name: &str, server: Server, sizes: Sizes) -> Result<Value, Fai
         "{name}: a list of {bytes} bytes in {:.1} ms",
         list * 1e3
     ));
-    let (woken, spent) = watchers(&server, sizes).await?;
+    let (woken, spent) = watchers(&server, sizes, 1).await?;
     progress(&format!("{name}: all watchers woken in {:.1} ms", woken * 1e3));
+    let (beside, spent_beside) = watchers(&server, sizes, STREAMS).await?;
+    progress(&format!(
+        "{name}: {STREAMS} to a connection in {:.1} ms",
+        beside * 1e3
+    ));
     Ok(json!({
         "ready_ms": ready,
         "idle_kib": idle,
@@ -126,6 +135,8 @@ async fn measured(name: &str, server: Server, sizes: Sizes) -> Result<Value, Fai
         "list_bytes": bytes,
         "watchers_ms": rounded(woken * 1e3),
         "watchers_cpu_ms": spent.map(rounded),
+        "watchers_http2_ms": rounded(beside * 1e3),
+        "watchers_http2_cpu_ms": spent_beside.map(rounded),
         "loaded_kib": server.resident()?,
     }))
 }
@@ -208,14 +219,23 @@ async fn list(place: &Place, rounds: usize) -> Result<(f64, usize), Failure> {
 
 /// Seconds from the sending of a change to its arrival at the last watcher, and the processor time that it costs the
 /// server: the watchers are a process of their own, which has the same processors to itself as the server.
-async fn watchers(server: &Server, sizes: Sizes) -> Result<(f64, Option<f64>), Failure> {
+async fn watchers(server: &Server, sizes: Sizes, streams: usize) -> Result<(f64, Option<f64>), Failure> {
     let place = &server.place;
     let mut client = place.connect().await?;
     apply(&mut client, MAPS, "watched", 0).await?;
     let mut open = vec![];
     let path = format!("{MAPS}?watch=true&fieldSelector=metadata.name%3Dwatched");
-    for _ in 0..sizes.watchers {
-        let mut watch = place.connect().await?.open(&path).await?;
+    let mut many = None;
+    for number in 0..sizes.watchers {
+        let mut watch = if streams == 1 {
+            place.connect().await?.open(&path).await?
+        } else {
+            if number % streams == 0 {
+                many = Some(place.connect_many().await?);
+            }
+            let connection = many.as_mut().ok_or("no connection")?;
+            connection.open(&path).await?
+        };
         // What is there already.
         watch.event().await?;
         open.push(watch);

@@ -58,6 +58,14 @@ pub struct ServerOptions {
     pub kubeconfig: Option<PathBuf>,
     /// File of tokens in the form of kube-apiserver.
     pub tokens: Option<PathBuf>,
+    /// Files with its certificate and the key of it, PEM; it makes one if absent.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// File with authorities of client certificates, PEM, that it believes beside its own.
+    pub client_authorities: Option<PathBuf>,
+    /// Whether it only answers: nothing is collected, emptied or simulated.
+    pub bare: bool,
+    /// Admission plugins that take no part.
+    pub disabled: Vec<String>,
 }
 
 /// Ends something that runs, in good order.

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use fluvial_apiserver::admission::plugins::Disabled;
 use fluvial_apiserver::api::Features;
+use fluvial_apiserver::serve::certificates::Given;
 use fluvial_apiserver::{ApiServer, Config, StaticTokens, User, serve};
 use fluvial_cli::{Server, ServerOptions};
 use fluvial_cluster::Client;
@@ -26,17 +28,25 @@ pub(crate) async fn start(options: &ServerOptions, folders: &Folders) -> Result<
         Some(data) => Some(folders.of(Some(data), "cluster")?),
         None => None,
     };
+    let cannot = |error: &dyn std::fmt::Display| format!("the API server cannot start: {error}");
     let server = ApiServer::new(Config {
         data,
         clock: Arc::new(Timestamp::now),
         tokens,
         features: Features {
-            controllers: true,
-            workloads: true,
+            controllers: !options.bare,
+            workloads: !options.bare,
         },
+        disabled: Disabled::parse(&options.disabled).map_err(|error| cannot(&error))?,
+        given: given(options)?,
         ..Config::default()
     })
-    .map_err(|error| format!("the API server cannot start: {error}"))?;
+    .map_err(|error| cannot(&error))?;
+    // What cannot be shown is told before anybody connects.
+    server
+        .authority()
+        .server_config()
+        .map_err(|error| cannot(&error))?;
     let wanted = options
         .listen
         .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
@@ -111,6 +121,22 @@ pub(crate) fn cannot_listen(who: &str, address: SocketAddr, error: &std::io::Err
         _ => return format!("{who} cannot listen at {address}: {error}"),
     };
     format!("{who} cannot listen at {address}: {help}")
+}
+
+/// Reads the certificates that were named.
+fn given(options: &ServerOptions) -> Result<Given, String> {
+    let read = |path: &Path| {
+        std::fs::read_to_string(path).map_err(|error| format!("read {}: {error}", path.display()))
+    };
+    let server = match &options.identity {
+        Some((chain, key)) => Some((read(chain)?, read(key)?)),
+        None => None,
+    };
+    let clients = match &options.client_authorities {
+        Some(path) => Some(read(path)?),
+        None => None,
+    };
+    Ok(Given { server, clients })
 }
 
 fn read_tokens(path: &Path) -> Result<StaticTokens, String> {

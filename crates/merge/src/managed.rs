@@ -144,6 +144,12 @@ pub fn unchanged(request: &ApplyRequest<'_>) -> bool {
     owned.same(shape, applied, fields) && covers::covers(shape, live, applied)
 }
 
+/// Why an object does not fit a schema, in the words of field ownership; `None` if it does.
+#[must_use]
+pub fn misfit(types: Option<&TypeRef>, object: &Value) -> Option<String> {
+    check::check(shape(types), object, true)
+}
+
 /// Applies; the result has its managed fields and equals the live object if nothing changes.
 ///
 /// # Errors

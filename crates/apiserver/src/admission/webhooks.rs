@@ -23,6 +23,7 @@ use crate::status::{Failure, Outcome};
 use crate::verbs::decode;
 
 mod target;
+mod trust;
 
 pub use target::{Call, prepare};
 

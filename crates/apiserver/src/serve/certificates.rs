@@ -8,6 +8,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     IsCa, KeyPair, KeyUsagePurpose, SanType,
 };
+use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use sha2::{Digest, Sha256};
@@ -28,11 +29,27 @@ pub enum CertificateError {
     File(std::path::PathBuf, std::io::Error),
 }
 
+/// Certificates that somebody else made, PEM.
+#[derive(Clone, Default)]
+pub struct Given {
+    /// What the server shows instead of a certificate of its own authority: the chain, and its key.
+    pub server: Option<(String, String)>,
+    /// Authorities whose client certificates are believed, beside its own.
+    pub clients: Option<String>,
+}
+
+impl std::fmt::Debug for Given {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Given")
+    }
+}
+
 /// A certificate authority with its key.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     pem: String,
     key: String,
+    given: Given,
 }
 
 impl std::fmt::Debug for Authority {
@@ -96,7 +113,14 @@ impl Authority {
             pem: issuer.pem(),
             issuer,
             key: text,
+            given: Given::default(),
         })
+    }
+
+    /// The same, with certificates of others.
+    #[must_use]
+    pub fn with(self, given: Given) -> Self {
+        Authority { given, ..self }
     }
 
     /// The certificate, PEM.
@@ -135,12 +159,8 @@ impl Authority {
         Ok((certificate, key.serialize_pem()))
     }
 
-    /// The TLS side of the server: certificates for loopback, client certificates welcome.
-    ///
-    /// # Errors
-    /// None can be made.
-    pub fn server_config(&self) -> Result<rustls::ServerConfig, CertificateError> {
-        let failed = |error: &dyn std::fmt::Display| CertificateError::Use(error.to_string());
+    /// A certificate for the names that this server has on a loopback address and in a cluster, with its key.
+    fn own(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), CertificateError> {
         let names = [
             "localhost",
             "kubernetes",
@@ -162,22 +182,46 @@ impl Authority {
         parameters.not_after = rcgen::date_time_ymd(2048, 1, 1);
         let key = KeyPair::generate()?;
         let certificate = parameters.signed_by(&key, &self.issuer)?;
+        let private = PrivateKeyDer::try_from(key.serialize_der()).map_err(used)?;
+        Ok((vec![certificate.der().clone()], private))
+    }
+
+    /// The authorities of client certificates.
+    fn roots(&self) -> Result<rustls::RootCertStore, CertificateError> {
         let mut roots = rustls::RootCertStore::empty();
-        roots
-            .add(self.issuer.der().clone())
-            .map_err(|error| failed(&error))?;
+        roots.add(self.issuer.der().clone()).map_err(used)?;
+        if let Some(text) = &self.given.clients {
+            let all = chain(text, "client authorities")?;
+            for certificate in all {
+                roots.add(certificate).map_err(used)?;
+            }
+        }
+        Ok(roots)
+    }
+
+    /// The TLS side of the server: certificates for loopback, client certificates welcome.
+    ///
+    /// # Errors
+    /// None can be made, or those that were given cannot be used.
+    pub fn server_config(&self) -> Result<rustls::ServerConfig, CertificateError> {
+        let (certificates, private) = match &self.given.server {
+            Some((text, key)) => (
+                chain(text, "server certificate")?,
+                PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(used)?,
+            ),
+            None => self.own()?,
+        };
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(self.roots()?), provider.clone())
             .allow_unauthenticated()
             .build()
-            .map_err(|error| failed(&error))?;
-        let private = PrivateKeyDer::try_from(key.serialize_der()).map_err(|error| failed(&error))?;
+            .map_err(used)?;
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(|error| failed(&error))?
+            .map_err(used)?
             .with_client_cert_verifier(verifier)
-            .with_single_cert(vec![certificate.der().clone()], private)
-            .map_err(|error| failed(&error))?;
+            .with_single_cert(certificates, private)
+            .map_err(used)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
     }
@@ -188,16 +232,33 @@ impl Authority {
     /// No client certificate can be made.
     pub fn kubeconfig(&self, url: &str) -> Result<String, CertificateError> {
         let (certificate, key) = self.client("fluvial:admin", "system:masters")?;
+        let shown = self.given.server.as_ref().map_or("", |(chain, _)| chain);
+        let trusted = format!("{}{shown}", self.pem);
         let base64 = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
         Ok(format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: fluvial\nclusters:\n- name: fluvial\n  cluster:\n    server: {url}\n    \
              certificate-authority-data: {}\ncontexts:\n- name: fluvial\n  context:\n    cluster: fluvial\n    user: admin\nusers:\n- \
              name: admin\n  user:\n    client-certificate-data: {}\n    client-key-data: {}\n",
-            base64(&self.pem),
+            base64(&trusted),
             base64(&certificate),
             base64(&key)
         ))
     }
+}
+
+fn used(error: impl std::fmt::Display) -> CertificateError {
+    CertificateError::Use(error.to_string())
+}
+
+/// The certificates of a text; there must be one.
+fn chain(text: &str, what: &str) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    let all: Vec<_> = CertificateDer::pem_slice_iter(text.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|error| used(format!("{what}: {error}")))?;
+    if all.is_empty() {
+        return Err(used(format!("{what}: no PEM certificate in it")));
+    }
+    Ok(all)
 }
 
 /// Writes a file that only its owner may read.
@@ -276,7 +337,6 @@ mod der {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustls::pki_types::pem::PemObject as _;
 
     #[test]
     fn a_client_certificate_names_its_user() {

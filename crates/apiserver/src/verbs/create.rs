@@ -6,6 +6,7 @@ use super::{Reply, decode};
 use crate::admission;
 use crate::api::{Api, meta};
 use crate::convert;
+use crate::crd::ownership;
 use crate::kinds::Kind;
 use crate::registry::{self, prepare, validate};
 use crate::request::Request;
@@ -58,14 +59,15 @@ pub fn place(request: &Request, object: &mut Value) -> Outcome<()> {
     Ok(())
 }
 
-/// Drops what is recorded of versions that nobody serves.
+/// Drops what is recorded of versions that are gone.
 fn forget_unserved(api: &Api, kind: &Kind, object: &mut Value) {
     let own = kind.api_version();
     let served = |entry: &Value| {
         let version = entry["apiVersion"].as_str().unwrap_or("");
         version == own || version.is_empty() || {
             let (group, short) = version.split_once('/').unwrap_or(("", version));
-            api.kinds().find(group, short, &kind.plural).is_some()
+            ownership::declares(kind, version)
+                || api.kinds().find(group, short, &kind.plural).is_some()
                 || (kind.kind == "Event" && api.kinds().version(group, short).is_some())
         }
     };
@@ -88,6 +90,17 @@ pub fn own(api: &Api, request: &Request, live: Option<&Value>, updated: Value, m
     let kind = &request.kind;
     let mut updated = updated;
     forget_unserved(api, kind, &mut updated);
+    if let Some(live) = live {
+        let cleared = updated["metadata"]["managedFields"]
+            .as_array()
+            .is_some_and(Vec::is_empty);
+        if !cleared && ownership::misfit(kind, live, &[live, &updated]).is_some() {
+            if let Some(meta) = updated["metadata"].as_object_mut() {
+                meta.remove("managedFields");
+            }
+            return updated;
+        }
+    }
     let types = kind.types(&api.schemas);
     let fields = prepare::reset_fields(kind, &request.target.subresource);
     // A new object is compared with an empty one, in which parts that are no pointers are there.

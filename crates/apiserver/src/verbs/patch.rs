@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{Reply, create, decode, update};
 use crate::api::{Api, meta};
 use crate::auth::{Attributes, rbac};
+use crate::crd::ownership;
 use crate::http::{body, negotiate};
 use crate::registry::prepare;
 use crate::request::Request;
@@ -330,6 +331,9 @@ fn leaves_alone(api: &Api, request: &Request, applied: &Value, stored: &Stored) 
         force: request.query.flag("force"),
         reset_fields: &fields,
     });
+    if unchanged && ownership::misfit(kind, &live, &[&live]).is_some() {
+        return Ok(false);
+    }
     if unchanged && request.target.subresource.is_empty() {
         crate::registry::warnings::warn(request, kind, &live);
         crate::admission::pod_security::validate(api, request, &live, Some(&live))?;
@@ -397,6 +401,9 @@ fn merged(api: &Api, request: &Request, live: Option<&Value>, applied: &Value) -
     let kind = &request.kind;
     let types = kind.types(&api.schemas);
     let fields = prepare::reset_fields(kind, &request.target.subresource);
+    if let Some(why) = live.and_then(|live| ownership::misfit(kind, live, &[live])) {
+        return Err(apply_failure(ApplyError::Typed(why)));
+    }
     let mut new = fluvial_merge::managed::apply(&ApplyRequest {
         types: types.as_ref(),
         live,

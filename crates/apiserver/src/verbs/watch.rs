@@ -178,15 +178,51 @@ fn bookmark_after(now: Instant, deadline: Instant) -> Instant {
     if last > now { next.min(last) } else { next }
 }
 
+/// Text of some events: that of a single one is shared, not copied.
+#[derive(Default)]
+struct Text {
+    only: Option<Bytes>,
+    own: BytesMut,
+}
+
+impl Text {
+    /// To write to.
+    fn own(&mut self) -> &mut BytesMut {
+        if let Some(only) = self.only.take() {
+            self.own.put_slice(&only);
+        }
+        &mut self.own
+    }
+
+    fn push(&mut self, line: Bytes) {
+        if self.only.is_none() && self.own.is_empty() {
+            self.only = Some(line);
+        } else {
+            self.own().put_slice(&line);
+        }
+    }
+
+    fn finish(&mut self) -> Option<Bytes> {
+        let own = std::mem::take(&mut self.own);
+        self.only
+            .take()
+            .or_else(|| (!own.is_empty()).then(|| own.freeze()))
+    }
+}
+
 impl Watch {
+    fn plain(&self, change: &str, stored: &Stored, out: &mut BytesMut) {
+        out.put_slice(b"{\"type\":\"");
+        out.put_slice(change.as_bytes());
+        out.put_slice(b"\",\"object\":");
+        out.put_slice(self.kind.head().as_bytes());
+        out.put_slice(&stored.json[1..]);
+        out.put_slice(b"}\n");
+    }
+
     fn line(&mut self, change: &str, stored: &Stored, out: &mut BytesMut) {
         if self.shaper.shape == Shape::Object && !crate::convert::differs(&self.kind) {
-            out.put_slice(b"{\"type\":\"");
-            out.put_slice(change.as_bytes());
-            out.put_slice(b"\",\"object\":");
-            out.put_slice(self.kind.head().as_bytes());
-            out.put_slice(&stored.json[1..]);
-            out.put_slice(b"}\n");
+            self.plain(change, stored, out);
             return;
         }
         let object = self.shaper.event(show(&self.kind, stored), &self.api);
@@ -288,28 +324,32 @@ impl Watch {
         Ok(events.collect())
     }
 
-    fn whole_line(&mut self, event: &Event, out: &mut BytesMut) {
-        let plain = self.shaper.shape == Shape::Object
-            && self.selection.is_everything()
-            && !crate::convert::differs(&self.kind)
-            && self.kind.custom.is_none();
-        if plain {
-            // All plain watchers send the same text: it is made once.
-            let kind = self.kind.clone();
-            let line = event.line.get_or_init(|| {
-                let mut out = BytesMut::with_capacity(event.object.json.len() + 128);
-                out.put_slice(format!("{{\"type\":\"{}\",\"object\":", event.change.as_str()).as_bytes());
-                out.put_slice(kind.head().as_bytes());
-                out.put_slice(&event.object.json[1..]);
-                out.put_slice(b"}\n");
-                out.freeze()
-            });
-            out.put_slice(line);
+    /// The text of an event that is seen as it is, which is the same for all plain watchers: it is made once.
+    fn shared(&self, event: &Event) -> Option<Bytes> {
+        if self.shaper.shape != Shape::Object || crate::convert::differs(&self.kind) {
+            return None;
+        }
+        let version = self.kind.api_version();
+        let (made, line) = event.line.get_or_init(|| {
+            let mut out = BytesMut::with_capacity(event.object.json.len() + 128);
+            self.plain(event.change.as_str(), &event.object, &mut out);
+            (version.clone(), out.freeze())
+        });
+        (*made == version).then(|| line.clone())
+    }
+
+    fn whole_line(&mut self, event: &Event, out: &mut Text) {
+        let Some((change, object)) = self.seen(event) else {
+            return;
+        };
+        if change == event.change
+            && Arc::ptr_eq(&object, &event.object)
+            && let Some(line) = self.shared(event)
+        {
+            out.push(line);
             return;
         }
-        if let Some((change, object)) = self.seen(event) {
-            self.line(change.as_str(), &object, out);
-        }
+        self.line(change.as_str(), &object, out.own());
     }
 
     /// The next piece of text, or None when the watch is over.
@@ -353,14 +393,13 @@ impl Watch {
                             return Some(out.freeze());
                         }
                     };
+                    let mut text = Text::default();
                     for event in &events {
                         self.position = event.version();
-                        if event.object.key.starts_with(&self.prefix) {
-                            self.whole_line(event, &mut out);
-                        }
+                        self.whole_line(event, &mut text);
                     }
-                    if !out.is_empty() {
-                        return Some(out.freeze());
+                    if let Some(text) = text.finish() {
+                        return Some(text);
                     }
                 }
                 Ok(_) => {

@@ -60,6 +60,21 @@ pub(crate) struct ApiServer {
     /// Keep the objects in this folder [default: in memory]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Show this certificate, PEM with its chain [default: one of its own authority]
+    #[arg(long, value_name = "FILE", requires = "tls_private_key_file")]
+    tls_cert_file: Option<PathBuf>,
+    /// Key of that certificate, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert_file")]
+    tls_private_key_file: Option<PathBuf>,
+    /// Believe client certificates of these authorities too, PEM
+    #[arg(long, value_name = "FILE")]
+    client_ca_file: Option<PathBuf>,
+    /// Leave these admission plugins out, by kube-apiserver's names
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    disable_admission_plugins: Vec<String>,
+    /// Only answer, as kube-apiserver does alone: no garbage collection, no emptied namespaces, no simulated workloads
+    #[arg(long)]
+    no_controllers: bool,
     #[command(flatten)]
     logs: Logs,
 }
@@ -144,6 +159,13 @@ pub(crate) async fn api_server(session: &mut Session<'_>, options: &ApiServer) -
             data: options.data.clone(),
             kubeconfig: options.kubeconfig_out.clone(),
             tokens: options.token_auth_file.clone(),
+            identity: options
+                .tls_cert_file
+                .clone()
+                .zip(options.tls_private_key_file.clone()),
+            client_authorities: options.client_ca_file.clone(),
+            bare: options.no_controllers,
+            disabled: options.disable_admission_plugins.clone(),
         })
         .await
         .map_err(Failure::new)?;

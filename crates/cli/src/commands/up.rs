@@ -125,7 +125,7 @@ async fn start(session: &mut Session<'_>, options: &Options) -> Result<Server, F
             listen: options.listen,
             data: options.data.clone(),
             kubeconfig: options.kubeconfig_out.clone(),
-            tokens: None,
+            ..ServerOptions::default()
         })
         .await
         .map_err(Failure::new)?;

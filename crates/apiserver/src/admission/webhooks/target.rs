@@ -16,16 +16,32 @@ use crate::api::Api;
 /// Most bytes of an answer.
 const ANSWER_LIMIT: usize = 16 << 20;
 
-/// A call to be made.
-#[derive(Clone, Debug)]
-pub struct Call {
-    /// The URL as failures show it.
-    url: String,
+/// Most redirections that are followed.
+const REDIRECTIONS: usize = 10;
+
+/// Where to ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
     /// Where to connect to.
     address: String,
     /// The name in the certificate.
     name: String,
     path: String,
+}
+
+/// What came back.
+enum Answer {
+    Review(Value),
+    /// To be asked elsewhere, with the same body or with none.
+    Moved(Place, bool),
+}
+
+/// A call to be made.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The URL as failures show it.
+    url: String,
+    place: Place,
     authorities: Vec<CertificateDer<'static>>,
     timeout: Duration,
     body: Bytes,
@@ -37,50 +53,60 @@ pub struct Call {
 /// The configuration leads nowhere.
 pub fn prepare(api: &Api, config: &Value, seconds: u64, body: &Value) -> Result<Option<Call>, String> {
     let seconds = seconds.clamp(1, 30);
-    let (url, address, name, path);
+    let (url, mut place): (String, Place);
     if let Some(given) = config["url"].as_str() {
-        let rest = given.strip_prefix("https://").ok_or("only https is allowed")?;
-        let (host, tail) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        name = host_of(host).to_owned();
-        address = if has_port(host) {
-            host.to_owned()
-        } else {
-            format!("{host}:443")
-        };
-        path = if tail.is_empty() {
-            "/".to_owned()
-        } else {
-            tail.to_owned()
-        };
+        place = Place::of(given)?;
         url = given.to_owned();
     } else {
         let service = &config["service"];
         let port = service["port"].as_u64().unwrap_or(443);
-        name = shown(service);
-        path = service["path"].as_str().unwrap_or("/").to_owned();
+        let name = shown(service);
+        let path = service["path"].as_str().unwrap_or("/").to_owned();
         url = format!("https://{name}:{port}{path}");
         let found = endpoint(api, service, port)
             .map_err(|why| format!("Post \"{url}?timeout={seconds}s\": {why}"))?;
-        match found {
-            Some(found) => address = found,
-            None => return Ok(None),
-        }
+        let Some(address) = found else {
+            return Ok(None);
+        };
+        place = Place { address, name, path };
     }
     let bundle = config["caBundle"].as_str().unwrap_or("");
     let pem = base64::engine::general_purpose::STANDARD
         .decode(bundle)
         .map_err(|error| format!("unable to load root certificates: {error}"))?;
     let authorities: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let separator = if path.contains('?') { '&' } else { '?' };
+    let separator = if place.path.contains('?') { '&' } else { '?' };
+    place.path = format!("{}{separator}timeout={seconds}s", place.path);
     Ok(Some(Call {
         url: format!("{url}{separator}timeout={seconds}s"),
-        address,
-        name,
-        path: format!("{path}{separator}timeout={seconds}s"),
+        place,
         authorities: authorities.map_err(|error| format!("unable to load root certificates: {error}"))?,
         timeout: Duration::from_secs(seconds),
         body: body.to_string().into(),
     }))
+}
+
+impl Place {
+    /// Where a URL leads.
+    fn of(url: &str) -> Result<Place, String> {
+        let rest = url.strip_prefix("https://").ok_or("only https is allowed")?;
+        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let port = if has_port(host) { "" } else { ":443" };
+        Ok(Place {
+            address: format!("{host}{port}"),
+            name: host_of(host).to_owned(),
+            path: if path.is_empty() { "/" } else { path }.to_owned(),
+        })
+    }
+
+    /// Where it sends a request on to.
+    fn moved(&self, location: &str) -> Result<Place, String> {
+        if location.starts_with('/') && !location.starts_with("//") {
+            let path = location.to_owned();
+            return Ok(Place { path, ..self.clone() });
+        }
+        Place::of(location)
+    }
 }
 
 fn has_port(host: &str) -> bool {
@@ -158,24 +184,26 @@ impl Call {
     }
 
     async fn exchange(&self) -> Result<Value, String> {
-        let text = |error: &dyn std::fmt::Display| error.to_string();
-        let mut roots = rustls::RootCertStore::empty();
-        if self.authorities.is_empty() {
-            // Those that the machine trusts, as for any other URL.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        } else {
-            roots.add_parsable_certificates(self.authorities.iter().cloned());
+        let (mut place, mut body) = (self.place.clone(), Some(self.body.clone()));
+        for _ in 0..=REDIRECTIONS {
+            match self.ask(&place, body.clone()).await? {
+                Answer::Review(review) => return Ok(review),
+                Answer::Moved(next, same) => {
+                    place = next;
+                    body = body.filter(|_| same);
+                }
+            }
         }
-        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| text(&error))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let name = ServerName::try_from(self.name.clone()).map_err(|error| text(&error))?;
-        let stream = tokio::net::TcpStream::connect(&self.address)
+        Err(format!("stopped after {REDIRECTIONS} redirects"))
+    }
+
+    async fn ask(&self, place: &Place, body: Option<Bytes>) -> Result<Answer, String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let config = super::trust::config(&self.authorities)?;
+        let name = ServerName::try_from(place.name.clone()).map_err(|error| text(&error))?;
+        let stream = tokio::net::TcpStream::connect(&place.address)
             .await
-            .map_err(|error| format!("dial tcp {}: {error}", self.address))?;
+            .map_err(|error| format!("dial tcp {}: {error}", place.address))?;
         let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
         let stream = connector
             .connect(name, stream)
@@ -185,26 +213,44 @@ impl Call {
             .await
             .map_err(|error| text(&error))?;
         let driver = tokio::spawn(connection);
-        let request = ::http::Request::post(&self.path)
-            .header("host", &self.name)
+        let method = if body.is_some() { "POST" } else { "GET" };
+        let request = ::http::Request::builder()
+            .method(method)
+            .uri(&place.path)
+            .header("host", &place.name)
             .header("content-type", "application/json")
             .header("accept", "application/json, */*")
             .header("user-agent", "kube-apiserver-admission")
-            .body(Full::new(self.body.clone()))
+            .body(Full::new(body.unwrap_or_default()))
             .map_err(|error| text(&error))?;
         let response = sender.send_request(request).await.map_err(|error| text(&error))?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_LIMIT)
-            .collect()
-            .await
-            .map_err(|error| error.to_string())?
-            .to_bytes();
+        let answer = read(place, response).await;
         driver.abort();
-        if !status.is_success() {
-            return Err(format!("the server answered {status}"));
-        }
-        serde_json::from_slice(&body).map_err(|error| error.to_string())
+        answer
     }
+}
+
+/// Reads an answer to its end.
+async fn read(place: &Place, response: ::http::Response<hyper::body::Incoming>) -> Result<Answer, String> {
+    let status = response.status();
+    let location = response.headers().get(::http::header::LOCATION);
+    if let (301 | 302 | 303 | 307 | 308, Some(location)) = (status.as_u16(), location) {
+        let location = location.to_str().map_err(|error| error.to_string())?;
+        return Ok(Answer::Moved(
+            place.moved(location)?,
+            matches!(status.as_u16(), 307 | 308),
+        ));
+    }
+    let body = Limited::new(response.into_body(), ANSWER_LIMIT)
+        .collect()
+        .await
+        .map_err(|error| error.to_string())?
+        .to_bytes();
+    if !status.is_success() {
+        return Err(format!("the server answered {status}"));
+    }
+    let review = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+    Ok(Answer::Review(review))
 }
 
 #[cfg(test)]
@@ -218,5 +264,26 @@ mod tests {
         assert!(!has_port("[::1]"));
         assert_eq!(host_of("[::1]:443"), "::1");
         assert_eq!(host_of("example.com:8443"), "example.com");
+    }
+
+    #[test]
+    fn redirections_stay_or_lead_elsewhere_over_https() {
+        let place = Place::of("https://[::1]:8443//review?timeout=10s").unwrap();
+        assert_eq!(
+            (place.name.as_str(), place.path.as_str()),
+            ("::1", "//review?timeout=10s")
+        );
+        let here = place.moved("/review?timeout=10s").unwrap();
+        assert_eq!(
+            (here.address.as_str(), here.path.as_str()),
+            ("[::1]:8443", "/review?timeout=10s")
+        );
+        let there = place.moved("https://example.com/x").unwrap();
+        assert_eq!(
+            (there.address.as_str(), there.name.as_str()),
+            ("example.com:443", "example.com")
+        );
+        assert!(place.moved("http://example.com/x").is_err());
+        assert!(place.moved("review").is_err());
     }
 }
