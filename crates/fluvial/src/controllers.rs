@@ -10,9 +10,10 @@ use fluvial_cli::{ControllerOptions, Controllers};
 use fluvial_cluster::RemoteClients;
 use fluvial_controllers::metrics::Metrics;
 use fluvial_controllers::probe::Probe;
-use fluvial_controllers::{Config, lease};
+use fluvial_controllers::{Component, Config, Settings, lease};
 use fluvial_ports::{BoxFuture, Clock, Cluster, NoEvents, Sources};
 use fluvial_secrets::{AmbientIdentity, Services, Sops};
+use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 
 use crate::artifacts::Stored;
@@ -74,7 +75,7 @@ pub(crate) async fn start(
             lease: options
                 .lease
                 .as_deref()
-                .map(|namespace| lease::Config::new(namespace, LEASE, host)),
+                .map(|namespace| lease::Config::new(namespace, &lease_name(&options.settings), host)),
         },
         fluvial_controllers::Ports {
             cluster: ports.cluster,
@@ -94,7 +95,10 @@ pub(crate) async fn start(
     });
     Ok(Controllers {
         url,
-        kinds: KINDS.to_vec(),
+        kinds: KINDS
+            .into_iter()
+            .filter(|kind| options.settings.components.contains(&Component::of(kind)))
+            .collect(),
         stop: Box::new(move || -> BoxFuture<'static, ()> {
             Box::pin(async move {
                 handle.stop();
@@ -103,6 +107,25 @@ pub(crate) async fn start(
             })
         }),
     })
+}
+
+/// The lease of processes that would do the same. Those that do another part of the work lead beside each other.
+fn lease_name(settings: &Settings) -> String {
+    let mut part = String::new();
+    if settings.components.len() < Component::ALL.len() {
+        part = format!("{:?}", settings.components);
+    }
+    if let Some(selector) = &settings.sources.selector {
+        part = format!("{part} {selector}");
+    }
+    if part.is_empty() {
+        return LEASE.to_owned();
+    }
+    let id: String = Sha256::digest(part)[..4]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("{LEASE}-{id}")
 }
 
 /// Decryption with what Secrets hold, and with what this process is to its cloud.
@@ -142,4 +165,27 @@ fn router(files: Router, metrics: Arc<Metrics>, probe: Arc<Probe>) -> Router {
         .route("/healthz", get(async move || answer(alive.is_alive())))
         .route("/readyz", get(async move || answer(ready.is_ready())))
         .fallback_service(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_that_do_other_parts_of_the_work_have_other_leases() {
+        let whole = Settings::default();
+        assert_eq!(lease_name(&whole), LEASE);
+        let mut part = whole.clone();
+        part.components = [Component::Sources].into();
+        let mut shard = whole.clone();
+        shard.sources.selector = Some("shard=one".to_owned());
+        let mut other = whole;
+        other.sources.selector = Some("shard=two".to_owned());
+        let names = [&part, &shard, &other].map(lease_name);
+        assert!(
+            names.iter().all(|name| name.starts_with(LEASE) && name != LEASE),
+            "{names:?}"
+        );
+        assert!(names[0] != names[1] && names[1] != names[2], "{names:?}");
+    }
 }

@@ -1,10 +1,10 @@
-//! Buckets, HelmCharts that are packed from sources of files, and artifacts that others made.
+//! HelmCharts that are packed from sources of files, and artifacts that others made.
 
 use fluvial_cluster::Client;
 use fluvial_ports::{Cluster as _, Patch, PatchKind, Target};
 use serde_json::json;
 
-use super::{Stage, secret, stage, with};
+use super::{Stage, stage, with};
 use crate::counterparts::stand::{Content, digest, tarball};
 use crate::counterparts::{NAMESPACE, resource};
 use crate::support::{Server, TestRepo, backend_is_missing};
@@ -47,79 +47,6 @@ fn fill(content: &Content, version: &str) {
     for (path, text) in files(version) {
         content.put(&format!("/fleet/{path}"), text);
     }
-}
-
-#[test]
-fn buckets_say_what_is_wrong() {
-    let stage = stage();
-    let Stage {
-        world,
-        content,
-        ports,
-    } = &stage;
-    fill(content, "0.1.0");
-    world.secret("s3", &[("accesskey", "ADA"), ("secretkey", "lovelace")]);
-    world.secret("s3-wrong", &[("accesskey", "BYRON"), ("secretkey", "lovelace")]);
-    world.secret("s3-half", &[("accesskey", "ADA")]);
-    let kind = "Bucket";
-    let at = |port: u16| json!({"endpoint": format!("127.0.0.1:{port}")});
-    let tls = json!({"endpoint": format!("localhost:{}", ports.tls), "insecure": false});
-    let base = with(
-        at(ports.well),
-        &json!({"bucketName": "fleet", "insecure": true, "timeout": "3s"}),
-    );
-    world.source(kind, "bucket", base.clone());
-    let asking = with(at(ports.asking), &json!({"secretRef": secret("s3")}));
-    world.source(kind, "asking", with(base.clone(), &asking));
-    let trusting = with(tls.clone(), &json!({"certSecretRef": secret("ca")}));
-    world.source(kind, "tls", with(base.clone(), &trusting));
-    let first = world.ready(kind, "bucket");
-    for name in ["asking", "tls"] {
-        assert_eq!(world.ready(kind, name), first, "{name}");
-    }
-    let failed = "BucketOperationFailed";
-    stage.fail(
-        kind,
-        &base,
-        &[
-            (
-                "wrong",
-                with(at(ports.asking), &json!({"secretRef": secret("s3-wrong")})),
-                failed,
-                &["refused", "secret"],
-            ),
-            ("none", at(ports.asking), failed, &["refused", "secret"]),
-            (
-                "half",
-                json!({"secretRef": secret("s3-half")}),
-                "AuthenticationFailed",
-                &["secretkey"],
-            ),
-            ("untrusted", tls.clone(), failed, &["certSecretRef"]),
-            (
-                "foreign",
-                with(tls, &json!({"certSecretRef": secret("foreign")})),
-                failed,
-                &["ca.crt"],
-            ),
-            (
-                "absent",
-                json!({"bucketName": "absent"}),
-                failed,
-                &["'absent' not found"],
-            ),
-            (
-                "endless",
-                with(at(ports.endless), &json!({"timeout": "50s"})),
-                failed,
-                &["100.0 MiB"],
-            ),
-            ("cut", at(ports.cut), failed, &["broke off"]),
-            ("silent", at(ports.silent), failed, &["in time"]),
-        ],
-    );
-    content.put("/fleet/new.yaml", "new: 1\n");
-    world.follows(kind, "bucket", &first);
 }
 
 /// What holds of charts from a source of files, whatever its kind; `change` brings version 0.2.0 of the chart.
