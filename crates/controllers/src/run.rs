@@ -16,7 +16,7 @@ use crate::Key;
 use crate::charts::Charts;
 use crate::context::{Component, Context, Settings};
 use crate::feed::Feed;
-use crate::lease::{self, Lease};
+use crate::lease::{self, Leader, Lease};
 use crate::metrics::Metrics;
 use crate::probe::{Phase, Probe};
 use crate::queue::Queue;
@@ -73,6 +73,8 @@ pub struct Handle {
     pub kustomizations: Arc<Feed<Kustomization>>,
     /// HelmReleases as they are now.
     pub helm_releases: Arc<Feed<HelmRelease>>,
+    /// The process that leads, if that is another one.
+    pub leader: Arc<Leader>,
     stop: watch::Sender<bool>,
     task: JoinHandle<Ended>,
 }
@@ -81,6 +83,14 @@ impl Handle {
     /// Asks the controllers to end, without waiting for it.
     pub fn stop(&self) {
         self.stop.send_replace(true);
+    }
+
+    /// What asks the controllers to end, for somebody who does not hold this.
+    pub fn stopper(&self) -> impl Fn() + Send + 'static {
+        let stop = self.stop.clone();
+        move || {
+            stop.send_replace(true);
+        }
     }
 
     /// Waits until the controllers have ended: asked to, or because the lease was lost.
@@ -111,6 +121,7 @@ struct Machine {
     kustomizations: Arc<Feed<Kustomization>>,
     helm_releases: Arc<Feed<HelmRelease>>,
     feeds: Feeds,
+    leader: Arc<Leader>,
 }
 
 /// Starts the controllers.
@@ -125,6 +136,7 @@ pub fn run(config: Config, ports: Ports) -> Handle {
         kustomizations: Arc::default(),
         helm_releases: Arc::default(),
         feeds: Feeds::default(),
+        leader: Arc::default(),
     };
     Handle {
         metrics: Arc::clone(&machine.metrics),
@@ -132,6 +144,7 @@ pub fn run(config: Config, ports: Ports) -> Handle {
         git_repositories: Arc::clone(&machine.git_repositories),
         kustomizations: Arc::clone(&machine.kustomizations),
         helm_releases: Arc::clone(&machine.helm_releases),
+        leader: Arc::clone(&machine.leader),
         stop,
         task: tokio::spawn(machine.run(stopped)),
     }
@@ -148,6 +161,7 @@ impl Machine {
             Arc::clone(&self.ports.clock),
             config,
         );
+        lease.leader = Arc::clone(&self.leader);
         self.probe.set(Phase::Standby);
         tokio::select! {
             () = lease.acquire() => {}

@@ -10,14 +10,16 @@ use fluvial_cli::{ControllerOptions, Controllers};
 use fluvial_cluster::RemoteClients;
 use fluvial_controllers::metrics::Metrics;
 use fluvial_controllers::probe::Probe;
-use fluvial_controllers::{Component, Config, Settings, lease};
+use fluvial_controllers::{Component, Config, Ended, Settings, lease};
 use fluvial_ports::{BoxFuture, Clock, Cluster, NoEvents, Sources};
 use fluvial_secrets::{AmbientIdentity, Services, Sops};
+use futures::FutureExt as _;
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 
 use crate::artifacts::Stored;
 use crate::folders::Folders;
+use crate::replicas;
 use crate::server::{cannot_listen, reachable};
 
 /// Name of the lease.
@@ -69,13 +71,15 @@ pub(crate) async fn start(
     };
     let store = Stored::open(folders.of(options.data.as_deref(), "artifacts")?, advertised)?;
     let files = store.router();
+    let own = format!("http://{}", replicas::own_address(address));
+    let lease = options.lease.as_deref().map(|namespace| lease::Config {
+        address: Some(own),
+        ..lease::Config::new(namespace, &lease_name(&options.settings), host)
+    });
     let handle = fluvial_controllers::run(
         Config {
             settings: options.settings.clone(),
-            lease: options
-                .lease
-                .as_deref()
-                .map(|namespace| lease::Config::new(namespace, &lease_name(&options.settings), host)),
+            lease,
         },
         fluvial_controllers::Ports {
             cluster: ports.cluster,
@@ -87,22 +91,33 @@ pub(crate) async fn start(
             clock: ports.clock,
         },
     );
+    let files = replicas::router(files, Arc::clone(&handle.leader))?;
     let router = router(files, Arc::clone(&handle.metrics), Arc::clone(&handle.probe));
     let serving = tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
             tracing::error!(%error, "artifacts, metrics and health are served no more");
         }
     });
+    let stop = handle.stopper();
+    let ended = tokio::spawn(handle.ended())
+        .map(|ended| ended.unwrap_or(Ended::Stopped))
+        .shared();
+    let lost = ended.clone();
     Ok(Controllers {
         url,
         kinds: KINDS
             .into_iter()
             .filter(|kind| options.settings.components.contains(&Component::of(kind)))
             .collect(),
+        lost: Box::pin(async move {
+            if lost.await != Ended::LeaseLost {
+                std::future::pending().await
+            }
+        }),
         stop: Box::new(move || -> BoxFuture<'static, ()> {
             Box::pin(async move {
-                handle.stop();
-                handle.ended().await;
+                stop();
+                ended.await;
                 serving.abort();
             })
         }),

@@ -221,8 +221,16 @@ pub(crate) async fn serve(session: &mut Session<'_>, options: &Serve) -> Outcome
         controllers.kinds.join(", "),
         controllers.url
     ));
-    session.env.outside.interrupted().await;
+    let lost = tokio::select! {
+        () = controllers.lost => true,
+        () = session.env.outside.interrupted() => false,
+    };
     session.action("ending");
     (controllers.stop)().await;
+    if lost {
+        return Err(Failure::new(
+            "the leader lease was lost; start the program again to stand by (a Deployment does)",
+        ));
+    }
     Ok(())
 }
