@@ -176,7 +176,6 @@ fn repositories_over_http_become_ready_follow_and_say_what_is_wrong() {
         rows.push((name, at(server), FAILED, words));
     }
     stage.fail(KIND, &base, &rows);
-    one_file_is_too_large(&stage, &base);
     repository.commit(&[("a.yaml", "a: 2\n")], "second");
     let second = world.follows(KIND, "well", &first);
     assert_eq!(world.follows(KIND, "asking", &first), second);
@@ -200,15 +199,23 @@ async fn encrypted(certificate: &(String, String), repository: &TestRepo) -> Ser
     )
 }
 
-/// A repository whose files are more than a source may have.
-fn one_file_is_too_large(stage: &Stage, base: &Value) {
+/// Alone, because so large a file takes its time.
+#[test]
+fn repositories_with_a_file_that_is_too_large_say_so() {
+    if backend_is_missing() {
+        return;
+    }
+    let stage = stage();
     let repository = TestRepo::new();
-    repository.write("small.yaml", "a: 1\n");
     let file = std::fs::File::create(repository.path().join("large.bin")).unwrap();
     file.set_len(101 << 20).unwrap();
     repository.commit(&[], "large");
     let server = stage.world.runtime.block_on(serve(&repository, None));
-    let at = json!({"url": server.url(&repository), "timeout": "30s"});
+    let base = json!({"url": server.url(&repository), "ref": {"branch": "main"}, "timeout": "55s"});
     let words = ["'large.bin' has 101.0 MiB", "100.0 MiB"];
-    stage.fail(KIND, base, &[("oversize", at, "InvalidGitObject", &words)]);
+    stage.fail(
+        KIND,
+        &base,
+        &[("oversize", json!({}), "InvalidGitObject", &words)],
+    );
 }
