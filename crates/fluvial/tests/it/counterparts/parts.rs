@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use fluvial_ports::{Cluster as _, Patch, PatchKind, Resource, Select, Target};
 use serde_json::{Value, json};
 
 use super::{NAMESPACE, World};
@@ -80,6 +81,41 @@ impl World {
         body.map(|body| body.len() as u64)
     }
 
+    /// Says of every lease that somebody else has it.
+    fn takes_all_leases(&self) {
+        let resource = Resource {
+            group: "coordination.k8s.io".to_owned(),
+            version: "v1".to_owned(),
+            kind: "Lease".to_owned(),
+            plural: "leases".to_owned(),
+            namespaced: true,
+        };
+        let select = Select::default();
+        let list = self.client.list(&resource, &select);
+        let leases = self.runtime.block_on(list).unwrap();
+        let leases = leases.iter().map(|lease| &lease["metadata"]);
+        let body = json!({"spec": {"holderIdentity": "somebody"}});
+        let ours = leases.filter(|lease| lease["name"].as_str().unwrap().starts_with("fluvial"));
+        let mut count = 0;
+        for lease in ours {
+            let target = Target {
+                resource: &resource,
+                namespace: lease["namespace"].as_str().unwrap(),
+                name: lease["name"].as_str().unwrap(),
+            };
+            let patch = Patch {
+                kind: PatchKind::Merge,
+                subresource: None,
+                manager: "test",
+                body: &body,
+                dry_run: false,
+            };
+            self.runtime.block_on(self.client.patch(target, patch)).unwrap();
+            count += 1;
+        }
+        assert_eq!(count, 3, "parts lead beside each other");
+    }
+
     /// Where the artifact of the repository is.
     fn artifact(&self) -> Value {
         self.get("GitRepository", "fleet")["status"]["artifact"].clone()
@@ -134,8 +170,8 @@ fn parts_run_apart_and_have_artifacts_of_each_other() {
     let rule = json!([{"from": "https://git.example.com/fleet", "to": fleet.repository()}]);
     std::fs::write(work.join("mirrors.yaml"), rule.to_string()).unwrap();
     let sources = part(&kubeconfig, work, "sources", "source-controller,source-watcher");
-    let _kustomizations = part(&kubeconfig, work, "kustomizations", "kustomize-controller");
-    let _releases = part(&kubeconfig, work, "releases", "helm-controller");
+    let kustomizations = part(&kubeconfig, work, "kustomizations", "kustomize-controller");
+    let releases = part(&kubeconfig, work, "releases", "helm-controller");
     let world = World::over(fleet, None, kubeconfig.clone());
     objects(&world);
     let all = ["whole-tea", "part-tea", "web"];
@@ -149,7 +185,7 @@ fn parts_run_apart_and_have_artifacts_of_each_other() {
     change("one", "two");
     world.pours(&all, "two");
     // A replica stands by: it has no artifacts of its own, and gives out those of the one that leads.
-    let _replica = part(&kubeconfig, work, "others", "source-controller,source-watcher");
+    let replica = part(&kubeconfig, work, "others", "source-controller,source-watcher");
     let before = world.artifact();
     let others = address(&work.join("others.log"));
     let path = before["path"].as_str().unwrap();
@@ -169,4 +205,14 @@ fn parts_run_apart_and_have_artifacts_of_each_other() {
     }
     change("two", "three");
     world.pours(&all, "three");
+    // Whoever loses the lead ends, to be started again: somebody else may be at work.
+    world.takes_all_leases();
+    for mut part in [kustomizations, releases, replica] {
+        let mut code = None;
+        eventually("the end of who leads no more", || {
+            code = part.0.try_wait().unwrap().map(|status| status.code());
+            code.is_some()
+        });
+        assert_eq!(code, Some(Some(1)));
+    }
 }
