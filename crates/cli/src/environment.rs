@@ -139,6 +139,8 @@ pub struct Controllers {
     pub url: String,
     /// Kinds that they reconcile.
     pub kinds: Vec<&'static str>,
+    /// Comes when another process leads now, or may; these have ended then.
+    pub lost: BoxFuture<'static, ()>,
     /// Ends them.
     pub stop: Stop,
 }

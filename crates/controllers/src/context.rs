@@ -1,5 +1,6 @@
 //! What all reconcilers share: the ports, and the settings of the process.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,9 +24,45 @@ pub struct Restrictions {
     pub default_service_account: Option<String>,
 }
 
+/// A part that can run by itself. Flux has each as a program, with the names that are given here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Component {
+    /// `source-controller`.
+    Sources,
+    /// `source-watcher`.
+    Generators,
+    /// `kustomize-controller`.
+    Kustomizations,
+    /// `helm-controller`.
+    Releases,
+}
+
+impl Component {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Sources,
+        Self::Generators,
+        Self::Kustomizations,
+        Self::Releases,
+    ];
+
+    /// Which part reconciles the objects of a kind.
+    #[must_use]
+    pub fn of(kind: &str) -> Self {
+        match kind {
+            "Kustomization" => Self::Kustomizations,
+            "HelmRelease" => Self::Releases,
+            "ArtifactGenerator" => Self::Generators,
+            _ => Self::Sources,
+        }
+    }
+}
+
 /// Settings of the process; the defaults are Flux's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
+    /// Which parts run here.
+    pub components: BTreeSet<Component>,
     /// Only objects in this namespace are reconciled.
     pub namespace: Option<String>,
     /// What Kustomizations may do.
@@ -69,6 +106,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            components: Component::ALL.into(),
             namespace: None,
             kustomizations: Restrictions::default(),
             releases: Restrictions::default(),

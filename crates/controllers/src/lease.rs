@@ -1,7 +1,7 @@
 //! Leadership: one process of many reconciles, the others stand by. A Lease object as client-go's leader election
 //! keeps it, given back at the end so that the next process need not wait.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fluvial_object::time;
@@ -25,6 +25,32 @@ pub struct Config {
     pub renew: Duration,
     /// Pause between tries.
     pub retry: Duration,
+    /// Where we serve artifacts, for those who stand by.
+    pub address: Option<String>,
+}
+
+/// Annotation of a Lease: where its holder serves artifacts.
+const ADDRESS: &str = "fluvial.dev/artifacts";
+
+/// Where the process that leads serves artifacts, while that is another one.
+#[derive(Debug, Default)]
+pub struct Leader(Mutex<Option<String>>);
+
+impl Leader {
+    /// Its address, if it is another process and has one.
+    pub fn address(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes over what a Lease says.
+    fn read(&self, view: &View, lease: Option<&Value>) {
+        let annotations = lease.and_then(|lease| lease.pointer("/metadata/annotations"));
+        let address = annotations
+            .and_then(|all| all.get(ADDRESS))
+            .and_then(Value::as_str);
+        let address = address.filter(|_| matches!(view, View::Theirs { .. }));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = address.map(str::to_owned);
+    }
 }
 
 impl Config {
@@ -37,6 +63,7 @@ impl Config {
             duration: Duration::from_secs(35),
             renew: Duration::from_secs(30),
             retry: Duration::from_secs(5),
+            address: None,
         }
     }
 }
@@ -105,6 +132,8 @@ pub struct Lease {
     cluster: Arc<dyn Cluster>,
     clock: Arc<dyn Clock>,
     config: Config,
+    /// What those who stand by are to know of the leader.
+    pub(crate) leader: Arc<Leader>,
     resource: Resource,
     /// The last `renewTime` and when we saw it first.
     observed: Option<(String, Instant)>,
@@ -124,6 +153,7 @@ impl Lease {
             cluster,
             clock,
             config,
+            leader: Arc::default(),
             resource,
             observed: None,
         }
@@ -155,6 +185,7 @@ impl Lease {
         };
         let age = SignedDuration::try_from(now - since).unwrap_or(SignedDuration::MAX);
         let current = view(lease.as_ref(), &self.config.identity, age, self.config.duration);
+        self.leader.read(&current, lease.as_ref());
         if matches!(current, View::Theirs { .. }) {
             return Ok(current);
         }
@@ -171,9 +202,11 @@ impl Lease {
     }
 
     async fn write(&self, lease: Option<&Value>, spec: &Value) -> Result<(), ClusterError> {
+        // Null takes away what an earlier holder said.
+        let annotations = json!({ ADDRESS: self.config.address });
         match lease.and_then(|lease| lease.pointer("/metadata/resourceVersion")) {
             Some(version) => {
-                let body = json!({"metadata": {"resourceVersion": version}, "spec": spec});
+                let body = json!({"metadata": {"resourceVersion": version, "annotations": annotations}, "spec": spec});
                 let patch = Patch {
                     kind: PatchKind::Merge,
                     subresource: None,
@@ -184,11 +217,14 @@ impl Lease {
                 self.cluster.patch(self.target(), patch).await?;
             }
             None => {
-                let object = json!({
+                let mut object = json!({
                     "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
                     "metadata": {"name": self.config.name, "namespace": self.config.namespace},
                     "spec": spec,
                 });
+                if self.config.address.is_some() {
+                    object["metadata"]["annotations"] = annotations;
+                }
                 self.cluster
                     .create(
                         self.target(),
@@ -289,6 +325,22 @@ mod tests {
             }
         );
         assert_eq!(look(Some(lease("you")), 36), View::Free);
+    }
+
+    #[test]
+    fn the_leader_s_address_is_known_while_it_is_another_process() {
+        let leader = Leader::default();
+        let mut object = lease("you");
+        object["metadata"]["annotations"] = json!({ ADDRESS: "http://10.0.0.7:8080" });
+        let theirs = View::Theirs {
+            holder: "you".to_owned(),
+        };
+        leader.read(&theirs, Some(&object));
+        assert_eq!(leader.address().as_deref(), Some("http://10.0.0.7:8080"));
+        leader.read(&View::Free, Some(&object));
+        assert_eq!(leader.address(), None);
+        leader.read(&theirs, Some(&lease("you")));
+        assert_eq!(leader.address(), None);
     }
 
     #[test]

@@ -10,13 +10,16 @@ use fluvial_cli::{ControllerOptions, Controllers};
 use fluvial_cluster::RemoteClients;
 use fluvial_controllers::metrics::Metrics;
 use fluvial_controllers::probe::Probe;
-use fluvial_controllers::{Config, lease};
+use fluvial_controllers::{Component, Config, Ended, Settings, lease};
 use fluvial_ports::{BoxFuture, Clock, Cluster, NoEvents, Sources};
 use fluvial_secrets::{AmbientIdentity, Services, Sops};
+use futures::FutureExt as _;
+use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 
 use crate::artifacts::Stored;
 use crate::folders::Folders;
+use crate::replicas;
 use crate::server::{cannot_listen, reachable};
 
 /// Name of the lease.
@@ -68,13 +71,15 @@ pub(crate) async fn start(
     };
     let store = Stored::open(folders.of(options.data.as_deref(), "artifacts")?, advertised)?;
     let files = store.router();
+    let own = format!("http://{}", replicas::own_address(address));
+    let lease = options.lease.as_deref().map(|namespace| lease::Config {
+        address: Some(own),
+        ..lease::Config::new(namespace, &lease_name(&options.settings), host)
+    });
     let handle = fluvial_controllers::run(
         Config {
             settings: options.settings.clone(),
-            lease: options
-                .lease
-                .as_deref()
-                .map(|namespace| lease::Config::new(namespace, LEASE, host)),
+            lease,
         },
         fluvial_controllers::Ports {
             cluster: ports.cluster,
@@ -86,23 +91,56 @@ pub(crate) async fn start(
             clock: ports.clock,
         },
     );
+    let files = replicas::router(files, Arc::clone(&handle.leader))?;
     let router = router(files, Arc::clone(&handle.metrics), Arc::clone(&handle.probe));
     let serving = tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
             tracing::error!(%error, "artifacts, metrics and health are served no more");
         }
     });
+    let stop = handle.stopper();
+    let ended = tokio::spawn(handle.ended())
+        .map(|ended| ended.unwrap_or(Ended::Stopped))
+        .shared();
+    let lost = ended.clone();
     Ok(Controllers {
         url,
-        kinds: KINDS.to_vec(),
+        kinds: KINDS
+            .into_iter()
+            .filter(|kind| options.settings.components.contains(&Component::of(kind)))
+            .collect(),
+        lost: Box::pin(async move {
+            if lost.await != Ended::LeaseLost {
+                std::future::pending().await
+            }
+        }),
         stop: Box::new(move || -> BoxFuture<'static, ()> {
             Box::pin(async move {
-                handle.stop();
-                handle.ended().await;
+                stop();
+                ended.await;
                 serving.abort();
             })
         }),
     })
+}
+
+/// The lease of processes that would do the same. Those that do another part of the work lead beside each other.
+fn lease_name(settings: &Settings) -> String {
+    let mut part = String::new();
+    if settings.components.len() < Component::ALL.len() {
+        part = format!("{:?}", settings.components);
+    }
+    if let Some(selector) = &settings.sources.selector {
+        part = format!("{part} {selector}");
+    }
+    if part.is_empty() {
+        return LEASE.to_owned();
+    }
+    let id: String = Sha256::digest(part)[..4]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("{LEASE}-{id}")
 }
 
 /// Decryption with what Secrets hold, and with what this process is to its cloud.
@@ -142,4 +180,27 @@ fn router(files: Router, metrics: Arc<Metrics>, probe: Arc<Probe>) -> Router {
         .route("/healthz", get(async move || answer(alive.is_alive())))
         .route("/readyz", get(async move || answer(ready.is_ready())))
         .fallback_service(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_that_do_other_parts_of_the_work_have_other_leases() {
+        let whole = Settings::default();
+        assert_eq!(lease_name(&whole), LEASE);
+        let mut part = whole.clone();
+        part.components = [Component::Sources].into();
+        let mut shard = whole.clone();
+        shard.sources.selector = Some("shard=one".to_owned());
+        let mut other = whole;
+        other.sources.selector = Some("shard=two".to_owned());
+        let names = [&part, &shard, &other].map(lease_name);
+        assert!(
+            names.iter().all(|name| name.starts_with(LEASE) && name != LEASE),
+            "{names:?}"
+        );
+        assert!(names[0] != names[1] && names[1] != names[2], "{names:?}");
+    }
 }

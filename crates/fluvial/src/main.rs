@@ -6,6 +6,7 @@ mod folders;
 mod logins;
 mod registry;
 mod remotes;
+mod replicas;
 mod server;
 mod sources;
 

@@ -31,7 +31,7 @@ impl Registry for Registries {
     }
 
     fn pack(&self, files: &Tree) -> Vec<u8> {
-        artifact::pack(files).data.to_vec()
+        artifact::pack_readable(files).data.to_vec()
     }
 
     fn push<'a>(
@@ -43,7 +43,7 @@ impl Registry for Registries {
     ) -> BoxFuture<'a, Result<String, String>> {
         Box::pin(async move {
             let artifact = NewArtifact {
-                content: artifact::pack(files),
+                content: artifact::pack_readable(files),
                 annotations: annotations.clone(),
             };
             let pushed = self

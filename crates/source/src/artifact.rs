@@ -6,7 +6,7 @@ mod serve;
 mod store;
 mod unpack;
 
-pub use pack::{Packed, pack};
+pub use pack::{Packed, pack, pack_readable};
 pub use serve::serve;
 pub use store::{Owner, Store, Stored, git_file_name};
 pub use unpack::unpack;

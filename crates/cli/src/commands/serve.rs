@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use fluvial_controllers::{Restrictions, Settings};
+use fluvial_controllers::{Component, Restrictions, Settings};
 
 use crate::environment::{
     ControllerOptions, Failure, LogOptions, Outcome, ServerOptions, Session, SourceOptions,
@@ -100,10 +100,37 @@ pub(crate) struct Serve {
     /// Act without the leader lease; for a cluster with one replica
     #[arg(long)]
     no_leader_election: bool,
+    /// Parts to run, as Flux names them, separated by commas [default: all]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    components: Vec<Part>,
     #[command(flatten)]
     restrictions: Restricted,
     #[command(flatten)]
     logs: Logs,
+}
+
+/// A part that can run beside Flux's own controllers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// All kinds of sources.
+    SourceController,
+    /// ArtifactGenerators.
+    SourceWatcher,
+    /// Kustomizations.
+    KustomizeController,
+    /// HelmReleases.
+    HelmController,
+}
+
+impl Part {
+    fn component(self) -> Component {
+        match self {
+            Part::SourceController => Component::Sources,
+            Part::SourceWatcher => Component::Generators,
+            Part::KustomizeController => Component::Kustomizations,
+            Part::HelmController => Component::Releases,
+        }
+    }
 }
 
 /// Options that bind what objects may do, as Flux's controllers have them.
@@ -180,6 +207,10 @@ pub(crate) async fn api_server(session: &mut Session<'_>, options: &ApiServer) -
 /// Runs the controllers against a cluster until the process is told to end.
 pub(crate) async fn serve(session: &mut Session<'_>, options: &Serve) -> Outcome {
     options.logs.begin(session, "info", true)?;
+    let mut settings = options.restrictions.settings(&session.global.namespace);
+    if !options.components.is_empty() {
+        settings.components = options.components.iter().map(|part| part.component()).collect();
+    }
     let cluster = session.cluster().await?;
     let sources = session
         .env
@@ -202,7 +233,7 @@ pub(crate) async fn serve(session: &mut Session<'_>, options: &Serve) -> Outcome
                 listen: options.listen,
                 advertise: options.advertise.clone(),
                 lease: (!options.no_leader_election).then(|| session.global.namespace.clone()),
-                settings: options.restrictions.settings(&session.global.namespace),
+                settings,
             },
         )
         .await
@@ -212,8 +243,16 @@ pub(crate) async fn serve(session: &mut Session<'_>, options: &Serve) -> Outcome
         controllers.kinds.join(", "),
         controllers.url
     ));
-    session.env.outside.interrupted().await;
+    let lost = tokio::select! {
+        () = controllers.lost => true,
+        () = session.env.outside.interrupted() => false,
+    };
     session.action("ending");
     (controllers.stop)().await;
+    if lost {
+        return Err(Failure::new(
+            "the leader lease was lost; start the program again to stand by (a Deployment does)",
+        ));
+    }
     Ok(())
 }

@@ -18,8 +18,10 @@ use super::keys::Keys;
 use super::manifest::{self, Built, Recipe};
 use super::step::{self, BUILD_FAILED};
 use super::wakes::source_of;
+use crate::context::Component;
 use crate::deliverer::failure::{ARTIFACT_FAILED, Failure};
 use crate::remote::{self, Place};
+use crate::revisions::Held;
 use crate::source::port_artifact;
 use crate::writer::resource_of;
 use crate::{Key, SourceId};
@@ -121,6 +123,17 @@ impl Kustomizations {
             return Ok(held.tree.clone());
         }
         let loaded = self.context.artifacts.load(&port_artifact(artifact)).await;
+        if let Ok(tree) = &loaded
+            && !self.context.settings.components.contains(&Component::Sources)
+        {
+            // Nobody else in this process will hold it for the others that build from it.
+            let held = Held {
+                revision: artifact.revision.clone(),
+                digest: artifact.digest.clone(),
+                tree: tree.clone(),
+            };
+            revisions.put(id.clone(), held);
+        }
         loaded.map_err(|error| {
             let wait = fluvial_api::Duration(self.context.settings.requeue_dependency);
             if error.missing {

@@ -6,6 +6,7 @@ mod bucket;
 mod cells;
 mod git;
 mod helm;
+mod parts;
 mod registry;
 mod servers;
 mod stand;
@@ -27,14 +28,16 @@ const GROUP: &str = "source.toolkit.fluxcd.io";
 /// The running program, and a way to its API.
 struct World {
     fleet: Fleet,
-    _up: Up,
+    _up: Option<Up>,
     client: Client,
     runtime: tokio::runtime::Runtime,
 }
 
 fn resource(kind: &str) -> Resource {
     let (group, version) = match kind {
-        "Secret" | "ServiceAccount" => ("", "v1"),
+        "Secret" | "ServiceAccount" | "ConfigMap" => ("", "v1"),
+        "Kustomization" => ("kustomize.toolkit.fluxcd.io", "v1"),
+        "HelmRelease" => ("helm.toolkit.fluxcd.io", "v2"),
         "ArtifactGenerator" => ("source.extensions.fluxcd.io", "v1beta1"),
         _ => (GROUP, "v1"),
     };
@@ -54,13 +57,18 @@ fn resource(kind: &str) -> Resource {
 
 impl World {
     fn new() -> Self {
-        // Another test may have been first.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let fleet = Fleet::new();
         let up = fleet.up(&[]);
         let kubeconfig = fleet.beside("kubeconfig");
         eventually("the API server", || kubeconfig.is_file());
         eventually("the fleet", || up.kustomizations().len() > 1);
+        World::over(fleet, Some(up), kubeconfig)
+    }
+
+    /// The world behind a kubeconfig.
+    fn over(fleet: Fleet, up: Option<Up>, kubeconfig: PathBuf) -> Self {
+        // Another test may have been first.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let credentials = Credentials {
             kubeconfig: Some(kubeconfig),

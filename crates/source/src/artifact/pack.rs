@@ -38,17 +38,45 @@ impl Packed {
     }
 }
 
+/// Permissions of what is packed.
+#[derive(Clone, Copy)]
+struct Modes {
+    folder: u32,
+    file: u32,
+    executable: u32,
+}
+
 /// Packs folders and regular files as the source controller lays them out: the root as `.`, then a
 /// lexical walk, no owners, no times, fixed modes; symlinks are left out.
 #[must_use]
 pub fn pack(tree: &Tree) -> Packed {
+    let modes = Modes {
+        folder: 0o750,
+        file: 0o600,
+        executable: 0o700,
+    };
+    pack_with(tree, modes)
+}
+
+/// The same with the modes that files have for all who may read them, as in what people push to registries.
+#[must_use]
+pub fn pack_readable(tree: &Tree) -> Packed {
+    let modes = Modes {
+        folder: 0o755,
+        file: 0o644,
+        executable: 0o755,
+    };
+    pack_with(tree, modes)
+}
+
+fn pack_with(tree: &Tree, modes: Modes) -> Packed {
     let mut entries: Vec<_> = tree.iter().collect();
     entries.sort_unstable_by(|(a, _), (b, _)| walk_order(a.as_str(), b.as_str()));
     let gzip = GzBuilder::new()
         .mtime(0)
         .operating_system(255)
         .write(Vec::new(), Compression::default());
-    let data = write(gzip, &entries).expect("writing into memory does not fail");
+    let data = write(gzip, &entries, modes).expect("writing into memory does not fail");
     Packed::new(data)
 }
 
@@ -57,13 +85,17 @@ type Gzip = flate2::write::GzEncoder<Vec<u8>>;
 /// Size of a block.
 const BLOCK: usize = 512;
 
-fn write(mut to: Gzip, entries: &[(&fluvial_tree::TreePath, &Entry)]) -> io::Result<Vec<u8>> {
-    folder(&mut to, ".")?;
+fn write(mut to: Gzip, entries: &[(&fluvial_tree::TreePath, &Entry)], modes: Modes) -> io::Result<Vec<u8>> {
+    append(&mut to, ".", b'5', modes.folder, 0)?;
     for (path, entry) in entries {
         match entry {
-            Entry::Folder => folder(&mut to, path.as_str())?,
+            Entry::Folder => append(&mut to, path.as_str(), b'5', modes.folder, 0)?,
             Entry::File(file) => {
-                let mode = if file.executable { 0o700 } else { 0o600 };
+                let mode = if file.executable {
+                    modes.executable
+                } else {
+                    modes.file
+                };
                 let data = file.data();
                 append(&mut to, path.as_str(), b'0', mode, data.len() as u64)?;
                 padded(&mut to, data)?;
@@ -73,10 +105,6 @@ fn write(mut to: Gzip, entries: &[(&fluvial_tree::TreePath, &Entry)]) -> io::Res
     }
     to.write_all(&[0; 2 * BLOCK])?;
     to.finish()
-}
-
-fn folder(to: &mut Gzip, path: &str) -> io::Result<()> {
-    append(to, path, b'5', 0o750, 0)
 }
 
 /// Data up to the end of its last block.
@@ -249,6 +277,15 @@ mod tests {
             .map(|(name, mode, text)| (name, mode, text.to_owned()))
             .collect();
         assert_eq!(seen, want);
+    }
+
+    #[test]
+    fn what_is_pushed_may_be_read_by_all() {
+        let packed = pack_readable(&tree());
+        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(&packed.data[..]));
+        let mode = |entry: io::Result<tar::Entry<'_, _>>| entry.unwrap().header().mode().unwrap();
+        let modes: Vec<u32> = archive.entries().unwrap().take(4).map(mode).collect();
+        assert_eq!(modes, [0o755, 0o755, 0o644, 0o755]);
     }
 
     #[test]

@@ -385,6 +385,16 @@ impl Session<'_> {
                     ));
                 }
                 let causes: Vec<String> = error.iter_errors().map(ToString::to_string).collect();
+                // So says the standard library of a stream that ends within what it is read for.
+                if causes
+                    .iter()
+                    .any(|cause| cause.contains("failed to fill whole buffer"))
+                {
+                    return failed(format!(
+                        "the answer of '{url}' broke off; it is asked for again, look at the server and what is before it \
+                         if that does not help"
+                    ));
+                }
                 let cause = causes.last().filter(|cause| **cause != text);
                 let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
                 failed(format!(

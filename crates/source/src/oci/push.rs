@@ -5,7 +5,8 @@ use std::io::Read;
 
 use flate2::read::GzDecoder;
 use fluvial_ports::Access;
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::manifest::Manifest;
@@ -27,6 +28,49 @@ pub struct NewArtifact {
     pub content: Packed,
     /// Annotations of its manifest; `org.opencontainers.image.created` is its time.
     pub annotations: BTreeMap<String, String>,
+}
+
+/// The description of an artifact, with its fields in the order that Flux writes them in: digests are of bytes.
+#[derive(Serialize)]
+struct Config<'a> {
+    architecture: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created: Option<&'a String>,
+    history: [Value; 1],
+    os: &'a str,
+    rootfs: Layers,
+    config: Value,
+}
+
+#[derive(Serialize)]
+struct Layers {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    diff_ids: [String; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Described {
+    media_type: &'static str,
+    size: usize,
+    digest: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct NewManifest<'a> {
+    schema_version: u8,
+    media_type: &'static str,
+    config: Described,
+    layers: [Described; 1],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: &'a BTreeMap<String, String>,
+}
+
+fn written<T: Serialize>(value: &T) -> Result<String, SourceError> {
+    serde_json::to_string(value)
+        .map_err(|error| layer_failed(format!("the artifact cannot be described: {error}")))
 }
 
 fn digest(data: &[u8]) -> String {
@@ -58,23 +102,35 @@ impl OciSource {
             }
             hash.update(&buffer[..count]);
         }
-        let created = artifact.annotations.get("org.opencontainers.image.created");
-        let config = json!({
-            "architecture": "", "os": "", "config": {}, "created": created,
-            "history": [{"created": "0001-01-01T00:00:00Z"}],
-            "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", crate::hex(&hash.finalize()))]},
-        })
-        .to_string();
-        let (config_id, content_id) = (digest(config.as_bytes()), digest(&artifact.content.data));
-        repository.put_blob(&content_id, &artifact.content.data).await?;
-        repository.put_blob(&config_id, config.as_bytes()).await?;
-        let manifest = json!({
-            "schemaVersion": 2, "mediaType": MANIFEST,
-            "config": {"mediaType": CONFIG, "size": config.len(), "digest": config_id},
-            "layers": [{"mediaType": CONTENT, "size": artifact.content.size(), "digest": content_id}],
-            "annotations": artifact.annotations,
-        })
-        .to_string();
+        let config = written(&Config {
+            architecture: "",
+            created: artifact.annotations.get("org.opencontainers.image.created"),
+            history: [json!({"created": "0001-01-01T00:00:00Z"})],
+            os: "",
+            rootfs: Layers {
+                kind: "layers",
+                diff_ids: [format!("sha256:{}", crate::hex(&hash.finalize()))],
+            },
+            config: json!({}),
+        })?;
+        let described = |media_type, data: &[u8]| Described {
+            media_type,
+            size: data.len(),
+            digest: digest(data),
+        };
+        let (content, data) = (described(CONTENT, &artifact.content.data), &artifact.content.data);
+        repository.put_blob(&content.digest, data).await?;
+        let description = described(CONFIG, config.as_bytes());
+        repository
+            .put_blob(&description.digest, config.as_bytes())
+            .await?;
+        let manifest = written(&NewManifest {
+            schema_version: 2,
+            media_type: MANIFEST,
+            config: description,
+            layers: [content],
+            annotations: &artifact.annotations,
+        })?;
         repository
             .put_manifest(tag, MANIFEST, manifest.as_bytes())
             .await?;

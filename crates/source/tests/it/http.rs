@@ -356,7 +356,7 @@ async fn what_does_not_end_or_breaks_off_is_refused_and_leaves_nothing_behind() 
         (Trick::EndlessProgress, "sent more than 3.0 MiB"),
         (Trick::ManyObjects, "cannot fetch"),
         (Trick::LargeObject, "cannot fetch"),
-        (Trick::Cut, "cannot fetch"),
+        (Trick::Cut, "broke off"),
     ] {
         server.behaviour.lock().unwrap().fetch = Some(trick);
         let error = source.fetch(&request).await.unwrap_err();

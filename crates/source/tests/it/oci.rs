@@ -427,7 +427,7 @@ async fn what_was_pushed_is_pulled_tagged_and_described() {
     let mut access = access();
     let url = format!("oci://{}/org/manifests", setup.host);
     let artifact = NewArtifact {
-        content: artifact::pack(&files),
+        content: artifact::pack_readable(&files),
         annotations: BTreeMap::from([(
             "org.opencontainers.image.created".to_owned(),
             "1970-01-01T00:00:00Z".to_owned(),
@@ -466,6 +466,31 @@ async fn what_was_pushed_is_pulled_tagged_and_described() {
     );
     let stored = setup.registry.stored.lock().unwrap();
     let manifest: serde_json::Value = serde_json::from_slice(&stored[&id]).unwrap();
+    // Digests are of bytes: fields are in the order that others write them in.
+    let text = |id: &str| String::from_utf8(stored[id].clone()).unwrap();
+    let (config, layer) = (&manifest["config"], &manifest["layers"][0]);
+    let part = |part: &serde_json::Value| {
+        format!(
+            "{{\"mediaType\":{},\"size\":{},\"digest\":{}}}",
+            part["mediaType"], part["size"], part["digest"]
+        )
+    };
+    assert_eq!(
+        text(&id),
+        format!(
+            "{{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\"config\":{},\
+             \"layers\":[{}],\"annotations\":{{\"org.opencontainers.image.created\":\"1970-01-01T00:00:00Z\"}}}}",
+            part(config),
+            part(layer)
+        )
+    );
+    let described = text(config["digest"].as_str().unwrap());
+    let begin = "{\"architecture\":\"\",\"created\":\"1970-01-01T00:00:00Z\",\"history\":[{\"created\":\
+                 \"0001-01-01T00:00:00Z\"}],\"os\":\"\",\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"sha256:";
+    assert!(
+        described.starts_with(begin) && described.ends_with("\"]},\"config\":{}}"),
+        "{described}"
+    );
     assert_eq!(
         manifest["config"]["mediaType"],
         "application/vnd.cncf.flux.config.v1+json"

@@ -161,7 +161,7 @@ fn line(band: u8, data: &[u8]) -> Vec<u8> {
 
 impl Trick {
     /// The answer to a command, if it is played at that one.
-    fn answer(self, command: &[u8]) -> Option<Response<Body>> {
+    pub(crate) fn answer(self, command: &[u8]) -> Option<Response<Body>> {
         let is = |name: &[u8]| command.windows(name.len()).any(|part| part == name);
         let endless = |first: Vec<u8>, more: Vec<u8>| {
             let first = futures::stream::iter([Ok::<_, std::io::Error>(first)]);

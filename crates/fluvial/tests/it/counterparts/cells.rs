@@ -1,8 +1,10 @@
 //! Each kind of source against stand-ins that are well, refuse, are not trusted, lack something, send too much, break off, or
 //! keep silent: what the status says. `docs/sources.md` has the table of what is said.
 
+mod git;
 mod helm;
 mod oci;
+mod stores;
 mod trees;
 
 use serde_json::{Value, json};

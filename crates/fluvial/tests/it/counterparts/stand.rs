@@ -1,5 +1,8 @@
 //! A stand-in for every server that sources come from: one content, at listeners of different moods.
 
+pub(super) mod ssh;
+mod stores;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -21,6 +24,8 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use stores::Wish;
 
 /// How a listener treats those who ask.
 #[derive(Clone, Copy, PartialEq)]
@@ -134,24 +139,6 @@ impl Content {
         self.manifest(name, &format!("{}.sig", id.replace(':', "-")), &layer);
     }
 
-    /// The listing of a bucket, if the path is one.
-    fn listing(&self, path: &str, query: &str) -> Option<String> {
-        let folder = format!("{}/", path.trim_end_matches('/'));
-        let content = self.0.lock().unwrap();
-        let mut items = String::new();
-        for (key, data) in content.range(folder.clone()..) {
-            let Some(key) = key.strip_prefix(&folder) else {
-                break;
-            };
-            let (tag, size) = (&digest(data)[7..39], data.len());
-            items.push_str(&format!(
-                "<Contents><Key>{key}</Key><ETag>&quot;{tag}&quot;</ETag><Size>{size}</Size></Contents>"
-            ));
-        }
-        let known = query.contains("list-type=2") && !items.is_empty();
-        known.then(|| format!("<ListBucketResult>{items}</ListBucketResult>"))
-    }
-
     /// Serves it on a free port.
     pub(super) async fn serve(&self, mood: Mood) -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -163,15 +150,9 @@ impl Content {
 
     /// Serves it to those who trust the issuer of this certificate.
     pub(super) async fn serve_tls(&self, certificate: &(String, String)) -> u16 {
-        let chain = CertificateDer::from_pem_slice(certificate.0.as_bytes()).unwrap();
-        let key = PrivateKeyDer::from_pem_slice(certificate.1.as_bytes()).unwrap();
-        let config = ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(vec![chain], key);
-        let acceptor = TlsAcceptor::from(Arc::new(config.unwrap()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let router = self.router(Mood::Well);
+        let (router, acceptor) = (self.router(Mood::Well), acceptor(certificate));
         tokio::spawn(async move { axum::serve(TlsListener(listener, acceptor), router).await });
         port
     }
@@ -181,7 +162,18 @@ impl Content {
     }
 }
 
-struct TlsListener(TcpListener, TlsAcceptor);
+/// Shows a certificate and has its key.
+pub(super) fn acceptor(certificate: &(String, String)) -> TlsAcceptor {
+    let chain = CertificateDer::from_pem_slice(certificate.0.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(certificate.1.as_bytes()).unwrap();
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![chain], key);
+    TlsAcceptor::from(Arc::new(config.unwrap()))
+}
+
+/// A listener of those who trust it.
+pub(super) struct TlsListener(pub(super) TcpListener, pub(super) TlsAcceptor);
 
 impl axum::serve::Listener for TlsListener {
     type Io = TlsStream<TcpStream>;
@@ -201,49 +193,46 @@ impl axum::serve::Listener for TlsListener {
     }
 }
 
-/// Whether the request is one of `ada`: with her password, or signed with her key.
-fn is_ada(headers: &HeaderMap) -> bool {
+/// Whether the request is one of `ada`: with her password, her token, or signed with her key.
+fn is_ada(headers: &HeaderMap, query: &str) -> bool {
     let given = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
     let basic = format!("Basic {}", STANDARD.encode("ada:lovelace"));
-    given.is_some_and(|given| given == basic || given.contains("Credential=ADA/"))
+    let known =
+        |given: &str| given == basic || given == "Bearer lovelace" || given.contains("Credential=ADA/");
+    given.is_some_and(known) || query.contains("sig=lovelace")
 }
 
 /// Whether a path leads to what is large.
-fn is_large(path: &str, query: &str) -> bool {
+fn is_large(path: &str) -> bool {
     let index = path.ends_with("/index.yaml") || path.ends_with("/git-upload-pack");
-    let object = path.starts_with("/fleet/") && !query.contains("list-type");
-    index || object || path.contains("/blobs/") || path.ends_with(".tgz") || path.ends_with(".tar.gz")
+    index || path.contains("/blobs/") || path.ends_with(".tgz") || path.ends_with(".tar.gz")
 }
 
 async fn answer(State((content, mood)): State<(Content, Mood)>, request: Request) -> Response {
     let path = request.uri().path().to_owned();
     let query = request.uri().query().unwrap_or_default().to_owned();
-    if mood == Mood::Asking && !is_ada(request.headers()) {
-        let denied = "<Error><Code>InvalidAccessKeyId</Code><Message>nobody knows this key</Message></Error>";
-        return match path.starts_with("/fleet") {
-            true => (StatusCode::FORBIDDEN, denied).into_response(),
-            false => (
-                StatusCode::UNAUTHORIZED,
-                [(header::WWW_AUTHENTICATE, "Basic realm=\"x\"")],
-            )
-                .into_response(),
-        };
+    let wish = Wish::read(&path, &query);
+    if mood == Mood::Asking && !is_ada(request.headers(), &query) {
+        if wish.is_of_a_store() {
+            return wish.refusal();
+        }
+        let ask = [(header::WWW_AUTHENTICATE, "Basic realm=\"x\"")];
+        return (StatusCode::UNAUTHORIZED, ask).into_response();
     }
-    if let Some(listing) = content.listing(&path, &query) {
+    if let Some(listing) = wish.listing(&content) {
         return listing.into_response();
     }
-    let found = content.0.lock().unwrap().get(&path).cloned();
+    let found = content.0.lock().unwrap().get(&wish.path).cloned();
     let Some(data) = found else {
-        let kind = match path.starts_with("/fleet") || path.starts_with("/absent") {
-            true => "<Error><Code>NoSuchBucket</Code><Message>it does not exist</Message></Error>",
-            false if path == "/v2/" => return StatusCode::OK.into_response(),
-            false => "",
+        return match path == "/v2/" {
+            true => StatusCode::OK.into_response(),
+            false if wish.is_of_a_store() => wish.absence(),
+            false => StatusCode::NOT_FOUND.into_response(),
         };
-        return (StatusCode::NOT_FOUND, kind).into_response();
     };
-    if !is_large(&path, &query) {
+    if !wish.is_for_an_object() && !is_large(&path) {
         return data.into_response();
     }
     match mood {

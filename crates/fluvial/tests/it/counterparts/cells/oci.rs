@@ -74,6 +74,7 @@ fn images_say_what_is_wrong() {
     for name in ["image", "image-asking", "image-tls"] {
         assert_eq!(world.ready(kind, name), format!("v1@{first}"), "{name}");
     }
+    accounts_and_single_layers(&stage, &base, &first);
     let pull = "OCIArtifactPullFailed";
     let layer = "OCIArtifactLayerOperationFailed";
     stage.fail(
@@ -140,6 +141,40 @@ fn images_say_what_is_wrong() {
     assert_eq!(
         world.follows(kind, "image", &format!("v1@{first}")),
         format!("v1@{second}")
+    );
+}
+
+/// The login of a service account's pull Secret, and a layer that is taken as it is.
+fn accounts_and_single_layers(stage: &Stage, base: &Value, first: &str) {
+    let Stage { world, ports, .. } = stage;
+    let kind = "OCIRepository";
+    let host = format!("127.0.0.1:{}", ports.asking);
+    let login = json!({"auths": {&host: {"username": "ada", "password": "lovelace"}}}).to_string();
+    let pull = json!({"type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": login}});
+    world.apply("Secret", "pull", pull);
+    world.apply(
+        "ServiceAccount",
+        "puller",
+        json!({"imagePullSecrets": [{"name": "pull"}]}),
+    );
+    let asking = json!({"url": format!("oci://{host}/config"), "serviceAccountName": "puller"});
+    world.source(kind, "image-account", with(base.clone(), &asking));
+    assert_eq!(world.ready(kind, "image-account"), format!("v1@{first}"));
+    let copy = json!({"layerSelector": {"mediaType": FLUX_LAYER, "operation": "copy"}});
+    world.source(kind, "image-copy", with(base.clone(), &copy));
+    assert_eq!(world.ready(kind, "image-copy"), format!("v1@{first}"));
+    // The bytes of the layer are those of the artifact.
+    let artifact = &world.get(kind, "image-copy")["status"]["artifact"];
+    assert_eq!(artifact["digest"], digest(&tarball(&[("a.yaml", "a: 1\n")])));
+    stage.fail(
+        kind,
+        base,
+        &[(
+            "nobody",
+            with(asking, &json!({"serviceAccountName": "nobody"})),
+            "AuthenticationFailed",
+            &["nobody"],
+        )],
     );
 }
 

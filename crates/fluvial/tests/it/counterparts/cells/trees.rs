@@ -1,23 +1,24 @@
-//! Buckets, HelmCharts that are packed from sources of files, and artifacts that others made.
+//! HelmCharts that are packed from sources of files, and artifacts that others made.
 
 use fluvial_cluster::Client;
 use fluvial_ports::{Cluster as _, Patch, PatchKind, Target};
 use serde_json::json;
 
-use super::{Stage, secret, stage, with};
+use super::{Stage, stage, with};
 use crate::counterparts::stand::{Content, digest, tarball};
 use crate::counterparts::{NAMESPACE, resource};
 use crate::support::{Server, TestRepo, backend_is_missing};
 
-/// Files of the chart `tea`, in this version.
-fn files(version: &str) -> Vec<(&'static str, String)> {
+/// Files of the chart `tea`, in this version, which depends on a chart beside it and on one of a repository at this port.
+fn files(version: &str, port: u16) -> Vec<(&'static str, String)> {
     let text = |text: &str| text.to_owned();
     vec![
         (
             "charts/tea/Chart.yaml",
             format!(
                 "apiVersion: v2\nname: tea\nversion: {version}\ndependencies:\n- name: cup\n  version: 1.0.0\n  \
-                 repository: file://../cup\n"
+                 repository: file://../cup\n- name: tea\n  alias: leaf\n  version: '>=0.5.0'\n  repository: \
+                 http://127.0.0.1:{port}/charts/\n"
             ),
         ),
         ("charts/tea/values.yaml", text("sugar: 1\n")),
@@ -43,88 +44,24 @@ fn files(version: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn fill(content: &Content, version: &str) {
-    for (path, text) in files(version) {
+fn fill(content: &Content, version: &str, port: u16) {
+    for (path, text) in files(version, port) {
         content.put(&format!("/fleet/{path}"), text);
     }
-}
-
-#[test]
-fn buckets_say_what_is_wrong() {
-    let stage = stage();
-    let Stage {
-        world,
-        content,
-        ports,
-    } = &stage;
-    fill(content, "0.1.0");
-    world.secret("s3", &[("accesskey", "ADA"), ("secretkey", "lovelace")]);
-    world.secret("s3-wrong", &[("accesskey", "BYRON"), ("secretkey", "lovelace")]);
-    world.secret("s3-half", &[("accesskey", "ADA")]);
-    let kind = "Bucket";
-    let at = |port: u16| json!({"endpoint": format!("127.0.0.1:{port}")});
-    let tls = json!({"endpoint": format!("localhost:{}", ports.tls), "insecure": false});
-    let base = with(
-        at(ports.well),
-        &json!({"bucketName": "fleet", "insecure": true, "timeout": "3s"}),
-    );
-    world.source(kind, "bucket", base.clone());
-    let asking = with(at(ports.asking), &json!({"secretRef": secret("s3")}));
-    world.source(kind, "asking", with(base.clone(), &asking));
-    let trusting = with(tls.clone(), &json!({"certSecretRef": secret("ca")}));
-    world.source(kind, "tls", with(base.clone(), &trusting));
-    let first = world.ready(kind, "bucket");
-    for name in ["asking", "tls"] {
-        assert_eq!(world.ready(kind, name), first, "{name}");
-    }
-    let failed = "BucketOperationFailed";
-    stage.fail(
-        kind,
-        &base,
-        &[
-            (
-                "wrong",
-                with(at(ports.asking), &json!({"secretRef": secret("s3-wrong")})),
-                failed,
-                &["refused", "secret"],
-            ),
-            ("none", at(ports.asking), failed, &["refused", "secret"]),
-            (
-                "half",
-                json!({"secretRef": secret("s3-half")}),
-                "AuthenticationFailed",
-                &["secretkey"],
-            ),
-            ("untrusted", tls.clone(), failed, &["certSecretRef"]),
-            (
-                "foreign",
-                with(tls, &json!({"certSecretRef": secret("foreign")})),
-                failed,
-                &["ca.crt"],
-            ),
-            (
-                "absent",
-                json!({"bucketName": "absent"}),
-                failed,
-                &["'absent' not found"],
-            ),
-            (
-                "endless",
-                with(at(ports.endless), &json!({"timeout": "50s"})),
-                failed,
-                &["100.0 MiB"],
-            ),
-            ("cut", at(ports.cut), failed, &["broke off"]),
-            ("silent", at(ports.silent), failed, &["in time"]),
-        ],
-    );
-    content.put("/fleet/new.yaml", "new: 1\n");
-    world.follows(kind, "bucket", &first);
 }
 
 /// What holds of charts from a source of files, whatever its kind; `change` brings version 0.2.0 of the chart.
 fn charts_are_packed(stage: &Stage, kind: &str, change: impl Fn()) {
     let world = &stage.world;
+    // The repository of a dependency wants a login, which is that of the HelmRepository with its address.
+    stage.content.publish("0.5.0");
+    let address = format!("http://127.0.0.1:{}/charts", stage.ports.asking);
+    world.source(
+        "HelmRepository",
+        "leaves",
+        json!({"url": address, "secretRef": super::secret("right")}),
+    );
+    world.ready("HelmRepository", "leaves");
     let of = |name: &str| json!({"sourceRef": {"kind": kind, "name": name}});
     let base = with(json!({"chart": "./charts/tea"}), &of("files"));
     let revision = world.ready(kind, "files");
@@ -133,14 +70,20 @@ fn charts_are_packed(stage: &Stage, kind: &str, change: impl Fn()) {
         json!({"reconcileStrategy": "Revision", "valuesFiles": ["charts/tea/values.yaml", "envs/prod.yaml"]});
     world.source("HelmChart", "tea", base.clone());
     world.source("HelmChart", "tea-revision", with(base.clone(), &more));
+    let missing =
+        json!({"valuesFiles": ["envs/test.yaml", "envs/prod.yaml"], "ignoreMissingValuesFiles": true});
+    world.source("HelmChart", "tea-some-values", with(base.clone(), &missing));
     assert_eq!(world.ready("HelmChart", "tea"), "0.1.0");
+    assert_eq!(world.ready("HelmChart", "tea-some-values"), "0.1.0+1");
+    let observed = &world.get("HelmChart", "tea-some-values")["status"]["observedValuesFiles"];
+    assert_eq!(observed, &json!(["envs/prod.yaml"]));
     let first = format!("0.1.0+{}.1", short(&revision));
     assert_eq!(world.ready("HelmChart", "tea-revision"), first);
     let status = &world.get("HelmChart", "tea-revision")["status"];
     assert_eq!(status["observedSourceArtifactRevision"], revision.as_str());
     assert_eq!(status["observedValuesFiles"], more["valuesFiles"]);
     let message = status["conditions"].to_string();
-    assert!(message.contains("resolved 1 dependencies"), "{message}");
+    assert!(message.contains("resolved 2 dependencies"), "{message}");
     stage.fail(
         "HelmChart",
         &base,
@@ -162,6 +105,12 @@ fn charts_are_packed(stage: &Stage, kind: &str, change: impl Fn()) {
                 json!({"valuesFiles": ["envs/test.yaml"]}),
                 "ValuesFilesError",
                 &["envs/test.yaml"],
+            ),
+            (
+                "missing-values-are-fine-only-if-it-says-so",
+                json!({"valuesFiles": ["envs/test.yaml", "envs/prod.yaml"], "ignoreMissingValuesFiles": false}),
+                "ValuesFilesError",
+                &["envs/test.yaml", "ignoreMissingValuesFiles"],
             ),
             (
                 "lonely",
@@ -188,11 +137,13 @@ fn charts_are_packed(stage: &Stage, kind: &str, change: impl Fn()) {
 #[test]
 fn charts_of_buckets_are_packed_and_say_what_is_wrong() {
     let stage = stage();
-    fill(&stage.content, "0.1.0");
+    fill(&stage.content, "0.1.0", stage.ports.asking);
     let endpoint = format!("127.0.0.1:{}", stage.ports.well);
     let bucket = json!({"bucketName": "fleet", "endpoint": endpoint, "insecure": true});
     stage.world.source("Bucket", "files", bucket);
-    charts_are_packed(&stage, "Bucket", || fill(&stage.content, "0.2.0"));
+    charts_are_packed(&stage, "Bucket", || {
+        fill(&stage.content, "0.2.0", stage.ports.asking)
+    });
 }
 
 #[test]
@@ -203,7 +154,7 @@ fn charts_of_repositories_are_packed_and_say_what_is_wrong() {
     let stage = stage();
     let repository = TestRepo::new();
     let commit = |version: &str| {
-        let files = files(version);
+        let files = files(version, stage.ports.asking);
         let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
         repository.commit(&files, version);
     };
