@@ -19,9 +19,6 @@ use crate::artifacts::Stored;
 use crate::folders::Folders;
 use crate::server::{cannot_listen, reachable};
 
-/// Name of the lease.
-const LEASE: &str = "fluvial-leader-election";
-
 /// Kinds that are reconciled.
 const KINDS: [&str; 8] = [
     "ArtifactGenerator",
@@ -74,7 +71,7 @@ pub(crate) async fn start(
             lease: options
                 .lease
                 .as_deref()
-                .map(|namespace| lease::Config::new(namespace, LEASE, host)),
+                .map(|namespace| lease::Config::new(namespace, lease::NAME, host)),
         },
         fluvial_controllers::Ports {
             cluster: ports.cluster,
