@@ -24,6 +24,7 @@ fluvial-bench mttp --ours PROGRAM [--kind kustomization|helmrelease] [--n 1000] 
     a repository of N Kustomizations or HelmReleases: from the start of `up` to everything Ready, peak memory, and what
     the program writes in the quiet time after it (300 s)
 fluvial-bench mttp --server kube --ours PROGRAM [--peers FOLDER] [--kind …] [--n 1000] [--quiet SECONDS]
+                   [--manager-qps N]
     the same owners created on kube-apiserver and etcd (from target/peers) beside `fluvial serve`: time to all Ready,
     processor time and peak memory of each program, and the writes in the API server's audit log
 fluvial-bench git [--files 20000] [--commits 2000] [--rounds 5]

@@ -67,7 +67,15 @@ pub(crate) fn run(words: &[String]) -> Result<Value, Failure> {
         "kube" => {
             repository(&fleet, made, count, Some(kube::NAMESPACE))?;
             let peers = Path::new(flag(words, "--peers").unwrap_or("target/peers"));
-            return kube::run(ours, peers, &fleet, made, count, quiet);
+            return kube::run(&kube::Task {
+                ours,
+                peers,
+                fleet: &fleet,
+                made,
+                count,
+                quiet,
+                manager_qps: flag(words, "--manager-qps"),
+            });
         }
         other => return Err(format!("--server is own or kube, not {other}")),
     }

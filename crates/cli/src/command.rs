@@ -4,8 +4,8 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use clap_complete::Shell;
 
 use crate::commands::{
-    artifact, build, create, debug, delete, diff, envsubst, events, export, get, helm, install, kustomize,
-    migrate, reconcile, release, serve, stats, suspend, trace, tree, up, why,
+    artifact, build, check, create, debug, delete, diff, envsubst, events, export, get, helm, install,
+    kustomize, logs, migrate, reconcile, release, serve, stats, suspend, trace, tree, uninstall, up, why,
 };
 use crate::nouns::{NOUNS, Noun, Verb};
 
@@ -57,6 +57,22 @@ pub(crate) fn root(version: &'static str) -> Command {
                 install::Options::augment_args
             )
             .after_help("Examples:\n  fluvial install\n  fluvial install --export > fluvial.yaml"),
+        )
+        .subcommand(
+            lazy!(
+                "check",
+                "Say whether a cluster can be worked on, and whether somebody does",
+                check::Options::augment_args
+            )
+            .after_help("Examples:\n  fluvial check --pre\n  fluvial check"),
+        )
+        .subcommand(
+            lazy!(
+                "uninstall",
+                "Take the controllers and the definitions of all kinds off a cluster; what they delivered stays",
+                uninstall::Options::augment_args
+            )
+            .after_help("Examples:\n  fluvial uninstall --dry-run\n  fluvial uninstall --keep-namespace --silent"),
         )
         .subcommand(
             lazy!(
@@ -178,6 +194,10 @@ fn with_objects(root: Command) -> Command {
         .subcommand(
             lazy!("events", "Show what happened to objects", events::Options::augment_args)
                 .after_help("Examples:\n  fluvial events -A\n  fluvial events --for kustomization/apps --types Warning"),
+        )
+        .subcommand(
+            lazy!("logs", "Show what controllers tell that run in Pods", logs::Options::augment_args)
+                .after_help("Examples:\n  fluvial logs --kind Kustomization --name apps\n  fluvial logs -A --level error --since 1h\n  fluvial logs --follow"),
         )
         .subcommand(
             Command::new("completion")

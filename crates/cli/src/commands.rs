@@ -2,6 +2,7 @@
 
 pub(crate) mod artifact;
 pub(crate) mod build;
+pub(crate) mod check;
 pub(crate) mod create;
 pub(crate) mod debug;
 pub(crate) mod delete;
@@ -13,6 +14,7 @@ pub(crate) mod get;
 pub(crate) mod helm;
 pub(crate) mod install;
 pub(crate) mod kustomize;
+pub(crate) mod logs;
 pub(crate) mod migrate;
 pub(crate) mod reconcile;
 pub(crate) mod release;
@@ -21,6 +23,7 @@ pub(crate) mod stats;
 pub(crate) mod suspend;
 pub(crate) mod trace;
 pub(crate) mod tree;
+pub(crate) mod uninstall;
 pub(crate) mod up;
 pub(crate) mod wait;
 pub(crate) mod why;

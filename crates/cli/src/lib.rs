@@ -25,8 +25,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap_complete::Shell;
 
 use commands::{
-    artifact, build, create, debug, delete, diff, envsubst, events, export, get, helm, install, kustomize,
-    migrate, reconcile, release, serve, stats, suspend, trace, tree, up, why,
+    artifact, build, check, create, debug, delete, diff, envsubst, events, export, get, helm, install,
+    kustomize, logs, migrate, reconcile, release, serve, stats, suspend, trace, tree, uninstall, up, why,
 };
 pub use environment::{
     Connection, ControllerOptions, Controllers, Environment, LocalRepository, LogOptions, Outside, Rewrite,
@@ -230,6 +230,9 @@ async fn dispatch(matches: &ArgMatches, root: &mut clap::Command, mut session: S
         ["migrate"] => migrate::run(session, &command::options(inner)).await,
         ["why"] => why::run(session, &command::options(inner)).await,
         ["up"] => up::run(session, &command::options(inner)).await,
+        ["check"] => check::run(session, &command::options(inner)).await,
+        ["logs"] => logs::run(session, &command::options(inner)).await,
+        ["uninstall"] => uninstall::run(session, &command::options(inner)).await,
         ["install"] => install::run(session, &command::options(inner)).await,
         ["serve"] => serve::serve(session, &command::options(inner)).await,
         ["apiserver"] => serve::api_server(session, &command::options(inner)).await,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fluvial_ports::{
-    Apply, BoxFuture, BoxStream, Cluster, ClusterError, Create, Delete, ErrorKind, KindChange, Patch,
-    PatchKind, Propagation, Resource, Select, Served, Target, Token, Watched,
+    Apply, BoxFuture, BoxStream, Cluster, ClusterError, Create, Delete, ErrorKind, KindChange, Lines, Patch,
+    PatchKind, PodLog, Propagation, Resource, Select, Served, Target, Token, Watched,
 };
 use futures::StreamExt;
 use http::{Method, Request, Response, StatusCode};
@@ -348,6 +348,29 @@ impl Cluster for Client {
             Change::Failed(error) => Watched::Failed(error),
         });
         Box::pin(changes)
+    }
+
+    fn log<'a>(&'a self, pod: Target<'a>, part: &'a PodLog) -> BoxFuture<'a, Result<Lines, ClusterError>> {
+        let mut url = object_url(pod, Some("log"));
+        if let Some(container) = &part.container {
+            url = url.with("container", container);
+        }
+        if part.follow {
+            url = url.with("follow", "true");
+        }
+        for (key, number) in [("tailLines", part.tail), ("sinceSeconds", part.since_seconds)] {
+            if let Some(number) = number {
+                url = url.with(key, &number.to_string());
+            }
+        }
+        Box::pin(async move {
+            let lines = watch::open(self, url, Form::Any).await?;
+            let lines = futures::stream::try_unfold(lines, |mut lines| async move {
+                let line = lines.next_line().await?.or_else(|| lines.rest());
+                Ok(line.map(|line| (String::from_utf8_lossy(&line).into_owned(), lines)))
+            });
+            Ok(lines.boxed())
+        })
     }
 
     fn apply<'a>(

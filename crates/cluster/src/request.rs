@@ -100,6 +100,8 @@ pub(crate) enum Form {
     MetadataList,
     /// All kinds of all groups at once.
     Discovery,
+    /// Whatever there is.
+    Any,
 }
 
 pub(crate) fn build(
@@ -114,6 +116,7 @@ pub(crate) fn build(
         Form::Metadata => METADATA,
         Form::MetadataList => METADATA_LIST,
         Form::Discovery => DISCOVERY,
+        Form::Any => "*/*",
     };
     let mut request = Request::builder()
         .method(method)

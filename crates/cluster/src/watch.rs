@@ -47,7 +47,7 @@ where
         client: client.clone(),
         resource: resource.clone(),
         select: select.clone(),
-        version: None,
+        version: select.since.clone(),
         streamed_lists: true,
         sender: sender.clone(),
     };
@@ -123,8 +123,15 @@ impl<T: Versioned + DeserializeOwned + Clone + Send + Sync + 'static> Follower<T
     async fn run(mut self) {
         let mut wait = BACKOFF.0;
         loop {
-            match self.connection().await {
+            let started = tokio::time::Instant::now();
+            let ended = self.connection().await;
+            if started.elapsed() > BACKOFF.1 {
+                // It worked for a while: this is another failure than the one before.
+                wait = BACKOFF.0;
+            }
+            match ended {
                 Break::Closed => return,
+                Break::Ended if started.elapsed() < BACKOFF.0 => tokio::time::sleep(BACKOFF.0).await,
                 Break::Ended => wait = BACKOFF.0,
                 Break::Failed(error) if error.kind == ErrorKind::Expired => self.version = None,
                 Break::Failed(error)
@@ -214,7 +221,7 @@ impl<T: Versioned + DeserializeOwned + Clone + Send + Sync + 'static> Follower<T
         } else {
             Form::Whole
         };
-        let mut lines = self.open(url, form).await?;
+        let mut lines = open(&self.client, url, form).await?;
         if starting {
             self.send(Change::Restarted).await?;
         }
@@ -231,14 +238,13 @@ impl<T: Versioned + DeserializeOwned + Clone + Send + Sync + 'static> Follower<T
                     self.send(Change::Deleted(object)).await?;
                 }
                 WatchEvent::Bookmark(mark) => {
+                    let end = mark.metadata.annotations.get(LIST_END);
+                    // Of a list that breaks off nothing may be left out: only its end says where to go on.
+                    if listing && end.is_none_or(|end| end != "true") {
+                        continue;
+                    }
                     self.version = Some(mark.metadata.resource_version);
-                    if listing
-                        && mark
-                            .metadata
-                            .annotations
-                            .get(LIST_END)
-                            .is_some_and(|end| end == "true")
-                    {
+                    if listing {
                         listing = false;
                         self.send(Change::Ready).await?;
                     }
@@ -247,10 +253,6 @@ impl<T: Versioned + DeserializeOwned + Clone + Send + Sync + 'static> Follower<T
                     return Err(error::from_transport(&kube::Error::Api(status), "").into());
                 }
             }
-        }
-        if listing {
-            // The list broke off; it has to be sent again from its start.
-            self.version = None;
         }
         Ok(())
     }
@@ -261,53 +263,42 @@ impl<T: Versioned + DeserializeOwned + Clone + Send + Sync + 'static> Follower<T
             self.version = Some(version.to_owned());
         }
     }
+}
 
-    async fn open(&self, url: Url, form: Form) -> Result<Lines, Break> {
-        let mut request = build(Method::GET, url, self.client.user.as_deref(), form, None)
-            .map_err(|error| ClusterError::new(ErrorKind::Invalid, error.to_string()))?;
-        // Compressed watch streams are not decoded event by event.
-        request.headers_mut().insert(
-            http::header::ACCEPT_ENCODING,
-            http::HeaderValue::from_static("identity"),
-        );
-        let response = self
-            .client
-            .shared
-            .client
-            .send(request)
-            .await
-            .map_err(|error| error::from_transport(&error, &self.client.shared.server))?;
-        let (head, body) = response.into_parts();
-        if !head.status.is_success() {
-            let bytes = body
-                .collect()
-                .await
-                .map_err(|error| error::from_transport(&error, &self.client.shared.server))?
-                .to_bytes();
-            return Err(error::from_response(head.status, &bytes).into());
-        }
-        let server = self.client.shared.server.clone();
-        let frames = body
-            .into_data_stream()
-            .map_err(move |error| error::from_transport(&error, &server))
-            .boxed();
-        Ok(Lines {
-            frames,
-            buffer: Vec::new(),
-            read: 0,
-        })
+/// The lines of an answer that may take its time.
+pub(crate) async fn open(client: &Client, url: Url, form: Form) -> Result<Lines, ClusterError> {
+    let mut request = build(Method::GET, url, client.user.as_deref(), form, None)
+        .map_err(|error| ClusterError::new(ErrorKind::Invalid, error.to_string()))?;
+    // Compressed streams are not decoded event by event.
+    request.headers_mut().insert(
+        http::header::ACCEPT_ENCODING,
+        http::HeaderValue::from_static("identity"),
+    );
+    let server = client.shared.server.clone();
+    let lost = move |error| error::from_transport(&error, &server);
+    let response = client.shared.client.send(request).await.map_err(&lost)?;
+    let (head, body) = response.into_parts();
+    if !head.status.is_success() {
+        let bytes = body.collect().await.map_err(&lost)?.to_bytes();
+        return Err(error::from_response(head.status, &bytes));
     }
+    Ok(Lines {
+        frames: body.into_data_stream().map_err(lost).boxed(),
+        buffer: Vec::new(),
+        read: 0,
+    })
 }
 
 /// The lines of a response body as they arrive.
-struct Lines {
+pub(crate) struct Lines {
     frames: futures::stream::BoxStream<'static, Result<bytes::Bytes, ClusterError>>,
     buffer: Vec<u8>,
     read: usize,
 }
 
 impl Lines {
-    async fn next_line(&mut self) -> Result<Option<Vec<u8>>, ClusterError> {
+    /// The next line with anything in it.
+    pub(crate) async fn next_line(&mut self) -> Result<Option<Vec<u8>>, ClusterError> {
         loop {
             if let Some(end) = self.buffer[self.read..].iter().position(|byte| *byte == b'\n') {
                 let line = self.buffer[self.read..self.read + end].to_vec();
@@ -324,6 +315,12 @@ impl Lines {
                 None => return Ok(None),
             }
         }
+    }
+
+    /// What came last without the end of a line.
+    pub(crate) fn rest(&mut self) -> Option<Vec<u8>> {
+        let rest = std::mem::take(&mut self.buffer);
+        (!rest.is_empty()).then_some(rest)
     }
 }
 

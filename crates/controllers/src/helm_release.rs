@@ -21,6 +21,7 @@ mod storage;
 mod values;
 mod wakes;
 
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -73,6 +74,8 @@ pub struct HelmReleases {
     tries: Mutex<FxHashMap<Key, u32>>,
     /// Objects whose definition is an older one, without an inventory in the status.
     without_inventory: Mutex<FxHashSet<Key>>,
+    /// How many actions are under way that may be a matter of a moment.
+    under_way: AtomicU32,
     /// What the cluster can do, until a kind comes or goes.
     capabilities: Arc<Mutex<Option<Capabilities>>>,
 }
@@ -143,6 +146,7 @@ impl HelmReleases {
             charts: chart::Charts::default(),
             tries: Mutex::default(),
             without_inventory: Mutex::default(),
+            under_way: AtomicU32::new(0),
             capabilities: Arc::default(),
         }
     }

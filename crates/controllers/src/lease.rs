@@ -10,6 +10,46 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+/// Name of the lease that processes of Fluvial share.
+pub const NAME: &str = "fluvial-leader-election";
+
+/// The kind as the API serves it.
+fn resource() -> Resource {
+    Resource {
+        group: "coordination.k8s.io".to_owned(),
+        version: "v1".to_owned(),
+        kind: "Lease".to_owned(),
+        plural: "leases".to_owned(),
+        namespaced: true,
+    }
+}
+
+/// Who leads in a namespace, by the times that the Lease itself states: good for telling people, not for taking over.
+pub async fn leader(
+    cluster: &dyn Cluster,
+    namespace: &str,
+    now: Timestamp,
+) -> Result<Option<String>, ClusterError> {
+    let resource = resource();
+    let target = Target {
+        resource: &resource,
+        namespace,
+        name: NAME,
+    };
+    let Some(lease) = cluster.get(target).await? else {
+        return Ok(None);
+    };
+    let renewed = lease
+        .pointer("/spec/renewTime")
+        .and_then(Value::as_str)
+        .and_then(|text| text.parse::<Timestamp>().ok());
+    let seen = renewed.map_or(SignedDuration::MAX, |renewed| now.duration_since(renewed));
+    Ok(match view(Some(&lease), "", seen, Duration::from_secs(35)) {
+        View::Theirs { holder } => Some(holder),
+        View::Free | View::Ours => None,
+    })
+}
+
 /// Whose lease, where, and how long it holds.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -142,13 +182,7 @@ pub struct Lease {
 impl Lease {
     /// A Lease that is not held yet.
     pub fn new(cluster: Arc<dyn Cluster>, clock: Arc<dyn Clock>, config: Config) -> Self {
-        let resource = Resource {
-            group: "coordination.k8s.io".to_owned(),
-            version: "v1".to_owned(),
-            kind: "Lease".to_owned(),
-            plural: "leases".to_owned(),
-            namespaced: true,
-        };
+        let resource = resource();
         Self {
             cluster,
             clock,

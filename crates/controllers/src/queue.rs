@@ -79,6 +79,7 @@ impl Entry {
 struct Shared<K> {
     state: Mutex<State<K>>,
     arrived: Notify,
+    closed: Notify,
 }
 
 /// The work queue of one kind. Clones are handles to the same queue.
@@ -102,6 +103,7 @@ impl<K: Clone + Eq + Hash> Default for Queue<K> {
                 open: true,
             }),
             arrived: Notify::new(),
+            closed: Notify::new(),
         }))
     }
 }
@@ -230,6 +232,15 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         drop(state);
         self.0.arrived.notify_waiters();
         self.0.arrived.notify_one();
+        self.0.closed.notify_waiters();
+    }
+
+    /// Waits until the queue is closed.
+    pub async fn closed(&self) {
+        let closed = self.0.closed.notified();
+        if self.lock().open {
+            closed.await;
+        }
     }
 }
 

@@ -68,10 +68,15 @@ pub async fn run<R: Reconcile>(
     let places = Arc::new(Semaphore::new(concurrent.max(1)));
     let mut runs = JoinSet::new();
     loop {
-        let Ok(permit) = Arc::clone(&places).acquire_owned().await else {
-            break;
+        // An idle loop holds no place: a run that has waited may need the only one.
+        let Some(mut work) = queue.next().await else { break };
+        let permit = tokio::select! {
+            permit = Arc::clone(&places).acquire_owned() => permit,
+            () = queue.closed() => break,
         };
-        let Some(work) = queue.next().await else { break };
+        let Ok(permit) = permit else { break };
+        // What has happened while the key waited for its place is part of the same run.
+        work.news();
         while runs.try_join_next().is_some() {}
         let slot = Slot {
             places: Arc::clone(&places),
@@ -163,9 +168,9 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(10)).await;
         queue.add(Key::new("ns", "waits"), Reasons::HEALTH);
         tokio::time::sleep(Duration::from_millis(10)).await;
+        let told = story.0.lock().unwrap().clone();
         queue.close();
         runner.await.unwrap();
-        let told = story.0.lock().unwrap().clone();
         assert_eq!(
             told,
             [

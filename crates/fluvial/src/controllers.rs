@@ -22,9 +22,6 @@ use crate::folders::Folders;
 use crate::replicas;
 use crate::server::{cannot_listen, reachable};
 
-/// Name of the lease.
-const LEASE: &str = "fluvial-leader-election";
-
 /// Kinds that are reconciled.
 const KINDS: [&str; 8] = [
     "ArtifactGenerator",
@@ -134,13 +131,13 @@ fn lease_name(settings: &Settings) -> String {
         part = format!("{part} {selector}");
     }
     if part.is_empty() {
-        return LEASE.to_owned();
+        return lease::NAME.to_owned();
     }
     let id: String = Sha256::digest(part)[..4]
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    format!("{LEASE}-{id}")
+    format!("{}-{id}", lease::NAME)
 }
 
 /// Decryption with what Secrets hold, and with what this process is to its cloud.
@@ -189,7 +186,7 @@ mod tests {
     #[test]
     fn those_that_do_other_parts_of_the_work_have_other_leases() {
         let whole = Settings::default();
-        assert_eq!(lease_name(&whole), LEASE);
+        assert_eq!(lease_name(&whole), lease::NAME);
         let mut part = whole.clone();
         part.components = [Component::Sources].into();
         let mut shard = whole.clone();
@@ -198,7 +195,7 @@ mod tests {
         other.sources.selector = Some("shard=two".to_owned());
         let names = [&part, &shard, &other].map(lease_name);
         assert!(
-            names.iter().all(|name| name.starts_with(LEASE) && name != LEASE),
+            names.iter().all(|name| name.starts_with(lease::NAME) && name != lease::NAME),
             "{names:?}"
         );
         assert!(names[0] != names[1] && names[1] != names[2], "{names:?}");

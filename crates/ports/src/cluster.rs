@@ -68,6 +68,9 @@ pub struct Select {
     pub fields: Option<String>,
     /// Only `metadata` is wanted: the server leaves the rest out.
     pub metadata_only: bool,
+    /// A watch tells what happened after this resource version, without a list first; one follows if the server has
+    /// forgotten what happened since. Lists pay no heed to it.
+    pub since: Option<String>,
 }
 
 /// How server-side apply is done.
@@ -253,6 +256,22 @@ pub struct Served {
     pub api_versions: Vec<String>,
 }
 
+/// Which part of a Pod's log, and of which of its containers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PodLog {
+    /// The container; there is only one without it.
+    pub container: Option<String>,
+    /// Stay, and tell what comes.
+    pub follow: bool,
+    /// So many lines from the end.
+    pub tail: Option<u64>,
+    /// Of so many seconds at most.
+    pub since_seconds: Option<u64>,
+}
+
+/// Lines of a log as they come.
+pub type Lines = BoxStream<'static, Result<String, ClusterError>>;
+
 /// A Kubernetes API server seen by one identity.
 pub trait Cluster: Send + Sync + 'static {
     /// The same server, acting as another user (impersonation).
@@ -316,6 +335,12 @@ pub trait Cluster: Send + Sync + 'static {
         _audiences: &'a [String],
     ) -> BoxFuture<'a, Result<crate::Token, ClusterError>> {
         let error = ClusterError::new(ErrorKind::Other, "tokens are not issued here");
+        Box::pin(std::future::ready(Err(error)))
+    }
+
+    /// The log of a Pod.
+    fn log<'a>(&'a self, _pod: Target<'a>, _part: &'a PodLog) -> BoxFuture<'a, Result<Lines, ClusterError>> {
+        let error = ClusterError::new(ErrorKind::Other, "logs are not kept here");
         Box::pin(std::future::ready(Err(error)))
     }
 

@@ -11,8 +11,8 @@ mod source;
 
 pub use artifact::{Artifact, ArtifactError, ArtifactName, Artifacts};
 pub use cluster::{
-    Apply, Cluster, ClusterError, Create, Delete, ErrorKind, FieldCause, KindChange, Patch, PatchKind,
-    Propagation, Resource, Select, Served, Target, Watched,
+    Apply, Cluster, ClusterError, Create, Delete, ErrorKind, FieldCause, KindChange, Lines, Patch, PatchKind,
+    PodLog, Propagation, Resource, Select, Served, Target, Watched,
 };
 pub use decryption::{Decryption, DecryptionError, Decryptor, Format, Integrity, KeyError, NoDecryption};
 pub use event::{Event, Events, NoEvents, Severity};

@@ -25,6 +25,24 @@ const POLICY: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [Re
 const TOKENS: &str = "bench-token,bench,1,\"system:masters\"\nserve-token,serve,2,\"system:masters\"\n\
                       manager-token,manager,3,\"system:masters\"\n";
 
+/// What is measured.
+pub(super) struct Task<'t> {
+    /// The program.
+    pub(super) ours: &'t str,
+    /// Folder of the peers.
+    pub(super) peers: &'t Path,
+    /// The repository.
+    pub(super) fleet: &'t Path,
+    /// What the owners are.
+    pub(super) made: Made,
+    /// How many.
+    pub(super) count: u64,
+    /// How long it is looked at afterwards.
+    pub(super) quiet: Duration,
+    /// How often the cluster's own controllers may ask a second; as they come without it.
+    pub(super) manager_qps: Option<&'t str>,
+}
+
 /// The programs, in the order in which they are started.
 struct Side {
     etcd: Running,
@@ -35,32 +53,26 @@ struct Side {
 }
 
 /// Creates the owners, and waits until all are ready.
-pub(super) fn run(
-    ours: &str,
-    peers: &Path,
-    fleet: &Path,
-    made: Made,
-    count: u64,
-    quiet: Duration,
-) -> Result<Value, Failure> {
+pub(super) fn run(task: &Task<'_>) -> Result<Value, Failure> {
     let work = tempfile::tempdir().map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;
-    runtime.block_on(measured(ours, peers, fleet, made, count, quiet, work.path()))
+    runtime.block_on(measured(task, work.path()))
 }
 
-async fn measured(
-    ours: &str,
-    peers: &Path,
-    fleet: &Path,
-    made: Made,
-    count: u64,
-    quiet: Duration,
-    work: &Path,
-) -> Result<Value, Failure> {
-    let (side, client) = start(ours, peers, fleet, work).await?;
+async fn measured(task: &Task<'_>, work: &Path) -> Result<Value, Failure> {
+    let Task {
+        ours,
+        peers,
+        fleet,
+        made,
+        count,
+        quiet,
+        manager_qps,
+    } = *task;
+    let (side, client) = start(ours, peers, fleet, manager_qps, work).await?;
     let (api_version, kind, plural) = made.names();
     let resource = client
         .resource(api_version, kind)
@@ -120,7 +132,13 @@ impl Side {
 }
 
 /// Starts everything; the client is the measuring's own.
-async fn start(ours: &str, peers: &Path, fleet: &Path, work: &Path) -> Result<(Side, Client), Failure> {
+async fn start(
+    ours: &str,
+    peers: &Path,
+    fleet: &Path,
+    manager_qps: Option<&str>,
+    work: &Path,
+) -> Result<(Side, Client), Failure> {
     let audit = work.join("audit.log");
     let Kube {
         etcd,
@@ -142,20 +160,7 @@ async fn start(ours: &str, peers: &Path, fleet: &Path, work: &Path) -> Result<(S
     };
     let (bench, serve, manager) = (kubeconfig("bench")?, kubeconfig("serve")?, kubeconfig("manager")?);
     installed(ours, &bench).await?;
-    let manager = spawn(
-        Command::new(peer(peers, "kube-controller-manager")?)
-            .args(["--leader-elect=false", "--secure-port", &free_port()?.to_string()])
-            .args(["--bind-address", "127.0.0.1"])
-            .args([
-                "--controllers",
-                "deployment-controller,replicaset-controller,endpointslice-controller",
-            ])
-            .arg("--kubeconfig")
-            .arg(manager)
-            .arg("--cert-dir")
-            .arg(work.join("manager")),
-        &work.join("manager.log"),
-    )?;
+    let manager = managing(peers, &manager, manager_qps, work)?;
     let mirrors = work.join("mirrors.yaml");
     let to = fleet.display();
     write(&mirrors, &format!("- from: {SOURCE}\n  to: {to}\n"))?;
@@ -185,6 +190,26 @@ async fn start(ours: &str, peers: &Path, fleet: &Path, work: &Path) -> Result<(S
         },
         client,
     ))
+}
+
+/// kube-controller-manager for Deployments; how often it may ask is the cluster's choice, 20 times a second by default.
+fn managing(peers: &Path, kubeconfig: &Path, qps: Option<&str>, work: &Path) -> Result<Running, Failure> {
+    let mut command = Command::new(peer(peers, "kube-controller-manager")?);
+    command
+        .args(["--leader-elect=false", "--secure-port", &free_port()?.to_string()])
+        .args(["--bind-address", "127.0.0.1"])
+        .args([
+            "--controllers",
+            "deployment-controller,replicaset-controller,endpointslice-controller",
+        ])
+        .arg("--kubeconfig")
+        .arg(kubeconfig)
+        .arg("--cert-dir")
+        .arg(work.join("manager"));
+    if let Some(qps) = qps {
+        command.args(["--kube-api-qps", qps, "--kube-api-burst", qps]);
+    }
+    spawn(&mut command, &work.join("manager.log"))
 }
 
 /// Where the repository is said to be.

@@ -156,7 +156,7 @@ fn select(namespace: &str, name: Option<&str>, options: &Options) -> Select {
         namespace: (!options.all_namespaces).then(|| namespace.to_owned()),
         labels: options.labels.clone(),
         fields: name.map(|name| format!("metadata.name={name}")),
-        metadata_only: false,
+        ..Select::default()
     }
 }
 

@@ -102,12 +102,6 @@ async fn put(
         hands.cluster.apply(target, definition, how).await
     };
     let now = result.map_err(failed)?;
-    let awaited = Awaited {
-        id: placed.id.clone(),
-        resource: Arc::clone(&placed.resource),
-        health: hands.judge.assess(Some(&now)),
-        goes: false,
-        ends: false,
-    };
+    let awaited = placed.awaited(&now, &hands.judge);
     Ok((placed, Some(awaited)))
 }

@@ -1,7 +1,5 @@
 //! Hooks: objects that run at a moment of an action, one after the other, and are cleaned up as they say.
 
-use std::sync::Arc;
-
 use fluvial_delivery::health::Status;
 use fluvial_helm::release::{HookRun, Phase, Stored, hooks_of};
 use fluvial_object::ObjectExt;
@@ -141,11 +139,8 @@ impl Hands<'_> {
             return Ok(());
         }
         let mut awaited = Awaited {
-            health: self.judge.assess(Some(&now)),
-            resource: Arc::clone(&placed.resource),
-            goes: false,
             ends,
-            id: placed.id.clone(),
+            ..placed.awaited(&now, &self.judge)
         };
         if ends {
             // Whatever it looks like, it has only just been made.

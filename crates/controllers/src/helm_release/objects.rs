@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fluvial_delivery::health::{Status, removes_itself};
+use fluvial_delivery::health::Status;
 use fluvial_delivery::ownership::{TakenOver, clean_up};
 use fluvial_helm::release::Object;
 use fluvial_object::{ObjectExt, ObjectId};
@@ -119,6 +119,13 @@ pub(crate) struct Placed {
     pub(crate) resource: Arc<Resource>,
     /// The object as the manifest has it, with its namespace.
     pub(crate) object: Value,
+}
+
+impl Placed {
+    /// The object as it was just seen, to wait for.
+    pub(crate) fn awaited(&self, live: &Value, judge: &Judge) -> Awaited {
+        Awaited::seen(self.id.clone(), Arc::clone(&self.resource), live, judge)
+    }
 }
 
 /// What acts on objects.
@@ -290,13 +297,7 @@ impl Hands<'_> {
                 .await
         };
         let now = result.map_err(|error| Trouble::from(named(&error)))?;
-        let awaited = Awaited {
-            id: placed.id.clone(),
-            resource: Arc::clone(&placed.resource),
-            health: self.judge.assess(Some(&now)),
-            goes: removes_itself(&desired),
-            ends: false,
-        };
+        let awaited = placed.awaited(&now, &self.judge);
         let new = known.is_none().then_some(placed);
         Ok((awaited, new))
     }

@@ -15,8 +15,11 @@ use super::run::{Course, Inputs};
 use super::step::STATE_ERROR;
 use crate::deliverer::failure::{Class, Failure};
 
-/// What takes longer is shown. With many releases at once an API server alone takes more than a second for each.
+/// What takes longer is shown.
 const MOMENT: Duration = Duration::from_secs(3);
+/// So much longer for each release that is under way at the same time: a cluster's own controllers ask the API server
+/// some 20 times a second, and a Deployment costs them four requests. Many at once take long without anything wrong.
+const EACH: Duration = Duration::from_millis(200);
 
 /// A status that is to be shown after a moment.
 pub(super) struct Late<'a> {
@@ -25,11 +28,19 @@ pub(super) struct Late<'a> {
     status: HelmReleaseStatus,
     /// Whether the write has begun.
     begun: AtomicBool,
+    /// How long it takes until then.
+    moment: Duration,
+}
+
+impl Drop for Late<'_> {
+    fn drop(&mut self) {
+        self.releases.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Late<'_> {
     async fn show(&self) -> Option<Arc<HelmRelease>> {
-        tokio::time::sleep(MOMENT).await;
+        tokio::time::sleep(self.moment).await;
         self.begun.store(true, Ordering::Relaxed);
         let written = self.releases.writer.status(&self.object, &self.status).await;
         written
@@ -75,11 +86,13 @@ impl HelmReleases {
         // Whoever deletes it looks into the storage then.
         let is_found = before.conditions.is_empty() || before.storage_namespace.is_some();
         if course.done.is_empty() && is_found && matches!(action, Action::Install | Action::Upgrade) {
+            let others = self.under_way.fetch_add(1, Ordering::Relaxed);
             return Ok(Some(Late {
                 releases: self,
                 object: Arc::clone(object),
                 status: status.clone(),
                 begun: AtomicBool::new(false),
+                moment: MOMENT + EACH * others,
             }));
         }
         match self.writer.status(object, status).await {

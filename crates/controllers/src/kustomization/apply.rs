@@ -9,7 +9,7 @@ use fluvial_api::Kustomization;
 use fluvial_delivery::changes::{Action, Change};
 use fluvial_delivery::control::{self, ApplyMode};
 use fluvial_delivery::drift::{Drift, compare};
-use fluvial_delivery::health::{Status, removes_itself};
+use fluvial_delivery::health::Status;
 use fluvial_delivery::ignore::{IgnoreRules, leave_alone};
 use fluvial_delivery::ownership::{TakenOver, clean_up};
 use fluvial_delivery::plan::Refusal;
@@ -335,13 +335,9 @@ impl Applier<'_> {
                 version: now.resource_version().to_owned(),
             },
         );
-        applied.seen.push(Awaited {
-            id: item.id.clone(),
-            resource,
-            health: self.judge.assess(Some(&now)),
-            goes: removes_itself(&item.object),
-            ends: false,
-        });
+        applied
+            .seen
+            .push(Awaited::seen(item.id.clone(), resource, &now, self.judge));
         Ok(())
     }
 

@@ -1,18 +1,23 @@
 //! Waiting until objects are healthy: watches on those that are not, until all are or one has failed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fluvial_api::Kustomization;
 use fluvial_api::meta::HealthCheckExpr;
 use fluvial_delivery::health::custom::HealthExprs;
 use fluvial_delivery::health::{self, Health, Status};
-use fluvial_object::ObjectId;
+use fluvial_object::{ObjectExt, ObjectId};
 use fluvial_ports::{BoxStream, Clock, Cluster, Resource, Select, Target, Watched};
 use futures::StreamExt;
 use futures::stream::SelectAll;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::deliverer::failure::{Failure, INVALID_EXPRESSION};
+
+/// How long a failure has to stand before it ends a wait.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// An object that is waited for.
 #[derive(Debug, Clone)]
@@ -27,6 +32,23 @@ pub(crate) struct Awaited {
     pub(crate) goes: bool,
     /// Whether a Pod is waited for until it has ended, and not until it runs (a hook).
     pub(crate) ends: bool,
+    /// Its resource version when last seen: nothing that happens afterwards is missed, however soon it is gone again.
+    pub(crate) since: Option<String>,
+}
+
+impl Awaited {
+    /// An object as it was just seen.
+    pub(crate) fn seen(id: ObjectId, resource: Arc<Resource>, live: &Value, judge: &Judge) -> Self {
+        let version = live.resource_version();
+        Self {
+            id,
+            resource,
+            health: judge.assess(Some(live)),
+            goes: health::removes_itself(live),
+            ends: false,
+            since: (!version.is_empty()).then(|| version.to_owned()),
+        }
+    }
 }
 
 /// Why a wait ended.
@@ -74,6 +96,8 @@ pub(crate) struct Wait {
     watches: SelectAll<BoxStream<'static, (usize, Watched)>>,
     /// Objects that the current list of their watch has shown.
     listed: Vec<bool>,
+    /// When a failure that was seen counts, unless it passes before.
+    failing: Option<Instant>,
 }
 
 impl Wait {
@@ -87,6 +111,7 @@ impl Wait {
             let select = Select {
                 namespace: object.resource.namespaced.then(|| object.id.namespace.clone()),
                 fields: Some(format!("metadata.name={}", object.id.name)),
+                since: object.since.clone(),
                 ..Select::default()
             };
             let watch = cluster.watch(&object.resource, &select);
@@ -98,6 +123,7 @@ impl Wait {
             judge,
             watches,
             listed,
+            failing: None,
         }
     }
 
@@ -107,15 +133,41 @@ impl Wait {
             if self.all_current() {
                 return Ended::Current;
             }
-            if fail_early && self.any(Status::Failed) {
+            let until = self.failing().filter(|_| fail_early);
+            if until.is_some_and(|until| until <= Instant::now()) {
                 return Ended::Failed;
             }
-            match self.watches.next().await {
-                Some((index, watched)) => self.take(index, watched),
+            let next = self.watches.next();
+            let event = match until {
+                Some(until) => tokio::time::timeout_at(until, next).await,
+                None => Ok(next.await),
+            };
+            match event {
+                Ok(Some((index, watched))) => self.take(index, watched),
                 // Watches do not end; if they do all the same, the time limit ends the wait.
-                None => futures::future::pending().await,
+                Ok(None) => futures::future::pending().await,
+                Err(_elapsed) => {}
             }
         }
+    }
+
+    /// When it can be said that something has failed, if it looks so. What has ended has ended; anything else may
+    /// show for a moment how it fared before it was changed: its controller counts the change first, and looks later.
+    fn failing(&mut self) -> Option<Instant> {
+        let mut failed = self
+            .awaited
+            .iter()
+            .filter(|object| object.health.status == Status::Failed)
+            .peekable();
+        if failed.peek().is_none() {
+            self.failing = None;
+            return None;
+        }
+        let now = Instant::now();
+        if failed.any(|object| matches!(object.id.kind.as_str(), "Job" | "Pod")) {
+            return Some(now);
+        }
+        Some(*self.failing.get_or_insert(now + SETTLE))
     }
 
     fn take(&mut self, index: usize, watched: Watched) {
@@ -149,10 +201,6 @@ impl Wait {
         self.awaited
             .iter()
             .all(|object| object.health.status == Status::Current)
-    }
-
-    fn any(&self, status: Status) -> bool {
-        self.awaited.iter().any(|object| object.health.status == status)
     }
 
     /// What is not current, as text: Flux's list, then the objects' own words.
@@ -210,13 +258,15 @@ pub(crate) async fn look(
         namespace,
         name: &id.name,
     };
-    let live = cluster.get(target).await?;
-    let health = judge.assess(live.as_ref());
-    Ok(Awaited {
-        goes: live.as_ref().is_some_and(health::removes_itself),
-        ends: false,
-        health,
-        id,
-        resource,
+    Ok(match cluster.get(target).await? {
+        Some(live) => Awaited::seen(id, resource, &live, judge),
+        None => Awaited {
+            health: judge.assess(None),
+            goes: false,
+            ends: false,
+            since: None,
+            id,
+            resource,
+        },
     })
 }

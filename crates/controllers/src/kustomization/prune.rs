@@ -265,16 +265,14 @@ pub(crate) async fn gone(
     uid: &str,
 ) -> Result<(), ClusterError> {
     let still = |object: &Value| object.uid() == uid;
-    if !cluster
-        .get(target(resource, id))
-        .await?
-        .is_some_and(|live| still(&live))
-    {
+    let live = cluster.get(target(resource, id)).await?;
+    let Some(live) = live.filter(|live| still(live)) else {
         return Ok(());
-    }
+    };
     let select = Select {
         namespace: resource.namespaced.then(|| id.namespace.clone()),
         fields: Some(format!("metadata.name={}", id.name)),
+        since: Some(live.resource_version().to_owned()),
         ..Select::default()
     };
     let mut watch = cluster.watch(resource, &select);
@@ -284,6 +282,8 @@ pub(crate) async fn gone(
             Watched::Restarted => listed = false,
             Watched::Applied(object) if still(&object) => listed = true,
             Watched::Ready if listed => {}
+            // The watch tries again by itself.
+            Watched::Failed(error) if error.is_transient() => {}
             Watched::Failed(error) => return Err(error),
             Watched::Applied(_) | Watched::Deleted(_) | Watched::Ready => return Ok(()),
         }

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use fluvial_api::Kustomization;
-use fluvial_delivery::health::removes_itself;
 use fluvial_delivery::inventory::Inventory;
 use fluvial_delivery::substitute::Substitution;
 use fluvial_kustomize::Reads;
@@ -133,11 +132,5 @@ async fn unchanged(
     let Some(live) = live.filter(|live| live.resource_version() == known.version) else {
         return Ok(None);
     };
-    Ok(Some(Awaited {
-        id: entry.id.clone(),
-        health: judge.assess(Some(&live)),
-        ends: false,
-        goes: removes_itself(&live),
-        resource,
-    }))
+    Ok(Some(Awaited::seen(entry.id.clone(), resource, &live, judge)))
 }

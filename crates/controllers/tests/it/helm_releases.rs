@@ -57,6 +57,9 @@ metadata:
     simulator.fluvial.dev/outcome: {{ .Values.outcome }}
     simulator.fluvial.dev/delay: {{ .Values.delay }}
 spec:
+  {{- with .Values.ttl }}
+  ttlSecondsAfterFinished: {{ . | int }}
+  {{- end }}
   template:
     spec:
       restartPolicy: Never
@@ -302,6 +305,24 @@ async fn a_hook_that_fails_fails_the_installation() {
         states(&stored(&world, "web").await),
         [(1, "failed"), (2, "deployed")]
     );
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_that_removes_itself_before_anybody_looks_is_not_waited_for_in_vain() {
+    let mut world = World::new().await;
+    serve(&world).await;
+    for (name, outcome) in [("well", "healthy"), ("ill", "fail")] {
+        let values = json!({"job": "pre-install", "outcome": outcome, "ttl": "0"});
+        world.create(release(name, json!({"values": values}))).await;
+    }
+    ready(&world, "well", "InstallSucceeded").await;
+    // How it ended is known all the same.
+    let stalled = world
+        .condition(&hr("ill"), "Stalled", "True", "RetriesExceeded")
+        .await;
+    let text = message(&stalled);
+    assert!(text.contains("failed pre-install"), "{text}");
     world.stop().await;
 }
 

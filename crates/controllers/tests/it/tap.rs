@@ -1,12 +1,17 @@
 //! A cluster in which something happens right when an object is read.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use fluvial_controllers::ports::{
     Apply, BoxFuture, BoxStream, Cluster, ClusterError, Create, Delete, KindChange, Patch, Resource, Select,
     Served, Target, Token, Watched,
 };
+use futures::{FutureExt, StreamExt};
 use serde_json::Value;
+
+/// How late jobs are followed.
+const LATE: Duration = Duration::from_millis(200);
 
 /// What happens once, and before which object is read.
 pub struct Happening {
@@ -129,7 +134,16 @@ impl Cluster for Tap {
     }
 
     fn watch(&self, resource: &Resource, select: &Select) -> BoxStream<'static, Watched> {
-        self.inner.watch(resource, select)
+        if resource.kind != "Job" {
+            return self.inner.watch(resource, select);
+        }
+        // As on a busy machine: a quick job has ended before anybody follows it.
+        let (inner, resource, select) = (Arc::clone(&self.inner), resource.clone(), select.clone());
+        let late = async move {
+            tokio::time::sleep(LATE).await;
+            inner.watch(&resource, &select)
+        };
+        late.into_stream().flatten().boxed()
     }
 
     fn apply<'a>(
