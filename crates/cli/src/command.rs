@@ -49,47 +49,8 @@ pub(crate) fn root(version: &'static str) -> Command {
                 "Examples:\n  fluvial up ./fleet --path clusters/demo\n  fluvial up --once --dirty\n  \
                      fluvial up https://example.com/fleet.git --branch main",
             ),
-        )
-        .subcommand(
-            lazy!(
-                "install",
-                "Make a cluster ready for serve: the definitions of all kinds, and a namespace",
-                install::Options::augment_args
-            )
-            .after_help("Examples:\n  fluvial install\n  fluvial install --export > fluvial.yaml"),
-        )
-        .subcommand(
-            lazy!(
-                "check",
-                "Say whether a cluster can be worked on, and whether somebody does",
-                check::Options::augment_args
-            )
-            .after_help("Examples:\n  fluvial check --pre\n  fluvial check"),
-        )
-        .subcommand(
-            lazy!(
-                "uninstall",
-                "Take the controllers and the definitions of all kinds off a cluster; what they delivered stays",
-                uninstall::Options::augment_args
-            )
-            .after_help("Examples:\n  fluvial uninstall --dry-run\n  fluvial uninstall --keep-namespace --silent"),
-        )
-        .subcommand(
-            lazy!(
-                "serve",
-                "Run the controllers against a cluster",
-                serve::Serve::augment_args
-            )
-            .after_help("Examples:\n  fluvial serve --kubeconfig ./kubeconfig --data /var/lib/fluvial"),
-        )
-        .subcommand(
-            lazy!(
-                "apiserver",
-                "Run the API server alone",
-                serve::ApiServer::augment_args
-            )
-            .after_help("Examples:\n  fluvial apiserver --listen 127.0.0.1:6443 --data ./cluster"),
-        )
+        );
+    let root = on_clusters(root)
         .subcommand(
             lazy!(
                 "why",
@@ -131,6 +92,52 @@ pub(crate) fn root(version: &'static str) -> Command {
             .after_help("Examples:\n  fluvial envsubst --strict < manifest.yaml"),
         );
     with_objects(root)
+}
+
+/// The commands that make a cluster ready, work on it, and leave it.
+fn on_clusters(root: Command) -> Command {
+    root.subcommand(
+        lazy!(
+            "install",
+            "Make a cluster ready for serve: the definitions of all kinds, and a namespace",
+            install::Options::augment_args
+        )
+        .after_help("Examples:\n  fluvial install\n  fluvial install --export > fluvial.yaml"),
+    )
+    .subcommand(
+        lazy!(
+            "check",
+            "Say whether a cluster can be worked on, and whether somebody does",
+            check::Options::augment_args
+        )
+        .after_help("Examples:\n  fluvial check --pre\n  fluvial check"),
+    )
+    .subcommand(
+        lazy!(
+            "uninstall",
+            "Take the controllers and the definitions of all kinds off a cluster; what they delivered stays",
+            uninstall::Options::augment_args
+        )
+        .after_help(
+            "Examples:\n  fluvial uninstall --dry-run\n  fluvial uninstall --keep-namespace --silent",
+        ),
+    )
+    .subcommand(
+        lazy!(
+            "serve",
+            "Run the controllers against a cluster",
+            serve::Serve::augment_args
+        )
+        .after_help("Examples:\n  fluvial serve --kubeconfig ./kubeconfig --data /var/lib/fluvial"),
+    )
+    .subcommand(
+        lazy!(
+            "apiserver",
+            "Run the API server alone",
+            serve::ApiServer::augment_args
+        )
+        .after_help("Examples:\n  fluvial apiserver --listen 127.0.0.1:6443 --data ./cluster"),
+    )
 }
 
 /// The commands on objects of a cluster, and those on the program itself.

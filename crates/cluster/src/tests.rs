@@ -22,6 +22,11 @@ struct Seen {
     body: String,
 }
 
+type Answer = http_body_util::combinators::UnsyncBoxBody<bytes::Bytes, std::convert::Infallible>;
+
+/// Code of an answer that is well, and does not end.
+const UNENDED: u16 = 299;
+
 /// A server that gives prepared answers in order and then hangs.
 #[derive(Clone, Default)]
 struct Script {
@@ -45,7 +50,7 @@ impl Script {
         (Client::from_service(service), script)
     }
 
-    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+    async fn answer(&self, request: Request<Body>) -> Response<Answer> {
         let (head, body) = request.into_parts();
         let header = |name: &str| {
             head.headers
@@ -69,9 +74,15 @@ impl Script {
         self.seen.lock().unwrap().push(seen);
         let next = self.answers.lock().unwrap().pop_front();
         match next {
+            Some((UNENDED, body)) => {
+                let frame = http_body::Frame::data(bytes::Bytes::from(body));
+                let frames = futures::stream::iter([Ok::<_, std::convert::Infallible>(frame)]);
+                let frames = frames.chain(futures::stream::pending());
+                Response::new(http_body_util::StreamBody::new(frames).boxed_unsync())
+            }
             Some((code, body)) => Response::builder()
                 .status(code)
-                .body(Body::from(body.into_bytes()))
+                .body(http_body_util::Full::from(body.into_bytes()).boxed_unsync())
                 .unwrap(),
             None => std::future::pending().await,
         }
@@ -312,6 +323,40 @@ async fn a_streamed_list_is_ready_at_its_bookmark() {
         tokio::task::yield_now().await;
     }
     assert!(script.lines()[1].ends_with("resourceVersion=12"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_streamed_list_without_an_end_is_asked_for_in_pages() {
+    let added = concat!(
+        r#"{"type":"ADDED","object":{"metadata":{"name":"a","resourceVersion":"9"}}}"#,
+        "\n"
+    );
+    let list =
+        r#"{"metadata":{"resourceVersion":"12"},"items":[{"metadata":{"name":"a","resourceVersion":"9"}}]}"#;
+    let (client, script) = Script::client(&[(UNENDED, added), (200, list)]);
+    let mut watch = client.watch(&config_maps(), &Select::default());
+    assert!(matches!(watch.next().await, Some(Watched::Restarted)));
+    assert!(matches!(watch.next().await, Some(Watched::Applied(_))));
+    assert!(matches!(watch.next().await, Some(Watched::Restarted)));
+    assert!(matches!(watch.next().await, Some(Watched::Applied(_))));
+    assert!(matches!(watch.next().await, Some(Watched::Ready)));
+    assert!(script.lines()[1].contains("limit=500"));
+}
+
+#[tokio::test]
+async fn a_watch_from_a_version_begins_without_a_list() {
+    let gone = concat!(
+        r#"{"type":"DELETED","object":{"metadata":{"name":"a","resourceVersion":"9"}}}"#,
+        "\n"
+    );
+    let (client, script) = Script::client(&[(200, gone)]);
+    let select = Select {
+        since: Some("7".to_owned()),
+        ..Select::default()
+    };
+    let mut watch = client.watch(&config_maps(), &select);
+    assert!(matches!(watch.next().await, Some(Watched::Deleted(_))));
+    assert!(script.lines()[0].ends_with("resourceVersion=7"));
 }
 
 #[tokio::test]

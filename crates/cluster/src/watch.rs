@@ -20,6 +20,8 @@ use crate::request::{Form, Url, build, path};
 const LIFETIME: &str = "290";
 /// First and longest wait after a failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+/// Longest pause within a streamed list, after which it is asked for in pages.
+const LIST_PAUSE: Duration = Duration::from_secs(10);
 /// Events in flight between the connection and its reader.
 const BACKLOG: usize = 128;
 /// Marks the bookmark after a streamed list.
@@ -226,7 +228,13 @@ impl<T: Versioned + DeserializeOwned + Clone + Send + Sync + 'static> Follower<T
             self.send(Change::Restarted).await?;
         }
         let mut listing = starting;
-        while let Some(line) = lines.next_line().await? {
+        loop {
+            let Ok(line) = tokio::time::timeout(patience(listing), lines.next_line()).await else {
+                // A server that never says where the list ends would be waited for as long as the watch lasts.
+                self.streamed_lists = false;
+                return Ok(());
+            };
+            let Some(line) = line? else { return Ok(()) };
             let event: WatchEvent<T> = serde_json::from_slice(&line).map_err(|error| unreadable(&error))?;
             match event {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
@@ -254,7 +262,6 @@ impl<T: Versioned + DeserializeOwned + Clone + Send + Sync + 'static> Follower<T
                 }
             }
         }
-        Ok(())
     }
 
     /// Objects of a streamed list are not in order of version: only its closing bookmark counts.
@@ -326,6 +333,11 @@ impl Lines {
 
 fn unreadable(error: &serde_json::Error) -> ClusterError {
     ClusterError::new(ErrorKind::Other, format!("a watch event cannot be read: {error}"))
+}
+
+/// How long the next line may take: while nothing has changed there is none.
+fn patience(listing: bool) -> Duration {
+    if listing { LIST_PAUSE } else { Duration::MAX }
 }
 
 /// Servers without streamed lists call the parameters invalid.

@@ -53,3 +53,51 @@ fn once_ends_when_everything_is_ready() {
     });
     assert_eq!(code, Some(0));
 }
+
+#[test]
+fn what_was_brought_stays_when_the_program_leaves() {
+    let fleet = Fleet::new();
+    let up = fleet.up(&[]);
+    eventually("the fleet", || up.is_ready(6, &head(&fleet)));
+    let said = |arguments: &[&str]| {
+        let done = up.run(arguments);
+        let text = String::from_utf8_lossy(&done.stderr).into_owned();
+        (done.status.code(), text)
+    };
+    eventually("everything looked at", || said(&["check"]).0 == Some(0));
+    let (_, text) = said(&["check"]);
+    assert!(
+        text.contains("✔ kustomizations.kustomize.toolkit.fluxcd.io/v1\n"),
+        "{text}"
+    );
+
+    let (code, text) = said(&["uninstall", "--dry-run"]);
+    assert_eq!(code, Some(0), "{text}");
+    for line in [
+        "✔ HelmRelease/flux-system/samovar let go of (dry run)",
+        "✔ Namespace/flux-system deleted (dry run)",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    assert!(up.is_ready(6, &head(&fleet)));
+    // Nobody is there to say yes.
+    assert_eq!(said(&["uninstall"]).0, Some(1));
+    assert!(up.is_ready(6, &head(&fleet)));
+
+    let (code, text) = said(&["uninstall", "--silent"]);
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = said(&["check"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        text.contains("is not defined; `fluvial install` defines it"),
+        "{text}"
+    );
+    assert_eq!(said(&["check", "--pre"]).0, Some(0));
+    // The controllers of `up` run on: they must not take it for a reason to delete.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert!(up.serves_tea("sencha"));
+    for name in ["orders", "kiosk", "samovar"] {
+        let text = up.text(&["why", "deployment", name, "-n", "shop"]);
+        assert!(text.contains("is well"), "{name}: {text}");
+    }
+}
