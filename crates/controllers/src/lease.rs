@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fluvial_object::time;
-use fluvial_ports::{Clock, Cluster, ClusterError, ErrorKind, Patch, PatchKind, Resource, Target};
+use fluvial_ports::{Clock, Cluster, ClusterError, ErrorKind, Patch, PatchKind, Resource, Select, Target};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -24,30 +24,45 @@ fn resource() -> Resource {
     }
 }
 
-/// Who leads in a namespace, by the times that the Lease itself states: good for telling people, not for taking over.
-pub async fn leader(
+/// A process that leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leading {
+    /// Name of its Lease: [`NAME`], or with a suffix for a process that does a part of the work.
+    pub lease: String,
+    /// What it calls itself.
+    pub holder: String,
+}
+
+/// Who leads in a namespace, by the times that the Leases themselves state: good for telling people, not for taking
+/// over.
+pub async fn leaders(
     cluster: &dyn Cluster,
     namespace: &str,
     now: Timestamp,
-) -> Result<Option<String>, ClusterError> {
-    let resource = resource();
-    let target = Target {
-        resource: &resource,
-        namespace,
-        name: NAME,
+) -> Result<Vec<Leading>, ClusterError> {
+    let select = Select {
+        namespace: Some(namespace.to_owned()),
+        ..Select::default()
     };
-    let Some(lease) = cluster.get(target).await? else {
-        return Ok(None);
-    };
-    let renewed = lease
-        .pointer("/spec/renewTime")
-        .and_then(Value::as_str)
-        .and_then(|text| text.parse::<Timestamp>().ok());
-    let seen = renewed.map_or(SignedDuration::MAX, |renewed| now.duration_since(renewed));
-    Ok(match view(Some(&lease), "", seen, Duration::from_secs(35)) {
-        View::Theirs { holder } => Some(holder),
-        View::Free | View::Ours => None,
-    })
+    let mut leading = Vec::new();
+    for lease in cluster.list(&resource(), &select).await? {
+        let name = lease["metadata"]["name"].as_str().unwrap_or_default();
+        if !name.starts_with(NAME) {
+            continue;
+        }
+        let renewed = lease
+            .pointer("/spec/renewTime")
+            .and_then(Value::as_str)
+            .and_then(|text| text.parse::<Timestamp>().ok());
+        let seen = renewed.map_or(SignedDuration::MAX, |renewed| now.duration_since(renewed));
+        if let View::Theirs { holder } = view(Some(&lease), "", seen, Duration::from_secs(35)) {
+            leading.push(Leading {
+                lease: name.to_owned(),
+                holder,
+            });
+        }
+    }
+    Ok(leading)
 }
 
 /// Whose lease, where, and how long it holds.

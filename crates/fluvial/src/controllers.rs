@@ -195,7 +195,9 @@ mod tests {
         other.sources.selector = Some("shard=two".to_owned());
         let names = [&part, &shard, &other].map(lease_name);
         assert!(
-            names.iter().all(|name| name.starts_with(lease::NAME) && name != lease::NAME),
+            names
+                .iter()
+                .all(|name| name.starts_with(lease::NAME) && name != lease::NAME),
             "{names:?}"
         );
         assert!(names[0] != names[1] && names[1] != names[2], "{names:?}");

@@ -1,7 +1,7 @@
 //! `check`: whether a cluster can be worked on, and whether somebody does.
 
 use fluvial_api::kinds::{KINDS, KindInfo};
-use fluvial_controllers::lease;
+use fluvial_controllers::lease::{self, Leading};
 use fluvial_object::semver::Version;
 use fluvial_ports::{Cluster, ErrorKind, Select, Target};
 use serde_json::Value;
@@ -120,15 +120,22 @@ async fn definition(
 
 /// Who reconciles.
 async fn controllers(session: &mut Session<'_>, cluster: &dyn Cluster) -> Result<bool, Failure> {
-    let leader = lease::leader(cluster, &session.global.namespace, session.env.clock.now()).await?;
+    let leading = lease::leaders(cluster, &session.global.namespace, session.env.clock.now()).await?;
     let (deployed, mut well) = deployments(session, cluster).await?;
-    let Some(holder) = leader else {
+    if leading.is_empty() {
         if deployed.is_empty() {
             well = lonely(session, cluster).await?;
         }
         return Ok(well);
-    };
-    session.success(&format!("`fluvial serve` runs as {holder}"));
+    }
+    for Leading { lease, holder } in &leading {
+        session.success(&format!("`fluvial serve` runs as {holder}, lease {lease}"));
+    }
+    // Those that do a part of the work may well stand beside others that do the rest.
+    let whole = leading.iter().any(|leading| leading.lease == lease::NAME);
+    if !whole {
+        return Ok(well);
+    }
     if let Some(other) = deployed.iter().find(|name| SAME.contains(&name.as_str())) {
         session.failure(&format!(
             "{other} runs beside `fluvial serve`: both reconcile the same objects; scale one of them to zero"

@@ -1,7 +1,7 @@
 //! `uninstall`: takes the controllers and the definitions of all kinds off a cluster. What they delivered stays.
 
 use fluvial_api::kinds::{KINDS, KindInfo};
-use fluvial_controllers::lease;
+use fluvial_controllers::lease::{self, Leading};
 use fluvial_ports::{Cluster, Delete, ErrorKind, Patch, PatchKind, Resource, Select, Target};
 use serde_json::{Value, json};
 
@@ -81,11 +81,13 @@ pub(crate) async fn run(session: &mut Session<'_>, options: &Options) -> Outcome
 /// A process that runs would take all this for changes that it has to carry out.
 async fn nobody_leads(session: &Session<'_>, cluster: &dyn Cluster) -> Outcome {
     let namespace = &session.global.namespace;
-    match lease::leader(cluster, namespace, session.env.clock.now()).await? {
+    match lease::leaders(cluster, namespace, session.env.clock.now())
+        .await?
+        .first()
+    {
         None => Ok(()),
-        Some(holder) => Err(Failure::new(format!(
-            "`fluvial serve` runs as {holder} and holds the lease {namespace}/{}: end it first",
-            lease::NAME
+        Some(Leading { lease, holder }) => Err(Failure::new(format!(
+            "`fluvial serve` runs as {holder} and holds the lease {namespace}/{lease}: end it first"
         ))),
     }
 }
