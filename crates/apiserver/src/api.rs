@@ -34,6 +34,8 @@ pub struct Api {
     builtin: Kinds,
     kinds: RwLock<Arc<Kinds>>,
     definitions: std::sync::Mutex<crd::Cache>,
+    /// The names of definitions, read once.
+    pub names: std::sync::Mutex<crd::names::Cache>,
     /// The time.
     pub clock: Clock,
     /// Tokens from a file.
@@ -96,6 +98,7 @@ impl Api {
             schemas,
             kinds: RwLock::new(Arc::new(builtin.clone())),
             definitions: std::sync::Mutex::default(),
+            names: std::sync::Mutex::default(),
             builtin,
             clock: parts.clock,
             tokens: RwLock::new(parts.tokens),

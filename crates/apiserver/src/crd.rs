@@ -1,7 +1,7 @@
 //! Custom resource definitions: what they add to the kinds that are served.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use fluvial_object::jsonpath::Template;
 use fluvial_schema::CrdSchema;
@@ -14,6 +14,7 @@ use crate::store::{Expect, Store};
 
 pub mod conversion;
 pub mod definition;
+pub mod names;
 pub mod ownership;
 
 /// Where definitions are kept.
@@ -338,25 +339,18 @@ pub fn written(api: &Api, kind: &Kind) {
     let Ok(snapshot) = collection.snapshot(&api.store, "", None, None) else {
         return;
     };
-    for stored in &snapshot.objects {
+    let all = names::all(
+        &snapshot.objects,
+        &mut api.names.lock().unwrap_or_else(PoisonError::into_inner),
+    );
+    for (at, stored) in snapshot.objects.iter().enumerate() {
+        let own = &all[at];
+        let mut others = all.iter().enumerate().filter(|(other, _)| *other != at);
+        let conflict = others.any(|(_, other)| other.stands_against(own));
+        if !own.is_behind(conflict) {
+            continue;
+        }
         let mut value = stored.value();
-        let taken = |names: &Value, group: &str| {
-            snapshot
-                .objects
-                .iter()
-                .filter(|other| other.key != stored.key)
-                .map(|other| other.value())
-                .any(|other| {
-                    let theirs = &other["status"]["acceptedNames"];
-                    other["spec"]["group"] == group
-                        && is_true(&other, "NamesAccepted")
-                        && (theirs["kind"] == names["kind"] || theirs["listKind"] == names["listKind"])
-                })
-        };
-        let conflict = taken(
-            &value["spec"]["names"],
-            value["spec"]["group"].as_str().unwrap_or(""),
-        );
         if definition::accept(api, &mut value, conflict) {
             // Another writer has done it if the version changed.
             let _done = api.store.put(
