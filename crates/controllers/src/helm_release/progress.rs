@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use fluvial_api::HelmRelease;
 use fluvial_api::helm::HelmReleaseStatus;
+use tokio::time::Instant;
 
 use super::HelmReleases;
 use super::names::Action;
@@ -18,8 +19,8 @@ use crate::deliverer::failure::{Class, Failure};
 /// What takes longer is shown.
 const MOMENT: Duration = Duration::from_secs(3);
 /// So much longer for each release that is under way at the same time: a cluster's own controllers ask the API server
-/// some 20 times a second, and a Deployment costs them four requests. Many at once take long without anything wrong.
-const EACH: Duration = Duration::from_millis(200);
+/// some 20 times a second, and a Deployment costs them four or five requests. Many at once take long without anything wrong.
+const EACH: Duration = Duration::from_millis(250);
 
 /// A status that is to be shown after a moment.
 pub(super) struct Late<'a> {
@@ -28,8 +29,8 @@ pub(super) struct Late<'a> {
     status: HelmReleaseStatus,
     /// Whether the write has begun.
     begun: AtomicBool,
-    /// How long it takes until then.
-    moment: Duration,
+    /// How many were under way when it began.
+    others: u32,
 }
 
 impl Drop for Late<'_> {
@@ -40,7 +41,17 @@ impl Drop for Late<'_> {
 
 impl Late<'_> {
     async fn show(&self) -> Option<Arc<HelmRelease>> {
-        tokio::time::sleep(self.moment).await;
+        let start = Instant::now();
+        let mut most = self.others;
+        loop {
+            // Those that came after it slow it down as well.
+            most = most.max(self.releases.under_way.load(Ordering::Relaxed).saturating_sub(1));
+            let left = (MOMENT + EACH * most).saturating_sub(start.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            tokio::time::sleep(left).await;
+        }
         self.begun.store(true, Ordering::Relaxed);
         let written = self.releases.writer.status(&self.object, &self.status).await;
         written
@@ -92,7 +103,7 @@ impl HelmReleases {
                 object: Arc::clone(object),
                 status: status.clone(),
                 begun: AtomicBool::new(false),
-                moment: MOMENT + EACH * others,
+                others,
             }));
         }
         match self.writer.status(object, status).await {
