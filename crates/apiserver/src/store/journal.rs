@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use tokio::sync::watch;
 
 use super::{Change, Stored};
@@ -172,14 +172,12 @@ impl Drop for Journal {
 
 fn load(database: &Database) -> Result<Loaded, JournalError> {
     let mut loaded = Loaded::default();
-    {
-        let transaction = database.begin_write().map_err(file)?;
-        transaction.open_table(OBJECTS).map_err(file)?;
-        transaction.open_table(NUMBERS).map_err(file)?;
-        transaction.commit().map_err(file)?;
-    }
     let transaction = database.begin_read().map_err(file)?;
-    let numbers = transaction.open_table(NUMBERS).map_err(file)?;
+    // A new file has no tables until the first write: to make them here would cost a wait for the disk.
+    let numbers = match transaction.open_table(NUMBERS) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(loaded),
+        numbers => numbers.map_err(file)?,
+    };
     loaded.version = numbers
         .get(RESERVED)
         .map_err(file)?
