@@ -182,7 +182,7 @@ pub trait Outside: Send + Sync {
     fn repository(&self, path: &std::path::Path) -> Result<LocalRepository, String>;
 
     /// Fetches what kustomizations name by address.
-    fn remotes(&self) -> Result<Arc<dyn RemoteResolver + Send + Sync>, String>;
+    fn remotes(&self) -> Arc<dyn RemoteResolver + Send + Sync>;
 
     /// Clock and randomness (which must be fit for keys) for the templates of charts; without them no chart is
     /// rendered.
