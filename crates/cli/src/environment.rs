@@ -16,6 +16,11 @@ use fluvial_tree::Tree;
 
 use crate::registry::Registry;
 
+/// How many threads one command may use for one large input.
+pub(crate) fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 /// Where a command runs.
 pub struct Environment {
     /// Data goes here.

@@ -1,15 +1,9 @@
-//! Work on several threads at once, where there is enough of it to pay for starting them.
+//! Large files in and out on several threads at once.
 
-use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
-
+use fluvial_parallel::{WORTH, each};
 use fluvial_yaml::{Node, ReadOptions};
 
 use crate::error::Result;
-
-/// Bytes that one thread reads or writes in about the time that starting another takes.
-const WORTH: usize = 64 * 1024;
 
 /// Reads the documents of a text.
 ///
@@ -21,21 +15,12 @@ pub(crate) fn read(
     threads: usize,
 ) -> std::result::Result<Vec<Node>, fluvial_yaml::Error> {
     let threads = threads.min(text.len() / WORTH);
-    if threads > 1
-        && text.len() <= options.limits.bytes
-        && let [first, others @ ..] = fluvial_yaml::parts(text, threads).as_slice()
-        && !others.is_empty()
-    {
-        let read: Option<Vec<Vec<Node>>> = thread::scope(|scope| {
-            let others: Vec<_> = others
-                .iter()
-                .map(|part| scope.spawn(|| fluvial_yaml::parse_part(part, options)))
-                .collect();
-            let first = fluvial_yaml::parse_part(first, options);
-            let others = others.into_iter().map(|part| part.join().ok()?.ok());
-            std::iter::once(first.ok()).chain(others).collect()
+    if threads > 1 && text.len() <= options.limits.bytes {
+        let parts = fluvial_yaml::parts(text, threads);
+        let read = each(&parts, threads, |part| {
+            fluvial_yaml::parse_part(part, options).ok()
         });
-        if let Some(parts) = read {
+        if let Some(parts) = read.into_iter().collect::<Option<Vec<Vec<Node>>>>() {
             return Ok(parts.into_iter().flatten().collect());
         }
     }
@@ -66,31 +51,6 @@ pub(crate) fn write<T: Sync>(
         }
     }
     Ok(out)
-}
-
-/// Runs a function over all items; whichever thread is free takes the next one.
-fn each<T: Sync, R: Send>(items: &[T], threads: usize, run: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            match items.get(index) {
-                Some(item) => done.push((index, run(item))),
-                None => return done,
-            }
-        }
-    };
-    let mut done = thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let mut done = work();
-        for other in others {
-            done.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        }
-        done
-    });
-    done.sort_unstable_by_key(|(index, _)| *index);
-    done.into_iter().map(|(_, result)| result).collect()
 }
 
 fn append(out: &mut String, document: &str) {

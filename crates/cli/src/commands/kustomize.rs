@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::charts::Charts;
 use crate::disk::{self, Reader};
-use crate::environment::{Failure, Outcome, Session};
+use crate::environment::{self, Failure, Outcome, Session};
 use crate::render;
 
 /// Which files a kustomization may read.
@@ -125,7 +125,7 @@ impl Options {
             helm_kube_version: self.helm_kube_version.clone().unwrap_or_default(),
             helm_api_versions: self.helm_api_versions.clone(),
             managed_by_label: self.enable_managedby_label,
-            threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            threads: environment::threads(),
             ..BuildOptions::cli()
         }
     }
