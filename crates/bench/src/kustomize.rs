@@ -84,7 +84,7 @@ fn build(tree: &Tree, path: &TreePath) -> Result<usize, Failure> {
         charts: &NoCharts,
     };
     let built = fluvial_kustomize::build(&request).map_err(|error| error.to_string())?;
-    Ok(built.to_yaml().map_err(|error| error.to_string())?.len())
+    Ok(built.to_yaml(1).map_err(|error| error.to_string())?.len())
 }
 
 /// Both programs in turn, so that a busy moment of the machine meets both.

@@ -5,7 +5,9 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::io::Read;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use fluvial_tree::{File, Tree, TreeBuilder, TreePath};
 use serde_json::Value;
@@ -213,7 +215,7 @@ impl Reader {
         if self.seen.len() > MOST {
             return Err(fail(&"too many files; name a folder with fewer"));
         }
-        let data = std::fs::read(&path).map_err(|error| fail(&error))?;
+        let data = read(&path, facts.len()).map_err(|error| fail(&error))?;
         let place = self.place(&path)?;
         self.builder
             .file(place.as_str(), File::new(data, false))
@@ -300,6 +302,19 @@ fn chart_homes(value: &Value) -> impl Iterator<Item = &str> {
         )
         .filter_map(Value::as_str);
     named.chain(inflates.then_some("charts"))
+}
+
+/// Reads a file that has so many bytes into the memory in which the tree keeps it.
+fn read(path: &Path, size: u64) -> std::io::Result<Arc<[u8]>> {
+    let mut file = std::fs::File::open(path)?;
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    let mut data: Arc<[u8]> = std::iter::repeat_n(0, size).collect();
+    let whole = match Arc::get_mut(&mut data).map(|data| file.read_exact(data)) {
+        Some(Ok(())) => file.read(&mut [0])? == 0,
+        _ => false,
+    };
+    // It may be of another size by now.
+    if whole { Ok(data) } else { Ok(std::fs::read(path)?.into()) }
 }
 
 #[cfg(test)]

@@ -16,6 +16,11 @@ use fluvial_tree::Tree;
 
 use crate::registry::Registry;
 
+/// How many threads one command may use for one large input.
+pub(crate) fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 /// Where a command runs.
 pub struct Environment {
     /// Data goes here.
@@ -182,7 +187,7 @@ pub trait Outside: Send + Sync {
     fn repository(&self, path: &std::path::Path) -> Result<LocalRepository, String>;
 
     /// Fetches what kustomizations name by address.
-    fn remotes(&self) -> Result<Arc<dyn RemoteResolver + Send + Sync>, String>;
+    fn remotes(&self) -> Arc<dyn RemoteResolver + Send + Sync>;
 
     /// Clock and randomness (which must be fit for keys) for the templates of charts; without them no chart is
     /// rendered.

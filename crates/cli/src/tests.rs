@@ -264,8 +264,8 @@ impl Outside for Memory {
         Err(format!("no repository at {}", path.display()))
     }
 
-    fn remotes(&self) -> Result<Arc<dyn fluvial_kustomize::RemoteResolver + Send + Sync>, String> {
-        Ok(Arc::new(fluvial_kustomize::NoRemote))
+    fn remotes(&self) -> Arc<dyn fluvial_kustomize::RemoteResolver + Send + Sync> {
+        Arc::new(fluvial_kustomize::NoRemote)
     }
 
     fn ambient(&self) -> Option<Box<dyn fluvial_template::sprig::Ambient>> {

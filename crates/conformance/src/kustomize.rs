@@ -295,7 +295,7 @@ impl BuildCase {
     fn yaml(&self, reorder: Option<Reorder>) -> Result<String, String> {
         let text = self
             .build(reorder)?
-            .to_yaml()
+            .to_yaml(2)
             .map_err(|error| error.to_string())?;
         Ok(text.replace(REPOSITORIES, "@ROOT@"))
     }

@@ -36,8 +36,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Adapters {
     /// What this process calls itself among others.
     host: String,
-    folders: folders::Folders,
-    sources: sources::Shared,
+    folders: Arc<folders::Folders>,
+    sources: Arc<sources::Shared>,
 }
 
 impl Outside for Adapters {
@@ -98,9 +98,11 @@ impl Outside for Adapters {
         sources::repository(path)
     }
 
-    fn remotes(&self) -> Result<Arc<dyn RemoteResolver + Send + Sync>, String> {
-        let git = self.sources.git(None, &self.folders)?;
-        Ok(Arc::new(remotes::Remotes::new(git)))
+    fn remotes(&self) -> Arc<dyn RemoteResolver + Send + Sync> {
+        Arc::new(remotes::Remotes::new(
+            Arc::clone(&self.sources),
+            Arc::clone(&self.folders),
+        ))
     }
 
     fn decryption(&self) -> Arc<dyn Decryption> {

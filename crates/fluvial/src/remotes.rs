@@ -1,5 +1,6 @@
 //! Bases and files that kustomizations name by address, fetched in process.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fluvial_kustomize::{FileError, RemoteResolver, RepoSpec};
@@ -8,6 +9,9 @@ use fluvial_source::git::{Fetched, GitReference, GitRequest, GitSource};
 use fluvial_tree::Tree;
 use tokio::runtime::Handle;
 
+use crate::folders::Folders;
+use crate::sources::Shared;
+
 /// Files above this are no manifests.
 const LARGEST: usize = 64 << 20;
 /// How long a file may take.
@@ -15,20 +19,22 @@ const DOWNLOAD: Duration = Duration::from_secs(60);
 
 /// Fetches; called from threads that may wait.
 pub(crate) struct Remotes {
-    git: GitSource,
+    sources: Arc<Shared>,
+    folders: Arc<Folders>,
     runtime: Handle,
 }
 
 impl Remotes {
-    /// With a shared cache of repositories.
-    pub(crate) fn new(git: GitSource) -> Self {
+    /// With a shared cache of repositories, whose folder is made when something is fetched.
+    pub(crate) fn new(sources: Arc<Shared>, folders: Arc<Folders>) -> Self {
         Remotes {
-            git,
+            sources,
+            folders,
             runtime: Handle::current(),
         }
     }
 
-    fn fetch(&self, spec: &RepoSpec, reference: GitReference) -> Result<Tree, SourceError> {
+    fn fetch(git: &GitSource, spec: &RepoSpec, reference: GitReference) -> Result<Tree, SourceError> {
         let request = GitRequest {
             url: spec.clone_url(),
             reference,
@@ -36,7 +42,7 @@ impl Remotes {
             timeout: Some(spec.timeout),
             ..GitRequest::default()
         };
-        match self.git.fetch_blocking(&request)? {
+        match git.fetch_blocking(&request)? {
             Fetched::Changed(revision) => Ok(revision.tree),
             // Nothing was said to be known.
             Fetched::Unchanged => Ok(Tree::default()),
@@ -71,9 +77,10 @@ fn references(name: &str) -> Vec<GitReference> {
 
 impl RemoteResolver for Remotes {
     fn repository(&self, spec: &RepoSpec) -> Result<Tree, String> {
+        let git = self.sources.git(None, &self.folders)?;
         let mut first = None;
         for reference in references(&spec.reference) {
-            match self.fetch(spec, reference) {
+            match Self::fetch(&git, spec, reference) {
                 Ok(tree) => return Ok(tree),
                 Err(error) => first = first.or(Some(error.message)),
             }

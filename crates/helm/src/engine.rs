@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 
+use fluvial_parallel::{WORTH, each};
 use fluvial_template::sprig::{Ambient, Host};
 use fluvial_template::{ExecError, Functions, Limits, Map, MissingKey, Parsed, Set, Value};
 
@@ -22,6 +23,7 @@ pub(crate) struct Mode {
     pub(crate) strict: bool,
     pub(crate) lint: bool,
     pub(crate) limits: Limits,
+    pub(crate) threads: usize,
     pub(crate) lookup: Arc<dyn Lookup>,
     pub(crate) ambient: Box<dyn Ambient>,
 }
@@ -69,6 +71,7 @@ pub(crate) fn run(
     sources.sort_by_cached_key(|source| {
         std::cmp::Reverse((source.name.matches('/').count(), source.name.clone()))
     });
+    read_ahead(&sources, mode.threads);
     let mut templates: BTreeMap<String, Template> = BTreeMap::new();
     let mut order: Vec<String> = Vec::with_capacity(sources.len());
     for source in sources {
@@ -160,16 +163,42 @@ struct Source {
     cache: Arc<Chart>,
 }
 
+/// Parses the templates of a large chart that has not been parsed, by several threads.
+fn read_ahead(sources: &[Source], threads: usize) {
+    let missing = |source: &&Source| source.cache.parsed.get(&source.name).is_none();
+    let texts: Vec<(&str, &[u8])> = sources
+        .iter()
+        .filter(missing)
+        .map(|source| (source.name.as_str(), &*source.text))
+        .collect();
+    let size: usize = texts.iter().map(|(_, text)| text.len()).sum();
+    let Some(first) = sources.first().filter(|_| threads > 1 && size > WORTH) else {
+        return;
+    };
+    let parsed = each(&texts, threads, |(name, text)| parse(name, text).ok());
+    for ((name, _), parsed) in texts.iter().zip(parsed) {
+        // What does not parse says so when its turn comes.
+        if let Some(parsed) = parsed {
+            first.cache.parsed.put(name, parsed);
+        }
+    }
+}
+
+fn parse(name: &str, text: &[u8]) -> Result<Parsed, Error> {
+    FUNCTIONS
+        .parse(name, &fluvial_template::bytes::from_bytes(text))
+        .map_err(|error| {
+            let text = error.to_string();
+            Error::new(Stage::Template, clean_parse_error(name, &text))
+        })
+}
+
 impl Source {
     fn template(self) -> Result<Template, Error> {
         let parsed = match self.cache.parsed.get(&self.name) {
             Some(parsed) => parsed,
             None => {
-                let text = fluvial_template::bytes::from_bytes(&self.text);
-                let parsed = FUNCTIONS.parse(&self.name, &text).map_err(|error| {
-                    let text = error.to_string();
-                    Error::new(Stage::Template, clean_parse_error(&self.name, &text))
-                })?;
+                let parsed = parse(&self.name, &self.text)?;
                 self.cache.parsed.put(&self.name, parsed.clone());
                 parsed
             }

@@ -52,6 +52,8 @@ pub struct Options {
     pub provenance: bool,
     /// Bounds of the templates.
     pub limits: Limits,
+    /// How many threads may read large charts; 0 and 1: the caller's own only.
+    pub threads: usize,
 }
 
 /// What to render, for whom, and with which view of the world.
@@ -231,6 +233,7 @@ fn execute(
         strict: request.options.strict,
         lint: request.options.lint,
         limits: request.options.limits,
+        threads: request.options.threads,
         lookup: request.lookup,
         ambient: request.ambient,
     };

@@ -50,7 +50,7 @@ fn measure(input: &Input) {
             .unwrap_or_else(|error| panic!("{}: {error}", input.name));
             building += begun.elapsed();
             let begun = Instant::now();
-            bytes += built.to_yaml().unwrap().len();
+            bytes += built.to_yaml(1).unwrap().len();
             writing += begun.elapsed();
             objects += built.resources.len();
         }

@@ -1,7 +1,6 @@
 //! A build: from a folder of a tree to ordered objects.
 
 use fluvial_tree::{Tree, TreePath};
-use fluvial_yaml::Mode;
 
 use crate::accumulate::Target;
 use crate::error::{Error, Result};
@@ -9,6 +8,7 @@ use crate::fieldspec::FieldSpec;
 use crate::id::Gvk;
 use crate::kustomization::read::Text;
 use crate::options::{Options, Reorder};
+use crate::parallel;
 use crate::provenance::Trace;
 use crate::remote::{ChartRenderer, RemoteResolver};
 use crate::resmap::ResMap;
@@ -57,23 +57,17 @@ impl Build {
         self.files.get(id.0 as usize).map(String::as_str)
     }
 
-    /// The objects as documents, as `kustomize build` prints them.
+    /// The objects as documents, as `kustomize build` prints them, by as many threads at once.
     ///
     /// # Errors
     /// If a mapping has a key twice.
-    pub fn to_yaml(&self) -> Result<String> {
-        let mut out = String::new();
-        for (index, resource) in self.resources.iter().enumerate() {
-            if index > 0 {
-                out.push_str("---\n");
-            }
-            let value = resource.node.to_json(Mode::Kyaml).map_err(|error| {
+    pub fn to_yaml(&self, threads: usize) -> Result<String> {
+        parallel::write(&self.resources, threads, |resource| {
+            fluvial_yaml::node_to_yaml(&resource.node).map_err(|error| {
                 let file = self.file(error.pos.file).unwrap_or_default();
                 Error::new(error.message).at(file, error.pos.line)
-            })?;
-            out.push_str(&fluvial_yaml::json_to_yaml(&value));
-        }
-        Ok(out)
+            })
+        })
     }
 }
 
@@ -189,7 +183,7 @@ fn all_strings(resource: &Resource) -> bool {
 /// # Errors
 /// As [`build`] and [`Build::to_yaml`].
 pub fn build_to_yaml(request: &BuildRequest<'_>) -> Result<String, Error> {
-    build(request)?.to_yaml()
+    build(request)?.to_yaml(request.options.threads)
 }
 
 /// Reads a file of resources by itself.

@@ -8,6 +8,7 @@
 mod openapi;
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::sync::{Arc, OnceLock};
 
 const BUILT_IN: &str = include_str!("facts/kubernetes-1.21.txt");
@@ -15,11 +16,11 @@ const BUILT_IN: &str = include_str!("facts/kubernetes-1.21.txt");
 /// Kinds with their definitions.
 #[derive(Debug)]
 pub struct SchemaSet {
+    /// Lines of kinds, sorted: `apiVersion kind definition scope`; after an empty one lines of definitions, sorted:
+    /// `definition type field=type …`.
     text: Cow<'static, str>,
-    /// Lines of kinds, sorted: `apiVersion kind definition scope`.
-    kinds: Vec<(u32, u32)>,
-    /// Lines of definitions, sorted: `definition type field=type …`.
-    definitions: Vec<(u32, u32)>,
+    /// Where the definitions begin.
+    definitions: usize,
     /// Where definitions are looked for that this set lacks.
     base: Option<Arc<SchemaSet>>,
 }
@@ -94,24 +95,15 @@ impl SchemaSet {
 
     /// Takes a text whose two sections are sorted.
     fn new(text: Cow<'static, str>) -> Self {
-        let (mut kinds, mut definitions) = (Vec::new(), Vec::new());
-        let mut at = 0u32;
-        let mut in_kinds = true;
-        for line in text.split('\n') {
-            let end = at + u32::try_from(line.len()).unwrap_or(0);
-            if line.is_empty() {
-                in_kinds = false;
-            } else if in_kinds {
-                kinds.push((at, end));
-            } else {
-                definitions.push((at, end));
-            }
-            at = end + 1;
-        }
+        // Without any kind the empty line is the first one.
+        let kinds = if text.starts_with('\n') {
+            Some(0)
+        } else {
+            text.find("\n\n").map(|end| end + 1)
+        };
         SchemaSet {
+            definitions: kinds.map_or(text.len(), |end| end + 1),
             text,
-            kinds,
-            definitions,
             base: None,
         }
     }
@@ -121,34 +113,22 @@ impl SchemaSet {
     }
 
     fn kind_line(&self, api_version: &str, kind: &str) -> Option<(&str, &str)> {
-        let words = |line: (u32, u32)| {
-            let mut words = self.slice(line).splitn(3, ' ');
-            (
-                words.next().unwrap_or_default(),
-                words.next().unwrap_or_default(),
-                words.next(),
-            )
-        };
-        let at = self
-            .kinds
-            .binary_search_by(|line| {
-                let (version, name, _) = words(*line);
-                (version, name).cmp(&(api_version, kind))
-            })
-            .ok()?;
-        words(self.kinds[at]).2?.split_once(' ')
+        let kinds = &self.text[..self.definitions];
+        let (start, end) = find_line(kinds, |line| {
+            let (version, rest) = line.split_once(' ').unwrap_or((line, ""));
+            let name = rest.split_once(' ').map_or(rest, |(name, _)| name);
+            (version, name).cmp(&(api_version, kind))
+        })?;
+        let (_, rest) = kinds[start..end].split_once(' ')?;
+        rest.split_once(' ')?.1.split_once(' ')
     }
 
     fn definition(&self, name: &str) -> Option<(u32, u32)> {
-        let name_of = |line: (u32, u32)| {
-            let line = self.slice(line);
-            line.split_once(' ').map_or(line, |(name, _)| name)
-        };
-        let at = self
-            .definitions
-            .binary_search_by(|line| name_of(*line).cmp(name))
-            .ok()?;
-        Some(self.definitions[at])
+        let (start, end) = find_line(&self.text[self.definitions..], |line| {
+            line.split_once(' ').map_or(line, |(name, _)| name).cmp(name)
+        })?;
+        let at = |place: usize| u32::try_from(self.definitions + place).ok();
+        Some((at(start)?, at(end)?))
     }
 
     /// The schema of a kind.
@@ -179,6 +159,25 @@ impl SchemaSet {
             _ => None,
         }
     }
+}
+
+/// Where a line is among sorted ones: found by halving the text, so that no table of all lines need be made.
+fn find_line(lines: &str, order: impl Fn(&str) -> Ordering) -> Option<(usize, usize)> {
+    let bytes = lines.as_bytes();
+    let (mut low, mut high) = (0, lines.len());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let before = bytes[low..middle].iter().rposition(|byte| *byte == b'\n');
+        let start = before.map_or(low, |at| low + at + 1);
+        let after = bytes[middle..].iter().position(|byte| *byte == b'\n');
+        let end = after.map_or(lines.len(), |at| middle + at);
+        match order(&lines[start..end]) {
+            Ordering::Equal => return Some((start, end)),
+            Ordering::Less => low = end + 1,
+            Ordering::Greater => high = start,
+        }
+    }
+    None
 }
 
 /// The built-in schema of a kind.

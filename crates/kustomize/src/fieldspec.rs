@@ -1,5 +1,7 @@
 //! Field specifications: which field of which kinds a transformer writes.
 
+use std::sync::OnceLock;
+
 use fluvial_yaml::Node;
 
 use crate::budget::MAX_NESTING;
@@ -8,7 +10,7 @@ use crate::id::Gvk;
 use crate::nodes::{self, Kind};
 
 /// A path in objects of some kinds. A sequence on the way stands for each of its elements.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct FieldSpec {
     /// The kinds that it applies to.
     pub gvk: Gvk,
@@ -16,8 +18,17 @@ pub(crate) struct FieldSpec {
     pub path: String,
     /// Whether missing fields are made.
     pub create: bool,
-    parts: Vec<Part>,
+    /// Made when first walked: of the hundreds of built-in fields a build walks few.
+    parts: OnceLock<Vec<Part>>,
 }
+
+impl PartialEq for FieldSpec {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.gvk, &self.path, self.create) == (&other.gvk, &other.path, other.create)
+    }
+}
+
+impl Eq for FieldSpec {}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Part {
@@ -40,7 +51,7 @@ impl FieldSpec {
             gvk,
             path: path.to_owned(),
             create,
-            parts: split(path),
+            parts: OnceLock::new(),
         }
     }
 
@@ -83,12 +94,13 @@ impl FieldSpec {
         create: Option<Create>,
         set: &mut dyn FnMut(&mut Node) -> Result<()>,
     ) -> Result<()> {
-        if self.parts.len() > MAX_NESTING {
+        let parts = self.parts.get_or_init(|| split(&self.path));
+        if parts.len() > MAX_NESTING {
             return Err(Error::new(format!(
                 "a field path may not have more than {MAX_NESTING} parts"
             )));
         }
-        self.walk(object, &self.parts, create, set)
+        self.walk(object, parts, create, set)
             .within(|| format!("at path '{}'", self.path))
     }
 

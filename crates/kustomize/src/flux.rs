@@ -448,7 +448,7 @@ mod tests {
             text.contains("newName: other\n  newTag: \"1.10\"\n") && !text.contains("digest"),
             "{text}"
         );
-        let yaml = build.to_yaml().unwrap();
+        let yaml = build.to_yaml(1).unwrap();
         assert_eq!(
             yaml,
             "apiVersion: v1\ndata:\n  yes: \"no\"\nkind: ConfigMap\nmetadata:\n  name: b-settings\n  namespace: team\n"

@@ -24,6 +24,7 @@ pub mod kyaml;
 mod loader;
 mod nodes;
 mod options;
+mod parallel;
 mod parse;
 mod plugins;
 mod provenance;

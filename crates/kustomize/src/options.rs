@@ -45,6 +45,9 @@ pub struct Options {
     /// Whether every object remembers what changed its fields, for [`crate::history`]; that takes
     /// time and memory.
     pub record_changes: bool,
+    /// How many threads one build may use for large files; 0 and 1: the caller's own only. Who builds many
+    /// kustomizations at once has nothing to gain from more.
+    pub threads: usize,
     /// The absolute path that the tree's root stands for, if absolute paths are to be understood.
     pub root_path: Option<String>,
 }

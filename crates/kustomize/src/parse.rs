@@ -6,6 +6,7 @@ use fluvial_yaml::{FileId, Limits, Node, NodeData, ReadOptions};
 
 use crate::error::{Error, Result};
 use crate::nodes::{self, Kind, is_nil_or_empty, is_null, text_at};
+use crate::parallel;
 use crate::resource::Resource;
 use crate::session::Session;
 
@@ -16,7 +17,7 @@ pub(crate) fn documents(session: &Session<'_>, text: &str, file: FileId) -> Resu
         file,
         limits: Limits::default(),
     };
-    let mut nodes = fluvial_yaml::parse_documents(text, &options).map_err(|error| {
+    let mut nodes = parallel::read(text, &options, session.options.threads).map_err(|error| {
         let line = error.pos.line;
         Error::new(format!("MalformedYAMLError: {}", error.message)).at(session.file_name(file), line)
     })?;

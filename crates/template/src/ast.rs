@@ -13,7 +13,7 @@ pub(crate) struct Tree {
     pub(crate) name: Arc<str>,
     /// The file in which it was defined.
     pub(crate) file: Arc<SourceText>,
-    pub(crate) root: Vec<Node>,
+    pub(crate) root: Box<[Node]>,
     /// Whether it holds nothing but space.
     pub(crate) blank: bool,
 }
@@ -50,13 +50,17 @@ pub(crate) enum Node {
     },
     Action(Pipe),
     Branch(Box<Branch>),
-    Template {
-        pos: usize,
-        name: Arc<str>,
-        pipe: Option<Pipe>,
-    },
+    Template(Box<Call>),
     Break,
     Continue,
+}
+
+/// `template`, and what `block` leaves in its place.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) pos: usize,
+    pub(crate) name: Arc<str>,
+    pub(crate) pipe: Option<Pipe>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,8 +76,8 @@ pub(crate) struct Branch {
     pub(crate) kind: BranchKind,
     pub(crate) pos: usize,
     pub(crate) pipe: Pipe,
-    pub(crate) list: Vec<Node>,
-    pub(crate) otherwise: Option<Vec<Node>>,
+    pub(crate) list: Box<[Node]>,
+    pub(crate) otherwise: Option<Box<[Node]>>,
 }
 
 /// Commands joined by `|`, with the variables that take the result.
@@ -81,15 +85,15 @@ pub(crate) struct Branch {
 pub(crate) struct Pipe {
     pub(crate) pos: usize,
     pub(crate) assign: bool,
-    pub(crate) variables: Vec<Name>,
-    pub(crate) commands: Vec<Command>,
+    pub(crate) variables: Box<[Name]>,
+    pub(crate) commands: Box<[Command]>,
 }
 
 /// An operand with its arguments.
 #[derive(Debug)]
 pub(crate) struct Command {
     pub(crate) pos: usize,
-    pub(crate) words: Vec<Expr>,
+    pub(crate) words: Box<[Expr]>,
 }
 
 /// An operand.
@@ -104,13 +108,36 @@ pub(crate) enum ExprKind {
     Dot,
     Nil,
     Bool(bool),
-    Number(Number),
-    Str { quoted: Name, text: Name },
-    Field(Vec<Name>),
-    Variable(Vec<Name>),
+    Number(Box<Number>),
+    /// A string that stands in its quotes as it is.
+    Str(Name, Quote),
+    Escaped(Box<Escaped>),
+    Field(Box<[Name]>),
+    Variable(Box<[Name]>),
     Identifier(Name),
-    Chain { base: Box<Expr>, fields: Vec<Name> },
+    Chain(Box<Chain>),
     Pipe(Box<Pipe>),
+}
+
+/// The quotes of a string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Quote {
+    Double,
+    Back,
+}
+
+/// A string that is written otherwise than it reads.
+#[derive(Debug)]
+pub(crate) struct Escaped {
+    pub(crate) quoted: Box<str>,
+    pub(crate) text: Name,
+}
+
+/// Fields of what is no field itself.
+#[derive(Debug)]
+pub(crate) struct Chain {
+    pub(crate) base: Expr,
+    pub(crate) fields: Box<[Name]>,
 }
 
 /// A numeric literal with all the readings it has.
@@ -128,8 +155,22 @@ impl Expr {
     pub(crate) fn is_constant(&self) -> bool {
         matches!(
             self.kind,
-            ExprKind::Bool(_) | ExprKind::Dot | ExprKind::Nil | ExprKind::Number(_) | ExprKind::Str { .. }
+            ExprKind::Bool(_)
+                | ExprKind::Dot
+                | ExprKind::Nil
+                | ExprKind::Number(_)
+                | ExprKind::Str(..)
+                | ExprKind::Escaped(_)
         )
+    }
+
+    /// The value of a string literal.
+    pub(crate) fn as_literal(&self) -> Option<Rc<str>> {
+        match &self.kind {
+            ExprKind::Str(text, _) => Some(Rc::from(&**text)),
+            ExprKind::Escaped(escaped) => Some(Rc::from(&*escaped.text)),
+            _ => None,
+        }
     }
 }
 
@@ -140,16 +181,18 @@ impl fmt::Display for Expr {
             ExprKind::Nil => f.write_str("nil"),
             ExprKind::Bool(value) => write!(f, "{value}"),
             ExprKind::Number(number) => f.write_str(&number.text),
-            ExprKind::Str { quoted, .. } => f.write_str(quoted),
+            ExprKind::Str(text, Quote::Double) => write!(f, "\"{text}\""),
+            ExprKind::Str(text, Quote::Back) => write!(f, "`{text}`"),
+            ExprKind::Escaped(escaped) => f.write_str(&escaped.quoted),
             ExprKind::Field(names) => names.iter().try_for_each(|name| write!(f, ".{name}")),
             ExprKind::Variable(names) => names.iter().enumerate().try_for_each(|(index, name)| {
                 f.write_str(if index > 0 { "." } else { "" })?;
                 f.write_str(name)
             }),
             ExprKind::Identifier(name) => f.write_str(name),
-            ExprKind::Chain { base, fields } => {
-                write!(f, "{base}")?;
-                fields.iter().try_for_each(|name| write!(f, ".{name}"))
+            ExprKind::Chain(chain) => {
+                write!(f, "{}", chain.base)?;
+                chain.fields.iter().try_for_each(|name| write!(f, ".{name}"))
             }
             ExprKind::Pipe(pipe) => write!(f, "({pipe})"),
         }
@@ -193,9 +236,4 @@ pub(crate) fn template_clause(name: &str, pipe: Option<&Pipe>) -> String {
         || format!("{{{{template {}}}}}", quote(name)),
         |pipe| format!("{{{{template {} {pipe}}}}}", quote(name)),
     )
-}
-
-/// A string literal's value for run time.
-pub(crate) fn literal(text: &Arc<str>) -> Rc<str> {
-    Rc::from(&**text)
 }

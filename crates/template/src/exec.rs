@@ -457,7 +457,7 @@ impl<'t> State<'_, 't> {
             }
             Node::Branch(branch) if branch.kind == BranchKind::Range => return self.range(dot, branch),
             Node::Branch(branch) => return self.if_or_with(dot, branch),
-            Node::Template { pos, name, pipe } => self.template(dot, *pos, name, pipe.as_ref())?,
+            Node::Template(call) => self.template(dot, call.pos, &call.name, call.pipe.as_ref())?,
             Node::Break => return Ok(Flow::Break),
             Node::Continue => return Ok(Flow::Continue),
         }

@@ -69,12 +69,46 @@ pub(crate) struct Item<'a> {
     pub(crate) line: usize,
 }
 
-/// All items of a text.
+/// An item as it is kept: a text has very many.
+#[derive(Clone, Copy, Debug)]
+struct Packed {
+    kind: Kind,
+    pos: u32,
+    len: u32,
+    line: u32,
+}
+
+/// All items of a text, at least one.
 #[derive(Debug)]
 pub(crate) struct Items<'a> {
-    pub(crate) items: Vec<Item<'a>>,
+    input: &'a str,
+    items: Vec<Packed>,
     /// What the error says that ends them, if one does.
     pub(crate) error: String,
+}
+
+impl<'a> Items<'a> {
+    /// The index of the last one.
+    pub(crate) fn last(&self) -> usize {
+        self.items.len() - 1
+    }
+
+    /// What one is, if there are so many.
+    pub(crate) fn kind(&self, index: usize) -> Option<Kind> {
+        self.items.get(index).map(|item| item.kind)
+    }
+
+    /// An item; behind the last one that is the last.
+    pub(crate) fn get(&self, index: usize) -> Item<'a> {
+        let Packed { kind, pos, len, line } = self.items[index.min(self.last())];
+        let pos = pos as usize;
+        Item {
+            kind,
+            pos,
+            text: &self.input[pos..pos + len as usize],
+            line: line as usize,
+        }
+    }
 }
 
 impl Item<'_> {
@@ -144,8 +178,14 @@ pub(crate) fn lex(input: &str) -> Items<'_> {
         error: String::new(),
         parens: 0,
     };
-    lexer.run();
+    if u32::try_from(input.len()).is_ok() {
+        lexer.run();
+    } else {
+        // An error ends the lexing.
+        let _ = lexer.error("the text is too long for a template");
+    }
     Items {
+        input,
         items: lexer.items,
         error: lexer.error,
     }
@@ -157,7 +197,7 @@ struct Lexer<'a> {
     start: usize,
     line: usize,
     start_line: usize,
-    items: Vec<Item<'a>>,
+    items: Vec<Packed>,
     error: String,
     parens: usize,
 }
@@ -200,13 +240,17 @@ impl Lexer<'_> {
     }
 
     fn emit(&mut self, kind: Kind) {
-        self.items.push(Item {
-            kind,
-            pos: self.start,
-            text: &self.input[self.start..self.pos],
-            line: self.start_line,
-        });
+        self.push(kind, self.pos - self.start);
         self.ignore();
+    }
+
+    fn push(&mut self, kind: Kind, len: usize) {
+        self.items.push(Packed {
+            kind,
+            pos: short(self.start),
+            len: short(len),
+            line: short(self.start_line),
+        });
     }
 
     fn ignore(&mut self) {
@@ -215,12 +259,7 @@ impl Lexer<'_> {
     }
 
     fn error(&mut self, message: impl Into<String>) -> Step {
-        self.items.push(Item {
-            kind: Kind::Error,
-            pos: self.start,
-            text: "",
-            line: self.start_line,
-        });
+        self.push(Kind::Error, 0);
         self.error = message.into();
         Err(())
     }
@@ -538,6 +577,11 @@ impl Lexer<'_> {
     }
 }
 
+/// A place in a text, which [`lex`] has seen to be short enough.
+fn short(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
+}
+
 /// Go's `%#U`.
 fn unicode(c: char) -> String {
     let code = u32::from(c);
@@ -553,12 +597,15 @@ mod tests {
     use super::*;
 
     fn kinds(text: &str) -> Vec<(Kind, String)> {
-        let Items { items, error } = lex(text);
+        let items = lex(text);
         let text = |item: &Item<'_>| match item.kind {
-            Kind::Error => error.clone(),
+            Kind::Error => items.error.clone(),
             _ => item.text.to_owned(),
         };
-        items.iter().map(|item| (item.kind, text(item))).collect()
+        (0..=items.last())
+            .map(|index| items.get(index))
+            .map(|item| (item.kind, text(&item)))
+            .collect()
     }
 
     #[test]

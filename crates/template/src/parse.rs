@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::ast::{Branch, BranchKind, Command, Expr, ExprKind, Name, Node, Number, Pipe, SourceText, Tree};
-use crate::lex::{Item, Kind, lex};
+use crate::ast::{
+    Branch, BranchKind, Call, Chain, Command, Escaped, Expr, ExprKind, Name, Node, Number, Pipe, Quote,
+    SourceText, Tree,
+};
+use crate::lex::{Item, Items, Kind, lex};
 use crate::quote::{quote, unquote};
 
 /// Actions may not nest deeper: a hostile template ends with an error, not with the stack.
@@ -48,11 +51,9 @@ pub(crate) fn parse<'a>(
         name: name.into(),
         text: text.into(),
     });
-    let lexed = lex(text);
     let mut parser = Parser {
         file: Arc::clone(&file),
-        items: lexed.items,
-        lex_error: lexed.error,
+        items: lex(text),
         next: 0,
         last: None,
         has_function,
@@ -86,8 +87,7 @@ struct Known {
 
 struct Parser<'a> {
     file: Arc<SourceText>,
-    items: Vec<Item<'a>>,
-    lex_error: String,
+    items: Items<'a>,
     next: usize,
     /// Index of the item that was read or looked at last: errors name its line.
     last: Option<usize>,
@@ -106,24 +106,20 @@ struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     fn take(&mut self) -> Item<'a> {
-        let index = self.next.min(self.items.len() - 1);
+        let index = self.next.min(self.items.last());
         self.next = index + 1;
         self.last = Some(index);
-        self.items[index]
+        self.items.get(index)
     }
 
     fn peek(&mut self) -> Item<'a> {
-        let index = self.next.min(self.items.len() - 1);
+        let index = self.next.min(self.items.last());
         self.last = Some(index);
-        self.items[index]
+        self.items.get(index)
     }
 
     fn skip_space(&mut self) {
-        while self
-            .items
-            .get(self.next)
-            .is_some_and(|item| item.kind == Kind::Space)
-        {
+        while self.items.kind(self.next).is_some_and(|kind| kind == Kind::Space) {
             self.next += 1;
         }
     }
@@ -139,7 +135,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Adds a template; of two with one name in a text, one must be blank.
-    fn add(&mut self, name: Arc<str>, root: Vec<Node>) -> Result<()> {
+    fn add(&mut self, name: Arc<str>, root: Box<[Node]>) -> Result<()> {
         let tree = Tree {
             blank: is_blank(&root, &self.file.text),
             name,
@@ -159,10 +155,7 @@ impl<'a> Parser<'a> {
     }
 
     fn error<T>(&self, message: impl Into<String>) -> Result<T> {
-        let line = self
-            .last
-            .and_then(|index| self.items.get(index))
-            .map_or(1, |item| item.line);
+        let line = self.last.map_or(1, |index| self.items.get(index).line);
         Err(ParseError {
             name: self.file.name.to_string(),
             line,
@@ -175,11 +168,11 @@ impl<'a> Parser<'a> {
             let mut extra = String::new();
             if self.action_line != 0 && self.action_line != item.line {
                 extra = format!(" in action started at {}:{}", self.file.name, self.action_line);
-                if self.lex_error.ends_with(" action") {
+                if self.items.error.ends_with(" action") {
                     extra.drain(..extra.find(" started").unwrap_or(0));
                 }
             }
-            return self.error(format!("{}{extra}", self.lex_error));
+            return self.error(format!("{}{extra}", self.items.error));
         }
         self.error(format!("unexpected {} in {context}", item.describe()))
     }
@@ -208,13 +201,13 @@ impl<'a> Parser<'a> {
     /// The value of a literal.
     fn literal(&mut self, quoted: &'a str) -> Option<Name> {
         let inner = quoted.get(1..quoted.len().saturating_sub(1))?;
-        if inner.contains(['\\', '\r', '"', '`']) {
+        if !quoted.starts_with('`') && inner.contains('\\') || inner.contains('\r') {
             return unquote(quoted).map(Into::into);
         }
         Some(self.name(inner))
     }
 
-    fn file(&mut self) -> Result<Vec<Node>> {
+    fn file(&mut self) -> Result<Box<[Node]>> {
         let mut nodes = Vec::new();
         while self.peek().kind != Kind::Eof {
             if self.peek().kind == Kind::LeftDelim {
@@ -232,7 +225,7 @@ impl<'a> Parser<'a> {
                 Statement::Else => return self.error("unexpected {{else}}"),
             }
         }
-        Ok(nodes)
+        Ok(nodes.into())
     }
 
     fn definition(&mut self) -> Result<()> {
@@ -253,7 +246,7 @@ impl<'a> Parser<'a> {
         self.add(name, root)
     }
 
-    fn list(&mut self) -> Result<(Vec<Node>, End)> {
+    fn list(&mut self) -> Result<(Box<[Node]>, End)> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             return self.error(format!("actions nest deeper than {MAX_DEPTH}"));
@@ -368,7 +361,7 @@ impl<'a> Parser<'a> {
     }
 
     /// What follows `{{else`: a list up to `{{end}}`, or another `if` or `with` that ends both.
-    fn otherwise(&mut self, kind: BranchKind) -> Result<Vec<Node>> {
+    fn otherwise(&mut self, kind: BranchKind) -> Result<Box<[Node]>> {
         let peeked = self.peek();
         let chained = match (kind, peeked.kind) {
             (BranchKind::If, Kind::If) => Some(BranchKind::If),
@@ -383,7 +376,7 @@ impl<'a> Parser<'a> {
             }
             let node = self.branch(chained, item.pos)?;
             self.depth -= 1;
-            return Ok(vec![node]);
+            return Ok(Box::new([node]));
         }
         let (list, end) = self.list()?;
         if matches!(end, End::Else) {
@@ -406,11 +399,11 @@ impl<'a> Parser<'a> {
             return self.error(format!("unexpected {{{{else}}}} in {context}"));
         }
         self.add(Arc::clone(&name), root)?;
-        Ok(Node::Template {
+        Ok(Node::Template(Box::new(Call {
             pos: word.pos,
             name,
             pipe: Some(pipe),
-        })
+        })))
     }
 
     fn template(&mut self) -> Result<Node> {
@@ -424,11 +417,11 @@ impl<'a> Parser<'a> {
             self.next = before;
             Some(self.pipeline(context, Kind::RightDelim)?)
         };
-        Ok(Node::Template {
+        Ok(Node::Template(Box::new(Call {
             pos: word.pos,
             name,
             pipe,
-        })
+        })))
     }
 
     fn template_name(&mut self, item: &Item<'a>, context: &str) -> Result<Arc<str>> {
@@ -446,8 +439,8 @@ impl<'a> Parser<'a> {
         let mut pipe = Pipe {
             pos,
             assign: false,
-            variables: Vec::new(),
-            commands: Vec::new(),
+            variables: Box::default(),
+            commands: Box::default(),
         };
         self.declarations(context, &mut pipe)?;
         let mark = self.commands.len();
@@ -455,7 +448,7 @@ impl<'a> Parser<'a> {
             let item = self.take_word();
             match item.kind {
                 kind if kind == end => {
-                    pipe.commands.extend(self.commands.drain(mark..));
+                    pipe.commands = self.commands.drain(mark..).collect();
                     self.check_pipeline(&pipe, context)?;
                     return Ok(pipe);
                 }
@@ -517,7 +510,8 @@ impl<'a> Parser<'a> {
     }
 
     fn declare(&mut self, pipe: &mut Pipe, variable: &Item<'a>) {
-        pipe.variables.push(self.name(variable.text));
+        let name = self.name(variable.text);
+        pipe.variables = pipe.variables.iter().cloned().chain([name]).collect();
         self.variables.push(variable.text);
     }
 
@@ -566,28 +560,30 @@ impl<'a> Parser<'a> {
         if first.kind != Kind::Field {
             return Ok(Some(node));
         }
-        let more = self.items[self.next..].iter();
-        let more = more.take_while(|item| item.kind == Kind::Field).count();
-        let mut take = |mut names: Vec<Name>| {
-            names.reserve_exact(more);
+        let more = (self.next..)
+            .take_while(|index| self.items.kind(*index) == Some(Kind::Field))
+            .count();
+        let mut take = |names: &[Name]| -> Box<[Name]> {
+            let mut all = Vec::with_capacity(names.len() + more);
+            all.extend_from_slice(names);
             for _ in 0..more {
                 let text = &self.take().text[1..];
-                names.push(self.name(text));
+                all.push(self.name(text));
             }
             self.peek();
-            names
+            all.into()
         };
         let kind = match node.kind {
-            ExprKind::Field(names) => ExprKind::Field(take(names)),
-            ExprKind::Variable(names) => ExprKind::Variable(take(names)),
+            ExprKind::Field(names) => ExprKind::Field(take(&names)),
+            ExprKind::Variable(names) => ExprKind::Variable(take(&names)),
             _ if node.is_constant() => {
-                take(Vec::new());
+                take(&[]);
                 return self.error(format!("unexpected . after term {}", quote(&node.to_string())));
             }
-            _ => ExprKind::Chain {
-                base: Box::new(node),
-                fields: take(Vec::new()),
-            },
+            _ => ExprKind::Chain(Box::new(Chain {
+                base: node,
+                fields: take(&[]),
+            })),
         };
         Ok(Some(Expr { pos: first.pos, kind }))
     }
@@ -610,12 +606,12 @@ impl<'a> Parser<'a> {
                 if !self.variables.contains(&item.text) {
                     return self.error(format!("undefined variable {}", quote(item.text)));
                 }
-                ExprKind::Variable(vec![self.name(item.text)])
+                ExprKind::Variable(Box::new([self.name(item.text)]))
             }
-            Kind::Field => ExprKind::Field(vec![self.name(&item.text[1..])]),
+            Kind::Field => ExprKind::Field(Box::new([self.name(&item.text[1..])])),
             Kind::Bool => ExprKind::Bool(item.text == "true"),
             Kind::CharConstant | Kind::Number => match number(&item) {
-                Ok(number) => ExprKind::Number(number),
+                Ok(number) => ExprKind::Number(Box::new(number)),
                 Err(message) => return self.error(message),
             },
             Kind::LeftParen => {
@@ -628,10 +624,7 @@ impl<'a> Parser<'a> {
                 ExprKind::Pipe(Box::new(pipe))
             }
             Kind::String | Kind::RawString => match self.literal(item.text) {
-                Some(text) => ExprKind::Str {
-                    quoted: self.name(item.text),
-                    text,
-                },
+                Some(text) => string(item.text, text),
                 None => return self.error("invalid syntax"),
             },
             _ => {
@@ -644,6 +637,18 @@ impl<'a> Parser<'a> {
             _ => item.pos,
         };
         Ok(Some(Expr { pos, kind }))
+    }
+}
+
+/// A string literal from what stands there and what it reads as.
+fn string(quoted: &str, text: Name) -> ExprKind {
+    match quoted.as_bytes() {
+        [b'"', inner @ .., b'"'] if inner == text.as_bytes() => ExprKind::Str(text, Quote::Double),
+        [b'`', inner @ .., b'`'] if inner == text.as_bytes() => ExprKind::Str(text, Quote::Back),
+        _ => ExprKind::Escaped(Box::new(Escaped {
+            quoted: quoted.into(),
+            text,
+        })),
     }
 }
 

@@ -11,14 +11,16 @@ mod json;
 mod node;
 mod number;
 mod parse;
+mod parts;
 mod resolve;
 mod scan;
 pub mod simple;
 
 pub use documents::split_documents;
-pub use emit::{EmitOptions, SequenceIndent, emit, emit_deep, json_text_to_yaml, json_to_yaml};
+pub use emit::{EmitOptions, SequenceIndent, emit, emit_deep, json_text_to_yaml, json_to_yaml, node_to_yaml};
 pub use error::{Error, Limits};
 pub use json::yaml_to_json;
 pub use node::{Comments, Entry, FileId, Node, NodeData, Pos, ScalarStyle, Style};
-pub use parse::{ReadOptions, parse_documents, parse_first};
+pub use parse::{ReadOptions, parse_documents, parse_first, parse_part};
+pub use parts::{Part, parts};
 pub use resolve::{Mode, ScalarType, is_yaml_1_1_non_string, scalar_type};

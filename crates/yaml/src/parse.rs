@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use crate::error::{Error, Limits};
 use crate::node::{Comments, Entry, FileId, Node, NodeData, ScalarStyle, Style};
+use crate::parts::Part;
 use crate::scan::{Kind, Mark, Scanner};
 
 /// How to read.
@@ -25,8 +26,21 @@ pub struct ReadOptions {
 /// # Errors
 /// The text is no YAML, or exceeds a limit.
 pub fn parse_documents(text: &str, options: &ReadOptions) -> Result<Vec<Node>, Error> {
+    all_documents(Parser::new(text, options)?)
+}
+
+/// All documents of a part of a text, with their places in that text.
+///
+/// # Errors
+/// The part is no YAML by itself, or exceeds a limit.
+pub fn parse_part(part: &Part<'_>, options: &ReadOptions) -> Result<Vec<Node>, Error> {
+    let mut parser = Parser::new(part.text, options)?;
+    parser.scanner.start_at(part.line);
+    all_documents(parser)
+}
+
+fn all_documents(mut parser: Parser<'_>) -> Result<Vec<Node>, Error> {
     let mut documents = Vec::new();
-    let mut parser = Parser::new(text, options)?;
     while let Some(document) = parser.document()? {
         documents.push(document);
     }

@@ -144,6 +144,11 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Counts lines from one that has as many before it.
+    pub(crate) fn start_at(&mut self, line: u32) {
+        self.line = line;
+    }
+
     /// The next token without taking it. Three tokens are looked at, because a foot comment must
     /// be known when the token before it is taken.
     #[inline]

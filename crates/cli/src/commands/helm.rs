@@ -19,7 +19,7 @@ use fluvial_template::sprig::Ambient;
 
 use self::input::ValueOptions;
 use crate::charts;
-use crate::environment::{Failure, Outcome, Session};
+use crate::environment::{self, Failure, Outcome, Session};
 
 /// Options of `helm template`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -305,6 +305,7 @@ impl Job {
             options: fluvial_helm::Options {
                 skip_schema: options.skip_schema_validation,
                 provenance: self.provenance,
+                threads: environment::threads(),
                 ..fluvial_helm::Options::default()
             },
         });

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::charts::Charts;
 use crate::disk::{self, Reader};
-use crate::environment::{Failure, Outcome, Session};
+use crate::environment::{self, Failure, Outcome, Session};
 use crate::render;
 
 /// Which files a kustomization may read.
@@ -125,6 +125,7 @@ impl Options {
             helm_kube_version: self.helm_kube_version.clone().unwrap_or_default(),
             helm_api_versions: self.helm_api_versions.clone(),
             managed_by_label: self.enable_managedby_label,
+            threads: environment::threads(),
             ..BuildOptions::cli()
         }
     }
@@ -142,7 +143,7 @@ pub(crate) async fn build(session: &mut Session<'_>, options: &Options) -> Outco
             "{name}: this build runs no other programs; exec, Starlark and container functions are refused"
         )));
     }
-    let remotes = session.env.outside.remotes().map_err(Failure::new)?;
+    let remotes = session.env.outside.remotes();
     let charts = Charts::new(session.env.outside.clone());
     let (folder, chosen) = (session.env.folder.clone(), options.clone());
     let output = tokio::task::spawn_blocking(move || {
@@ -195,7 +196,12 @@ fn made(folder: &Path, options: &Options, world: &World<'_>) -> Result<Output, S
     let files = match (&options.explain, &options.output) {
         (Some(wanted), _) => vec![(String::new(), render::localise(&explain(&build, wanted)?, folder))],
         (None, Some(path)) if is_folder(path) => each(&build)?,
-        _ => vec![(String::new(), build.to_yaml().map_err(|error| error.to_string())?)],
+        _ => vec![(
+            String::new(),
+            build
+                .to_yaml(options.build().threads)
+                .map_err(|error| error.to_string())?,
+        )],
     };
     let warnings = std::mem::take(&mut build.warnings);
     // The process ends with this command; giving back each node before would be a tenth of its work.

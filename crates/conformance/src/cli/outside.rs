@@ -138,8 +138,8 @@ impl Outside for World {
         not_here()
     }
 
-    fn remotes(&self) -> Result<Arc<dyn fluvial_kustomize::RemoteResolver + Send + Sync>, String> {
-        Ok(Arc::new(fluvial_kustomize::NoRemote))
+    fn remotes(&self) -> Arc<dyn fluvial_kustomize::RemoteResolver + Send + Sync> {
+        Arc::new(fluvial_kustomize::NoRemote)
     }
 
     fn artifact<'a>(

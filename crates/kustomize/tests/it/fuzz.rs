@@ -180,7 +180,7 @@ fn damaged_trees_end_in_an_error_or_in_a_build() {
         let took = started.elapsed();
         assert!(took < Duration::from_secs(5), "{took:?} for {files:?}");
         let Ok(build) = result else { continue };
-        let Ok(yaml) = build.to_yaml() else { continue };
+        let Ok(yaml) = build.to_yaml(1) else { continue };
         built += 1;
         // Bookkeeping annotations are made anew by each build.
         if !yaml.is_empty() && !yaml.contains("config.kubernetes.io/") {
@@ -190,7 +190,7 @@ fn damaged_trees_end_in_an_error_or_in_a_build() {
             ];
             let again = build_at(&tree(&again), "", &Options::flux());
             match again {
-                Ok(again) => assert_eq!(again.to_yaml().unwrap(), yaml),
+                Ok(again) => assert_eq!(again.to_yaml(1).unwrap(), yaml),
                 // What a patch or a variable made of an object need not be one that may be read.
                 Err(error) => assert!(!error.to_string().contains("MalformedYAML"), "{error}\n{yaml}"),
             }

@@ -201,7 +201,7 @@ fn regular_expressions_are_bounded() {
         "",
         &Options::flux(),
     );
-    assert!(built.unwrap().to_yaml().unwrap().contains("data:"));
+    assert!(built.unwrap().to_yaml(1).unwrap().contains("data:"));
 }
 
 #[test]

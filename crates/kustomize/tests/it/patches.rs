@@ -25,7 +25,7 @@ fn overlaid(base: &str, overlay: &str, patch: &str) -> String {
         ("patch.yaml", format!("{PATCH}{patch}")),
     ];
     let build = build_at(&tree(&files), "", &Options::flux()).unwrap();
-    build.to_yaml().unwrap()
+    build.to_yaml(1).unwrap()
 }
 
 const COMMON: &str = "commonLabels: {app: one}\ncommonAnnotations: {note: one}\n";
@@ -130,7 +130,7 @@ spec: {defaultBackend: {service: {name: s}}}
             ("a.yaml", objects),
         ];
         let build = build_at(&tree(&files), "", &Options::flux()).unwrap();
-        let output = build.to_yaml().unwrap();
+        let output = build.to_yaml(1).unwrap();
         assert!(
             output.contains(&format!("      name: {name}\n")),
             "{field}: {output}"

@@ -29,7 +29,7 @@ fn targets_of_a_file_come_before_those_beside_it() {
     );
     let output = build_at(&tree(&files), "", &Options::flux())
         .unwrap()
-        .to_yaml()
+        .to_yaml(1)
         .unwrap();
     assert!(output.contains("p: a/v/b/c/v\n"), "{output}");
 }

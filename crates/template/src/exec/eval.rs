@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use super::{At, MissingKey, Result2, Scope, State};
-use crate::ast::{Command, Expr, ExprKind, Name, Number, Pipe, literal};
+use crate::ast::{Chain, Command, Expr, ExprKind, Name, Number, Pipe};
 use crate::function::{Function, FunctionError, Params, Type};
 use crate::trace::Depth;
 use crate::value::{Element, IntType, Object, Underlying, Value};
@@ -58,8 +58,8 @@ impl<'t> State<'_, 't> {
                 self.at = Some(At::Expr(first));
                 return self.field_chain(dot, dot.clone(), names, arguments, last, first);
             }
-            ExprKind::Chain { base, fields } => {
-                return self.chain(dot, first, base, fields, arguments, last);
+            ExprKind::Chain(chain) => {
+                return self.chain(dot, first, chain, arguments, last);
             }
             ExprKind::Identifier(name) => {
                 return self.function(dot, first, name, At::Command(command), arguments, last);
@@ -85,8 +85,10 @@ impl<'t> State<'_, 't> {
             ExprKind::Bool(value) => Ok(Value::Bool(*value)),
             ExprKind::Dot => Ok(dot.clone()),
             ExprKind::Number(number) => self.ideal_constant(number),
-            ExprKind::Str { text, .. } => Ok(Value::Str(literal(text))),
-            _ => self.fail("nil is not a command"),
+            _ => match first.as_literal() {
+                Some(text) => Ok(Value::Str(text)),
+                None => self.fail("nil is not a command"),
+            },
         }
     }
 
@@ -116,17 +118,16 @@ impl<'t> State<'_, 't> {
         &mut self,
         dot: &Value,
         expr: &'t Expr,
-        base: &'t Expr,
-        fields: &'t [Name],
+        chain: &'t Chain,
         arguments: &'t [Expr],
         last: Final,
     ) -> Result2<Value> {
         self.at = Some(At::Expr(expr));
-        let value = match &base.kind {
+        let value = match &chain.base.kind {
             ExprKind::Nil => return self.fail(format!("indirection through explicit nil in {expr}")),
-            _ => self.untyped(dot, base)?,
+            _ => self.untyped(dot, &chain.base)?,
         };
-        self.field_chain(dot, value, fields, arguments, last, expr)
+        self.field_chain(dot, value, &chain.fields, arguments, last, expr)
     }
 
     /// An operand without an expected type: the base of a chain.
@@ -144,11 +145,12 @@ impl<'t> State<'_, 't> {
             }
             ExprKind::Pipe(pipe) => self.pipeline(dot, pipe),
             ExprKind::Identifier(name) => self.function(dot, expr, name, At::Expr(expr), &[], None),
-            ExprKind::Chain { base, fields } => self.chain(dot, expr, base, fields, &[], None),
+            ExprKind::Chain(chain) => self.chain(dot, expr, chain, &[], None),
             ExprKind::Bool(value) => Ok(Value::Bool(*value)),
             ExprKind::Number(number) => self.ideal_constant(number),
-            ExprKind::Str { text, .. } => Ok(Value::Str(literal(text))),
-            ExprKind::Nil => Ok(Value::Nil),
+            ExprKind::Str(..) | ExprKind::Escaped(_) | ExprKind::Nil => {
+                Ok(expr.as_literal().map_or(Value::Nil, Value::Str))
+            }
         }
     }
 
@@ -457,7 +459,7 @@ impl<'t> State<'_, 't> {
                 }
                 return self.fail(format!("cannot assign nil to {}", want.name()));
             }
-            ExprKind::Bool(_) | ExprKind::Number(_) | ExprKind::Str { .. } => {
+            ExprKind::Bool(_) | ExprKind::Number(_) | ExprKind::Str(..) | ExprKind::Escaped(_) => {
                 return self.constant(want, expr);
             }
             _ => self.untyped(dot, expr)?,
@@ -468,31 +470,37 @@ impl<'t> State<'_, 't> {
     /// A literal as an argument of the wanted type.
     fn constant(&self, want: Type, expr: &Expr) -> Result2<Value> {
         let expected = |what: &str| self.fail(format!("expected {what}; found {expr}"));
+        let number = match &expr.kind {
+            ExprKind::Number(number) => Some(&**number),
+            _ => None,
+        };
         match (want, &expr.kind) {
             (Type::Any | Type::Value, ExprKind::Number(number)) => self.ideal_constant(number),
             (Type::Bool | Type::Any | Type::Value, ExprKind::Bool(value)) => Ok(Value::Bool(*value)),
-            (Type::Str | Type::Any | Type::Value, ExprKind::Str { text, .. }) => {
-                Ok(Value::Str(literal(text)))
-            }
             (Type::Bool, _) => expected("bool"),
-            (Type::Str, _) => expected("string"),
-            (Type::Int(kind), ExprKind::Number(Number { int: Some(int), .. })) => {
-                Ok(Value::Int(narrow(*int, kind), kind))
-            }
-            (Type::Int(_), _) => expected("integer"),
-            (Type::Uint(kind), ExprKind::Number(Number { uint: Some(uint), .. })) => {
-                Ok(Value::Uint(*uint, kind))
-            }
-            (Type::Uint(_), _) => expected("unsigned integer"),
-            (
-                Type::Float,
-                ExprKind::Number(Number {
-                    float: Some(float), ..
-                }),
-            ) => Ok(Value::Float(*float)),
-            (Type::Float, _) => expected("float"),
-            (want, _) => self.fail(format!("can't handle {expr} for arg of type {}", want.name())),
+            (Type::Str | Type::Any | Type::Value, _) => match (expr.as_literal(), want) {
+                (Some(text), _) => Ok(Value::Str(text)),
+                (None, Type::Str) => expected("string"),
+                (None, want) => self.unfit(expr, want),
+            },
+            (Type::Int(kind), _) => match number.and_then(|number| number.int) {
+                Some(int) => Ok(Value::Int(narrow(int, kind), kind)),
+                None => expected("integer"),
+            },
+            (Type::Uint(kind), _) => match number.and_then(|number| number.uint) {
+                Some(uint) => Ok(Value::Uint(uint, kind)),
+                None => expected("unsigned integer"),
+            },
+            (Type::Float, _) => match number.and_then(|number| number.float) {
+                Some(float) => Ok(Value::Float(float)),
+                None => expected("float"),
+            },
+            (want, _) => self.unfit(expr, want),
         }
+    }
+
+    fn unfit(&self, expr: &Expr, want: Type) -> Result2<Value> {
+        self.fail(format!("can't handle {expr} for arg of type {}", want.name()))
     }
 }
 

@@ -4,16 +4,18 @@
 //! It is yaml.v2's encoder: keys in natural order, strings in double quotes where YAML 1.1 would
 //! read something else, long plain texts folded behind column 80.
 
+mod tree;
+
 use std::cmp::Ordering;
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Number, Value};
 
 use super::Place;
 use super::scalar::Shape;
 use super::writer::{Dialect, Writer};
 use crate::error::Error;
 use crate::json::yaml_to_json;
-use crate::node::ScalarStyle;
+use crate::node::{Node, ScalarStyle};
 use crate::number;
 use crate::resolve::{Mode, Resolved, is_base_60, resolve_plain};
 
@@ -37,16 +39,69 @@ pub fn json_text_to_yaml(text: &str) -> Result<String, Error> {
     Ok(write(&value, false))
 }
 
+/// A document as kustomize prints it in the end: by way of JSON, so that keys are sorted and aliases expanded.
+///
+/// # Errors
+/// As [`Node::to_json`] in [`Mode::Kyaml`].
+pub fn node_to_yaml(node: &Node) -> Result<String, Error> {
+    // Nearly all documents hold nothing that JSON would change but the order of keys.
+    match write_source(tree::Plain::new(node), true) {
+        Some(text) => Ok(text),
+        None => Ok(json_to_yaml(&node.to_json(Mode::Kyaml)?)),
+    }
+}
+
 fn write(value: &Value, whole_floats: bool) -> String {
+    write_source(value, whole_floats).expect("a JSON value holds nothing but JSON")
+}
+
+fn write_source<'v>(source: impl Source<'v>, whole_floats: bool) -> Option<String> {
     let mut writer = JsonWriter {
         w: Writer::new(Dialect::V2),
         whole_floats,
     };
-    writer.value(value, Place::Root);
+    writer.value(source, Place::Root)?;
     if writer.w.column != 0 {
         writer.w.put_break();
     }
-    writer.w.out
+    Some(writer.w.out)
+}
+
+/// What JSON can be read from.
+trait Source<'v>: Copy {
+    /// The elements of an array.
+    type Items: Iterator<Item = Self>;
+
+    /// What it is; nothing if only [`Node::to_json`] can say it.
+    fn look(self) -> Option<Look<'v, Self>>;
+}
+
+/// A JSON value, one level deep.
+enum Look<'v, S: Source<'v>> {
+    Null,
+    Bool(bool),
+    Number(Number),
+    Text(&'v str),
+    Items(S::Items),
+    /// Fields in code point order.
+    Fields(Vec<(&'v str, S)>),
+}
+
+impl<'v> Source<'v> for &'v Value {
+    type Items = std::slice::Iter<'v, Value>;
+
+    fn look(self) -> Option<Look<'v, Self>> {
+        Some(match self {
+            Value::Null => Look::Null,
+            Value::Bool(value) => Look::Bool(*value),
+            Value::Number(number) => Look::Number(number.clone()),
+            Value::String(text) => Look::Text(text),
+            Value::Array(items) => Look::Items(items.iter()),
+            Value::Object(fields) => {
+                Look::Fields(fields.iter().map(|(key, value)| (key.as_str(), value)).collect())
+            }
+        })
+    }
 }
 
 struct JsonWriter {
@@ -55,21 +110,22 @@ struct JsonWriter {
 }
 
 impl JsonWriter {
-    fn value(&mut self, value: &Value, place: Place) {
-        match value {
-            Value::Null => self.plain("null", place),
-            Value::Bool(true) => self.plain("true", place),
-            Value::Bool(false) => self.plain("false", place),
-            Value::Number(number) => {
-                let text = self.number(number);
+    /// Writes a value; nothing if the source could not say what some part of it is.
+    fn value<'v, S: Source<'v>>(&mut self, source: S, place: Place) -> Option<()> {
+        match source.look()? {
+            Look::Null => self.plain("null", place),
+            Look::Bool(true) => self.plain("true", place),
+            Look::Bool(false) => self.plain("false", place),
+            Look::Number(number) => {
+                let text = self.number(&number);
                 self.plain(&text, place);
             }
-            Value::String(text) => self.string(text, place),
-            Value::Array(items) if items.is_empty() => self.empty("[", "]"),
-            Value::Array(items) => self.sequence(items, place),
-            Value::Object(fields) if fields.is_empty() => self.empty("{", "}"),
-            Value::Object(fields) => self.mapping(fields, place),
+            Look::Text(text) => self.string(text, place),
+            Look::Items(items) => return self.sequence(items, place),
+            Look::Fields(fields) if fields.is_empty() => self.empty("{", "}"),
+            Look::Fields(fields) => return self.mapping(fields, place),
         }
+        Some(())
     }
 
     fn plain(&mut self, text: &str, place: Place) {
@@ -101,22 +157,27 @@ impl JsonWriter {
         number::format_general(float)
     }
 
-    fn sequence(&mut self, items: &[Value], place: Place) {
+    fn sequence<'v, S: Source<'v>>(&mut self, items: impl Iterator<Item = S>, place: Place) -> Option<()> {
+        let mut items = items.peekable();
+        if items.peek().is_none() {
+            self.empty("[", "]");
+            return Some(());
+        }
         let compact = place == Place::Mapping && !self.w.indention;
         let outer = self.w.increase_indent(place, false, compact);
         for item in items {
             self.w.write_indent();
             self.w.write_indicator("-", true, false, true);
-            self.value(item, Place::Item);
+            self.value(item, Place::Item)?;
         }
         self.w.indent = outer;
+        Some(())
     }
 
-    fn mapping(&mut self, fields: &Map<String, Value>, place: Place) {
+    fn mapping<'v, S: Source<'v>>(&mut self, mut fields: Vec<(&'v str, S)>, place: Place) -> Option<()> {
         let outer = self.w.increase_indent(place, false, false);
-        let mut keys: Vec<(&String, &Value)> = fields.iter().collect();
-        sort_keys(&mut keys);
-        for (key, value) in keys {
+        sort_keys(&mut fields);
+        for (key, value) in fields {
             self.w.write_indent();
             let simple = key.len() <= 128 && !Shape::of(key, Dialect::V2).multiline;
             if simple {
@@ -128,9 +189,10 @@ impl JsonWriter {
                 self.w.write_indent();
                 self.w.write_indicator(":", true, false, true);
             }
-            self.value(value, Place::Mapping);
+            self.value(value, Place::Mapping)?;
         }
         self.w.indent = outer;
+        Some(())
     }
 }
 
@@ -152,7 +214,7 @@ fn string_style(text: &str) -> ScalarStyle {
 /// Sorts keys in natural order. The order is not transitive for keys such as `a2`, `a10`, `a1b`,
 /// so that the library's sort, which demands a total order, is out; few keys are sorted by
 /// insertion, as the reference does.
-fn sort_keys(keys: &mut [(&String, &Value)]) {
+fn sort_keys<S: Copy>(keys: &mut [(&str, S)]) {
     // Keys come in code point order, which mostly is the natural one.
     if keys
         .windows(2)

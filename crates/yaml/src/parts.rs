@@ -1,0 +1,105 @@
+//! Cutting a long text into runs of whole documents, to be read side by side.
+
+use memchr::{memchr_iter, memchr3, memmem};
+
+/// A run of whole documents of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part<'a> {
+    pub(crate) text: &'a str,
+    /// How many lines are before it.
+    pub(crate) line: u32,
+}
+
+/// Cuts a text into at most `count` runs of documents of about the same length. Read one by one with
+/// [`crate::parse_part`], they give what [`crate::parse_documents`] gives; if one is in error, only reading the
+/// whole text tells which error it is.
+#[must_use]
+pub fn parts(text: &str, count: usize) -> Vec<Part<'_>> {
+    let mut parts = Vec::new();
+    let (mut start, mut line) = (0, 0);
+    if only_plain_breaks(text) {
+        for number in 1..count {
+            let Some(end) = boundary(text, start.max(text.len() / count * number)) else {
+                break;
+            };
+            let part = &text[start..end];
+            parts.push(Part { text: part, line });
+            start = end;
+            line += u32::try_from(memchr_iter(b'\n', part.as_bytes()).count()).unwrap_or(u32::MAX);
+        }
+    }
+    parts.push(Part {
+        text: &text[start..],
+        line,
+    });
+    parts
+}
+
+/// Whether `\n` is the only line break.
+fn only_plain_breaks(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    // The first bytes of the others: a carriage return, U+0085, U+2028 and U+2029.
+    memchr3(b'\r', 0xC2, 0xE2, bytes).is_none() || !text.contains(['\r', '\u{85}', '\u{2028}', '\u{2029}'])
+}
+
+/// Where the first document behind `from` begins whose marker stands alone in its line and follows content, so
+/// that no comment is parted from what it belongs to.
+fn boundary(text: &str, from: usize) -> Option<usize> {
+    let bytes = text.as_bytes();
+    memmem::find_iter(&bytes[from..], b"\n---\n").find_map(|at| {
+        let end = from + at;
+        let start = memchr::memrchr(b'\n', &bytes[..end]).map_or(0, |before| before + 1);
+        let before = bytes[start..end].trim_ascii_start();
+        (!before.is_empty() && !before.starts_with(b"#")).then_some(end + 1)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Node, ReadOptions, parse_documents, parse_part};
+
+    fn read(text: &str, count: usize) -> Vec<Node> {
+        let options = ReadOptions::default();
+        parts(text, count)
+            .iter()
+            .flat_map(|part| parse_part(part, &options).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn parts_read_as_the_whole_does_with_the_same_places() {
+        let mut text = String::from("# head\nfirst: 1\n# foot\n");
+        for number in 0..40 {
+            text.push_str("---\n# of this one\na: |\n  --- no marker\n  x\nb: [1,\n 2] # line\n");
+            if number % 3 == 0 {
+                text.push_str("\n# between\n\n");
+            }
+        }
+        let whole = parse_documents(&text, &ReadOptions::default()).unwrap();
+        assert_eq!(whole.len(), 41);
+        for count in 1..12 {
+            assert_eq!(parts(&text, count).len(), count);
+            assert_eq!(read(&text, count), whole, "{count} parts");
+        }
+    }
+
+    #[test]
+    fn empty_documents_are_documents_in_parts_too() {
+        let text = "---\n---\n---\na: 1\n---\n";
+        let whole = parse_documents(text, &ReadOptions::default()).unwrap();
+        assert_eq!(read(text, 4), whole);
+    }
+
+    #[test]
+    fn texts_without_a_safe_place_stay_whole() {
+        for text in [
+            "",
+            "a: 1\n",
+            "a: 1\r\n---\r\nb: 1\n---\nc: 2\n",
+            "a: 1\n# x\n---\nb: 1\n",
+        ] {
+            assert_eq!(parts(text, 4), [Part { text, line: 0 }], "{text:?}");
+        }
+    }
+}
