@@ -4,6 +4,7 @@ mod head;
 
 use std::sync::OnceLock;
 
+use fluvial_parallel::{WORTH, each};
 use serde_json::Value as Json;
 
 use crate::error::{Error, Stage};
@@ -175,31 +176,55 @@ pub(crate) enum Document {
 
 /// Adds the documents of what a template made.
 pub(crate) fn read(path: &str, text: String, documents: &mut Vec<Document>) -> Result<(), Error> {
+    let heads = heads(path, &text)?;
+    add(path, text, heads, documents);
+    Ok(())
+}
+
+/// The documents of what templates made; by several threads if that is much.
+pub(crate) fn read_all(files: Vec<(String, String)>, threads: usize) -> Result<Vec<Document>, Error> {
+    let size: usize = files.iter().map(|(_, text)| text.len()).sum();
+    let threads = if size > WORTH { threads } else { 1 };
+    let all = each(&files, threads, |(path, text)| heads(path, text));
+    let mut documents = Vec::with_capacity(files.len());
+    for ((path, text), heads) in files.into_iter().zip(all) {
+        add(&path, text, heads?, &mut documents);
+    }
+    Ok(documents)
+}
+
+fn heads(path: &str, text: &str) -> Result<Vec<Head>, Error> {
+    let wrong = |error| Error::new(Stage::Manifest, format!("YAML parse error on {path}: {error}"));
+    let documents = split(text).into_iter();
+    documents
+        .map(|document| head::read(document).map_err(wrong))
+        .collect()
+}
+
+/// Adds the documents of a text whose heads have been read.
+fn add(path: &str, text: String, heads: Vec<Head>, documents: &mut Vec<Document>) {
     let found = split(&text);
     if let [only] = found.as_slice() {
-        let (head, start, end) = (head_of(path, only)?, place(&text, only), only.len());
+        let (start, end) = (place(&text, only), only.len());
         let line = lines(&text[..start]);
         // A text that holds one document becomes it.
         let mut text = text;
         text.truncate(start + end);
         text.drain(..start);
-        documents.extend(made(path, line, head, text));
-        return Ok(());
+        documents.extend(
+            heads
+                .into_iter()
+                .filter_map(|head| made(path, line, head, std::mem::take(&mut text))),
+        );
+        return;
     }
     let (mut line, mut counted) = (0, 0);
-    for document in found {
-        let head = head_of(path, document)?;
+    for (document, head) in found.into_iter().zip(heads) {
         let start = place(&text, document);
         line += lines(&text[counted..start]);
         counted = start;
         documents.extend(made(path, line, head, document.to_owned()));
     }
-    Ok(())
-}
-
-fn head_of(path: &str, document: &str) -> Result<Head, Error> {
-    head::read(document)
-        .map_err(|error| Error::new(Stage::Manifest, format!("YAML parse error on {path}: {error}")))
 }
 
 /// Where a part of a text begins.

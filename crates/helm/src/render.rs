@@ -245,14 +245,8 @@ fn plain(request: RenderRequest<'_>, warnings: &RefCell<Vec<String>>) -> Result<
     let values = Value::Map(top.values.clone()).to_json();
     let options = request.options;
     let files = execute(request, &root, &top, None)?;
-    let (mut documents, mut notes) = (Vec::new(), Vec::new());
-    for (name, text) in files {
-        if name.ends_with(NOTES) {
-            notes.push((name, text));
-        } else {
-            manifest::read(&name, text, &mut documents)?;
-        }
-    }
+    let (notes, files): (Vec<_>, Vec<_>) = files.into_iter().partition(|(name, _)| name.ends_with(NOTES));
+    let documents = manifest::read_all(files, options.threads)?;
     let texts = notes.iter().map(|(name, text)| (name.as_str(), text.as_str()));
     Ok(assemble(&root, values, texts, documents, options))
 }

@@ -3,6 +3,8 @@
 //!
 //! Invariant: what is accepted here, the library accepts too.
 
+use std::collections::BTreeSet;
+
 use fluvial_template::{Map, Value};
 use serde_json::Value as Json;
 
@@ -22,7 +24,11 @@ impl Quick {
     pub(super) fn of(schema: &[u8]) -> Option<Self> {
         let json: Json = serde_json::from_slice(schema).ok()?;
         json.is_object().then_some(())?;
-        check(&json, &json, 0).ok()?;
+        let mut check = Check {
+            root: &json,
+            followed: BTreeSet::new(),
+        };
+        check.schema(&json, 0).ok()?;
         Some(Quick(json))
     }
 
@@ -60,21 +66,69 @@ const TYPES: [&str; 7] = [
     "null", "boolean", "object", "array", "number", "string", "integer",
 ];
 
-/// Whether a schema is valid and simple.
-fn check(root: &Json, schema: &Json, depth: usize) -> Sure {
-    sure(depth < DEPTH)?;
-    let fields = match schema {
-        Json::Bool(_) => return Ok(()),
-        Json::Object(fields) => fields,
-        _ => return Err(Unsure),
-    };
-    let below = |schema: &Json| check(root, schema, depth + 1);
-    for (keyword, value) in fields {
-        match keyword.as_str() {
+/// Keywords of some draft that are not known here.
+const OTHERS: [&str; 30] = [
+    "$anchor",
+    "$dynamicAnchor",
+    "$dynamicRef",
+    "$id",
+    "$recursiveAnchor",
+    "$recursiveRef",
+    "$vocabulary",
+    "additionalItems",
+    "contains",
+    "contentEncoding",
+    "contentMediaType",
+    "contentSchema",
+    "dependencies",
+    "dependentRequired",
+    "dependentSchemas",
+    "deprecated",
+    "discriminator",
+    "exclusiveMaximum",
+    "exclusiveMinimum",
+    "format",
+    "id",
+    "maxContains",
+    "minContains",
+    "multipleOf",
+    "patternProperties",
+    "prefixItems",
+    "propertyNames",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+    "uniqueItems",
+];
+
+/// Looks whether a schema is valid and simple.
+struct Check<'s> {
+    root: &'s Json,
+    /// Where references lead that have been followed.
+    followed: BTreeSet<&'s str>,
+}
+
+impl<'s> Check<'s> {
+    fn schema(&mut self, schema: &'s Json, depth: usize) -> Sure {
+        sure(depth < DEPTH)?;
+        let fields = match schema {
+            Json::Bool(_) => return Ok(()),
+            Json::Object(fields) => fields,
+            _ => return Err(Unsure),
+        };
+        // What stands beside a reference counts in some drafts only.
+        sure(fields.len() == 1 || !fields.contains_key("$ref"))?;
+        fields
+            .iter()
+            .try_for_each(|(keyword, value)| self.keyword(keyword, value, depth))
+    }
+
+    fn keyword(&mut self, keyword: &str, value: &'s Json, depth: usize) -> Sure {
+        let mut below = |schema| self.schema(schema, depth + 1);
+        match keyword {
             "$schema" => sure(depth == 0 && value.as_str().is_some_and(is_known_draft)),
             "title" | "description" | "$comment" => sure(value.is_string()),
-            "default" | "form" | "render" | "hidden" | "sliderMin" | "sliderMax" | "sliderUnit" => Ok(()),
             "examples" => sure(value.is_array()),
+            "readOnly" | "writeOnly" => sure(value.is_boolean()),
             "type" => check_types(value),
             "properties" | "definitions" | "$defs" => {
                 let schemas = value.as_object().ok_or(Unsure)?;
@@ -86,30 +140,43 @@ fn check(root: &Json, schema: &Json, depth: usize) -> Sure {
                 schemas.ok_or(Unsure)?.iter().try_for_each(below)
             }
             "required" => check_names(value),
-            "enum" => {
-                let values = value.as_array().filter(|values| !values.is_empty());
-                let all = values.ok_or(Unsure)?;
-                let twice = all
-                    .iter()
-                    .enumerate()
-                    .any(|(at, value)| all[..at].contains(value));
-                sure(!twice && all.iter().all(is_scalar))
-            }
+            "enum" => check_choices(value),
             "const" => sure(is_scalar(value)),
             "minimum" | "maximum" => sure(value.is_number()),
             "minLength" | "maxLength" | "minItems" | "maxItems" | "minProperties" | "maxProperties" => {
                 sure(value.is_u64())
             }
-            // What stands beside a reference counts in some drafts only.
-            "$ref" => sure(fields.len() == 1 && target(root, value).is_some()),
-            _ => Err(Unsure),
-        }?;
+            "pattern" => sure(value.as_str().is_some_and(is_plain_pattern)),
+            "$ref" => {
+                let there = target(self.root, value).ok_or(Unsure)?;
+                match value.as_str().is_some_and(|place| self.followed.insert(place)) {
+                    true => self.schema(there, depth + 1),
+                    false => Ok(()),
+                }
+            }
+            // What no draft knows says nothing.
+            other => sure(!OTHERS.contains(&other)),
+        }
     }
-    Ok(())
+}
+
+fn check_choices(value: &Json) -> Sure {
+    let values = value.as_array().filter(|values| !values.is_empty());
+    let all = values.ok_or(Unsure)?;
+    let twice = all
+        .iter()
+        .enumerate()
+        .any(|(at, value)| all[..at].contains(value));
+    sure(!twice && all.iter().all(is_scalar))
 }
 
 fn is_scalar(value: &Json) -> bool {
     !value.is_array() && !value.is_object()
+}
+
+/// Whether a text is a regular expression to everybody: nothing in it that some know and others do not.
+fn is_plain_pattern(pattern: &str) -> bool {
+    !pattern.contains(['\\', '{']) && !pattern.contains("(?") && regex_syntax::parse(pattern).is_ok()
 }
 
 fn check_types(value: &Json) -> Sure {
@@ -138,11 +205,12 @@ fn check_names(value: &Json) -> Sure {
 /// What a reference within the document leads to.
 fn target<'s>(root: &'s Json, reference: &Json) -> Option<&'s Json> {
     let path = reference.as_str()?.strip_prefix('#')?;
-    let (_, rest) = path.split_once('/')?;
-    let (folder, name) = rest.split_once('/')?;
-    let plain = !name.is_empty() && !name.contains(['/', '~', '%']);
-    (plain && matches!(folder, "definitions" | "$defs")).then_some(())?;
-    root.get(folder)?.get(name)
+    let plain = path.starts_with('/') && !path.contains(['~', '%']);
+    // A place in a list may be a schema too; that is left to the library.
+    plain.then_some(())?;
+    path[1..]
+        .split('/')
+        .try_fold(root, |place, name| place.as_object()?.get(name))
 }
 
 struct Look<'s> {
@@ -214,6 +282,13 @@ impl Look<'_> {
                 "minimum" | "maximum" => self.bound(keyword, wanted, value)?,
                 "minLength" | "maxLength" | "minItems" | "maxItems" | "minProperties" | "maxProperties" => {
                     sure(has_size(value, keyword, wanted.as_u64().ok_or(Unsure)?))?;
+                }
+                "pattern" => {
+                    let Value::Str(text) = value else { continue };
+                    let pattern = wanted
+                        .as_str()
+                        .and_then(|pattern| regex::Regex::new(pattern).ok());
+                    sure(pattern.is_some_and(|pattern| pattern.is_match(text)))?;
                 }
                 // Whether something does not fit is never known here.
                 "oneOf" | "not" | "if" => return Err(Unsure),
@@ -311,7 +386,8 @@ mod tests {
             "properties": {"a": {"type": ["string", "null"], "minLength": 2}, "b": {"type": "integer", "maximum": 5},
             "c": {"type": "array", "items": {"$ref": "#/definitions/x"}}, "d": {"enum": [1, "e", null]}},
             "additionalProperties": {"anyOf": [{"type": "boolean"}, {"const": 7}]},
-            "definitions": {"x": {"type": "object", "minProperties": 1}}}"##;
+            "definitions": {"x": {"type": "object", "minProperties": 1, "properties": {"p": {"$ref": "#/definitions/y/z"},
+                "q": {"$ref": "#/definitions/x"}}}, "y": {"z": {"pattern": "^(a|[b-d]+)$"}}}}"##;
         for (values, accepted) in [
             ("a: xy\nb: 5\nc: [{k: v}]\nd: e\nz: true\n", true),
             ("a: null\nd: null\n", true),
@@ -320,6 +396,11 @@ mod tests {
             ("a: x\n", false),
             ("a: xy\nb: 6\n", false),
             ("a: xy\nb: 1.5\n", false),
+            ("a: xy\nc: [{p: 1}]\n", true),
+            ("a: xy\nc: [{q: {q: {p: a}}}]\n", true),
+            ("a: xy\nc: [{q: {q: {p: x}}}]\n", false),
+            ("a: xy\nc: [{p: bcd}]\n", true),
+            ("a: xy\nc: [{p: e}]\n", false),
             ("a: xy\nc: [{}]\n", false),
             ("a: xy\nc: {}\n", false),
             ("a: xy\nd: f\n", false),
@@ -337,12 +418,15 @@ mod tests {
             r#"{"type": "objekt"}"#,
             r#"{"type": []}"#,
             r#"{"required": "a"}"#,
-            r#"{"properties": {"a": {"pattern": "a"}}}"#,
+            r#"{"properties": {"a": {"pattern": "\\d"}}}"#,
+            r#"{"properties": {"a": {"pattern": "(a"}}}"#,
+            r#"{"properties": {"a": {"pattern": 1}}}"#,
             r#"{"properties": {"a": 1}}"#,
             r#"{"minLength": -1}"#,
             r#"{"enum": []}"#,
             r#"{"title": 1}"#,
             r##"{"$ref": "#/definitions/none"}"##,
+            r##"{"properties": {"a": {"$ref": "#/x/y"}}, "x": {"y": {"uniqueItems": true}}}"##,
             r#"{"format": "email"}"#,
             "[]",
             "true",
