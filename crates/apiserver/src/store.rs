@@ -1,31 +1,29 @@
-//! The object store: one version counter, ordered collections, and a bounded log per collection.
+//! The object store: one version counter, ordered collections, and a bounded history per collection.
 //!
 //! Objects are kept as JSON text without `kind` and `apiVersion` (these depend on the version asked
 //! for, and lists of built-in kinds leave them out): a read copies bytes and parses nothing. Custom
 //! resources remember which version they are kept in. Every
-//! watcher reads the collection's log at its own pace, so a change costs the writer the same
-//! whether one or a thousand watch; a watcher that falls behind the log's start has expired.
+//! watcher reads the collection's history at its own pace, so a change costs the writer the same
+//! whether one or a thousand watch; a watcher that falls behind the history's start has expired.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
+mod history;
 pub mod journal;
 
+use history::History;
 use journal::Journal;
 
-/// Most events a collection's log holds.
-const LOG_EVENTS: usize = 16_384;
-/// The log is cut earlier when the objects of its events exceed this, but never below [`LOG_FLOOR`].
-const LOG_BYTES: usize = 12 << 20;
-/// Events that stay whatever their size.
-const LOG_FLOOR: usize = 256;
+/// Room for making an object's text that is kept from one write to the next.
+const SCRATCH: usize = 64 << 10;
 
 /// One object at one version.
 #[derive(Debug)]
@@ -93,7 +91,7 @@ pub struct Event {
     /// The object before it.
     pub previous: Option<Arc<Stored>>,
     /// The line that watchers of one version are sent, encoded by the first of them, with that version.
-    pub line: OnceLock<(String, Bytes)>,
+    line: Mutex<Option<(Arc<str>, Bytes)>>,
 }
 
 impl Event {
@@ -103,8 +101,26 @@ impl Event {
         self.object.version
     }
 
-    fn weight(&self) -> usize {
-        self.object.json.len() + 256
+    /// A change, as nobody has been told it yet.
+    #[must_use]
+    pub fn new(change: Change, object: Arc<Stored>, previous: Option<Arc<Stored>>) -> Self {
+        Event {
+            change,
+            object,
+            previous,
+            line: Mutex::default(),
+        }
+    }
+
+    /// The line that watchers of a version are sent, made by the first who asks; nothing if that one wanted another version.
+    pub fn line(&self, version: &str, make: impl FnOnce() -> Bytes) -> Option<Bytes> {
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        let (made, text) = line.get_or_insert_with(|| (version.into(), make()));
+        (**made == *version).then(|| text.clone())
+    }
+
+    fn forget_line(&self) {
+        *self.line.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -140,23 +156,8 @@ pub enum Expect {
 #[derive(Debug, Default)]
 struct State {
     objects: BTreeMap<Arc<str>, Arc<Stored>>,
-    log: VecDeque<Arc<Event>>,
-    log_bytes: usize,
-    /// Events up to this version are no longer in the log.
-    compacted: u64,
-}
-
-impl State {
-    fn record(&mut self, event: Arc<Event>) {
-        self.log_bytes += event.weight();
-        self.log.push_back(event);
-        while self.log.len() > LOG_EVENTS || (self.log_bytes > LOG_BYTES && self.log.len() > LOG_FLOOR) {
-            if let Some(oldest) = self.log.pop_front() {
-                self.log_bytes -= oldest.weight();
-                self.compacted = oldest.version();
-            }
-        }
-    }
+    history: History,
+    scratch: Vec<u8>,
 }
 
 /// All objects of one resource.
@@ -188,7 +189,7 @@ pub struct Expired {
 impl Collection {
     fn new(name: Arc<str>, compacted: u64) -> Self {
         let state = State {
-            compacted,
+            history: History::after(compacted),
             ..State::default()
         };
         Collection {
@@ -254,42 +255,23 @@ impl Collection {
                 objects: range.map(|(_, object)| object.clone()).collect(),
             });
         };
-        if at < state.compacted {
-            return Err(Expired {
-                oldest: state.compacted,
-            });
-        }
         let mut objects: BTreeMap<Arc<str>, Arc<Stored>> =
             range.map(|(key, object)| (key.clone(), object.clone())).collect();
-        for event in state.log.iter().rev().take_while(|event| event.version() > at) {
-            let key = &event.object.key;
-            if !key.starts_with(prefix) || after.is_some_and(|after| **key <= *after) {
-                continue;
-            }
-            match &event.previous {
-                Some(previous) => objects.insert(key.clone(), previous.clone()),
-                None => objects.remove(key),
-            };
-        }
+        state.history.undo(&mut objects, at, |key| {
+            key.starts_with(prefix) && after.is_none_or(|after| key > after)
+        })?;
         Ok(Snapshot {
             version: at,
             objects: objects.into_values().collect(),
         })
     }
 
-    /// Events after a version, at most `limit`.
+    /// Events after a version, at most `limit`; fewer when they are large. None are left when there are none.
     ///
     /// # Errors
     /// The log no longer goes back that far.
     pub fn events_after(&self, version: u64, limit: usize) -> Result<Vec<Arc<Event>>, Expired> {
-        let state = self.read();
-        if version < state.compacted {
-            return Err(Expired {
-                oldest: state.compacted,
-            });
-        }
-        let start = state.log.partition_point(|event| event.version() <= version);
-        Ok(state.log.range(start..).take(limit).cloned().collect())
+        self.read().history.after_version(version, limit)
     }
 
     /// The version of the last change.
@@ -306,10 +288,7 @@ impl Collection {
 
     /// Forgets the log up to now, as a compaction does.
     pub fn compact(&self, store: &Store) {
-        let mut state = self.write();
-        state.compacted = store.version();
-        state.log.clear();
-        state.log_bytes = 0;
+        self.write().history.compact(store.version());
     }
 }
 
@@ -430,7 +409,7 @@ impl Store {
         let key = previous
             .as_ref()
             .map_or_else(|| Arc::from(key), |previous| previous.key.clone());
-        let stored = self.stamp(collection, key, object, previous.as_deref());
+        let stored = self.stamp(collection, &mut state.scratch, key, object, previous.as_deref());
         state.objects.insert(stored.key.clone(), stored.clone());
         self.publish(collection, &mut state, change, stored.clone(), previous);
         Ok(stored)
@@ -454,7 +433,8 @@ impl Store {
         if previous.version != version {
             return Err(Refused::Changed);
         }
-        let stored = self.stamp(collection, previous.key.clone(), object, Some(&previous));
+        let key_of = previous.key.clone();
+        let stored = self.stamp(collection, &mut state.scratch, key_of, object, Some(&previous));
         state.objects.remove(key);
         self.publish(
             collection,
@@ -469,6 +449,7 @@ impl Store {
     fn stamp(
         &self,
         collection: &Collection,
+        scratch: &mut Vec<u8>,
         key: Arc<str>,
         object: &mut Value,
         previous: Option<&Stored>,
@@ -489,12 +470,14 @@ impl Store {
         } else {
             None
         };
-        // A Value always serialises: its keys are strings.
-        let json = serde_json::to_vec(object).unwrap_or_default();
+        scratch.clear();
+        scratch.shrink_to(SCRATCH);
+        serde_json::to_writer(&mut *scratch, object).expect("the keys of a value are strings");
         Arc::new(Stored {
             key,
             version,
-            json: json.into(),
+            // Kept for long, so without the room that grew while it was written.
+            json: Bytes::copy_from_slice(scratch),
             form,
         })
     }
@@ -511,13 +494,8 @@ impl Store {
             journal.queue(&collection.name, change, &object);
         }
         let version = object.version;
-        let event = Arc::new(Event {
-            change,
-            object,
-            previous,
-            line: OnceLock::new(),
-        });
-        state.record(event.clone());
+        let event = Arc::new(Event::new(change, object, previous));
+        state.history.record(event.clone());
         collection.latest.send_replace(version);
         // Nobody listens once the server stops.
         let _stopped = self.notices.send(Notice {

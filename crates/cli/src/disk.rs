@@ -314,7 +314,11 @@ fn read(path: &Path, size: u64) -> std::io::Result<Arc<[u8]>> {
         _ => false,
     };
     // It may be of another size by now.
-    if whole { Ok(data) } else { Ok(std::fs::read(path)?.into()) }
+    if whole {
+        Ok(data)
+    } else {
+        Ok(std::fs::read(path)?.into())
+    }
 }
 
 #[cfg(test)]

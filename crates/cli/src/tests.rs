@@ -20,6 +20,7 @@ use crate::{
 mod artifacts;
 mod charts;
 mod helm;
+mod pods;
 mod why;
 
 const REVISION: &str = "main@sha1:5394cb7f48332b2de7c17dd8b8384bbc84b7e738";
@@ -35,6 +36,8 @@ struct Memory {
     shelf: Option<Arc<artifacts::Shelf>>,
     /// Charts of repositories and registries, as address and archive.
     charts: BTreeMap<String, Arc<[u8]>>,
+    /// What containers tell, by Pod and name.
+    logs: BTreeMap<String, Vec<String>>,
 }
 
 /// Gives charts and nothing else.
@@ -220,6 +223,21 @@ impl Cluster for Memory {
         _: fluvial_ports::Create<'a>,
     ) -> BoxFuture<'a, Result<Value, ClusterError>> {
         async { refuse() }.boxed()
+    }
+
+    fn log<'a>(
+        &'a self,
+        pod: Target<'a>,
+        part: &'a fluvial_ports::PodLog,
+    ) -> BoxFuture<'a, Result<fluvial_ports::Lines, ClusterError>> {
+        let of = format!("{}/{}", pod.name, part.container.as_deref().unwrap_or_default());
+        let lines = self.logs.get(&of).cloned().unwrap_or_default();
+        let last = part
+            .tail
+            .map_or(usize::MAX, |tail| usize::try_from(tail).unwrap());
+        let first = lines.len().saturating_sub(last);
+        let lines = futures::stream::iter(lines.into_iter().skip(first).map(Ok)).boxed();
+        async { Ok(lines) }.boxed()
     }
 
     fn delete<'a>(&'a self, _: Target<'a>, _: Delete<'a>) -> BoxFuture<'a, Result<bool, ClusterError>> {

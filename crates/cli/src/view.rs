@@ -122,46 +122,70 @@ impl View {
     }
 }
 
-/// The rows of objects of Flux kinds: sources first, then what builds on them, below what made it. Kinds outside of
-/// `handled` are shown as such.
-pub(crate) fn view<'a>(objects: impl IntoIterator<Item = &'a Value>, handled: &[&str]) -> View {
-    let objects: BTreeMap<String, &Value> = objects
+/// What a view needs of an object: a fleet is looked at again and again, and its objects are large.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Item {
+    /// Its row, when it stands alone.
+    row: Row,
+    /// Who made it.
+    owner: Option<String>,
+    is_source: bool,
+    is_part_of_another: bool,
+}
+
+impl Item {
+    /// Of an object of a Flux kind. Kinds outside of `handled` are shown as such.
+    pub(crate) fn of(object: &Value, handled: &[&str]) -> Self {
+        let is_source = is_source(object);
+        let row = row(object, handled);
+        let owner = owner(object).filter(|owner| !is_source && *owner != row.id);
+        Item {
+            owner,
+            is_source,
+            is_part_of_another: is_part_of_another(object),
+            row,
+        }
+    }
+
+    /// `Kind/namespace/name`.
+    pub(crate) fn id(&self) -> &str {
+        &self.row.id
+    }
+}
+
+/// The rows of objects of Flux kinds: sources first, then what builds on them, below what made it.
+pub(crate) fn view<'a>(items: impl IntoIterator<Item = &'a Item>) -> View {
+    let items: BTreeMap<&str, &Item> = items
         .into_iter()
-        .filter(|object| !is_part_of_another(object))
-        .map(|object| (state::id(object), object))
+        .filter(|item| !item.is_part_of_another)
+        .map(|item| (item.id(), item))
         .collect();
     let mut children: BTreeMap<Option<&str>, Vec<&str>> = BTreeMap::new();
-    for (id, object) in &objects {
-        let owner = owner(object)
-            .filter(|owner| owner != id)
-            .and_then(|owner| objects.get_key_value(&owner))
-            .map(|(owner, _)| owner.as_str())
-            .filter(|_| !is_source(object));
+    for (id, item) in &items {
+        let owner = item.owner.as_deref().filter(|owner| items.contains_key(owner));
         children.entry(owner).or_default().push(id);
     }
     let mut rows = Rows {
-        objects: &objects,
+        items: &items,
         children: &children,
-        handled,
         seen: BTreeSet::new(),
-        rows: Vec::with_capacity(objects.len()),
+        rows: Vec::with_capacity(items.len()),
     };
     let roots = children.get(&None).map(Vec::as_slice).unwrap_or_default();
-    let (sources, others): (Vec<&str>, Vec<&str>) = roots.iter().partition(|id| is_source(objects[**id]));
+    let (sources, others): (Vec<&str>, Vec<&str>) = roots.iter().partition(|id| items[**id].is_source);
     for root in sources.into_iter().chain(others) {
         rows.add(root, 0);
     }
     // Objects that made each other have no root.
-    for id in objects.keys() {
+    for id in items.keys() {
         rows.add(id, 0);
     }
     View { rows: rows.rows }
 }
 
 struct Rows<'a> {
-    objects: &'a BTreeMap<String, &'a Value>,
+    items: &'a BTreeMap<&'a str, &'a Item>,
     children: &'a BTreeMap<Option<&'a str>, Vec<&'a str>>,
-    handled: &'a [&'a str],
     seen: BTreeSet<&'a str>,
     rows: Vec<Row>,
 }
@@ -171,7 +195,10 @@ impl<'a> Rows<'a> {
         if !self.seen.insert(id) {
             return;
         }
-        self.rows.push(row(self.objects[id], depth, self.handled));
+        self.rows.push(Row {
+            depth,
+            ..self.items[id].row.clone()
+        });
         for child in self.children.get(&Some(id)).into_iter().flatten() {
             self.add(child, depth + 1);
         }
@@ -197,7 +224,7 @@ pub(crate) fn owner(object: &Value) -> Option<String> {
         .or_else(|| pair("HelmRelease", keys::HELM_NAMESPACE, keys::HELM_NAME))
 }
 
-fn row(object: &Value, depth: usize, handled: &[&str]) -> Row {
+fn row(object: &Value, handled: &[&str]) -> Row {
     let (fare, text) = fare(object, handled);
     let ready = condition(object, "Ready");
     let since = ready
@@ -205,7 +232,7 @@ fn row(object: &Value, depth: usize, handled: &[&str]) -> Row {
         .or_else(|| state::text(object, &["metadata", "creationTimestamp"]))
         .and_then(|time| time.parse().ok());
     Row {
-        depth,
+        depth: 0,
         id: state::id(object),
         fare,
         text,
@@ -290,6 +317,11 @@ mod tests {
         object
     }
 
+    fn seen(objects: &[Value]) -> View {
+        let items: Vec<Item> = objects.iter().map(|object| Item::of(object, HANDLED)).collect();
+        view(&items)
+    }
+
     #[test]
     fn what_was_made_stands_below_its_maker_and_sources_come_first() {
         let objects = [
@@ -314,7 +346,7 @@ mod tests {
             object("GitRepository", "z", Some("root"), Some(("True", "", "stored"))),
             object("HelmRelease", "h", Some("infra"), None),
         ];
-        let view = view(&objects, HANDLED);
+        let view = seen(&objects);
         let shown: Vec<(usize, &str, Fare)> = view
             .rows
             .iter()
@@ -371,7 +403,7 @@ mod tests {
             object("Kustomization", "a", Some("b"), None),
             object("Kustomization", "b", Some("a"), None),
         ];
-        let view = view(&objects, HANDLED);
+        let view = seen(&objects);
         assert_eq!(view.rows.len(), 2);
         assert!(view.is_moving());
     }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use fluvial_ports::{Artifacts, Clock, Cluster, Decryption, Remotes, Sources};
 
 use crate::backoff::Backoff;
-use crate::charts::Charts;
 use crate::metrics::Metrics;
 use crate::recorder::Recorder;
 use crate::remote::Tokens;
@@ -164,8 +163,6 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Trees that are held.
     pub revisions: Arc<Revisions>,
-    /// Charts that are held.
-    pub charts: Charts,
     /// Settings.
     pub settings: Settings,
 }

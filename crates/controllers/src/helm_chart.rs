@@ -154,12 +154,11 @@ impl Obtain<HelmChart> for Packages {
         }
     }
 
-    fn forget(&self, context: &Context, key: &Key) {
+    fn forget(&self, _context: &Context, key: &Key) {
         self.made_of
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(key);
-        context.charts.remove(&source_id::<HelmChart>(key));
     }
 }
 
@@ -426,7 +425,7 @@ fn absent(kind: &str, key: &Key) -> Failure {
 pub(crate) async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    match tokio::task::spawn_blocking(work).await {
+    match crate::aside(work).await {
         Ok(result) => result,
         Err(error) => Err(Failure::fetch(
             "Failed",

@@ -2,9 +2,9 @@
 //! code that carries its decisions out.
 
 pub mod artifact_generator;
+mod aside;
 pub mod backoff;
 pub mod bucket;
-pub mod charts;
 pub mod condition;
 pub mod context;
 pub mod decrypt;
@@ -34,6 +34,7 @@ pub mod store;
 mod wake;
 pub mod writer;
 
+pub use aside::aside;
 pub use context::{Component, Restrictions, Settings};
 pub use fluvial_ports as ports;
 pub use key::{Key, SourceId};

@@ -88,10 +88,6 @@ impl Obtain<OCIRepository> for Images {
             verified,
         })
     }
-
-    fn forget(&self, context: &Context, key: &Key) {
-        context.charts.remove(&source_id::<OCIRepository>(key));
-    }
 }
 
 /// Whether the artifact was made with the present settings, so that an unchanged revision means an unchanged artifact.

@@ -13,7 +13,6 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::Key;
-use crate::charts::Charts;
 use crate::context::{Component, Context, Settings};
 use crate::feed::Feed;
 use crate::lease::{self, Leader, Lease};
@@ -204,7 +203,6 @@ impl Machine {
             recorder,
             metrics: Arc::clone(&self.metrics),
             revisions: Arc::new(Revisions::default()),
-            charts: Charts::default(),
             settings,
         });
         let mut watches = JoinSet::new();

@@ -184,7 +184,7 @@ fn failed(error: SourceError) -> ArtifactError {
 async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
 ) -> Result<T, ArtifactError> {
-    match tokio::task::spawn_blocking(work).await {
+    match fluvial_controllers::aside(work).await {
         Ok(result) => result.map_err(failed),
         Err(error) => Err(ArtifactError {
             reason: "ArchiveOperationFailed".to_owned(),

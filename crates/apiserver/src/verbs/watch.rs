@@ -1,7 +1,7 @@
 //! Watches: the events of a collection as they happen.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -314,12 +314,8 @@ impl Watch {
             seen.into_iter().map(|stored| (stored.version, stored)).collect();
         let of = |stored: &Arc<Stored>| seen.get(&stored.version).unwrap_or(stored).clone();
         let events = events.iter().map(|event| {
-            Arc::new(Event {
-                change: event.change,
-                object: of(&event.object),
-                previous: event.previous.as_ref().map(of),
-                line: OnceLock::new(),
-            })
+            let previous = event.previous.as_ref().map(of);
+            Arc::new(Event::new(event.change, of(&event.object), previous))
         });
         Ok(events.collect())
     }
@@ -329,13 +325,11 @@ impl Watch {
         if self.shaper.shape != Shape::Object || crate::convert::differs(&self.kind) {
             return None;
         }
-        let version = self.kind.api_version();
-        let (made, line) = event.line.get_or_init(|| {
+        event.line(&self.kind.api_version(), || {
             let mut out = BytesMut::with_capacity(event.object.json.len() + 128);
             self.plain(event.change.as_str(), &event.object, &mut out);
-            (version.clone(), out.freeze())
-        });
-        (*made == version).then(|| line.clone())
+            out.freeze()
+        })
     }
 
     fn whole_line(&mut self, event: &Event, out: &mut Text) {

@@ -127,8 +127,18 @@ fn there(port: u16) -> BTreeMap<String, String> {
 
 /// Writes an object anew, with so many bytes beside its value.
 fn write(port: u16, name: &str, value: &str, filler: usize) {
+    // Nothing that can be packed well.
+    let seed = value.bytes().fold(1_u32, |seed, byte| {
+        seed.wrapping_mul(31).wrapping_add(u32::from(byte))
+    });
+    let filler: String = (0..filler)
+        .scan(seed, |state, _| {
+            *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            Some(char::from(b' ' + 3 + u8::try_from(*state >> 27).unwrap()))
+        })
+        .collect();
     let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name},
-        "data": {"value": value, "filler": "x".repeat(filler)}})
+        "data": {"value": value, "filler": filler}})
     .to_string();
     let mut client = Client::connect(port).unwrap();
     let (mut status, _) = client.send("PUT", &format!("{PATH}/{name}"), &body).unwrap();

@@ -113,8 +113,7 @@ impl Engine<'_> {
                 runtime: tokio::runtime::Handle::current(),
             }),
         };
-        let task = tokio::task::spawn_blocking(move || render::make(&recipe));
-        let made = match task.await {
+        let made = match crate::aside(move || render::make(&recipe)).await {
             Ok(made) => made.map_err(Trouble::from)?,
             // The process is ending: nothing may be concluded from that.
             Err(error) if error.is_cancelled() => std::future::pending().await,

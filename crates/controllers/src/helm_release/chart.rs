@@ -369,13 +369,11 @@ impl HelmReleases {
     /// The chart in an artifact, loaded once.
     pub(super) async fn load(&self, source: &Source) -> Result<Loaded, Failure> {
         let artifact = &source.artifact;
-        let held = self.context.charts.get(&source.id, &artifact.digest);
-        let chart = match held.or_else(|| self.charts.get(&artifact.digest)) {
+        let chart = match self.charts.get(&artifact.digest) {
             Some(chart) => chart,
             None => {
                 let tree = self.tree(source).await?;
-                let task = tokio::task::spawn_blocking(move || load(&tree));
-                let loaded = match task.await {
+                let loaded = match crate::aside(move || load(&tree)).await {
                     Ok(loaded) => loaded,
                     Err(error) if error.is_cancelled() => std::future::pending().await,
                     Err(_panic) => Err("loading it crashed; this is a bug, please report it".to_owned()),

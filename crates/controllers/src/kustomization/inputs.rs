@@ -204,7 +204,7 @@ impl Kustomizations {
             sources: Arc::clone(&self.context.sources),
             runtime: tokio::runtime::Handle::current(),
         });
-        let task = tokio::task::spawn_blocking(move || {
+        let task = crate::aside(move || {
             let remote = remote.as_ref().map(|remote| remote as &dyn RemoteResolver);
             manifest::make(&tree, &revision, &recipe, remote)
         });

@@ -195,3 +195,56 @@ async fn a_small_release_costs_at_most_twelve_writes_and_none_when_nothing_chang
     );
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_versions_are_kept_than_asked_for_and_the_deployed_one_always() {
+    let mut world = World::new().await;
+    serve(&world).await;
+    let of = hr("web");
+    let values = |size: i64, outcome: &str| json!({"size": size, "outcome": outcome});
+    world
+        .create(release(
+            "web",
+            json!({"maxHistory": 2, "values": values(1, "healthy")}),
+        ))
+        .await;
+    ready(&world, "web", "InstallSucceeded").await;
+    for size in 2..=4 {
+        world
+            .patch(&of, json!({"spec": {"values": values(size, "healthy")}}))
+            .await;
+        ready(&world, "web", "UpgradeSucceeded").await;
+        let versions = stored(&world, "web").await;
+        assert_eq!(
+            states(&versions),
+            [(size - 1, "superseded"), (size, "deployed")],
+            "after {size}"
+        );
+    }
+    let history = world.get(of[0], of[1], of[2], of[3]).await.unwrap()["status"]["history"].clone();
+    let told: Vec<i64> = history
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|snapshot| snapshot["version"].as_i64().unwrap())
+        .collect();
+    assert_eq!(told, [4, 3]);
+
+    // With room for one only, a failure does not push out what a rollback would need.
+    let failing = json!({"spec": {"maxHistory": 1, "timeout": "1s", "values": values(5, "broken"),
+        "upgrade": {"strategy": {"name": "RetryOnFailure", "retryInterval": "1h"}}}});
+    world.patch(&of, failing).await;
+    world.condition(&of, "Ready", "False", "UpgradeFailed").await;
+    assert_eq!(
+        states(&stored(&world, "web").await),
+        [(4, "deployed"), (5, "failed")]
+    );
+    world
+        .patch(&of, json!({"spec": {"values": values(6, "healthy")}}))
+        .await;
+    ready(&world, "web", "UpgradeSucceeded").await;
+    let kept = stored(&world, "web").await;
+    assert_eq!(states(&kept).last(), Some(&(6, "deployed")));
+    assert!(kept.len() <= 2, "{:?}", states(&kept));
+    world.stop().await;
+}

@@ -6,7 +6,6 @@ use std::time::Duration;
 use fluvial_ports::{Cluster, Select, Watched};
 use futures::StreamExt;
 use futures::stream::SelectAll;
-use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::commands::why;
@@ -14,7 +13,7 @@ use crate::environment::{Failure, Outcome, Session};
 use crate::nouns::NOUNS;
 use crate::screen::{self, Canvas, Screen};
 use crate::state;
-use crate::view::{Fare, View, view};
+use crate::view::{Fare, Item, View, view};
 
 /// Changes that come together are drawn together.
 const TOGETHER: Duration = Duration::from_millis(40);
@@ -29,24 +28,25 @@ const SETTLE: Duration = Duration::from_millis(300);
 #[derive(Default)]
 struct Known {
     /// Objects by kind and id.
-    objects: BTreeMap<usize, BTreeMap<String, Value>>,
+    objects: BTreeMap<usize, BTreeMap<String, Item>>,
     /// Those that a list under way has not shown again.
     unseen: BTreeMap<usize, Vec<String>>,
 }
 
 impl Known {
-    fn take(&mut self, kind: usize, event: Watched) {
+    fn take(&mut self, kind: usize, event: Watched, handled: &[&str]) {
         let objects = self.objects.entry(kind).or_default();
         match event {
             Watched::Restarted => {
                 self.unseen.insert(kind, objects.keys().cloned().collect());
             }
             Watched::Applied(object) => {
-                let id = state::id(&object);
+                let item = Item::of(&object, handled);
+                let id = item.id().to_owned();
                 if let Some(unseen) = self.unseen.get_mut(&kind) {
                     unseen.retain(|other| *other != id);
                 }
-                objects.insert(id, object);
+                objects.insert(id, item);
             }
             Watched::Deleted(object) => {
                 objects.remove(&state::id(&object));
@@ -61,8 +61,8 @@ impl Known {
         }
     }
 
-    fn view(&self, handled: &[&str]) -> View {
-        view(self.objects.values().flat_map(BTreeMap::values), handled)
+    fn view(&self) -> View {
+        view(self.objects.values().flat_map(BTreeMap::values))
     }
 }
 
@@ -104,13 +104,13 @@ pub(super) async fn follow(
         tokio::select! {
             () = &mut interrupted => return Ok(()),
             Some((kind, event)) = events.next() => {
-                known.take(kind, event);
+                known.take(kind, event, handled);
                 // Whatever else is there already, or comes within the blink of an eye, belongs to the same frame.
                 let end = Instant::now() + TOGETHER;
                 while let Ok(Some((kind, event))) = tokio::time::timeout_at(end, events.next()).await {
-                    known.take(kind, event);
+                    known.take(kind, event, handled);
                 }
-                let next = known.view(handled);
+                let next = known.view();
                 if next != last {
                     moved = Instant::now();
                     shower.show(session, &last, &next)?;
