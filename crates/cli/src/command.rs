@@ -16,7 +16,8 @@ Exit codes:
   1  failed, or the command line cannot be understood; the reason is on standard error
 
 `get` and `reconcile` fail for an absent object; `suspend` and `resume` say so and go on.
-`up --once` exits 1 when not everything can become ready. `diff` exits 1 for a difference, and 2 if that cannot be said.";
+`up --once` exits 1 when something failed and nothing has moved for five seconds, or when `--timeout` is over before all is
+ready; the first causes are on standard error. `diff` exits 1 for a difference, and 2 if that cannot be said.";
 
 /// A command whose options and subcommands are made only when it is the one called: all of them are
 /// half a megabyte.

@@ -71,6 +71,8 @@ pub struct ServerOptions {
     pub bare: bool,
     /// Admission plugins that take no part.
     pub disabled: Vec<String>,
+    /// Addresses that Services have, as `10.96.0.0/12`; the server's choice if absent.
+    pub service_range: Option<String>,
 }
 
 /// Ends something that runs, in good order.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use fluvial_apiserver::admission::plugins::Disabled;
 use fluvial_apiserver::api::Features;
+use fluvial_apiserver::registry::services::Range;
 use fluvial_apiserver::serve::certificates::Given;
 use fluvial_apiserver::{ApiServer, Config, StaticTokens, User, serve};
 use fluvial_cli::{Server, ServerOptions};
@@ -39,6 +40,7 @@ pub(crate) async fn start(options: &ServerOptions, folders: &Folders) -> Result<
         },
         disabled: Disabled::parse(&options.disabled).map_err(|error| cannot(&error))?,
         given: given(options)?,
+        range: range(options)?,
         ..Config::default()
     })
     .map_err(|error| cannot(&error))?;
@@ -121,6 +123,15 @@ pub(crate) fn cannot_listen(who: &str, address: SocketAddr, error: &std::io::Err
         _ => return format!("{who} cannot listen at {address}: {error}"),
     };
     format!("{who} cannot listen at {address}: {help}")
+}
+
+/// The addresses of Services that were asked for.
+fn range(options: &ServerOptions) -> Result<Range, String> {
+    let asked = options.service_range.as_deref();
+    asked.map_or(Ok(Range::default()), |text| {
+        text.parse()
+            .map_err(|error| format!("--service-cluster-ip-range: {error}"))
+    })
 }
 
 /// Reads the certificates that were named.

@@ -31,6 +31,23 @@ impl std::fmt::Display for Range {
     }
 }
 
+impl std::str::FromStr for Range {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || format!("{text:?} is no range of service addresses: expected one as 10.96.0.0/12");
+        let (base, prefix) = text.split_once('/').ok_or_else(wrong)?;
+        let base: Ipv4Addr = base.parse().map_err(|_| wrong())?;
+        let prefix: u8 = prefix.parse().map_err(|_| wrong())?;
+        if !(8..=30).contains(&prefix) {
+            return Err(format!(
+                "{text}: the prefix of a range of service addresses has 8 to 30 bits"
+            ));
+        }
+        Ok(Range::new(base, prefix))
+    }
+}
+
 impl Range {
     /// The network of an address; prefixes are held between 8 and 30 bits.
     #[must_use]
@@ -434,4 +451,20 @@ pub fn drop_dependents(new: &mut Value, old: &Value) {
         }
     }
     clean(new);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_read_as_it_is_written() {
+        let range: Range = "10.245.0.10/16".parse().unwrap();
+        assert_eq!(range.to_string(), "10.245.0.0/16");
+        assert!(range.offset("10.245.0.10").is_some() && range.offset("10.96.0.10").is_none());
+        for wrong in ["10.245.0.0", "10.245/16", "10.245.0.0/x", "10.245.0.0/31", "fd00::/112"] {
+            let error = wrong.parse::<Range>().unwrap_err();
+            assert!(error.contains(wrong), "{error}");
+        }
+    }
 }

@@ -72,6 +72,9 @@ pub(crate) struct ApiServer {
     /// Leave these admission plugins out, by kube-apiserver's names
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     disable_admission_plugins: Vec<String>,
+    /// Addresses of Services: 10.96.0.0/12 [default: 10.0.0.0/16]
+    #[arg(long, value_name = "CIDR")]
+    service_cluster_ip_range: Option<String>,
     /// Only answer, as kube-apiserver does alone: no garbage collection, no emptied namespaces, no simulated workloads
     #[arg(long)]
     no_controllers: bool,
@@ -193,6 +196,7 @@ pub(crate) async fn api_server(session: &mut Session<'_>, options: &ApiServer) -
             client_authorities: options.client_ca_file.clone(),
             bare: options.no_controllers,
             disabled: options.disable_admission_plugins.clone(),
+            service_range: options.service_cluster_ip_range.clone(),
         })
         .await
         .map_err(Failure::new)?;

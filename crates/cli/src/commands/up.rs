@@ -32,7 +32,7 @@ pub(crate) struct Options {
     /// Folder of the cluster in the repository [default: the only one below clusters/, else the root]
     #[arg(long, value_name = "PATH")]
     path: Option<String>,
-    /// End when everything is ready (exit code 0) or cannot become so (exit code 1)
+    /// End when everything is ready (exit code 0), or with the causes when it cannot become so or --timeout is over (exit code 1)
     #[arg(long)]
     once: bool,
     /// Keep the cluster in this folder [default: in memory]
@@ -53,6 +53,9 @@ pub(crate) struct Options {
     /// Address and port of the API server [default: a free port of 127.0.0.1]
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
+    /// Addresses of Services, where the repository names some: 10.96.0.0/12 [default: 10.0.0.0/16]
+    #[arg(long, value_name = "CIDR")]
+    service_cluster_ip_range: Option<String>,
     /// Where to write the kubeconfig
     #[arg(long, value_name = "FILE")]
     kubeconfig_out: Option<PathBuf>,
@@ -125,6 +128,7 @@ async fn start(session: &mut Session<'_>, options: &Options) -> Result<Server, F
             listen: options.listen,
             data: options.data.clone(),
             kubeconfig: options.kubeconfig_out.clone(),
+            service_range: options.service_cluster_ip_range.clone(),
             ..ServerOptions::default()
         })
         .await

@@ -196,12 +196,27 @@ async fn a_small_release_costs_at_most_twelve_writes_and_none_when_nothing_chang
     world.stop().await;
 }
 
+/// Waits until a version is deployed and all that goes with it is told.
+async fn deployed(world: &World, version: i64) {
+    let is_it = |object: Option<&Value>| {
+        object.is_some_and(|object| {
+            let latest = &object["status"]["history"][0];
+            latest["version"] == version
+                && condition(object, "Ready").is_some_and(|ready| ready["status"] == "True")
+        })
+    };
+    world
+        .until(&hr("web"), &format!("at version {version}"), is_it)
+        .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_more_versions_are_kept_than_asked_for_and_the_deployed_one_always() {
     let mut world = World::new().await;
     serve(&world).await;
     let of = hr("web");
-    let values = |size: i64, outcome: &str| json!({"size": size, "outcome": outcome});
+    let values =
+        |size: i64, outcome: &str| json!({"size": size, "outcome": outcome, "web": format!("v{size}")});
     world
         .create(release(
             "web",
@@ -213,7 +228,7 @@ async fn no_more_versions_are_kept_than_asked_for_and_the_deployed_one_always() 
         world
             .patch(&of, json!({"spec": {"values": values(size, "healthy")}}))
             .await;
-        ready(&world, "web", "UpgradeSucceeded").await;
+        deployed(&world, size).await;
         let versions = stored(&world, "web").await;
         assert_eq!(
             states(&versions),
@@ -231,7 +246,7 @@ async fn no_more_versions_are_kept_than_asked_for_and_the_deployed_one_always() 
     assert_eq!(told, [4, 3]);
 
     // With room for one only, a failure does not push out what a rollback would need.
-    let failing = json!({"spec": {"maxHistory": 1, "timeout": "1s", "values": values(5, "broken"),
+    let failing = json!({"spec": {"maxHistory": 1, "timeout": "1s", "values": values(5, "pending"),
         "upgrade": {"strategy": {"name": "RetryOnFailure", "retryInterval": "1h"}}}});
     world.patch(&of, failing).await;
     world.condition(&of, "Ready", "False", "UpgradeFailed").await;
@@ -240,9 +255,12 @@ async fn no_more_versions_are_kept_than_asked_for_and_the_deployed_one_always() 
         [(4, "deployed"), (5, "failed")]
     );
     world
-        .patch(&of, json!({"spec": {"values": values(6, "healthy")}}))
+        .patch(
+            &of,
+            json!({"spec": {"timeout": "30s", "values": values(6, "healthy")}}),
+        )
         .await;
-    ready(&world, "web", "UpgradeSucceeded").await;
+    deployed(&world, 6).await;
     let kept = stored(&world, "web").await;
     assert_eq!(states(&kept).last(), Some(&(6, "deployed")));
     assert!(kept.len() <= 2, "{:?}", states(&kept));

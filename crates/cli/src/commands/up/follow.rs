@@ -133,23 +133,39 @@ fn pause(view: &View, moved: Instant, deadline: Instant, now: Instant) -> Durati
     next.saturating_duration_since(now).max(Duration::from_millis(5))
 }
 
+/// What there is to say of a fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Ready,
+    /// Something failed or waits, and nothing moves that could change it.
+    NotReady,
+    /// Work goes on, but not any longer.
+    TimeIsUp,
+}
+
+/// The answer, if the time for one has come.
+fn decide(view: &View, quiet: Duration, late: bool) -> Option<Answer> {
+    if view.is_ready() && quiet >= SETTLE {
+        return Some(Answer::Ready);
+    }
+    if !view.is_moving() && quiet >= QUIET {
+        return Some(Answer::NotReady);
+    }
+    late.then_some(Answer::TimeIsUp)
+}
+
 /// What `--once` answers, if the time for it has come.
 fn answer(session: &mut Session<'_>, view: &View, quiet: Duration, late: bool) -> Option<Outcome> {
-    if view.is_ready() && quiet >= SETTLE {
-        for row in view.rows.iter().filter(|row| row.fare == Fare::Idle) {
-            session.warning(&format!("{}: {}", row.id, row.text));
+    let why = match decide(view, quiet, late)? {
+        Answer::Ready => {
+            for row in view.rows.iter().filter(|row| row.fare == Fare::Idle) {
+                session.warning(&format!("{}: {}", row.id, row.text));
+            }
+            session.success(&format!("all is ready: {}", view.summary()));
+            return Some(Ok(()));
         }
-        session.success(&format!("all is ready: {}", view.summary()));
-        return Some(Ok(()));
-    }
-    let settled = !view.is_moving() && quiet >= QUIET;
-    if !settled && !late {
-        return None;
-    }
-    let why = if late && !settled {
-        "time is up"
-    } else {
-        "not all is ready"
+        Answer::NotReady => "not all is ready".to_owned(),
+        Answer::TimeIsUp => format!("not all is ready after {:?} (--timeout)", session.global.timeout),
     };
     Some(Err(Failure::new(format!("{why}: {}", view.summary()))))
 }
@@ -216,5 +232,55 @@ impl Shower {
             return self.show(session, view, view);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::Row;
+
+    fn fleet(fares: &[(Fare, &str)]) -> View {
+        let row = |(at, (fare, text)): (usize, &(Fare, &str))| Row {
+            depth: usize::from(at > 0),
+            id: format!("Kustomization/ns/k{at}"),
+            fare: *fare,
+            text: (*text).to_owned(),
+            since: None,
+        };
+        View {
+            rows: fares.iter().enumerate().map(row).collect(),
+        }
+    }
+
+    #[test]
+    fn once_ends_when_all_is_ready_or_nothing_can_change_or_time_is_up() {
+        let (short, long) = (Duration::from_millis(100), Duration::from_secs(6));
+        let ready = fleet(&[(Fare::Ready, ""), (Fare::Suspended, "")]);
+        assert_eq!(decide(&ready, short, false), None, "it may make more of itself");
+        assert_eq!(decide(&ready, SETTLE, false), Some(Answer::Ready));
+
+        // A failure is tried again for ever: once nobody else moves, it is the answer.
+        let failed = fleet(&[
+            (Fare::Ready, ""),
+            (Fare::Failed, "no chart"),
+            (Fare::Waiting, "waits"),
+        ]);
+        assert_eq!(decide(&failed, short, false), None);
+        assert_eq!(decide(&failed, long, false), Some(Answer::NotReady));
+
+        // Whoever waits for the health of a failure moves nothing.
+        let checks = "Running health checks for revision main with a timeout of 10m";
+        let held = fleet(&[(Fare::Working, checks), (Fare::Failed, "no chart")]);
+        assert_eq!(decide(&held, long, false), Some(Answer::NotReady));
+
+        // Pods that a quota keeps away could come any time, until the time is over that was given.
+        let working = fleet(&[
+            (Fare::Working, checks),
+            (Fare::Working, "Running 'install' action"),
+        ]);
+        assert_eq!(decide(&working, long, false), None);
+        assert_eq!(decide(&working, long, true), Some(Answer::TimeIsUp));
+        assert_eq!(decide(&View::default(), long, true), Some(Answer::TimeIsUp));
     }
 }
