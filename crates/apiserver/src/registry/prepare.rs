@@ -120,6 +120,7 @@ pub fn create(api: &Api, request: &Request, object: &mut Value) -> Outcome<()> {
             super::defaults::nulls(kind, object);
         }
     }
+    unkept(kind, object);
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Namespace") => {
             let list = object["spec"]["finalizers"]
@@ -141,6 +142,7 @@ pub fn create(api: &Api, request: &Request, object: &mut Value) -> Outcome<()> {
                 object["spec"]["terminationGracePeriodSeconds"] = 1.into();
             }
         }
+        ("", "Node") => super::nodes::taint(object),
         ("apps", "DaemonSet") => template_generation(object, 1),
         ("batch", "Job") => super::workloads::job_labels(object),
         ("", "Secret") => {}
@@ -149,6 +151,24 @@ pub fn create(api: &Api, request: &Request, object: &mut Value) -> Outcome<()> {
         _ => {}
     }
     Ok(())
+}
+
+/// Takes away what is not kept, and completes what is said twice; owners of fields do not change by it.
+fn unkept(kind: &Kind, object: &mut Value) {
+    let path = match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "Pod") => "/spec",
+        ("", "PodTemplate") => "/template/spec",
+        ("", "ReplicationController") | ("apps", _) | ("batch", "Job") => "/spec/template/spec",
+        ("batch", "CronJob") => "/spec/jobTemplate/spec/template/spec",
+        ("", "PersistentVolumeClaim") => {
+            super::nodes::data_sources(&mut object["spec"]);
+            return;
+        }
+        _ => return,
+    };
+    if let Some(spec) = object.pointer_mut(path).filter(|_| kind.custom.is_none()) {
+        super::defaults::without_features(spec);
+    }
 }
 
 fn template_generation(object: &mut Value, generation: i64) {
@@ -291,6 +311,7 @@ pub fn settle(request: &Request, new: &mut Value, old: &Value) {
     if !request.target.subresource.is_empty() {
         return;
     }
+    unkept(&request.kind, new);
     if request.kind.is("", "Service") {
         super::services::drop_dependents(new, old);
     }
