@@ -5,6 +5,8 @@
 
 use std::sync::OnceLock;
 
+mod times;
+
 use fluvial_schema::{Base, Type};
 use serde_json::Value;
 
@@ -302,6 +304,11 @@ impl Walk {
                     self.mismatch(&copy, of);
                 }
             }
+            (Base::String, Value::String(text)) if is_time(of) => {
+                if let Err(error) = times::check(text) {
+                    self.findings.mismatch.get_or_insert(error);
+                }
+            }
             (Base::String, Value::String(_))
             | (Base::Number, Value::Number(_))
             | (Base::Boolean, Value::Bool(_))
@@ -353,6 +360,10 @@ impl Walk {
         self.owner = before;
         self.inside = inside;
     }
+}
+
+fn is_time(of: Type<'_>) -> bool {
+    of.name().is_some_and(|name| name.ends_with(".meta.v1.Time"))
 }
 
 fn is_quantity(of: Type<'_>) -> bool {

@@ -54,10 +54,7 @@ pub fn unconditional(kind: &Kind) -> bool {
             | ("apiregistration.k8s.io", _)
             | ("policy", _)
             | ("admissionregistration.k8s.io", _)
-            | (
-                "storage.k8s.io",
-                "CSIDriver" | "CSINode" | "VolumeAttachment" | "StorageClass"
-            )
+            | ("storage.k8s.io", "CSIDriver" | "CSINode" | "VolumeAttachment")
             | ("node.k8s.io", _)
             | ("resource.k8s.io", _)
     )

@@ -171,6 +171,12 @@ pub fn update(
         return;
     }
     check(kind, new, errors);
+    if kind.is("batch", "Job") {
+        // Changed jobs are looked at twice.
+        core::job_selector(new, true, errors);
+        check(kind, new, errors);
+        core::job_selector(new, false, errors);
+    }
     core::immutable(kind, new, old, errors);
     fixed(kind, new, old, errors);
 }
