@@ -31,7 +31,6 @@ pub fn apply(kind: &Kind, object: &mut Value) {
             for secret in items(object, "secrets").filter_map(Value::as_object_mut) {
                 secret.retain(|field, value| field == "name" && *value != "");
             }
-            unnamed(object, "imagePullSecrets");
         }
         ("", "Pod") => {
             pod_spec(&mut object["spec"]);
@@ -516,7 +515,6 @@ pub fn pod_spec(spec: &mut Value) {
     } else if let Some(account) = spec["serviceAccount"].as_str().map(str::to_owned) {
         spec["serviceAccountName"] = account.into();
     }
-    unnamed(spec, "imagePullSecrets");
     let host = spec["hostNetwork"] == true;
     for field in ["initContainers", "containers", "ephemeralContainers"] {
         for container in items(spec, field) {
@@ -573,10 +571,11 @@ pub fn without_features(spec: &mut Value) {
             source.remove("clusterTrustBundle");
         }
     }
+    unnamed(spec, "imagePullSecrets");
 }
 
 /// References without a name have nothing.
-fn unnamed(owner: &mut Value, field: &str) {
+pub fn unnamed(owner: &mut Value, field: &str) {
     for reference in items(owner, field).filter_map(Value::as_object_mut) {
         if reference.get("name").is_some_and(|name| *name == "") {
             reference.remove("name");

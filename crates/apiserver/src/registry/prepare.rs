@@ -161,8 +161,18 @@ fn unkept(kind: &Kind, object: &mut Value) {
             super::nodes::data_sources(&mut object["spec"]);
             return;
         }
+        ("", "ServiceAccount") => {
+            super::defaults::unnamed(object, "imagePullSecrets");
+            return;
+        }
         _ => return,
     };
+    let delay = object.pointer_mut("/spec").and_then(Value::as_object_mut);
+    if let Some(spec) = delay
+        .filter(|spec| kind.is("", "ReplicationController") && spec.get("minReadySeconds") == Some(&json!(0)))
+    {
+        spec.remove("minReadySeconds");
+    }
     if let Some(spec) = object.pointer_mut(path).filter(|_| kind.custom.is_none()) {
         super::defaults::without_features(spec);
     }
