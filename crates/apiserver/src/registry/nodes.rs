@@ -30,7 +30,8 @@ pub fn taint(node: &mut Value) {
 }
 
 /// Claims name what they are filled from in an older field, which knows claims and snapshots only, and in a newer one.
-pub fn data_sources(spec: &mut Value) {
+/// What a claim had from the start it keeps.
+pub fn data_sources(spec: &mut Value, had: bool) {
     let source = &spec["dataSource"];
     let group = source["apiGroup"].as_str().unwrap_or("");
     let known = matches!(
@@ -40,7 +41,7 @@ pub fn data_sources(spec: &mut Value) {
     let Some(fields) = spec.as_object_mut() else {
         return;
     };
-    if !known {
+    if !known && !had {
         fields.remove("dataSource");
     }
     if let Some(reference) = fields.get_mut("dataSourceRef").and_then(Value::as_object_mut) {

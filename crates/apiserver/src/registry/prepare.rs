@@ -117,7 +117,7 @@ pub fn create(api: &Api, request: &Request, object: &mut Value) -> Outcome<()> {
             super::defaults::nulls(kind, object);
         }
     }
-    unkept(kind, object);
+    unkept(kind, object, &Value::Null);
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Namespace") => {
             let list = object["spec"]["finalizers"]
@@ -151,14 +151,14 @@ pub fn create(api: &Api, request: &Request, object: &mut Value) -> Outcome<()> {
 }
 
 /// Takes away what is not kept, and completes what is said twice; owners of fields do not change by it.
-fn unkept(kind: &Kind, object: &mut Value) {
+fn unkept(kind: &Kind, object: &mut Value, old: &Value) {
     let path = match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Pod") => "/spec",
         ("", "PodTemplate") => "/template/spec",
         ("", "ReplicationController") | ("apps", _) | ("batch", "Job") => "/spec/template/spec",
         ("batch", "CronJob") => "/spec/jobTemplate/spec/template/spec",
         ("", "PersistentVolumeClaim") => {
-            super::nodes::data_sources(&mut object["spec"]);
+            super::nodes::data_sources(&mut object["spec"], !old["spec"]["dataSource"].is_null());
             return;
         }
         ("", "ServiceAccount") => {
@@ -318,7 +318,7 @@ pub fn settle(request: &Request, new: &mut Value, old: &Value) {
     if !request.target.subresource.is_empty() {
         return;
     }
-    unkept(&request.kind, new);
+    unkept(&request.kind, new, old);
     if request.kind.is("", "Service") {
         super::services::drop_dependents(new, old);
     }

@@ -75,6 +75,7 @@ fn fixed(kind: &Kind, new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Service") => network::service_fixed(new, old, errors),
         ("", "PersistentVolumeClaim") => storage::claim_fixed(new, old, errors),
+        ("", "ResourceQuota") => storage::quota_fixed(new, old, errors),
         ("", "PersistentVolume") => storage::volume_fixed(new, old, errors),
         ("apps", "StatefulSet") => workloads::stateful_fixed(new, old, errors),
         ("apps", "ControllerRevision") => workloads::revision_fixed(new, old, errors),

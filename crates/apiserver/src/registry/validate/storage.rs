@@ -90,6 +90,11 @@ pub(super) fn claim(object: &Value, errors: &mut Errors) {
             data_source(&spec[field], &format!("spec.{field}"), errors);
         }
     }
+    let (source, reference) = (&spec["dataSource"], &spec["dataSourceRef"]);
+    let same = |field: &str| text(source, field) == text(reference, field);
+    if !source.is_null() && !reference.is_null() && !["apiGroup", "kind", "name"].into_iter().all(same) {
+        errors.push(invalid("spec", serde_json::json!({}), "must match dataSourceRef"));
+    }
 }
 
 /// Where a claim's first contents come from.
@@ -403,6 +408,19 @@ fn is_whole(name: &str) -> bool {
         "services.loadbalancers",
     ];
     NAMES.contains(&name)
+}
+
+/// The scopes of a quota stay.
+pub(super) fn quota_fixed(new: &Value, old: &Value, errors: &mut Errors) {
+    let scopes = |quota: &Value| -> std::collections::BTreeSet<String> {
+        items(&quota["spec"], "scopes")
+            .map(|(_, own)| own.to_string())
+            .collect()
+    };
+    if scopes(new) != scopes(old) {
+        let own = new["spec"]["scopes"].clone();
+        errors.push(invalid("spec.scopes", own, "field is immutable"));
+    }
 }
 
 /// Checks a quota.
