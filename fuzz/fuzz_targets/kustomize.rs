@@ -26,6 +26,6 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
         charts: &NoCharts,
     });
     if let Ok(built) = built {
-        let _ = built.to_yaml();
+        let _ = built.to_yaml(2);
     }
 });
