@@ -1,7 +1,9 @@
 //! What each kind does on its way into the store: defaults, what is prepared, what is refused.
 
 pub mod defaults;
+pub mod images;
 pub mod meta;
+pub mod nodes;
 pub mod prepare;
 pub mod services;
 pub mod validate;

@@ -5,6 +5,8 @@
 
 use std::sync::OnceLock;
 
+mod times;
+
 use fluvial_schema::{Base, Type};
 use serde_json::Value;
 
@@ -22,6 +24,26 @@ fn pointers() -> &'static Pointers {
             .map(|(name, fields)| (definition(name), fields.split(' ').collect()))
             .collect()
     })
+}
+
+/// Definitions with what their fields are called in Go where the schema does not say: `field=type` for fields of named
+/// text types, `field[]=type` for the items of lists and maps, `field@Embedded` for fields of embedded structs.
+const GO_TYPES: &str = include_str!("../data/gotypes.txt");
+
+/// What the table of Go's names says of a definition.
+fn go_facts(owner: &str) -> Option<&'static str> {
+    static FACTS: OnceLock<rustc_hash::FxHashMap<String, &'static str>> = OnceLock::new();
+    let facts = FACTS.get_or_init(|| {
+        let lines = GO_TYPES.lines().filter_map(|line| line.split_once(' '));
+        lines.map(|(name, facts)| (definition(name), facts)).collect()
+    });
+    facts.get(owner).copied()
+}
+
+/// What follows a field's name and a sign in what the table says of its definition.
+fn go_fact(facts: Option<&'static str>, field: &str, sign: &str) -> Option<&'static str> {
+    let mut words = facts?.split(' ');
+    words.find_map(|word| word.strip_prefix(field)?.strip_prefix(sign))
 }
 
 /// The schema's name of a definition in the tables of facts.
@@ -154,17 +176,49 @@ struct Walk {
     /// Names of the fields down to here; list items add none.
     fields: Vec<String>,
     owner: String,
+    /// Inside a list or a map of the last field.
+    inside: bool,
 }
 
 impl Walk {
+    /// Go's name of the type of the last field, or of the items in it.
+    fn wanted(&self, of: Type<'_>) -> String {
+        let field = self.fields.last().map_or("", String::as_str);
+        let facts = go_facts(&self.owner);
+        let items = || go_fact(facts, field, "[]=");
+        if self.inside {
+            return items().map_or_else(|| go_name(of), str::to_owned);
+        }
+        if let Some(named) = go_fact(facts, field, "=") {
+            return named.to_owned();
+        }
+        match (of.base(), items()) {
+            (Base::Array, Some(items)) => format!("[]{items}"),
+            (Base::Object, Some(items)) => format!("map[string]{items}"),
+            _ => go_name(of),
+        }
+    }
+
+    /// Visits what a list or a map holds.
+    fn visit_inside(&mut self, value: &mut Value, of: Type<'_>, path: &str) {
+        let before = std::mem::replace(&mut self.inside, true);
+        self.visit(value, of, path);
+        self.inside = before;
+    }
+
     fn mismatch(&mut self, value: &Value, of: Type<'_>) {
+        let number = matches!(of.base(), Base::Integer);
+        self.mismatch_of(value, number, &self.wanted(of), restored(value, of));
+    }
+
+    /// A value is not what is wanted, which may be a number.
+    fn mismatch_of(&mut self, value: &Value, number: bool, wanted: &str, restored: String) {
         if self.findings.mismatch.is_some() {
             return;
         }
-        let (found, wanted) = (json_name(value), go_name(of));
         let shown = match value {
-            Value::Number(number) if matches!(of.base(), Base::Integer) => format!("number {number}"),
-            _ => found.to_owned(),
+            Value::Number(found) if number => format!("number {found}"),
+            _ => json_name(value).to_owned(),
         };
         let text = if self.fields.is_empty() {
             format!("json: cannot unmarshal {shown} into Go value of type {wanted}")
@@ -176,7 +230,7 @@ impl Walk {
             )
         };
         self.findings.mismatch = Some(text);
-        self.findings.restored = Some(restored(value, of));
+        self.findings.restored = Some(restored).filter(|text| !text.is_empty());
     }
 
     /// Quantities may be written as numbers, and are shown in one form.
@@ -197,13 +251,25 @@ impl Walk {
         }
     }
 
+    /// A number that is small and whole, or a text.
+    fn int_or_text(&mut self, value: &Value) {
+        let small = |number: i64| i32::try_from(number).is_ok();
+        if !value.is_string() && !value.is_null() && !value.as_i64().is_some_and(small) {
+            self.mismatch_of(value, true, "int32", String::new());
+        }
+    }
+
     fn visit(&mut self, value: &mut Value, of: Type<'_>, path: &str) {
         let of = of.resolve();
         if is_quantity(of) {
             self.quantity(value);
             return;
         }
-        if of.int_or_string() || of.preserve_unknown() || is_open(of) {
+        if of.int_or_string() {
+            self.int_or_text(value);
+            return;
+        }
+        if of.preserve_unknown() || is_open(of) {
             return;
         }
         match (of.base(), &mut *value) {
@@ -211,10 +277,12 @@ impl Walk {
             (Base::Object, Value::Object(map)) => {
                 if let Some(values) = of.additional() {
                     for (key, item) in map.iter_mut() {
-                        if item.is_null() && matches!(values.base(), Base::String) {
+                        if item.is_null() && is_quantity(values.resolve()) {
+                            *item = "0".into();
+                        } else if item.is_null() && matches!(values.base(), Base::String) {
                             *item = Value::String(String::new());
                         }
-                        self.visit(item, values, &format!("{path}.{key}"));
+                        self.visit_inside(item, values, &format!("{path}.{key}"));
                     }
                 }
             }
@@ -224,7 +292,7 @@ impl Walk {
                         if item.is_null() && kind.has_fields() {
                             *item = Value::Object(serde_json::Map::new());
                         }
-                        self.visit(item, kind, &format!("{path}[{index}]"));
+                        self.visit_inside(item, kind, &format!("{path}[{index}]"));
                     }
                 }
             }
@@ -234,6 +302,11 @@ impl Walk {
                 if !number.as_i64().is_some_and(fits) {
                     let copy = value.clone();
                     self.mismatch(&copy, of);
+                }
+            }
+            (Base::String, Value::String(text)) if is_time(of) => {
+                if let Err(error) = times::check(text) {
+                    self.findings.mismatch.get_or_insert(error);
                 }
             }
             (Base::String, Value::String(_))
@@ -252,6 +325,8 @@ impl Walk {
         let Value::Object(map) = value else { return };
         let owner = of.name().unwrap_or("").to_owned();
         let before = std::mem::replace(&mut self.owner, owner.clone());
+        let inside = std::mem::replace(&mut self.inside, false);
+        let embedded = go_facts(&owner).filter(|facts| facts.contains('@'));
         let mut gone: Vec<String> = Vec::new();
         for (key, item) in map.iter_mut() {
             let here = if path.is_empty() {
@@ -268,9 +343,11 @@ impl Walk {
                 gone.push(key.clone());
                 continue;
             }
+            let depth = self.fields.len();
+            self.fields.extend(go_fact(embedded, key, "@").map(str::to_owned));
             self.fields.push(key.clone());
             self.visit(item, kind, &here);
-            self.fields.pop();
+            self.fields.truncate(depth);
             self.owner.clone_from(&owner);
             let required = of.required().iter().any(|name| name == key);
             if !required && is_zero(item, kind) && !keeps_zero(&owner, key) {
@@ -281,7 +358,12 @@ impl Walk {
             map.remove(&key);
         }
         self.owner = before;
+        self.inside = inside;
     }
+}
+
+fn is_time(of: Type<'_>) -> bool {
+    of.name().is_some_and(|name| name.ends_with(".meta.v1.Time"))
 }
 
 fn is_quantity(of: Type<'_>) -> bool {
@@ -319,7 +401,7 @@ fn is_zero(value: &Value, of: Type<'_>) -> bool {
     match value {
         Value::Bool(flag) => !flag,
         Value::Number(number) => !of.int_or_string() && number.as_f64() == Some(0.0),
-        Value::String(text) => text.is_empty(),
+        Value::String(text) => !of.int_or_string() && text.is_empty(),
         Value::Array(items) => items.is_empty(),
         Value::Object(map) => map.is_empty() && !of.has_fields() && of.additional().is_some(),
         Value::Null => true,
@@ -332,6 +414,7 @@ pub fn normalise(value: &mut Value, of: Type<'_>) -> Findings {
         findings: Findings::default(),
         fields: Vec::new(),
         owner: String::new(),
+        inside: false,
     };
     walk.visit(value, of, "");
     walk.findings

@@ -23,6 +23,7 @@ const INSIDE: &[(&str, &str)] = &[
 const PURE: &[&str] = &[
     "yaml",
     "tree",
+    "parallel",
     "object",
     "schema",
     "api",

@@ -26,6 +26,12 @@ pub fn apply(kind: &Kind, object: &mut Value) {
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Secret") => secret(object),
         ("", "Service") => service(object),
+        ("", "Node") => super::nodes::networks(object),
+        ("", "ServiceAccount") => {
+            for secret in items(object, "secrets").filter_map(Value::as_object_mut) {
+                secret.retain(|field, value| field == "name" && *value != "");
+            }
+        }
         ("", "Pod") => {
             pod_spec(&mut object["spec"]);
             requests(&mut object["spec"]);
@@ -36,7 +42,9 @@ pub fn apply(kind: &Kind, object: &mut Value) {
         }
         ("", "PodTemplate") => template(&mut object["template"]),
         ("", "Namespace") => namespace(object),
-        ("", "PersistentVolumeClaim") => claim(&mut object["spec"]),
+        ("", "PersistentVolumeClaim") => {
+            claim(&mut object["spec"]);
+        }
         ("", "PersistentVolume") => {
             set(&mut object["spec"], "persistentVolumeReclaimPolicy", "Retain");
             set(&mut object["spec"], "volumeMode", "Filesystem");
@@ -533,7 +541,46 @@ fn pull_policy(image: &str) -> &'static str {
     let last = image.rsplit('/').next().unwrap_or("");
     let tag = last.split_once(':').map(|(_, tag)| tag);
     let latest = !image.contains('@') && (tag.is_none() || tag == Some("latest"));
-    if latest { "Always" } else { "IfNotPresent" }
+    if latest && super::images::is_reference(image) {
+        "Always"
+    } else {
+        "IfNotPresent"
+    }
+}
+
+/// Fields that a server without their features does not keep. Whoever set them is their owner all the same.
+pub fn without_features(spec: &mut Value) {
+    if let Some(spec) = spec.as_object_mut() {
+        spec.remove("schedulingGroup");
+    }
+    for field in ["initContainers", "containers", "ephemeralContainers"] {
+        for container in items(spec, field) {
+            let hooks = container.get_mut("lifecycle").and_then(Value::as_object_mut);
+            let bare = hooks.is_some_and(|hooks| hooks.remove("stopSignal").is_some() && hooks.is_empty());
+            if let Some(container) = container.as_object_mut().filter(|_| bare) {
+                container.remove("lifecycle");
+            }
+        }
+    }
+    for volume in items(spec, "volumes") {
+        let Some(projected) = volume.get_mut("projected") else {
+            continue;
+        };
+        for source in items(projected, "sources").filter_map(Value::as_object_mut) {
+            source.remove("podCertificate");
+            source.remove("clusterTrustBundle");
+        }
+    }
+    unnamed(spec, "imagePullSecrets");
+}
+
+/// References without a name have nothing.
+pub fn unnamed(owner: &mut Value, field: &str) {
+    for reference in items(owner, field).filter_map(Value::as_object_mut) {
+        if reference.get("name").is_some_and(|name| *name == "") {
+            reference.remove("name");
+        }
+    }
 }
 
 fn container(container: &mut Value, host: bool) {

@@ -46,7 +46,8 @@ pub fn validate_labels(value: &Value, path: &str, errors: &mut Vec<FieldError>) 
     labels(value, path, errors);
 }
 
-fn annotations(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+/// Annotations, under whatever path they are.
+pub fn annotations(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
     let mut size = 0;
     for (key, value) in value.as_object().into_iter().flatten() {
         let low = key.to_lowercase();
@@ -84,14 +85,13 @@ fn finalizers(value: &Value, custom: bool, errors: &mut Vec<FieldError>) {
     for (index, finalizer) in value.as_array().into_iter().flatten().enumerate() {
         let text = finalizer.as_str().unwrap_or("");
         let complaints = names::qualified_name(text);
-        let wrong = !complaints.is_empty();
         errors.extend(
             complaints
                 .into_iter()
                 .map(|complaint| invalid(path, text, complaint)),
         );
         let standard = matches!(text, "kubernetes" | "orphan" | "foregroundDeletion");
-        if !wrong && !custom && !text.contains('/') && !standard {
+        if !custom && !text.contains('/') && !standard {
             let detail = "name is neither a standard finalizer name nor is it fully qualified";
             errors.push(invalid(format!("{path}[{index}]"), text, detail));
         }

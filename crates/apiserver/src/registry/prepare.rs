@@ -54,10 +54,7 @@ pub fn unconditional(kind: &Kind) -> bool {
             | ("apiregistration.k8s.io", _)
             | ("policy", _)
             | ("admissionregistration.k8s.io", _)
-            | (
-                "storage.k8s.io",
-                "CSIDriver" | "CSINode" | "VolumeAttachment" | "StorageClass"
-            )
+            | ("storage.k8s.io", "CSIDriver" | "CSINode" | "VolumeAttachment")
             | ("node.k8s.io", _)
             | ("resource.k8s.io", _)
     )
@@ -120,6 +117,7 @@ pub fn create(api: &Api, request: &Request, object: &mut Value) -> Outcome<()> {
             super::defaults::nulls(kind, object);
         }
     }
+    unkept(kind, object, &Value::Null);
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Namespace") => {
             let list = object["spec"]["finalizers"]
@@ -141,6 +139,7 @@ pub fn create(api: &Api, request: &Request, object: &mut Value) -> Outcome<()> {
                 object["spec"]["terminationGracePeriodSeconds"] = 1.into();
             }
         }
+        ("", "Node") => super::nodes::taint(object),
         ("apps", "DaemonSet") => template_generation(object, 1),
         ("batch", "Job") => super::workloads::job_labels(object),
         ("", "Secret") => {}
@@ -149,6 +148,34 @@ pub fn create(api: &Api, request: &Request, object: &mut Value) -> Outcome<()> {
         _ => {}
     }
     Ok(())
+}
+
+/// Takes away what is not kept, and completes what is said twice; owners of fields do not change by it.
+fn unkept(kind: &Kind, object: &mut Value, old: &Value) {
+    let path = match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "Pod") => "/spec",
+        ("", "PodTemplate") => "/template/spec",
+        ("", "ReplicationController") | ("apps", _) | ("batch", "Job") => "/spec/template/spec",
+        ("batch", "CronJob") => "/spec/jobTemplate/spec/template/spec",
+        ("", "PersistentVolumeClaim") => {
+            super::nodes::data_sources(&mut object["spec"], !old["spec"]["dataSource"].is_null());
+            return;
+        }
+        ("", "ServiceAccount") => {
+            super::defaults::unnamed(object, "imagePullSecrets");
+            return;
+        }
+        _ => return,
+    };
+    let delay = object.pointer_mut("/spec").and_then(Value::as_object_mut);
+    if let Some(spec) = delay
+        .filter(|spec| kind.is("", "ReplicationController") && spec.get("minReadySeconds") == Some(&json!(0)))
+    {
+        spec.remove("minReadySeconds");
+    }
+    if let Some(spec) = object.pointer_mut(path).filter(|_| kind.custom.is_none()) {
+        super::defaults::without_features(spec);
+    }
 }
 
 fn template_generation(object: &mut Value, generation: i64) {
@@ -291,6 +318,7 @@ pub fn settle(request: &Request, new: &mut Value, old: &Value) {
     if !request.target.subresource.is_empty() {
         return;
     }
+    unkept(&request.kind, new, old);
     if request.kind.is("", "Service") {
         super::services::drop_dependents(new, old);
     }

@@ -106,6 +106,14 @@ fn wants_ports(object: &Value) -> bool {
             && object["spec"]["allocateLoadBalancerNodePorts"] != false)
 }
 
+/// Balancers that keep to the machine where a call arrives ask each machine whether it has a pod.
+fn wants_health(object: &Value) -> bool {
+    let spec = &object["spec"];
+    spec["type"] == "LoadBalancer"
+        && spec["externalTrafficPolicy"] == "Local"
+        && spec["healthCheckNodePort"].as_u64().unwrap_or(0) == 0
+}
+
 fn ports(object: &Value) -> Vec<u16> {
     let list = object["spec"]["ports"].as_array();
     let health = object["spec"]["healthCheckNodePort"].as_u64();
@@ -222,12 +230,23 @@ impl Taken {
             let mine = old.map(ports).unwrap_or_default();
             if rehearsal {
                 made_up_ports(object);
-                return Ok(());
+            } else {
+                taken
+                    .node_ports(object, &mine)
+                    .map_err(|error| *error)
+                    .map_err(refuse)?;
             }
-            taken
-                .node_ports(object, &mine)
-                .map_err(|error| *error)
-                .map_err(refuse)?;
+        }
+        if wants_health(object) {
+            object["spec"]["healthCheckNodePort"] = if rehearsal {
+                ports(object)
+                    .last()
+                    .map_or(32_769, |last| u64::from(*last) + 1)
+                    .into()
+            } else {
+                let full = || Failure::internal("failed to allocate a healthCheckNodePort: range is full");
+                taken.free_port().ok_or_else(full)?.into()
+            };
         }
         Ok(())
     }

@@ -21,6 +21,11 @@ mod status;
 mod storage;
 mod workloads;
 
+/// A label selector must be one.
+pub fn selector(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    common::selector(value, path, errors);
+}
+
 /// The checks of a kind.
 fn check(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
     let name = kind.kind.as_str();
@@ -33,6 +38,7 @@ fn check(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
         ("", "PersistentVolume") => storage::volume(object, errors),
         ("", "ResourceQuota") => storage::quota(object, errors),
         ("", "LimitRange") => storage::limits(object, errors),
+        ("", "PodTemplate") => workloads::template(&object["template"], "template", false, errors),
         ("", "ReplicationController") | ("apps" | "batch", _) => workloads::validate(name, object, errors),
         ("networking.k8s.io", "Ingress") => network::ingress(object, errors),
         ("networking.k8s.io", "IngressClass") => network::ingress_class(object, errors),
@@ -69,6 +75,7 @@ fn fixed(kind: &Kind, new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Service") => network::service_fixed(new, old, errors),
         ("", "PersistentVolumeClaim") => storage::claim_fixed(new, old, errors),
+        ("", "ResourceQuota") => storage::quota_fixed(new, old, errors),
         ("", "PersistentVolume") => storage::volume_fixed(new, old, errors),
         ("apps", "StatefulSet") => workloads::stateful_fixed(new, old, errors),
         ("apps", "ControllerRevision") => workloads::revision_fixed(new, old, errors),
@@ -104,6 +111,9 @@ pub fn create(_api: &Api, kind: &Kind, object: &Value, errors: &mut Vec<FieldErr
         return;
     }
     check(kind, object, errors);
+    if kind.is("", "Service") {
+        services::addresses(&object["spec"], errors);
+    }
     if kind.is("", "Pod") && !common::is_empty(&object["spec"]["ephemeralContainers"]) {
         errors.push(common::forbidden(
             "spec.ephemeralContainers",
@@ -162,6 +172,12 @@ pub fn update(
         return;
     }
     check(kind, new, errors);
+    if kind.is("batch", "Job") {
+        // Changed jobs are looked at twice.
+        core::job_selector(new, true, errors);
+        check(kind, new, errors);
+        core::job_selector(new, false, errors);
+    }
     core::immutable(kind, new, old, errors);
     fixed(kind, new, old, errors);
 }

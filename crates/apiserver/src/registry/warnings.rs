@@ -18,6 +18,15 @@ pub fn warn(request: &Request, kind: &Kind, object: &Value) {
                 ));
             }
             pod(request, &object["spec"], "spec");
+            host_addresses(request, &object["spec"]);
+        }
+        ("", "Service") => service(request, &object["spec"]),
+        ("", "PersistentVolume") if object["spec"]["persistentVolumeReclaimPolicy"] == "Recycle" => {
+            request.warn(
+                "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended \
+                 approach is to use dynamic provisioning."
+                    .to_owned(),
+            );
         }
         ("", "ReplicationController") | ("apps", _) | ("batch", "Job") => {
             pod(request, &object["spec"]["template"]["spec"], "spec.template.spec");
@@ -68,10 +77,87 @@ fn pod(request: &Request, spec: &Value, path: &str) {
             ));
         }
     }
+    pull_secrets(request, spec, path);
+    for kind in ["podAffinity", "podAntiAffinity"] {
+        let field = "requiredDuringSchedulingIgnoredDuringExecution";
+        let terms = spec["affinity"][kind][field].as_array().into_iter().flatten();
+        for (index, _) in terms
+            .enumerate()
+            .filter(|(_, term)| term["labelSelector"].is_null())
+        {
+            request.warn(format!(
+                "{path}.affinity.{kind}.{field}[{index}].labelSelector: a null labelSelector results in matching no pod"
+            ));
+        }
+    }
+    if spec["terminationGracePeriodSeconds"]
+        .as_i64()
+        .is_some_and(|grace| grace < 0)
+    {
+        request.warn(format!(
+            "{path}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
+        ));
+    }
     for field in ["initContainers", "containers"] {
         let list = spec[field].as_array().into_iter().flatten();
         for (index, container) in list.enumerate() {
             self::container(request, container, &format!("{path}.{field}[{index}]"));
+        }
+    }
+}
+
+/// Addresses of the machine without a port of it have no effect.
+fn host_addresses(request: &Request, spec: &Value) {
+    for field in ["initContainers", "containers"] {
+        for (index, container) in spec[field].as_array().into_iter().flatten().enumerate() {
+            let ports = container["ports"].as_array().into_iter().flatten();
+            for (number, port) in ports.enumerate() {
+                let text = |field: &str| port[field].as_str().unwrap_or("");
+                if text("hostIP").is_empty() || port["hostPort"].as_i64().unwrap_or(0) != 0 {
+                    continue;
+                }
+                request.warn(format!(
+                    "spec.{field}[{index}].ports[{number}]: hostIP set without hostPort: {{Name:{} HostPort:0 \
+                     ContainerPort:{} Protocol:{} HostIP:{}}}",
+                    text("name"), port["containerPort"], text("protocol"), text("hostIP")
+                ));
+            }
+        }
+    }
+}
+
+/// Fields of a service that have no effect.
+fn service(request: &Request, spec: &Value) {
+    let set = |field: &str| !spec[field].as_str().unwrap_or("").is_empty();
+    if set("externalName") && spec["type"] != "ExternalName" {
+        request.warn("spec.externalName is ignored when spec.type is not \"ExternalName\"".to_owned());
+    }
+    if spec["clusterIP"] == "None" {
+        if set("loadBalancerIP") {
+            request.warn("spec.loadBalancerIP is ignored for headless services".to_owned());
+        }
+        if spec["sessionAffinity"] == "ClientIP" {
+            request.warn("spec.SessionAffinity is ignored for headless services".to_owned());
+        }
+    }
+}
+
+/// Secrets to pull images with, by their names.
+fn pull_secrets(request: &Request, spec: &Value, path: &str) {
+    let mut seen = std::collections::BTreeSet::new();
+    for (index, secret) in spec["imagePullSecrets"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
+        let name = secret["name"].as_str().unwrap_or("");
+        let path = format!("{path}.imagePullSecrets[{index}].name");
+        if name.is_empty() {
+            request.warn(format!("{path}: invalid empty name {name:?}"));
+        }
+        if !seen.insert(name) {
+            request.warn(format!("{path}: duplicate name {name:?}"));
         }
     }
 }

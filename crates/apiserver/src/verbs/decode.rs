@@ -302,7 +302,6 @@ pub fn typed(api: &Api, kind: &Kind, value: &mut Value, complaints: &mut Complai
             if let Some(mismatch) = findings.mismatch {
                 return Err(mismatch);
             }
-            check_times(&value["metadata"])?;
         }
         if let Some(schema) = &custom.schema {
             complaints.unknown.extend(schema.prune(value));
@@ -319,7 +318,6 @@ pub fn typed(api: &Api, kind: &Kind, value: &mut Value, complaints: &mut Complai
                 .filter(|_| complaints.restored)
                 .unwrap_or(mismatch));
         }
-        check_times(&value["metadata"])?;
         check_moments(kind, value)?;
         check_data(kind, value)?;
         defaults::apply(kind, value);
@@ -342,19 +340,6 @@ fn strip_nulls(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(strip_nulls),
         _ => {}
     }
-}
-
-fn check_times(meta: &Value) -> Result<(), String> {
-    for field in ["creationTimestamp", "deletionTimestamp"] {
-        if let Some(text) = meta[field].as_str()
-            && text.parse::<jiff::Timestamp>().is_err()
-        {
-            return Err(format!(
-                "parsing time \"{text}\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"{text}\" as \"2006\""
-            ));
-        }
-    }
-    Ok(())
 }
 
 /// Times with fractions, which few kinds have.

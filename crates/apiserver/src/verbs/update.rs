@@ -129,12 +129,8 @@ fn write(
             },
             "must be specified for an update",
         );
-        // Custom resources are named by their resource here.
-        let named = if kind.custom.is_some() {
-            &kind.plural
-        } else {
-            &kind.kind
-        };
+        // Kinds are named by their resource here.
+        let named = &kind.plural;
         return Err(Failure::invalid(
             &kind.group,
             named,

@@ -177,3 +177,72 @@ async fn other_kinds_are_checked_as_a_real_server_does() {
         assert_eq!(said, want, "{object}");
     }
 }
+
+#[tokio::test]
+async fn types_are_named_as_in_go_and_volumes_of_makers_need_their_fields() {
+    let cluster = Cluster::start();
+    let service =
+        |spec: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": spec});
+    let template = |spec: Value| json!({"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "t"}, "template": {"spec": spec}});
+    let one = json!([{"name": "c", "image": "i"}]);
+    let cases = [
+        (
+            "services",
+            service(json!({"ports": [{"port": 80, "protocol": 7}]})),
+            "json: cannot unmarshal number into Go struct field ServicePort.spec.ports.protocol of type v1.Protocol",
+        ),
+        (
+            "services",
+            service(json!({"ports": [{"port": 80, "targetPort": 1.5}]})),
+            "json: cannot unmarshal number 1.5 into Go struct field ServicePort.spec.ports.targetPort of type int32",
+        ),
+        (
+            "services",
+            service(json!({"ports": [{"port": 80}], "clusterIPs": ["10.0.0.9"]})),
+            "spec.clusterIPs: Invalid value: [\"10.0.0.9\"]: must be empty when `clusterIP` is not specified",
+        ),
+        (
+            "podtemplates",
+            template(
+                json!({"containers": one, "volumes": [{"name": "v", "iscsi": {"lun": 0}}], "restartPolicy": "Never"}),
+            ),
+            "[template.spec.volumes[0].iscsi.targetPortal: Required value, template.spec.volumes[0].iscsi.iqn: Required value]",
+        ),
+        (
+            "podtemplates",
+            template(json!({"containers": one, "volumes": [{"name": "v", "hostPath": {"path": 7}}]})),
+            "json: cannot unmarshal number into Go struct field HostPathVolumeSource.template.spec.volumes.VolumeSource.hostPath.path \
+             of type string",
+        ),
+        (
+            "podtemplates",
+            template(
+                json!({"containers": one, "ephemeralContainers": [{"name": "e", "image": "i", "lifecycle": {"preStop": {"sleep": {"seconds": 1}}}}]}),
+            ),
+            "[template.spec.ephemeralContainers[0].lifecycle: Forbidden: cannot be set for an Ephemeral Container, \
+             template.spec.ephemeralContainers: Forbidden: ephemeral containers not allowed in pod template]",
+        ),
+    ];
+    for (kind, object, wanted) in cases {
+        let path = format!("/api/v1/namespaces/default/{kind}");
+        let said = said(&cluster, &path, &object).await;
+        assert!(said.ends_with(wanted), "{said}\n{wanted}");
+    }
+}
+
+#[tokio::test]
+async fn balancers_that_stay_local_get_a_port_for_health() {
+    let cluster = Cluster::start();
+    let spec = json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "ports": [{"port": 80}]});
+    let object = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": spec});
+    let (status, _, answer) = cluster
+        .create("/api/v1/namespaces/default/services", object)
+        .await;
+    assert_eq!(status, 201, "{answer}");
+    let port = answer["spec"]["healthCheckNodePort"].as_i64();
+    assert!(
+        port.is_some_and(|port| (30_000..=32_767).contains(&port)),
+        "{answer}"
+    );
+    assert_ne!(port, answer["spec"]["ports"][0]["nodePort"].as_i64());
+}

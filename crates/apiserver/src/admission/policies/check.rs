@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use fluvial_object::labels::Selector;
 use fluvial_schema::cel::{Env, Program, Type};
 use fluvial_schema::{ErrorKind, FieldError};
 use serde_json::Value;
@@ -111,13 +110,7 @@ fn resources(own: &Value, path: &str, errors: &mut Errors) {
 
 fn selectors(own: &Value, path: &str, errors: &mut Errors) {
     for field in ["namespaceSelector", "objectSelector"] {
-        if let Err(error) = Selector::from_value(&own[field]) {
-            errors.push(invalid(
-                format!("{path}.{field}"),
-                own[field].clone(),
-                error.to_string(),
-            ));
-        }
+        crate::registry::validate::selector(&own[field], &format!("{path}.{field}"), errors);
     }
 }
 

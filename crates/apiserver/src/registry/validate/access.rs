@@ -78,8 +78,9 @@ pub(super) fn binding(object: &Value, cluster: bool, errors: &mut Errors) {
     if !kinds.contains(&text(role, "kind")) {
         errors.push(unsupported("roleRef.kind".into(), text(role, "kind"), kinds));
     }
-    if text(role, "name").is_empty() {
-        errors.push(required("roleRef.name", ""));
+    match text(role, "name") {
+        "" => errors.push(required("roleRef.name", "")),
+        name => named(name, crate::names::segment, "roleRef.name", errors),
     }
     for (index, subject) in items(object, "subjects") {
         let path = format!("subjects[{index}]");

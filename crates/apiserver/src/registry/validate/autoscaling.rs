@@ -4,7 +4,7 @@ use fluvial_object::quantity::Quantity;
 use fluvial_schema::FieldError;
 use serde_json::Value;
 
-use super::common::{Errors, forbidden, invalid, is_empty, items, one_of, required, text};
+use super::common::{Errors, forbidden, invalid, is_empty, items, named, one_of, required, text};
 use crate::names;
 
 /// The sources of metrics by the type that names them.
@@ -32,6 +32,12 @@ fn reference(value: &Value, path: &str, errors: &mut Errors) {
     let version = text(value, "apiVersion");
     let kind = text(value, "kind");
     if version.is_empty() && path == "spec.scaleTargetRef" && kind != "ReplicationController" {
+        let detail = "apiVersion must specify API group";
+        errors.push(invalid(format!("{path}.apiVersion"), version, detail));
+    } else if version.matches('/').count() > 1 {
+        let detail = format!("unexpected GroupVersion string: {version}");
+        errors.push(invalid(format!("{path}.apiVersion"), version, detail));
+    } else if path == "spec.scaleTargetRef" && !version.contains('/') && !matches!(version, "" | "v1") {
         let detail = "apiVersion must specify API group";
         errors.push(invalid(format!("{path}.apiVersion"), version, detail));
     }
@@ -99,6 +105,18 @@ fn per_resource(source: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
+/// Which container's resource.
+fn container_resource(source: &Value, path: &str, errors: &mut Errors) {
+    let at = format!("{path}.container");
+    match text(source, "container") {
+        "" => errors.push(required(at, "must specify a container")),
+        own => named(own, names::label, &at, errors),
+    }
+    if !text(source, "name").is_empty() {
+        super::pods::resource_name(text(source, "name"), &format!("{path}.name"), errors);
+    }
+}
+
 fn source(field: &str, source: &Value, path: &str, errors: &mut Errors) {
     let at = format!("{path}.target");
     let own = &source["target"];
@@ -143,8 +161,8 @@ fn source(field: &str, source: &Value, path: &str, errors: &mut Errors) {
             if text(source, "name").is_empty() {
                 errors.push(required(format!("{path}.name"), "must specify a resource name"));
             }
-            if field == "containerResource" && text(source, "container").is_empty() {
-                errors.push(required(format!("{path}.container"), "must specify a container"));
+            if field == "containerResource" {
+                container_resource(source, path, errors);
             }
             target(own, &at, errors);
             per_resource(source, path, errors);
@@ -154,32 +172,43 @@ fn source(field: &str, source: &Value, path: &str, errors: &mut Errors) {
 
 fn metric(metric: &Value, path: &str, errors: &mut Errors) {
     let kind = text(metric, "type");
-    let Some((_, wanted)) = SOURCES.iter().find(|(name, _)| *name == kind) else {
-        let mut allowed: Vec<&str> = SOURCES.iter().map(|(name, _)| *name).collect();
-        allowed.sort_unstable();
-        let at = format!("{path}.type");
-        if kind.is_empty() {
-            errors.push(required(at.clone(), "must specify a metric source type"));
-        }
-        errors.push(FieldError::not_supported(at, kind.into(), &allowed));
-        return;
-    };
-    let mut found = false;
-    for (_, field) in SOURCES {
-        if metric[*field].is_null() {
-            continue;
-        }
-        let at = format!("{path}.{field}");
-        if field == wanted {
-            found = true;
-            source(field, &metric[*field], &at, errors);
-        } else {
-            errors.push(forbidden(at, "must populate the given metric source only"));
-        }
+    let at = format!("{path}.type");
+    if kind.is_empty() {
+        errors.push(required(at.clone(), "must specify a metric source type"));
     }
-    if !found {
-        let detail = "must populate information for the given metric source";
-        errors.push(required(format!("{path}.{wanted}"), detail));
+    let wanted = SOURCES
+        .iter()
+        .find(|(name, _)| *name == kind)
+        .map(|(_, field)| *field);
+    let mut allowed: Vec<&str> = SOURCES.iter().map(|(name, _)| *name).collect();
+    allowed.sort_unstable();
+    let unsupported = || FieldError::not_supported(at.clone(), kind.into(), &allowed);
+    if wanted.is_none() {
+        errors.push(unsupported());
+    }
+    let order = ["object", "external", "pods", "resource", "containerResource"];
+    let mut given: Vec<&str> = order
+        .into_iter()
+        .filter(|field| !metric[*field].is_null())
+        .collect();
+    if let Some(first) = given.first() {
+        source(first, &metric[*first], &format!("{path}.{first}"), errors);
+    }
+    match wanted {
+        None => errors.push(unsupported()),
+        Some(wanted) if metric[wanted].is_null() => {
+            let detail = "must populate information for the given metric source";
+            errors.push(required(format!("{path}.{wanted}"), detail));
+        }
+        Some(_) => {}
+    }
+    if given.len() == 1 {
+        return;
+    }
+    given.sort_unstable();
+    for field in given.into_iter().filter(|field| Some(*field) != wanted) {
+        let detail = "must populate the given metric source only";
+        errors.push(forbidden(format!("{path}.{field}"), detail));
     }
 }
 
@@ -230,8 +259,14 @@ pub(super) fn autoscaler(object: &Value, errors: &mut Errors) {
         let detail = "must be greater than or equal to 1";
         errors.push(invalid("spec.minReplicas", least, detail));
     }
-    if most < 1 {
+    if most == 0 {
         errors.push(required("spec.maxReplicas", "must be set and greater than 0"));
+    } else if most < 0 {
+        errors.push(invalid(
+            "spec.maxReplicas",
+            most,
+            "must be greater than or equal to 1",
+        ));
     }
     if most < least.unwrap_or(1) {
         let detail = "must be greater than or equal to `minReplicas`";

@@ -91,8 +91,7 @@ pub(super) fn priority(object: &Value, errors: &mut Errors) {
         let detail = format!("maximum allowed value of a user defined priority is {MOST}");
         errors.push(forbidden("value", detail));
     }
-    let policies = ["PreemptLowerPriority", "Never"];
-    one_of(&object["preemptionPolicy"], &policies, "preemptionPolicy", errors);
+    super::pods::preemption(&object["preemptionPolicy"], "preemptionPolicy", errors);
 }
 
 /// Checks what a runtime class adds to pods.
@@ -122,11 +121,10 @@ pub(super) fn ingress(spec: &Value, errors: &mut Errors) {
         return;
     }
     let path = "spec.parameters";
-    for field in ["kind", "name"] {
-        if text(parameters, field).is_empty() {
-            errors.push(required(format!("{path}.{field}"), ""));
-        }
+    if let Some(group) = parameters["apiGroup"].as_str() {
+        named(group, names::subdomain, &format!("{path}.apiGroup"), errors);
     }
+    kind_and_name(parameters, path, errors);
     one_of(
         &parameters["scope"],
         &["Cluster", "Namespace"],
@@ -135,7 +133,10 @@ pub(super) fn ingress(spec: &Value, errors: &mut Errors) {
     );
     let namespace = text(parameters, "namespace");
     match text(parameters, "scope") {
-        "Namespace" if namespace.is_empty() => {
+        "Namespace" if !parameters["namespace"].is_null() => {
+            named(namespace, names::label, &format!("{path}.namespace"), errors);
+        }
+        "Namespace" => {
             let detail = "`parameters.scope` is set to 'Namespace'";
             errors.push(required(format!("{path}.namespace"), detail));
         }
@@ -144,6 +145,17 @@ pub(super) fn ingress(spec: &Value, errors: &mut Errors) {
             errors.push(forbidden(format!("{path}.namespace"), detail));
         }
         _ => {}
+    }
+}
+
+/// What names another object: both must be there and be parts of a path.
+pub(super) fn kind_and_name(owner: &Value, path: &str, errors: &mut Errors) {
+    for field in ["kind", "name"] {
+        let path = format!("{path}.{field}");
+        match text(owner, field) {
+            "" => errors.push(required(path, "")),
+            own => named(own, names::segment, &path, errors),
+        }
     }
 }
 

@@ -151,7 +151,15 @@ pub(super) fn selector_matches(spec: &Value, kind: &str, errors: &mut Errors) {
             }
         }
         Ok(_) => {}
-        Err(_) => errors.push(invalid("spec.selector", own.clone(), "invalid label selector")),
+        Err(_) => {
+            let parts = ["matchLabels", "matchExpressions"].iter();
+            let shown: Vec<String> = parts
+                .filter(|field| !is_empty(&own[**field]))
+                .map(|field| format!("\"{field}\":{}", own[*field]))
+                .collect();
+            let (shown, detail) = (format!("{{{}}}", shown.join(",")), "invalid label selector");
+            errors.push(go_struct(ErrorKind::Invalid, "spec.selector", &shown, detail));
+        }
     }
 }
 

@@ -167,33 +167,48 @@ fn secret(object: &Value, errors: &mut Vec<FieldError>) {
     }
 }
 
-/// A job's own selector must be the one that was made for it.
-fn job_selector(job: &Value, errors: &mut Vec<FieldError>) {
+/// A job's selector is made for it, and chooses what its template makes.
+pub(super) fn job_selector(job: &Value, generated: bool, errors: &mut Vec<FieldError>) {
     if job["spec"]["manualSelector"] == true {
         return;
     }
-    let uid = &job["metadata"]["uid"];
     let selector = &job["spec"]["selector"];
-    let wanted = serde_json::json!({"batch.kubernetes.io/controller-uid": uid});
-    let old = serde_json::json!({"controller-uid": uid});
-    let labels = &selector["matchLabels"];
-    let only = selector["matchExpressions"].as_array().is_none_or(Vec::is_empty);
-    if !only || (*labels != wanted && *labels != old) {
-        errors.push(invalid(
-            "spec.selector",
-            selector.clone(),
-            "`selector` not auto-generated",
-        ));
+    if selector.is_null() {
+        errors.push(FieldError::plain(ErrorKind::Required, "spec.selector", ""));
+    } else if generated {
+        let uid = &job["metadata"]["uid"];
+        let wanted = serde_json::json!({"batch.kubernetes.io/controller-uid": uid});
+        let old = serde_json::json!({"controller-uid": uid});
+        let labels = &selector["matchLabels"];
+        let only = selector["matchExpressions"].as_array().is_none_or(Vec::is_empty);
+        if !only || (*labels != wanted && *labels != old) {
+            let detail = "`selector` not auto-generated";
+            errors.push(invalid("spec.selector", selector.clone(), detail));
+        }
     }
     let matches = fluvial_object::labels::Selector::from_value(selector)
         .is_ok_and(|selector| selector.matches_object(&job["spec"]["template"]));
-    if !matches {
+    if !matches || selector.is_null() {
         let shown = job["spec"]["template"]["metadata"]["labels"].clone();
         let detail = "`selector` does not match template `labels`";
-        let error = invalid("spec.template.metadata.labels", shown, detail);
-        errors.push(error.clone());
-        errors.push(error);
+        errors.push(invalid("spec.template.metadata.labels", shown, detail));
     }
+}
+
+/// A template as it is compared: of a job that never ran, what concerns scheduling may change.
+fn job_template(job: &Value, old: &Value) -> Value {
+    let mut template = job["spec"]["template"].clone();
+    if old["spec"]["suspend"] == true && old["status"]["startTime"].is_null() {
+        if let Some(template) = template.as_object_mut() {
+            template.remove("metadata");
+        }
+        if let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut) {
+            for field in ["nodeSelector", "affinity", "tolerations", "schedulingGates"] {
+                spec.remove(field);
+            }
+        }
+    }
+    template
 }
 
 /// Errors of a change.
@@ -223,7 +238,6 @@ pub(super) fn immutable(kind: &Kind, new: &Value, old: &Value, errors: &mut Vec<
             errors.push(invalid("spec.selector", new["spec"]["selector"].clone(), FIXED));
         }
         ("batch", "Job") => {
-            job_selector(new, errors);
             // Only an elastic job, in which both numbers move together, may change its completions.
             let elastic = new["spec"]["completionMode"] == "Indexed"
                 && new["spec"]["completions"] == new["spec"]["parallelism"]
@@ -243,7 +257,11 @@ pub(super) fn immutable(kind: &Kind, new: &Value, old: &Value, errors: &mut Vec<
                 "backoffLimitPerIndex",
                 "managedBy",
             ] {
-                if new["spec"][field] != old["spec"][field] {
+                let changed = match field {
+                    "template" => job_template(new, old) != job_template(old, old),
+                    _ => new["spec"][field] != old["spec"][field],
+                };
+                if changed {
                     errors.push(invalid(
                         format!("spec.{field}"),
                         new["spec"][field].clone(),

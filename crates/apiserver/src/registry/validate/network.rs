@@ -99,14 +99,14 @@ fn service_port<'a>(
                     .map(|detail| invalid(&path, name.clone(), detail)),
             );
         }
-        Value::Null => {}
+        Value::Null => port(&Value::from(0), &path, errors),
         number => port(number, &path, errors),
     }
 }
 
 fn cluster_addresses(spec: &Value, errors: &mut Errors) {
     let asked = text(spec, "clusterIP");
-    if !asked.is_empty() && asked != "None" {
+    if !asked.is_empty() && asked != "None" && spec["type"] != "ExternalName" {
         address(asked, "spec.clusterIPs[0]", errors);
     }
     let first = spec["clusterIPs"][0].as_str().unwrap_or(asked);
@@ -205,8 +205,7 @@ pub(super) fn ingress(object: &Value, errors: &mut Errors) {
             named(text(tls, "secretName"), names::subdomain, &path, errors);
         }
     }
-    if !text(spec, "ingressClassName").is_empty() {
-        let class = text(spec, "ingressClassName");
+    if let Some(class) = spec["ingressClassName"].as_str() {
         named(class, names::subdomain, "spec.ingressClassName", errors);
     }
     const CLASS: &str = "kubernetes.io/ingress.class";
@@ -223,7 +222,7 @@ pub(super) fn ingress(object: &Value, errors: &mut Errors) {
 fn ingress_path(own: &Value, path: &str, errors: &mut Errors) {
     let at = text(own, "path");
     match own["pathType"].as_str() {
-        None | Some("") => {
+        None => {
             errors.push(required(format!("{path}.pathType"), "pathType must be specified"));
         }
         Some("Exact" | "Prefix") if !at.starts_with('/') => {
@@ -256,7 +255,7 @@ fn backend(backend: &Value, path: &str, errors: &mut Errors) {
     match (service.is_null(), backend["resource"].is_null()) {
         (false, false) => errors.push(invalid(path, "", "cannot set both resource and service backends")),
         (true, true) => errors.push(invalid(path, "", "resource or service backend is required")),
-        (true, false) => {}
+        (true, false) => resource_backend(&backend["resource"], &format!("{path}.resource"), errors),
         (false, true) => {
             match text(service, "name") {
                 "" => errors.push(required(format!("{path}.service.name"), "")),
@@ -267,11 +266,23 @@ fn backend(backend: &Value, path: &str, errors: &mut Errors) {
             match (text(own, "name"), number) {
                 ("", 0) => errors.push(required(path, "port name or number is required")),
                 ("", _) => port(&own["number"], &format!("{path}.service.port.number"), errors),
-                (_, 0) => {}
+                (name, 0) => {
+                    let path = format!("{path}.service.port.name");
+                    let complaints = names::port_name(name);
+                    errors.extend(complaints.into_iter().map(|detail| invalid(&path, name, detail)));
+                }
                 _ => errors.push(invalid(path, "", "cannot set both port name & port number")),
             }
         }
     }
+}
+
+/// Another object that answers instead of a service.
+fn resource_backend(own: &Value, path: &str, errors: &mut Errors) {
+    if let Some(group) = own["apiGroup"].as_str() {
+        named(group, names::subdomain, &format!("{path}.apiGroup"), errors);
+    }
+    super::classes::kind_and_name(own, path, errors);
 }
 
 /// Checks a class of ingresses.
@@ -330,6 +341,9 @@ fn policy_port(own: &Value, path: &str, errors: &mut Errors) {
         Value::Number(_) => {
             port(&own["port"], &format!("{path}.port"), errors);
             let (first, last) = (own["port"].as_i64(), own["endPort"].as_i64());
+            if last.is_some() {
+                port(&own["endPort"], &format!("{path}.endPort"), errors);
+            }
             if let (Some(first), Some(last)) = (first, last)
                 && last < first
             {
@@ -390,7 +404,9 @@ fn peer(own: &Value, path: &str, errors: &mut Errors) {
     }
     let detail = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
     let whole = network(text(block, "cidr"));
-    if whole.is_none() {
+    if text(block, "cidr").is_empty() {
+        errors.push(required(format!("{path}.ipBlock.cidr"), ""));
+    } else if whole.is_none() {
         errors.push(invalid(
             format!("{path}.ipBlock.cidr"),
             block["cidr"].clone(),

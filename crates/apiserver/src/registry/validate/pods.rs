@@ -8,21 +8,26 @@ use super::common::{Errors, address, duplicate, invalid, is_empty, items, named,
 use crate::names;
 
 mod containers;
+mod legacy;
 mod placement;
 mod probes;
+mod restarts;
 mod security;
 mod shown;
 pub(super) mod update;
 mod volumes;
 
+pub(super) use volumes::HOST_PATHS;
+
 /// What is wrong with the specification of a pod.
 pub(super) fn spec(spec: &Value, path: &str, errors: &mut Errors) {
-    volumes::volumes(spec, path, errors);
-    containers::containers(spec, "containers", path, errors);
+    let good = volumes::volumes(spec, path, errors);
+    containers::containers(spec, "containers", &good, path, errors);
     if is_empty(&spec["containers"]) {
         errors.push(required(format!("{path}.containers"), ""));
     }
-    containers::containers(spec, "initContainers", path, errors);
+    containers::containers(spec, "initContainers", &good, path, errors);
+    containers::ephemeral(spec, &good, path, errors);
     containers::host_network(spec, path, errors);
     one_of(
         &spec["restartPolicy"],
@@ -46,17 +51,29 @@ pub(super) fn spec(spec: &Value, path: &str, errors: &mut Errors) {
     name_fields(spec, path, errors);
     placement::tolerations(spec, path, errors);
     aliases(spec, path, errors);
-    for field in ["priorityClassName", "runtimeClassName"] {
-        if !text(spec, field).is_empty() {
-            named(
-                text(spec, field),
-                names::subdomain,
-                &format!("{path}.{field}"),
-                errors,
-            );
+    if !text(spec, "priorityClassName").is_empty() {
+        let path = format!("{path}.priorityClassName");
+        named(text(spec, "priorityClassName"), names::subdomain, &path, errors);
+    }
+    for field in ["runtimeClassName", "hostnameOverride"] {
+        if let Some(name) = spec[field].as_str() {
+            named(name, names::subdomain, &format!("{path}.{field}"), errors);
         }
     }
+    preemption(
+        &spec["preemptionPolicy"],
+        &format!("{path}.preemptionPolicy"),
+        errors,
+    );
     security::os(spec, path, errors);
+}
+
+/// Whether a pod may push others off a machine.
+pub(super) fn preemption(policy: &Value, path: &str, errors: &mut Errors) {
+    match policy.as_str() {
+        Some("") => errors.push(required(path, "")),
+        _ => one_of(policy, &["PreemptLowerPriority", "Never"], path, errors),
+    }
 }
 
 /// Names of others, and the pod's own in its network.
@@ -95,6 +112,26 @@ fn name_fields(spec: &Value, path: &str, errors: &mut Errors) {
 /// The pattern of a claim, at its own place.
 pub(super) fn claim(template: &Value, path: &str, errors: &mut Errors) {
     volumes::claim(template, path, errors);
+}
+
+/// Terms that choose machines, wherever they are.
+pub(super) fn node_terms(selector: &Value, path: &str, errors: &mut Errors) {
+    placement::node_terms(selector, path, errors);
+}
+
+/// A resource of a container.
+pub(super) fn resource_name(name: &str, path: &str, errors: &mut Errors) {
+    containers::resource_name(name, path, errors);
+}
+
+/// A volume of a single maker, and what messages call it if it is one too many.
+pub(super) fn maker_volume(kind: &str, source: &Value, path: &str, errors: &mut Errors) {
+    legacy::volume(kind, source, path, errors);
+}
+
+/// What messages call a kind of volume that is one too many.
+pub(super) fn refused_volume(kind: &str) -> &str {
+    legacy::refused(kind)
 }
 
 /// Tolerations that come from elsewhere.

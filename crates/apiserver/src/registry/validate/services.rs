@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use super::common::{Errors, forbidden, invalid, is_empty, items, named, one_of, text};
+use super::common::{
+    Errors, address, duplicate, forbidden, invalid, is_empty, items, named, one_of, port, text,
+};
 use super::network::network;
 use crate::names;
 
@@ -15,9 +17,19 @@ pub(super) fn by_type(spec: &Value, errors: &mut Errors) {
         let detail = format!("may not be set to 'None' for {kind} services");
         errors.push(invalid("spec.clusterIPs[0]", "None", detail));
     }
-    if kind == "ExternalName" && !text(spec, "clusterIP").is_empty() {
+    if kind == "ExternalName" {
         let detail = "may not be set for ExternalName services";
-        errors.push(forbidden("spec.clusterIPs", detail));
+        for (field, path) in [
+            ("clusterIP", "clusterIPs"),
+            ("ipFamilies", "ipFamilies"),
+            ("ipFamilyPolicy", "ipFamilyPolicy"),
+        ] {
+            if !is_empty(&spec[field]) || !is_empty(&spec[path]) {
+                errors.push(forbidden(format!("spec.{path}"), detail));
+            }
+        }
+    } else {
+        families(spec, errors);
     }
     if kind == "ClusterIP" {
         for (index, own) in items(spec, "ports") {
@@ -40,11 +52,60 @@ pub(super) fn by_type(spec: &Value, errors: &mut Errors) {
         }
     }
     let local = balanced && spec["externalTrafficPolicy"] == "Local";
-    if let Some(port) = spec["healthCheckNodePort"].as_i64().filter(|port| *port != 0)
-        && !local
-    {
-        let detail = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
-        errors.push(invalid("spec.healthCheckNodePort", port, detail));
+    if let Some(own) = spec["healthCheckNodePort"].as_i64().filter(|port| *port != 0) {
+        let path = "spec.healthCheckNodePort";
+        if local {
+            port(&own.into(), path, errors);
+        } else {
+            let detail =
+                "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
+            errors.push(invalid(path, own, detail));
+        }
+    }
+}
+
+/// Families of addresses, and the addresses that a service asks for.
+fn families(spec: &Value, errors: &mut Errors) {
+    let policies = ["PreferDualStack", "RequireDualStack", "SingleStack"];
+    one_of(&spec["ipFamilyPolicy"], &policies, "spec.ipFamilyPolicy", errors);
+    if spec["ipFamilyPolicy"] == "RequireDualStack" {
+        let detail = "this cluster is not configured for dual-stack services";
+        errors.push(invalid("spec.ipFamilyPolicy", "RequireDualStack", detail));
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    for (index, family) in items(spec, "ipFamilies") {
+        let path = format!("spec.ipFamilies[{index}]");
+        one_of(family, &["IPv4", "IPv6"], path.clone(), errors);
+        if !seen.insert(family.as_str()) {
+            errors.push(duplicate(path, family.clone()));
+        }
+    }
+}
+
+/// The addresses that a new service asks for.
+pub(super) fn addresses(spec: &Value, errors: &mut Errors) {
+    if spec["type"] == "ExternalName" {
+        return;
+    }
+    let (all, first) = (&spec["clusterIPs"], text(spec, "clusterIP"));
+    if is_empty(all) {
+        return;
+    }
+    if first.is_empty() {
+        let detail = "must be empty when `clusterIP` is not specified";
+        errors.push(invalid("spec.clusterIPs", all.clone(), detail));
+    } else if all[0] != first {
+        errors.push(invalid(
+            "spec.clusterIPs",
+            all.clone(),
+            "first value must match `clusterIP`",
+        ));
+    }
+    for (index, own) in items(spec, "clusterIPs") {
+        let own = own.as_str().unwrap_or("");
+        if own != "None" && (index > 0 || own != first) {
+            address(own, &format!("spec.clusterIPs[{index}]"), errors);
+        }
     }
 }
 
@@ -97,12 +158,7 @@ pub(super) fn words(spec: &Value, errors: &mut Errors) {
         errors.push(invalid(path, seconds.clone(), detail));
     }
     let lists: &[(&str, &[&str])] = &[
-        ("externalTrafficPolicy", &["Cluster", "Local"]),
         ("internalTrafficPolicy", &["Cluster", "Local"]),
-        (
-            "ipFamilyPolicy",
-            &["PreferDualStack", "RequireDualStack", "SingleStack"],
-        ),
         (
             "trafficDistribution",
             &["PreferClose", "PreferSameZone", "PreferSameNode"],
@@ -111,8 +167,13 @@ pub(super) fn words(spec: &Value, errors: &mut Errors) {
     for (field, allowed) in lists {
         one_of(&spec[*field], allowed, format!("spec.{field}"), errors);
     }
-    for (index, family) in items(spec, "ipFamilies") {
-        let path = format!("spec.ipFamilies[{index}]");
-        one_of(family, &["IPv4", "IPv6"], path, errors);
+    if spec["type"] != "ExternalName" {
+        let path = "spec.externalTrafficPolicy";
+        one_of(
+            &spec["externalTrafficPolicy"],
+            &["Cluster", "Local"],
+            path,
+            errors,
+        );
     }
 }

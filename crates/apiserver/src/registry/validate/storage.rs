@@ -11,6 +11,7 @@ use super::common::{
     shown, text,
 };
 use super::diff::{self, Shown};
+use super::pods::HOST_PATHS;
 use crate::names;
 
 const MODES: &[&str] = &[
@@ -20,17 +21,30 @@ const MODES: &[&str] = &[
     "ReadWriteOncePod",
 ];
 const VOLUME_MODES: &[&str] = &["Block", "Filesystem"];
-/// Fields of a volume that are not its source.
-const NO_SOURCES: &[&str] = &[
-    "capacity",
-    "accessModes",
-    "claimRef",
-    "persistentVolumeReclaimPolicy",
-    "storageClassName",
-    "mountOptions",
-    "volumeMode",
-    "nodeAffinity",
-    "volumeAttributesClassName",
+/// Kinds of volumes in the order in which they are looked at.
+const VOLUMES: &[&str] = &[
+    "hostPath",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "glusterfs",
+    "flocker",
+    "nfs",
+    "rbd",
+    "quobyte",
+    "cephfs",
+    "iscsi",
+    "cinder",
+    "fc",
+    "flexVolume",
+    "azureFile",
+    "vsphereVolume",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "azureDisk",
+    "scaleIO",
+    "local",
+    "storageos",
+    "csi",
 ];
 
 /// The quantity that a value is; what is absent is none.
@@ -65,6 +79,39 @@ pub(super) fn claim(object: &Value, errors: &mut Errors) {
         named(class, names::subdomain, "spec.storageClassName", errors);
     }
     one_of(&spec["volumeMode"], VOLUME_MODES, "spec.volumeMode", errors);
+    if let Some(class) = spec["volumeAttributesClassName"]
+        .as_str()
+        .filter(|class| !class.is_empty())
+    {
+        named(class, names::subdomain, "spec.volumeAttributesClassName", errors);
+    }
+    for field in ["dataSource", "dataSourceRef"] {
+        if !spec[field].is_null() {
+            data_source(&spec[field], &format!("spec.{field}"), errors);
+        }
+    }
+    let (source, reference) = (&spec["dataSource"], &spec["dataSourceRef"]);
+    let same = |field: &str| text(source, field) == text(reference, field);
+    if !source.is_null() && !reference.is_null() && !["apiGroup", "kind", "name"].into_iter().all(same) {
+        errors.push(invalid("spec", serde_json::json!({}), "must match dataSourceRef"));
+    }
+}
+
+/// Where a claim's first contents come from.
+fn data_source(source: &Value, path: &str, errors: &mut Errors) {
+    for field in ["name", "kind"] {
+        if text(source, field).is_empty() {
+            errors.push(required(format!("{path}.{field}"), ""));
+        }
+    }
+    let group = text(source, "apiGroup");
+    if group.is_empty() && text(source, "kind") != "PersistentVolumeClaim" {
+        let detail = "must be 'PersistentVolumeClaim' when referencing the default apiGroup";
+        errors.push(invalid(path, text(source, "kind"), detail));
+    }
+    if !group.is_empty() {
+        named(group, names::subdomain, &format!("{path}.apiGroup"), errors);
+    }
 }
 
 fn modes(spec: &Value, errors: &mut Errors) {
@@ -115,15 +162,13 @@ pub(super) fn volume(object: &Value, errors: &mut Errors) {
     if path.split('/').any(|part| part == "..") {
         errors.push(invalid("spec.hostPath.path", path, "must not contain '..'"));
     }
-    let fields = spec.as_object().into_iter().flatten();
-    let mut sources = fields
-        .map(|(field, _)| field.as_str())
-        .filter(|field| !NO_SOURCES.contains(field));
-    if sources.next().is_none() {
-        errors.push(required("spec", "must specify a volume type"));
+    let mut sources = VOLUMES.iter().filter(|field| !spec[**field].is_null());
+    match sources.next() {
+        None => errors.push(required("spec", "must specify a volume type")),
+        Some(first) => one_source(first, &spec[*first], errors),
     }
     for field in sources {
-        let path = format!("spec.{field}");
+        let path = format!("spec.{}", super::pods::refused_volume(field));
         errors.push(forbidden(path, "may not specify more than 1 volume type"));
     }
     volume_source(spec, errors);
@@ -282,21 +327,28 @@ pub(super) fn volume_fixed(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
-/// What kinds of volumes need, and where they are.
-fn volume_source(spec: &Value, errors: &mut Errors) {
-    let needed = [
-        ("csi", "driver"),
-        ("csi", "volumeHandle"),
-        ("local", "path"),
-        ("hostPath", "path"),
-        ("nfs", "server"),
-        ("nfs", "path"),
-    ];
-    for (kind, field) in needed {
-        if !spec[kind].is_null() && text(&spec[kind], field).is_empty() {
-            errors.push(required(format!("spec.{kind}.{field}"), ""));
+/// What a kind of volume needs.
+fn one_source(kind: &str, source: &Value, errors: &mut Errors) {
+    let path = format!("spec.{kind}");
+    let needed: &[&str] = match kind {
+        "csi" => &["driver", "volumeHandle"],
+        "local" | "hostPath" => &["path"],
+        "nfs" => &["server", "path"],
+        _ => &[],
+    };
+    for field in needed {
+        if text(source, field).is_empty() {
+            errors.push(required(format!("{path}.{field}"), ""));
         }
     }
+    if kind == "hostPath" {
+        one_of(&source["type"], HOST_PATHS, format!("{path}.type"), errors);
+    }
+    super::pods::maker_volume(kind, source, &path, errors);
+}
+
+/// Where volumes are, and what becomes of them.
+fn volume_source(spec: &Value, errors: &mut Errors) {
     let affinity = &spec["nodeAffinity"];
     let path = "spec.nodeAffinity";
     if !spec["local"].is_null() && affinity.is_null() {
@@ -306,9 +358,8 @@ fn volume_source(spec: &Value, errors: &mut Errors) {
         if affinity["required"].is_null() {
             let detail = "must specify required node constraints";
             errors.push(required(format!("{path}.required"), detail));
-        } else if is_empty(&affinity["required"]["nodeSelectorTerms"]) {
-            let path = format!("{path}.required.nodeSelectorTerms");
-            errors.push(required(path, "must have at least one node selector term"));
+        } else {
+            super::pods::node_terms(&affinity["required"], &format!("{path}.required"), errors);
         }
     }
     if spec["persistentVolumeReclaimPolicy"] == "Recycle" && spec["hostPath"]["path"] == "/" {
@@ -357,6 +408,19 @@ fn is_whole(name: &str) -> bool {
         "services.loadbalancers",
     ];
     NAMES.contains(&name)
+}
+
+/// The scopes of a quota stay.
+pub(super) fn quota_fixed(new: &Value, old: &Value, errors: &mut Errors) {
+    let scopes = |quota: &Value| -> std::collections::BTreeSet<String> {
+        items(&quota["spec"], "scopes")
+            .map(|(_, own)| own.to_string())
+            .collect()
+    };
+    if scopes(new) != scopes(old) {
+        let own = new["spec"]["scopes"].clone();
+        errors.push(invalid("spec.scopes", own, "field is immutable"));
+    }
 }
 
 /// Checks a quota.

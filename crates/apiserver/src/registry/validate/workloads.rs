@@ -55,15 +55,24 @@ pub(super) fn validate(kind: &str, object: &Value, errors: &mut Errors) {
 }
 
 /// The template of pods that run until they are stopped, or until they end.
-fn template(template: &Value, path: &str, always: bool, errors: &mut Errors) {
+pub(super) fn template(template: &Value, path: &str, always: bool, errors: &mut Errors) {
     pods::spec(&template["spec"], &format!("{path}.spec"), errors);
+    crate::registry::meta::annotations(
+        &template["metadata"]["annotations"],
+        &format!("{path}.annotations"),
+        errors,
+    );
+    if !is_empty(&template["spec"]["ephemeralContainers"]) {
+        let detail = "ephemeral containers not allowed in pod template";
+        errors.push(forbidden(format!("{path}.spec.ephemeralContainers"), detail));
+    }
     crate::registry::meta::validate_labels(
         &template["metadata"]["labels"],
         &format!("{path}.labels"),
         errors,
     );
     let policy = template["spec"]["restartPolicy"].clone();
-    if always && matches!(policy.as_str(), Some("OnFailure" | "Never")) {
+    if always && policy.as_str().is_some_and(|policy| policy != "Always") {
         let path = format!("{path}.spec.restartPolicy");
         errors.push(FieldError::not_supported(path, policy, &["Always"]));
     }
@@ -103,7 +112,13 @@ fn deployment(spec: &Value, errors: &mut Errors) {
             }
         }
         other => {
-            let shown = format!("{{\"Type\":{},\"RollingUpdate\":null}}", Value::from(other));
+            let rolling = if rolling.is_null() {
+                "null".to_owned()
+            } else {
+                let (most, more) = (shown(&rolling["maxUnavailable"]), shown(&rolling["maxSurge"]));
+                format!("{{\"MaxUnavailable\":{most},\"MaxSurge\":{more}}}")
+            };
+            let shown = format!("{{\"Type\":{},\"RollingUpdate\":{rolling}}}", Value::from(other));
             let detail = "supported values: \"Recreate\", \"RollingUpdate\"";
             errors.push(go_struct(
                 ErrorKind::NotSupported,
@@ -139,7 +154,7 @@ fn replication_controller(spec: &Value, errors: &mut Errors) {
         errors.push(required("spec.selector", ""));
     }
     not_negative(spec, "replicas", "spec", errors);
-    if spec["template"].is_null() || is_empty(&spec["template"]["spec"]["containers"]) {
+    if spec["template"].is_null() {
         errors.push(required("spec.template", ""));
         return;
     }
@@ -153,6 +168,7 @@ fn replication_controller(spec: &Value, errors: &mut Errors) {
         ));
     }
     template(&spec["template"], "spec.template", true, errors);
+    no_deadline(spec, "ReplicationController", errors);
 }
 
 fn daemon_set(spec: &Value, errors: &mut Errors) {

@@ -7,10 +7,10 @@ use fluvial_schema::{ErrorKind, FieldError};
 use serde_json::Value;
 
 use super::super::common::{
-    Errors, address, duplicate, forbidden, invalid, items, named, one_of, port, required, text,
+    Errors, duplicate, forbidden, invalid, is_empty, items, named, one_of, port, required, text,
 };
 use super::volumes::descending;
-use super::{probes, security};
+use super::{probes, restarts, security};
 use crate::names;
 
 /// Fields of a pod that its containers may refer to.
@@ -44,10 +44,13 @@ const RESOURCES: &[&str] = &[
 ];
 
 /// Containers of one list.
-pub(super) fn containers(spec: &Value, field: &str, path: &str, errors: &mut Errors) {
-    let volumes: BTreeSet<&str> = items(spec, "volumes")
-        .map(|(_, volume)| text(volume, "name"))
-        .collect();
+pub(super) fn containers(
+    spec: &Value,
+    field: &str,
+    volumes: &BTreeSet<&str>,
+    path: &str,
+    errors: &mut Errors,
+) {
     let grace = spec["terminationGracePeriodSeconds"].as_i64().unwrap_or(30);
     let host_users = spec["hostUsers"] != false;
     let initial = field == "initContainers";
@@ -58,7 +61,8 @@ pub(super) fn containers(spec: &Value, field: &str, path: &str, errors: &mut Err
     let mut host_ports = BTreeSet::new();
     for (index, container) in items(spec, field) {
         let path = format!("{path}.{field}[{index}]");
-        one(container, &volumes, host_users, &path, errors);
+        one(container, volumes, host_users, &path, errors);
+        restarts::rules(container, &path, errors);
         let name = text(container, "name");
         if !name.is_empty() && !seen.insert(name) {
             errors.push(duplicate(format!("{path}.name"), name));
@@ -111,14 +115,63 @@ fn one(container: &Value, volumes: &BTreeSet<&str>, host_users: bool, path: &str
         errors,
     );
     resources(&container["resources"], &format!("{path}.resources"), errors);
-    for (_, policy) in items(container, "resizePolicy") {
-        let path = format!("{path}.resizePolicy");
-        one_of(&policy["resourceName"], &["cpu", "memory"], path.clone(), errors);
-        let allowed = ["NotRequired", "RestartContainer"];
-        one_of(&policy["restartPolicy"], &allowed, path, errors);
-    }
+    restarts::resizes(container, path, errors);
     let context = &container["securityContext"];
     security::container(context, host_users, &format!("{path}.securityContext"), errors);
+}
+
+/// Containers that are there to look into a pod.
+pub(super) fn ephemeral(spec: &Value, volumes: &BTreeSet<&str>, path: &str, errors: &mut Errors) {
+    let mut seen: BTreeSet<&str> = ["containers", "initContainers"]
+        .iter()
+        .flat_map(|field| items(spec, field).map(|(_, own)| text(own, "name")))
+        .collect();
+    for (index, container) in items(spec, "ephemeralContainers") {
+        let path = format!("{path}.ephemeralContainers[{index}]");
+        one(container, volumes, spec["hostUsers"] != false, &path, errors);
+        not_for_ephemeral(spec, container, &path, errors);
+        if !seen.insert(text(container, "name")) {
+            errors.push(duplicate(format!("{path}.name"), text(container, "name")));
+        }
+    }
+}
+
+/// What containers do that are part of a pod's life, those that look into it do not.
+fn not_for_ephemeral(spec: &Value, container: &Value, path: &str, errors: &mut Errors) {
+    const DETAIL: &str = "cannot be set for an Ephemeral Container";
+    for field in [
+        "ports",
+        "livenessProbe",
+        "readinessProbe",
+        "startupProbe",
+        "lifecycle",
+        "resizePolicy",
+        "restartPolicy",
+        "restartPolicyRules",
+    ] {
+        if !is_empty(&container[field]) {
+            errors.push(forbidden(format!("{path}.{field}"), DETAIL));
+        }
+    }
+    let resources = container["resources"].as_object();
+    if resources.is_some_and(|resources| !resources.is_empty()) {
+        errors.push(forbidden(format!("{path}.resources"), DETAIL));
+    }
+    for (index, mount) in items(container, "volumeMounts") {
+        for field in ["subPath", "subPathExpr"] {
+            if !text(mount, field).is_empty() {
+                let path = format!("{path}.volumeMounts[{index}].{field}");
+                errors.push(forbidden(path, DETAIL));
+            }
+        }
+    }
+    let target = text(container, "targetContainerName");
+    let mut others = ["containers", "initContainers"]
+        .iter()
+        .flat_map(|field| items(spec, field));
+    if !target.is_empty() && !others.any(|(_, other)| text(other, "name") == target) {
+        errors.push(missing(format!("{path}.targetContainerName"), target));
+    }
 }
 
 fn image(image: &str, path: String, errors: &mut Errors) {
@@ -153,9 +206,6 @@ fn ports(container: &Value, path: &str, errors: &mut Errors) {
         }
         if own["hostPort"].as_i64().is_some_and(|number| number != 0) {
             port(&own["hostPort"], &format!("{path}.hostPort"), errors);
-        }
-        if !text(own, "hostIP").is_empty() {
-            address(text(own, "hostIP"), &format!("{path}.hostIP"), errors);
         }
         one_of(
             &own["protocol"],
@@ -378,7 +428,8 @@ fn mounts(container: &Value, volumes: &BTreeSet<&str>, path: &str, errors: &mut 
         let at = text(mount, "mountPath");
         if at.is_empty() {
             errors.push(required(format!("{path}.mountPath"), ""));
-        } else if !seen.insert(at) {
+        }
+        if !seen.insert(at) {
             errors.push(invalid(format!("{path}.mountPath"), at, "must be unique"));
         }
         if device("name", name) {
@@ -398,7 +449,7 @@ fn mounts(container: &Value, volumes: &BTreeSet<&str>, path: &str, errors: &mut 
             }
             descending(expression, &format!("{all}.subPathExpr"), errors);
         }
-        propagation(mount, container, &path, errors);
+        propagation(mount, container, &all, errors);
     }
 }
 
@@ -406,6 +457,9 @@ fn propagation(mount: &Value, container: &Value, path: &str, errors: &mut Errors
     let path = format!("{path}.mountPropagation");
     let allowed = ["Bidirectional", "HostToContainer", "None"];
     one_of(&mount["mountPropagation"], &allowed, path.clone(), errors);
+    let read_only = ["Disabled", "Enabled", "IfPossible"];
+    let recursive = path.replace(".mountPropagation", ".recursiveReadOnly");
+    one_of(&mount["recursiveReadOnly"], &read_only, recursive, errors);
     let privileged = container["securityContext"]["privileged"] == true;
     if mount["mountPropagation"] == "Bidirectional" && !privileged {
         let detail = "Bidirectional mount propagation is available only to privileged containers";
@@ -428,7 +482,8 @@ fn devices(container: &Value, volumes: &BTreeSet<&str>, path: &str, errors: &mut
         }
         if at.is_empty() {
             errors.push(required(format!("{path}.devicePath"), ""));
-        } else if !placed.insert(at) {
+        }
+        if !placed.insert(at) {
             errors.push(invalid(format!("{path}.devicePath"), at, "must be unique"));
         }
         if at.split('/').any(|part| part == "..") {
@@ -455,7 +510,7 @@ fn can_overcommit(name: &str) -> bool {
     !is_extended(name) && !name.starts_with("hugepages-")
 }
 
-fn resource_name(name: &str, path: &str, errors: &mut Errors) {
+pub(super) fn resource_name(name: &str, path: &str, errors: &mut Errors) {
     named(name, names::qualified_name, path, errors);
     if name.contains('/') {
         return;

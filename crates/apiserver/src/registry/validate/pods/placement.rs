@@ -1,5 +1,6 @@
 //! Where pods may run: affinities, spreading, tolerations.
 
+use fluvial_schema::FieldError;
 use serde_json::Value;
 
 use super::super::common::{
@@ -32,6 +33,17 @@ fn requirement(requirement: &Value, path: &str, errors: &mut Errors) {
     }
     let key = text(requirement, "key");
     named(key, names::qualified_name, &format!("{path}.key"), errors);
+    if matches!(text(requirement, "operator"), "In" | "NotIn") {
+        label_values(requirement, path, errors);
+    }
+}
+
+/// Values that labels are held against.
+fn label_values(requirement: &Value, path: &str, errors: &mut Errors) {
+    for (index, value) in items(requirement, "values") {
+        let path = format!("{path}.values[{index}]");
+        named(value.as_str().unwrap_or(""), names::label_value, &path, errors);
+    }
 }
 
 fn field(requirement: &Value, path: &str, errors: &mut Errors) {
@@ -82,18 +94,23 @@ fn weight(term: &Value, path: &str, errors: &mut Errors) {
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
 
+/// Terms of which a machine must meet one.
+pub(super) fn node_terms(selector: &Value, path: &str, errors: &mut Errors) {
+    let path = format!("{path}.nodeSelectorTerms");
+    if is_empty(&selector["nodeSelectorTerms"]) {
+        errors.push(required(
+            path.clone(),
+            "must have at least one node selector term",
+        ));
+    }
+    for (index, term) in items(selector, "nodeSelectorTerms") {
+        node_term(term, &format!("{path}[{index}]"), errors);
+    }
+}
+
 fn node_affinity(affinity: &Value, path: &str, errors: &mut Errors) {
     if !affinity[REQUIRED].is_null() {
-        let path = format!("{path}.{REQUIRED}.nodeSelectorTerms");
-        if is_empty(&affinity[REQUIRED]["nodeSelectorTerms"]) {
-            errors.push(required(
-                path.clone(),
-                "must have at least one node selector term",
-            ));
-        }
-        for (index, term) in items(&affinity[REQUIRED], "nodeSelectorTerms") {
-            node_term(term, &format!("{path}[{index}]"), errors);
-        }
+        node_terms(&affinity[REQUIRED], &format!("{path}.{REQUIRED}"), errors);
     }
     for (index, term) in items(affinity, PREFERRED) {
         let path = format!("{path}.{PREFERRED}[{index}]");
@@ -106,6 +123,15 @@ fn pod_term(term: &Value, path: &str, errors: &mut Errors) {
     for field in ["labelSelector", "namespaceSelector"] {
         if !term[field].is_null() {
             selector(&term[field], &format!("{path}.{field}"), errors);
+            for (index, own) in items(&term[field], "matchExpressions") {
+                label_values(own, &format!("{path}.{field}.matchExpressions[{index}]"), errors);
+            }
+        }
+    }
+    for field in ["matchLabelKeys", "mismatchLabelKeys"] {
+        if !is_empty(&term[field]) && term["labelSelector"].is_null() {
+            let detail = "must not be specified when labelSelector is not set";
+            errors.push(forbidden(format!("{path}.{field}"), detail));
         }
     }
     for (_, namespace) in items(term, "namespaces") {
@@ -151,6 +177,10 @@ pub(super) fn spread(spec: &Value, path: &str, errors: &mut Errors) {
                 skew,
                 "must be greater than zero",
             ));
+        }
+        if !is_empty(&constraint["matchLabelKeys"]) && constraint["labelSelector"].is_null() {
+            let detail = "must not be specified when labelSelector is not set";
+            errors.push(forbidden(format!("{path}.matchLabelKeys"), detail));
         }
         let (key, when) = (
             text(constraint, "topologyKey"),
@@ -227,12 +257,19 @@ pub(super) fn tolerations(spec: &Value, path: &str, errors: &mut Errors) {
             let value = text(toleration, "value");
             named(value, names::label_value, &format!("{path}.operator"), errors);
         }
-        one_of(
-            &toleration["operator"],
-            &["Equal", "Exists"],
-            format!("{path}.operator"),
-            errors,
-        );
+        // Two operators are known but not switched on.
+        let known: &[&str] = match text(toleration, "operator") {
+            "Lt" | "Gt" => &["Equal", "Exists", "Lt", "Gt"],
+            _ => &["Equal", "Exists"],
+        };
+        if !["", "Equal", "Exists"].contains(&text(toleration, "operator")) {
+            let operator = toleration["operator"].clone();
+            errors.push(FieldError::not_supported(
+                format!("{path}.operator"),
+                operator,
+                known,
+            ));
+        }
         one_of(
             &toleration["effect"],
             &["NoSchedule", "PreferNoSchedule", "NoExecute"],

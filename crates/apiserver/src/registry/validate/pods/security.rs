@@ -86,10 +86,8 @@ fn profile(context: &Value, field: &str, what: &str, path: &str, errors: &mut Er
     let path = format!("{path}.{field}");
     let kind = text(profile, "type");
     if kind.is_empty() {
-        errors.push(required(
-            format!("{path}.type"),
-            "type is required when {field} is set",
-        ));
+        let detail = format!("type is required when {field} is set");
+        errors.push(required(format!("{path}.type"), &detail));
     }
     let kinds = ["Localhost", "RuntimeDefault", "Unconfined"];
     if !kind.is_empty() {
@@ -105,7 +103,7 @@ fn profile(context: &Value, field: &str, what: &str, path: &str, errors: &mut Er
             }
             Some(file) => descending(file, &at, errors),
         }
-    } else if !local.is_null() {
+    } else if !local.is_null() && (what != "AppArmor" || !kind.is_empty()) {
         let shown = go(
             profile,
             &[("Type", "type"), ("LocalhostProfile", "localhostProfile")],

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 
 use fluvial_object::quantity::Quantity;
+use fluvial_schema::{ErrorKind, FieldError};
 use serde_json::Value;
 
 use super::super::common::{
     Errors, duplicate, forbidden, invalid, is_empty, items, named, one_of, required, text,
 };
 use super::containers::{field_ref, resource_ref};
+use super::legacy;
 use crate::names;
 
 /// Kinds of volumes in the order in which they are looked at.
@@ -25,25 +27,27 @@ const SOURCES: &[&str] = &[
     "flocker",
     "persistentVolumeClaim",
     "rbd",
+    "cinder",
     "cephfs",
+    "quobyte",
     "downwardAPI",
     "fc",
+    "flexVolume",
     "configMap",
     "azureFile",
     "vsphereVolume",
-    "quobyte",
+    "photonPersistentDisk",
+    "portworxVolume",
     "azureDisk",
     "storageos",
-    "photonPersistentDisk",
     "projected",
-    "portworxVolume",
     "scaleIO",
-    "cinder",
     "csi",
     "ephemeral",
     "image",
 ];
-const HOST_PATHS: &[&str] = &[
+/// What may be at a path of the machine.
+pub(in super::super) const HOST_PATHS: &[&str] = &[
     "",
     "BlockDevice",
     "CharDevice",
@@ -138,47 +142,45 @@ fn projected(source: &Value, path: &str, errors: &mut Errors) {
     for (index, own) in items(source, "sources") {
         let at = format!("{path}.sources[{index}]");
         let mut count = 0;
-        for name in [
-            "secret",
-            "configMap",
-            "downwardAPI",
-            "serviceAccountToken",
-            "clusterTrustBundle",
-        ] {
+        for name in ["secret", "configMap", "downwardAPI", "serviceAccountToken"] {
             let part = &own[name];
             if part.is_null() {
                 continue;
             }
-            let at = format!("{at}.{name}");
             count += 1;
-            if count > 1 {
-                errors.push(forbidden(at, "may not specify more than 1 volume type"));
-                continue;
-            }
+            let at = format!("{at}.{name}");
             match name {
                 "secret" | "configMap" => {
                     need(part, "name", &at, errors);
                     key_files(part, &at, errors);
                 }
                 "downwardAPI" => downward(part, &at, errors),
-                "serviceAccountToken" => {
-                    let seconds = part["expirationSeconds"].as_i64().unwrap_or(3_600);
-                    let short = format!("{at}.expirationSeconds");
-                    if seconds < 600 {
-                        let detail = "may not specify a duration less than 10 minutes";
-                        errors.push(invalid(short, seconds, detail));
-                    } else if seconds > 1 << 32 {
-                        let detail = "may not specify a duration larger than 2^32 seconds";
-                        errors.push(invalid(short, seconds, detail));
-                    }
-                    need(part, "path", path, errors);
-                    if !text(part, "path").is_empty() {
-                        file_path(text(part, "path"), &format!("{path}.path"), errors);
-                    }
-                }
-                _ => {}
+                _ => token(part, &at, path, errors),
             }
         }
+        if count > 1 {
+            errors.push(forbidden(
+                at,
+                "may not specify more than 1 volume type per source",
+            ));
+        }
+    }
+}
+
+/// A file with a token; where it goes is told of the whole volume.
+fn token(part: &Value, at: &str, path: &str, errors: &mut Errors) {
+    let seconds = part["expirationSeconds"].as_i64().unwrap_or(3_600);
+    let short = format!("{at}.expirationSeconds");
+    if seconds < 600 {
+        let detail = "may not specify a duration less than 10 minutes";
+        errors.push(invalid(short, seconds, detail));
+    } else if seconds > 1 << 32 {
+        let detail = "may not specify a duration larger than 2^32 seconds";
+        errors.push(invalid(short, seconds, detail));
+    }
+    need(part, "path", path, errors);
+    if !text(part, "path").is_empty() {
+        file_path(text(part, "path"), &format!("{path}.path"), errors);
     }
 }
 
@@ -234,7 +236,7 @@ fn source(name: &str, source: &Value, path: &str, errors: &mut Errors) {
             need(source, "server", path, errors);
             need(source, "path", path, errors);
             let own = text(source, "path");
-            if !own.is_empty() && !own.starts_with('/') {
+            if !own.starts_with('/') {
                 errors.push(invalid(format!("{path}.path"), own, "must be an absolute path"));
             }
         }
@@ -244,34 +246,29 @@ fn source(name: &str, source: &Value, path: &str, errors: &mut Errors) {
             downward(source, path, errors);
         }
         "projected" => projected(source, path, errors),
-        "csi" => need(source, "driver", path, errors),
+        "csi" => csi(source, path, errors),
         "ephemeral" => ephemeral(source, path, errors),
-        _ => {}
+        "image" => {
+            let policies = ["Always", "IfNotPresent", "Never"];
+            one_of(
+                &source["pullPolicy"],
+                &policies,
+                format!("{path}.pullPolicy"),
+                errors,
+            );
+        }
+        other => legacy::volume(other, source, path, errors),
     }
 }
 
-/// The volumes.
-pub(super) fn volumes(spec: &Value, path: &str, errors: &mut Errors) {
+/// The volumes; gives the names of the good ones, which containers may use.
+pub(super) fn volumes<'a>(spec: &'a Value, path: &str, errors: &mut Errors) -> BTreeSet<&'a str> {
     let mut seen = BTreeSet::new();
+    let mut good = BTreeSet::new();
     for (index, volume) in items(spec, "volumes") {
         let path = format!("{path}.volumes[{index}]");
-        let mut count = 0;
-        for name in SOURCES {
-            let own = &volume[*name];
-            if own.is_null() {
-                continue;
-            }
-            count += 1;
-            let path = format!("{path}.{name}");
-            if count > 1 {
-                errors.push(forbidden(path, "may not specify more than 1 volume type"));
-            } else {
-                source(name, own, &path, errors);
-            }
-        }
-        if count == 0 && !is_empty(volume) {
-            errors.push(required(path.clone(), "must specify a volume type"));
-        }
+        let before = errors.len();
+        sources(volume, &path, errors);
         let name = text(volume, "name");
         let path = format!("{path}.name");
         if name.is_empty() {
@@ -282,5 +279,52 @@ pub(super) fn volumes(spec: &Value, path: &str, errors: &mut Errors) {
         if !seen.insert(name) {
             errors.push(duplicate(path, name));
         }
+        if errors.len() == before {
+            good.insert(name);
+        }
+    }
+    good
+}
+
+/// What a volume is: one thing.
+fn sources(volume: &Value, path: &str, errors: &mut Errors) {
+    let mut count = 0;
+    for name in SOURCES {
+        let own = &volume[*name];
+        if own.is_null() {
+            continue;
+        }
+        count += 1;
+        if count > 1 {
+            let path = format!("{path}.{}", legacy::refused(name));
+            errors.push(forbidden(path, "may not specify more than 1 volume type"));
+        } else {
+            source(name, own, &format!("{path}.{}", legacy::shown(name)), errors);
+        }
+    }
+    if count == 0 && !is_empty(volume) {
+        errors.push(required(path, "must specify a volume type"));
+    }
+}
+
+/// A volume of a driver.
+fn csi(source: &Value, path: &str, errors: &mut Errors) {
+    let at = format!("{path}.driver");
+    let name = text(source, "driver");
+    if name.is_empty() {
+        errors.push(required(at, ""));
+    } else {
+        if name.len() > 63 {
+            let detail = "may not be more than 63 bytes";
+            errors.push(FieldError::plain(ErrorKind::TooLong, at.clone(), detail));
+        }
+        for at in [at, format!("{path}.name")] {
+            let complaints = names::subdomain(&name.to_lowercase());
+            errors.extend(complaints.into_iter().map(|detail| invalid(&at, name, detail)));
+        }
+    }
+    let secret = &source["nodePublishSecretRef"];
+    if !secret.is_null() && text(secret, "name").is_empty() {
+        errors.push(required(format!("{path}.nodePublishSecretRef.name"), ""));
     }
 }
