@@ -41,7 +41,6 @@ pub(crate) async fn start(options: &ServerOptions, folders: &Folders) -> Result<
         disabled: Disabled::parse(&options.disabled).map_err(|error| cannot(&error))?,
         given: given(options)?,
         range: range(options)?,
-        ..Config::default()
     })
     .map_err(|error| cannot(&error))?;
     // What cannot be shown is told before anybody connects.

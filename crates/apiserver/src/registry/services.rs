@@ -481,7 +481,13 @@ mod tests {
         let range: Range = "10.245.0.10/16".parse().unwrap();
         assert_eq!(range.to_string(), "10.245.0.0/16");
         assert!(range.offset("10.245.0.10").is_some() && range.offset("10.96.0.10").is_none());
-        for wrong in ["10.245.0.0", "10.245/16", "10.245.0.0/x", "10.245.0.0/31", "fd00::/112"] {
+        for wrong in [
+            "10.245.0.0",
+            "10.245/16",
+            "10.245.0.0/x",
+            "10.245.0.0/31",
+            "fd00::/112",
+        ] {
             let error = wrong.parse::<Range>().unwrap_err();
             assert!(error.contains(wrong), "{error}");
         }
