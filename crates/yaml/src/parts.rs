@@ -42,15 +42,20 @@ fn only_plain_breaks(text: &str) -> bool {
     memchr3(b'\r', 0xC2, 0xE2, bytes).is_none() || !text.contains(['\r', '\u{85}', '\u{2028}', '\u{2029}'])
 }
 
-/// Where the first document behind `from` begins whose marker stands alone in its line and follows content, so
-/// that no comment is parted from what it belongs to.
+/// Where the first document behind `from` begins whose marker stands alone in its line between two with content, so
+/// that no comment is parted from what it belongs to: one behind the marker may be a foot comment of what is before.
 fn boundary(text: &str, from: usize) -> Option<usize> {
     let bytes = text.as_bytes();
     memmem::find_iter(&bytes[from..], b"\n---\n").find_map(|at| {
         let end = from + at;
         let start = memchr::memrchr(b'\n', &bytes[..end]).map_or(0, |before| before + 1);
-        let before = bytes[start..end].trim_ascii_start();
-        (!before.is_empty() && !before.starts_with(b"#")).then_some(end + 1)
+        let holds = |line: &[u8]| {
+            let line = line.trim_ascii_start();
+            !line.is_empty() && !line.starts_with(b"#")
+        };
+        let after = &bytes[end + b"\n---\n".len()..];
+        let after = &after[..memchr::memchr(b'\n', after).unwrap_or(after.len())];
+        (holds(&bytes[start..end]) && holds(after)).then_some(end + 1)
     })
 }
 
@@ -71,7 +76,7 @@ mod tests {
     fn parts_read_as_the_whole_does_with_the_same_places() {
         let mut text = String::from("# head\nfirst: 1\n# foot\n");
         for number in 0..40 {
-            text.push_str("---\n# of this one\na: |\n  --- no marker\n  x\nb: [1,\n 2] # line\n");
+            text.push_str("---\na: |\n  --- no marker\n  # of this one\n  x\nb: [1,\n 2] # line\n");
             if number % 3 == 0 {
                 text.push_str("\n# between\n\n");
             }
@@ -98,6 +103,7 @@ mod tests {
             "a: 1\n",
             "a: 1\r\n---\r\nb: 1\n---\nc: 2\n",
             "a: 1\n# x\n---\nb: 1\n",
+            "\n-\n\n-\n---\n#--\n",
         ] {
             assert_eq!(parts(text, 4), [Part { text, line: 0 }], "{text:?}");
         }
