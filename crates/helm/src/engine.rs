@@ -165,6 +165,9 @@ struct Source {
 
 /// Parses the templates of a large chart that has not been parsed, by several threads.
 fn read_ahead(sources: &[Source], threads: usize) {
+    if threads < 2 {
+        return;
+    }
     let missing = |source: &&Source| source.cache.parsed.get(&source.name).is_none();
     let texts: Vec<(&str, &[u8])> = sources
         .iter()
@@ -172,7 +175,7 @@ fn read_ahead(sources: &[Source], threads: usize) {
         .map(|source| (source.name.as_str(), &*source.text))
         .collect();
     let size: usize = texts.iter().map(|(_, text)| text.len()).sum();
-    let Some(first) = sources.first().filter(|_| threads > 1 && size > WORTH) else {
+    let Some(first) = sources.first().filter(|_| size > WORTH) else {
         return;
     };
     let parsed = each(&texts, threads, |(name, text)| parse(name, text).ok());
