@@ -1,6 +1,6 @@
 //! The objects of one reconciled kind, as a watch and our own writes last showed them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fluvial_api::Resource;
@@ -21,8 +21,35 @@ pub struct Transition<T> {
     pub new: Option<Arc<T>>,
 }
 
+/// Objects that are gone and remembered: more than writes can be under way.
+const REMEMBERED: usize = 4096;
+
+/// The objects that went last, by `metadata.uid`, which no other object ever has. The answer to a write may arrive after
+/// the watch has shown that its object is gone, and even that there is another one of its name.
+#[derive(Default)]
+struct Gone {
+    ids: FxHashSet<Arc<str>>,
+    order: VecDeque<Arc<str>>,
+}
+
+impl Gone {
+    fn add(&mut self, uid: &str) {
+        let uid: Arc<str> = uid.into();
+        if uid.is_empty() || !self.ids.insert(Arc::clone(&uid)) {
+            return;
+        }
+        self.order.push_back(uid);
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+    }
+}
+
 struct Inner<T> {
     objects: BTreeMap<Key, Arc<T>>,
+    gone: Gone,
     /// Keys seen since the watch restarted, until its list is complete.
     seen: Option<FxHashSet<Key>>,
     complete: bool,
@@ -35,6 +62,7 @@ impl<T> Default for Store<T> {
     fn default() -> Self {
         Self(Mutex::new(Inner {
             objects: BTreeMap::new(),
+            gone: Gone::default(),
             seen: None,
             complete: false,
         }))
@@ -78,7 +106,7 @@ impl<T: Resource> Store<T> {
                 self.lock().seen = Some(FxHashSet::default());
                 Vec::new()
             }
-            Watched::Applied(object) => self.put(&object).into_iter().collect(),
+            Watched::Applied(object) => self.take(&object, true).into_iter().collect(),
             Watched::Deleted(object) => self.remove(&object).into_iter().collect(),
             Watched::Ready => self.finish_list(),
             Watched::Failed(error) => {
@@ -88,8 +116,13 @@ impl<T: Resource> Store<T> {
         }
     }
 
-    /// Takes in an object that a write returned, or a watch. Older states than the known one are ignored.
+    /// Takes in an object that a write returned. Older states than the known one are ignored, and objects that are known
+    /// to be gone.
     pub fn put(&self, object: &Value) -> Option<Transition<T>> {
+        self.take(object, false)
+    }
+
+    fn take(&self, object: &Value, watched: bool) -> Option<Transition<T>> {
         let parsed = match T::from_value(object) {
             Ok(parsed) => Arc::new(parsed),
             Err(error) => {
@@ -98,7 +131,14 @@ impl<T: Resource> Store<T> {
             }
         };
         let key = Key::of(parsed.metadata());
+        let uid = &parsed.metadata().uid;
         let mut inner = self.lock();
+        // A watch that shows an object knows better: the list before may have been an old one.
+        if watched {
+            inner.gone.ids.remove(uid.as_str());
+        } else if inner.gone.ids.contains(uid.as_str()) {
+            return None;
+        }
         if let Some(seen) = &mut inner.seen {
             seen.insert(key.clone());
         }
@@ -107,11 +147,14 @@ impl<T: Resource> Store<T> {
                 &parsed.metadata().resource_version,
                 &known.metadata().resource_version,
             )
-            && parsed.metadata().uid == known.metadata().uid
+            && *uid == known.metadata().uid
         {
             return None;
         }
         let old = inner.objects.insert(key.clone(), Arc::clone(&parsed));
+        if let Some(old) = old.as_ref().filter(|old| old.metadata().uid != *uid) {
+            inner.gone.add(&old.metadata().uid);
+        }
         Some(Transition {
             key,
             old,
@@ -123,6 +166,7 @@ impl<T: Resource> Store<T> {
         let text = |name: &str| object.pointer(name).and_then(Value::as_str).unwrap_or_default();
         let key = Key::new(text("/metadata/namespace"), text("/metadata/name"));
         let mut inner = self.lock();
+        inner.gone.add(text("/metadata/uid"));
         if inner.objects.get(&key)?.metadata().uid != text("/metadata/uid") {
             return None;
         }
@@ -145,6 +189,9 @@ impl<T: Resource> Store<T> {
         gone.into_iter()
             .map(|key| {
                 let old = inner.objects.remove(&key);
+                if let Some(old) = &old {
+                    inner.gone.add(&old.metadata().uid);
+                }
                 Transition { key, old, new: None }
             })
             .collect()
@@ -180,6 +227,46 @@ mod tests {
         assert!(store.observe(Watched::Applied(object("a", "10"))).is_empty());
         let newer = store.observe(Watched::Applied(object("a", "11")));
         assert_eq!(newer[0].old.as_ref().unwrap().metadata.resource_version, "10");
+    }
+
+    #[test]
+    fn a_late_answer_for_what_is_gone_changes_nothing() {
+        let store = Store::<GitRepository>::default();
+        let of = |uid: &str, version: &str| {
+            let mut object = object("a", version);
+            object["metadata"]["uid"] = uid.into();
+            object
+        };
+        store.observe(Watched::Applied(of("first", "10")));
+        store.observe(Watched::Deleted(of("first", "12")));
+        assert!(store.put(&of("first", "11")).is_none());
+        assert!(store.is_empty());
+        store.observe(Watched::Applied(of("second", "13")));
+        assert!(store.put(&of("first", "11")).is_none());
+        // A new list says nothing of those that went in between.
+        store.observe(Watched::Restarted);
+        store.observe(Watched::Applied(of("third", "15")));
+        assert!(store.put(&of("second", "14")).is_none());
+        store.observe(Watched::Ready);
+        let key = Key::new("ns", "a");
+        assert_eq!(store.get(&key).unwrap().metadata.uid, "third");
+        store.observe(Watched::Restarted);
+        store.observe(Watched::Ready);
+        assert!(store.put(&of("third", "16")).is_none() && store.is_empty());
+        // The list was an old one.
+        store.observe(Watched::Applied(of("third", "17")));
+        assert!(store.put(&of("third", "18")).is_some());
+    }
+
+    #[test]
+    fn only_so_many_of_the_gone_are_remembered() {
+        let mut gone = Gone::default();
+        for number in 0..REMEMBERED + 2 {
+            gone.add(&number.to_string());
+            gone.add("");
+        }
+        assert_eq!((gone.ids.len(), gone.order.len()), (REMEMBERED, REMEMBERED));
+        assert!(!gone.ids.contains("1") && gone.ids.contains("2"));
     }
 
     #[test]
