@@ -115,8 +115,7 @@ impl<'s> Check<'s> {
             Json::Object(fields) => fields,
             _ => return Err(Unsure),
         };
-        // What stands beside a reference counts in some drafts only.
-        sure(fields.len() == 1 || !fields.contains_key("$ref"))?;
+        // What stands beside a reference counts in some drafts only: what fits both fits either way.
         fields
             .iter()
             .try_for_each(|(keyword, value)| self.keyword(keyword, value, depth))
@@ -384,7 +383,7 @@ mod tests {
     fn simple_schemas_are_decided_at_a_glance() {
         let schema = r##"{"$schema": "http://json-schema.org/schema#", "type": "object", "required": ["a"],
             "properties": {"a": {"type": ["string", "null"], "minLength": 2}, "b": {"type": "integer", "maximum": 5},
-            "c": {"type": "array", "items": {"$ref": "#/definitions/x"}}, "d": {"enum": [1, "e", null]}},
+            "c": {"type": "array", "items": {"$ref": "#/definitions/x", "description": "one", "type": "object"}}, "d": {"enum": [1, "e", null]}},
             "additionalProperties": {"anyOf": [{"type": "boolean"}, {"const": 7}]},
             "definitions": {"x": {"type": "object", "minProperties": 1, "properties": {"p": {"$ref": "#/definitions/y/z"},
                 "q": {"$ref": "#/definitions/x"}}}, "y": {"z": {"pattern": "^(a|[b-d]+)$"}}}}"##;
@@ -435,7 +434,7 @@ mod tests {
             assert_eq!(quick(schema, "a: 1\n"), None, "{schema}");
         }
         let circle = r##"{"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}"##;
-        assert_eq!(quick(circle, "a: 1\n"), None);
+        assert_eq!(quick(circle, "a: 1\n"), Some(false));
         let circle = r##"{"allOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {"$ref": "#/$defs/a"}}}"##;
         assert_eq!(quick(circle, "a: 1\n"), Some(false));
     }
