@@ -11,8 +11,9 @@ pub struct Part<'a> {
 }
 
 /// Cuts a text into at most `count` runs of documents of about the same length. Read one by one with
-/// [`crate::parse_part`], they give what [`crate::parse_documents`] gives; if one is in error, only reading the
-/// whole text tells which error it is.
+/// [`crate::parse_part`], they give what [`crate::parse_documents`] gives, but for comments, which a whole text may
+/// give to a document before the one that they stand in; if one is in error, only reading the whole text tells which
+/// error it is.
 #[must_use]
 pub fn parts(text: &str, count: usize) -> Vec<Part<'_>> {
     let mut parts = Vec::new();
