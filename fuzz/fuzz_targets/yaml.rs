@@ -45,12 +45,10 @@ fn values(documents: &[Node]) -> Vec<(u32, Option<serde_json::Value>)> {
 }
 
 /// What go-yaml does not write as it was: comments move, folded texts get a line more, a literal
-/// text that begins with a tab cannot be read, a missing key becomes a text, a further `!` of a tag ends a handle.
+/// text that begins with a tab cannot be read, a missing key becomes a text.
 fn is_unstable(node: &Node) -> bool {
     let comments = node.comments().is_some_and(|comments| *comments != Comments::default());
-    let handle = node.tag().is_some_and(|tag| tag.trim_start_matches('!').contains('!'));
     comments
-        || handle
         || node.document_comments().is_some()
         || match &node.data {
             NodeData::Mapping { entries, .. } => entries.iter().any(|entry| {

@@ -45,6 +45,12 @@ impl Gone {
             self.ids.remove(&oldest);
         }
     }
+
+    fn forget(&mut self, uid: &str) {
+        if self.ids.remove(uid) {
+            self.order.retain(|other| **other != *uid);
+        }
+    }
 }
 
 struct Inner<T> {
@@ -135,7 +141,7 @@ impl<T: Resource> Store<T> {
         let mut inner = self.lock();
         // A watch that shows an object knows better: the list before may have been an old one.
         if watched {
-            inner.gone.ids.remove(uid.as_str());
+            inner.gone.forget(uid);
         } else if inner.gone.ids.contains(uid.as_str()) {
             return None;
         }

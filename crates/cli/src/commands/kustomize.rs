@@ -199,7 +199,7 @@ fn made(folder: &Path, options: &Options, world: &World<'_>) -> Result<Output, S
         _ => vec![(
             String::new(),
             build
-                .to_yaml(options.build().threads)
+                .to_yaml(environment::threads())
                 .map_err(|error| error.to_string())?,
         )],
     };

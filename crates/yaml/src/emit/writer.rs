@@ -131,7 +131,7 @@ impl Writer {
 
     fn write_tag_name(&mut self, name: &str) {
         for byte in name.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-_;/?:@&=+$,.~*'()[]!".contains(&byte) {
+            if byte.is_ascii_alphanumeric() || b"-_;/?:@&=+$,.~*'()[]".contains(&byte) {
                 self.out.push(byte as char);
                 self.column += 1;
             } else {

@@ -37,7 +37,7 @@ impl<'a> Scanner<'a> {
         if self.at(1) == b'<' {
             self.skip(2);
             handle = "";
-            suffix = self.tag_uri(true, start)?;
+            suffix = self.tag_uri(start)?;
             if self.at(0) != b'>' {
                 return Err(self.error(start, "did not find the '>' expected at the end of a tag"));
             }
@@ -49,13 +49,13 @@ impl<'a> Scanner<'a> {
             if self.at(0) == b'!' && self.pos > from {
                 self.skip(1);
                 handle = &self.text[from..self.pos];
-                suffix = self.tag_uri(false, start)?;
+                suffix = self.tag_uri(start)?;
                 if suffix.is_empty() {
                     return Err(self.error(start, "did not find a tag after its handle"));
                 }
             } else {
                 self.rewind(from + 1);
-                let rest = self.tag_uri(false, start)?;
+                let rest = self.tag_uri(start)?;
                 if rest.is_empty() {
                     handle = "";
                     suffix = Cow::Borrowed("!");
@@ -109,7 +109,7 @@ impl<'a> Scanner<'a> {
                 let handle = &self.text[from..self.pos];
                 let spaced = self.is_blank(0);
                 self.skip_blanks();
-                let prefix = self.tag_uri(true, start)?;
+                let prefix = self.tag_uri(start)?;
                 if handle.is_empty() || !spaced || prefix.is_empty() {
                     return Err(self.error(start, "did not find the handle and prefix of a %TAG directive"));
                 }
@@ -156,10 +156,9 @@ impl<'a> Scanner<'a> {
         &self.text[start..self.pos]
     }
 
-    fn tag_uri(&mut self, verbatim: bool, start: Mark) -> Result<Cow<'a, str>, Error> {
-        let raw = self.take_while(|byte| {
-            is_name_byte(byte) || b";/?:@&=+$.!~*'()%".contains(&byte) || verbatim && b",[]".contains(&byte)
-        });
+    fn tag_uri(&mut self, start: Mark) -> Result<Cow<'a, str>, Error> {
+        // Commas and brackets too, even between brackets: `[!a, b]` holds one item.
+        let raw = self.take_while(|byte| is_name_byte(byte) || b",[];/?:@&=+$.!~*'()%".contains(&byte));
         if !raw.contains('%') {
             return Ok(Cow::Borrowed(raw));
         }
@@ -187,4 +186,39 @@ impl<'a> Scanner<'a> {
 
 fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{EmitOptions, ReadOptions, emit, parse_documents};
+
+    fn again(text: &str) -> Result<String, String> {
+        let nodes = parse_documents(text, &ReadOptions::default()).map_err(|error| error.to_string())?;
+        Ok(nodes
+            .iter()
+            .map(|node| emit(node, &EmitOptions::default()))
+            .collect())
+    }
+
+    #[test]
+    fn tags_are_read_and_written_as_go_yaml_does() {
+        for (text, written) in [
+            ("[!a, b]\n", "[!a, b]\n"),
+            ("!<!a%2Cb%5B%7B%25> x\n", "!a,b[%7B%25 x\n"),
+            ("[!<!a> b]\n", "[!a b]\n"),
+            ("!<!a!b> x\n", "!a%21b x\n"),
+            ("!<![0> x\n", "![0 x\n"),
+        ] {
+            assert_eq!(again(text).as_deref(), Ok(written), "{text}");
+            assert_eq!(again(written).as_deref(), Ok(written), "{written}");
+        }
+    }
+
+    #[test]
+    fn a_tag_takes_the_brackets_that_follow_it() {
+        for text in ["[!a]\n", "!a{b\n", "!a#b\n"] {
+            let error = again(text).expect_err(text);
+            assert!(error.contains("did not find"), "{text}: {error}");
+        }
+    }
 }
