@@ -120,11 +120,8 @@ fn namespace(api: &Api, request: &Request, name: &str) -> Outcome<()> {
         return Err(Failure::not_found("", "namespaces", own));
     };
     // Few objects are being deleted: the text is searched before it is parsed.
-    let deleting = found
-        .json
-        .windows(19)
-        .any(|window| window == b"\"deletionTimestamp\"")
-        && !found.value()["metadata"]["deletionTimestamp"].is_null();
+    let deleting =
+        found.mentions("\"deletionTimestamp\"") && !found.value()["metadata"]["deletionTimestamp"].is_null();
     if deleting {
         let kind = &request.kind;
         let why = format!("unable to create new content in namespace {own} because it is being terminated");

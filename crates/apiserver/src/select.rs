@@ -145,7 +145,8 @@ impl Selection {
         if self.labels.is_everything() {
             return true;
         }
-        let Ok(object) = serde_json::from_slice::<Labelled<'_>>(&stored.json) else {
+        let json = stored.json();
+        let Ok(object) = serde_json::from_slice::<Labelled<'_>>(&json) else {
             return self.labels.matches_object(&stored.value());
         };
         self.labels

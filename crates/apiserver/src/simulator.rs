@@ -106,16 +106,8 @@ impl Script {
 
     /// Whether an object has a script at all, told from its text.
     fn is_in(stored: &Stored) -> bool {
-        mentions(stored, PREFIX)
+        stored.mentions(PREFIX)
     }
-}
-
-/// Whether a text occurs in an object, told without parsing it.
-fn mentions(stored: &Stored, text: &str) -> bool {
-    stored
-        .json
-        .windows(text.len())
-        .any(|window| window == text.as_bytes())
 }
 
 /// What is looked at; pods first, so that those who count them see their new state.
@@ -542,7 +534,7 @@ impl Simulator {
             if let Ok(snapshot) = collection.snapshot(&api.store, &prefix, None, None) {
                 // Of the claims only those matter that waited for their pods to go.
                 let matters =
-                    |stored: &Stored| class != Class::Claim || mentions(stored, "\"deletionTimestamp\"");
+                    |stored: &Stored| class != Class::Claim || stored.mentions("\"deletionTimestamp\"");
                 for stored in snapshot.objects.iter().filter(|stored| matters(stored)) {
                     self.mark(class, &stored.key);
                 }

@@ -18,9 +18,12 @@ use tokio::sync::{mpsc, watch};
 
 mod history;
 pub mod journal;
+mod text;
 
 use history::History;
 use journal::Journal;
+use text::Packer;
+pub use text::Text;
 
 /// Room for making an object's text that is kept from one write to the next.
 const SCRATCH: usize = 64 << 10;
@@ -33,7 +36,7 @@ pub struct Stored {
     /// Resource version of the write that made it.
     pub version: u64,
     /// JSON object without `kind` and `apiVersion`.
-    pub json: Bytes,
+    pub text: Text,
     /// The `apiVersion` that a custom resource is kept in.
     pub form: Option<Arc<str>>,
 }
@@ -51,10 +54,24 @@ impl Stored {
         self.key.split_once('/').map_or("", |(namespace, _)| namespace)
     }
 
+    /// The text of the object, unpacked if need be.
+    #[must_use]
+    pub fn json(&self) -> Bytes {
+        self.text.json()
+    }
+
+    /// Whether a text occurs in the object's, told without parsing it.
+    #[must_use]
+    pub fn mentions(&self, part: &str) -> bool {
+        self.json()
+            .windows(part.len())
+            .any(|window| window == part.as_bytes())
+    }
+
     /// The parsed object.
     #[must_use]
     pub fn value(&self) -> Value {
-        serde_json::from_slice(&self.json).unwrap_or_default()
+        serde_json::from_slice(&self.json()).unwrap_or_default()
     }
 }
 
@@ -157,7 +174,27 @@ pub enum Expect {
 struct State {
     objects: BTreeMap<Arc<str>, Arc<Stored>>,
     history: History,
+    packer: Packer,
     scratch: Vec<u8>,
+}
+
+impl State {
+    /// Records a change. Objects whose last change is old news by then are packed.
+    fn record(&mut self, event: Arc<Event>) {
+        for old in self.history.record(event) {
+            if let Some(now) = self.objects.get_mut(&old.object.key)
+                && Arc::ptr_eq(now, &old.object)
+                && let Some(text) = self.packer.pack(&now.text)
+            {
+                *now = Arc::new(Stored {
+                    key: now.key.clone(),
+                    version: now.version,
+                    text,
+                    form: now.form.clone(),
+                });
+            }
+        }
+    }
 }
 
 /// All objects of one resource.
@@ -477,7 +514,7 @@ impl Store {
             key,
             version,
             // Kept for long, so without the room that grew while it was written.
-            json: Bytes::copy_from_slice(scratch),
+            text: Bytes::copy_from_slice(scratch).into(),
             form,
         })
     }
@@ -495,7 +532,7 @@ impl Store {
         }
         let version = object.version;
         let event = Arc::new(Event::new(change, object, previous));
-        state.history.record(event.clone());
+        state.record(event.clone());
         collection.latest.send_replace(version);
         // Nobody listens once the server stops.
         let _stopped = self.notices.send(Notice {

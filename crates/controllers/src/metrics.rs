@@ -1,6 +1,5 @@
 //! Metrics under the names that dashboards for Flux know, and the figures of the queues.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -9,33 +8,25 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets_range};
 use prometheus_client::registry::Registry;
 
 use crate::Key;
+
+mod objects;
+
+use objects::Objects;
 
 type Labels = Vec<(&'static str, String)>;
 
 /// All metrics of the process.
 pub struct Metrics {
     registry: Registry,
-    duration: Family<Labels, Histogram, fn() -> Histogram>,
-    condition: Family<Labels, Gauge>,
-    suspended: Family<Labels, Gauge>,
-    info: Family<Labels, Gauge>,
+    objects: Arc<Objects>,
     depth: Family<Labels, Gauge<i64>>,
     panics: Family<Labels, Counter>,
     writes: Family<Labels, Counter>,
     builds: Family<Labels, Counter>,
     revisions: Gauge<f64, AtomicU64>,
-    shown: std::sync::Mutex<BTreeMap<(&'static str, Key), Shown>>,
-}
-
-/// Label sets that are on show for one object, so that they can be taken back.
-#[derive(Default)]
-struct Shown {
-    conditions: Vec<Labels>,
-    info: Option<Labels>,
 }
 
 /// Facts of one object for `gotk_resource_info`.
@@ -51,46 +42,19 @@ pub struct ResourceFacts<'a> {
     pub source: &'a str,
 }
 
-fn buckets() -> Histogram {
-    Histogram::new(exponential_buckets_range(0.01, 1800.0, 10))
-}
-
 impl Default for Metrics {
     fn default() -> Self {
         let mut metrics = Self {
             registry: Registry::default(),
-            duration: Family::new_with_constructor(buckets as fn() -> Histogram),
-            condition: Family::default(),
-            suspended: Family::default(),
-            info: Family::default(),
+            objects: Arc::default(),
             depth: Family::default(),
             panics: Family::default(),
             writes: Family::default(),
             builds: Family::default(),
             revisions: Gauge::default(),
-            shown: std::sync::Mutex::default(),
         };
         let registry = &mut metrics.registry;
-        registry.register(
-            "gotk_reconcile_duration_seconds",
-            "Duration of reconciliations",
-            metrics.duration.clone(),
-        );
-        registry.register(
-            "gotk_reconcile_condition",
-            "Current conditions of objects",
-            metrics.condition.clone(),
-        );
-        registry.register(
-            "gotk_suspend_status",
-            "Whether an object is suspended",
-            metrics.suspended.clone(),
-        );
-        registry.register(
-            "gotk_resource_info",
-            "Facts of reconciled objects",
-            metrics.info.clone(),
-        );
+        registry.register_collector(Box::new(metrics.objects.clone()));
         registry.register(
             "workqueue_depth",
             "Keys that wait for a worker",
@@ -121,19 +85,9 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    fn labels(kind: &'static str, key: &Key) -> Labels {
-        vec![
-            ("kind", kind.to_owned()),
-            ("name", key.name.to_string()),
-            ("namespace", key.namespace.to_string()),
-        ]
-    }
-
     /// A run has ended.
     pub fn reconciled(&self, kind: &'static str, key: &Key, took: Duration) {
-        self.duration
-            .get_or_create(&Self::labels(kind, key))
-            .observe(took.as_secs_f64());
+        self.objects.reconciled(kind, key, took);
     }
 
     /// A run has panicked.
@@ -185,72 +139,12 @@ impl Metrics {
         conditions: &[fluvial_api::Condition],
         facts: &ResourceFacts<'_>,
     ) {
-        let base = Self::labels(kind, key);
-        let mut fresh = Shown::default();
-        for condition in conditions {
-            let mut labels = base.clone();
-            labels.push(("status", condition.status.clone()));
-            labels.push(("type", condition.r#type.clone()));
-            fresh.conditions.push(labels);
-        }
-        let mut info = base.clone();
-        info.push(("customresource_kind", kind.to_owned()));
-        info.push(("exported_namespace", key.namespace.to_string()));
-        info.push(("ready", facts.ready.to_owned()));
-        info.push(("suspended", facts.suspended.to_string()));
-        info.push(("revision", facts.revision.to_owned()));
-        info.push(("source", facts.source.to_owned()));
-        fresh.info = Some(info);
-        let mut shown = self
-            .shown
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let before = shown
-            .insert((kind, key.clone()), Shown::default())
-            .unwrap_or_default();
-        self.hide(&before, &fresh);
-        for labels in &fresh.conditions {
-            self.condition.get_or_create(labels).set(1);
-        }
-        if let Some(labels) = &fresh.info {
-            self.info.get_or_create(labels).set(1);
-        }
-        self.suspended
-            .get_or_create(&base)
-            .set(i64::from(facts.suspended));
-        shown.insert((kind, key.clone()), fresh);
-    }
-
-    fn hide(&self, before: &Shown, but: &Shown) {
-        for labels in before
-            .conditions
-            .iter()
-            .filter(|labels| !but.conditions.contains(labels))
-        {
-            self.condition.remove(labels);
-        }
-        if let Some(labels) = before
-            .info
-            .as_ref()
-            .filter(|labels| but.info.as_ref() != Some(*labels))
-        {
-            self.info.remove(labels);
-        }
+        self.objects.show(kind, key, conditions, facts);
     }
 
     /// Takes back everything that is shown of an object.
     pub fn forget(&self, kind: &'static str, key: &Key) {
-        let before = {
-            let mut shown = self
-                .shown
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            shown.remove(&(kind, key.clone())).unwrap_or_default()
-        };
-        self.hide(&before, &Shown::default());
-        let base = Self::labels(kind, key);
-        self.suspended.remove(&base);
-        self.duration.remove(&base);
+        self.objects.forget(kind, key);
     }
 
     /// All metrics in the text form that Prometheus reads.

@@ -139,11 +139,7 @@ pub fn validate(api: &Api, request: &Request, object: &Value, old: Option<&Value
         return Ok(());
     };
     // Most namespaces say nothing: their text is searched before it is parsed.
-    if !found
-        .json
-        .windows(PREFIX.len())
-        .any(|window| window == PREFIX.as_bytes())
-    {
+    if !found.mentions(PREFIX) {
         return Ok(());
     }
     let labels = found.value()["metadata"]["labels"].take();

@@ -77,15 +77,15 @@ impl Conversion {
 
     fn keep(&self, form: &Arc<str>, stored: &Arc<Stored>) {
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        cache.bytes += stored.json.len();
+        cache.bytes += stored.text.size();
         let key = (stored.version, form.clone());
         if let Some(old) = cache.objects.insert(key, stored.clone()) {
-            cache.bytes -= old.json.len();
+            cache.bytes -= old.text.size();
         }
         while cache.bytes > CACHE_BYTES
             && let Some((_, old)) = cache.objects.pop_first()
         {
-            cache.bytes -= old.json.len();
+            cache.bytes -= old.text.size();
         }
     }
 }
@@ -342,7 +342,7 @@ pub fn stored(
                 conversion.keep(&form, object);
             }
             None if items.len() < BATCH && bytes < BATCH_BYTES => {
-                bytes += object.json.len();
+                bytes += object.text.size();
                 items.push((key, whole(api, kind, object)));
             }
             None => {}
@@ -364,7 +364,7 @@ pub fn stored(
             *object = Arc::new(Stored {
                 key: object.key.clone(),
                 version: object.version,
-                json: object.json.clone(),
+                text: object.json().into(),
                 form: Some(form.clone()),
             });
         }
@@ -399,11 +399,12 @@ fn kept(stored: &Stored, mut value: Value, form: &Arc<str>) -> Arc<Stored> {
         map.remove("kind");
         map.remove("apiVersion");
     }
+    // A Value always serialises: its keys are strings.
+    let json = serde_json::to_vec(&value).unwrap_or_default();
     Arc::new(Stored {
         key: stored.key.clone(),
         version: stored.version,
-        // A Value always serialises: its keys are strings.
-        json: serde_json::to_vec(&value).unwrap_or_default().into(),
+        text: json.into(),
         form: Some(form.clone()),
     })
 }

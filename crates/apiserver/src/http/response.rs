@@ -228,9 +228,9 @@ pub fn shaped(api: &Api, request: &Request, reply: Reply) -> Outcome<Answer> {
         Reply::Text(code, text) => answer(code, Content::Bytes(text.into(), "text/plain")),
         Reply::Stored(code, stored) if plain && !crate::convert::differs(kind) => {
             let head = kind.head();
-            let mut out = BytesMut::with_capacity(head.len() + stored.json.len());
+            let mut out = BytesMut::with_capacity(head.len() + stored.text.size());
             out.put_slice(head.as_bytes());
-            out.put_slice(&stored.json[1..]);
+            out.put_slice(&stored.json()[1..]);
             answer(code, Content::Json(out.freeze()))
         }
         Reply::Stored(code, stored) => one(api, request, code, show(kind, &stored)),
@@ -253,7 +253,7 @@ pub fn shaped(api: &Api, request: &Request, reply: Reply) -> Outcome<Answer> {
             }
             if plain && !crate::convert::differs(kind) {
                 let mut out =
-                    BytesMut::with_capacity(objects.iter().map(|object| object.json.len() + 64).sum());
+                    BytesMut::with_capacity(objects.iter().map(|object| object.text.size() + 64).sum());
                 out.put_slice(
                     format!(
                         "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{meta},\"items\":[",
@@ -272,7 +272,7 @@ pub fn shaped(api: &Api, request: &Request, reply: Reply) -> Outcome<Answer> {
                         out.put_u8(b',');
                     }
                     out.put_slice(head.as_bytes());
-                    out.put_slice(&object.json[1..]);
+                    out.put_slice(&object.json()[1..]);
                 }
                 out.put_slice(b"]}");
                 return answer(200, Content::Json(out.freeze()));

@@ -171,7 +171,7 @@ fn volume_for(api: &Api, claim: &Value) -> Option<Value> {
     // Most are bound: only those whose text speaks of being available are parsed.
     let free = there
         .iter()
-        .filter(|stored| super::mentions(stored, "\"Available\""))
+        .filter(|stored| stored.mentions("\"Available\""))
         .map(|stored| stored.value())
         .filter(|volume| {
             volume["status"]["phase"] == "Available" && volume["metadata"]["deletionTimestamp"].is_null()

@@ -17,7 +17,7 @@ const EVENTS: usize = 16_384;
 /// Newest events that keep the line that watchers are sent: most of these are only just behind.
 const LINES: usize = 64;
 /// Objects of the events that are kept as they are.
-const RECENT_BYTES: usize = 512 << 10;
+const RECENT_BYTES: usize = 256 << 10;
 /// Events that are kept as they are whatever their size.
 const RECENT_FLOOR: usize = 16;
 /// Objects of the events that are packed together.
@@ -62,15 +62,16 @@ impl History {
         }
     }
 
-    /// Adds the newest event.
-    pub(super) fn record(&mut self, event: Arc<Event>) {
+    /// Adds the newest event; gives the older ones that are packed for it.
+    pub(super) fn record(&mut self, event: Arc<Event>) -> Vec<Arc<Event>> {
         self.recent_bytes += weight(&event);
         self.recent.push_back(event);
         if let Some(older) = self.recent.len().checked_sub(LINES + 1) {
             self.recent[older].forget_line();
         }
+        let mut packed = Vec::new();
         while self.recent_bytes > RECENT_BYTES && self.recent.len() > RECENT_FLOOR {
-            self.pack();
+            packed.append(&mut self.pack());
         }
         while self.packed_events + self.recent.len() > EVENTS
             || self.packed_bytes > PACKED_BYTES
@@ -78,6 +79,7 @@ impl History {
         {
             self.forget_oldest();
         }
+        packed
     }
 
     fn forget_oldest(&mut self) {
@@ -98,7 +100,7 @@ impl History {
     }
 
     /// Packs the oldest of the events that are not.
-    fn pack(&mut self) {
+    fn pack(&mut self) -> Vec<Arc<Event>> {
         let mut events = Vec::new();
         let mut bytes = 0;
         while bytes < BLOCK_BYTES
@@ -115,6 +117,7 @@ impl History {
             self.packed_events += block.count;
             self.packed.push_back(block);
         }
+        events
     }
 
     fn known_since(&self, version: u64) -> Result<(), Expired> {
@@ -182,7 +185,7 @@ impl History {
 }
 
 fn weight(event: &Event) -> usize {
-    event.object.json.len() + 256
+    event.object.text.size() + 256
 }
 
 /// What an object was before, in a block.
@@ -268,7 +271,7 @@ fn put_text(text: &mut Vec<u8>, part: &[u8]) {
 fn put_state(text: &mut Vec<u8>, stored: &Stored) {
     text.put_u64(stored.version);
     put_text(text, stored.form.as_deref().unwrap_or_default().as_bytes());
-    put_text(text, &stored.json);
+    put_text(text, &stored.json());
 }
 
 fn take_bytes(text: &mut Bytes) -> Bytes {
@@ -288,7 +291,7 @@ fn take_state(text: &mut Bytes, key: &Arc<str>) -> Stored {
         version,
         form: (!form.is_empty()).then(|| form.into()),
         // Its own copy: one that is kept must not keep the whole block.
-        json: Bytes::copy_from_slice(&take_bytes(text)),
+        text: Bytes::copy_from_slice(&take_bytes(text)).into(),
     }
 }
 
@@ -333,7 +336,7 @@ mod tests {
         while let Some(event) = things.events_after(position, 1).unwrap().pop() {
             let happened = notices.try_recv().unwrap().event;
             let seen = |event: &Event| {
-                let state = |stored: &Arc<Stored>| (stored.version, stored.key.clone(), stored.json.clone());
+                let state = |stored: &Arc<Stored>| (stored.version, stored.key.clone(), stored.json());
                 (
                     event.change,
                     state(&event.object),

@@ -127,7 +127,7 @@ impl Journal {
 
     /// Queues a write; [`Journal::settled`] says when it is on disk.
     pub fn queue(&self, collection: &Arc<str>, change: Change, object: &Stored) {
-        let json = (change != Change::Deleted).then(|| object.json.clone());
+        let json = (change != Change::Deleted).then(|| object.json());
         let operation = Operation {
             collection: collection.clone(),
             key: object.key.clone(),
@@ -200,7 +200,7 @@ fn load(database: &Database) -> Result<Loaded, JournalError> {
         let object = Stored {
             key: key.into(),
             version,
-            json: Bytes::copy_from_slice(&json[start..]),
+            text: Bytes::copy_from_slice(&json[start..]).into(),
             form: match &form {
                 _ if given.is_empty() => None,
                 Some(last) if **last == *given => Some(last.clone()),

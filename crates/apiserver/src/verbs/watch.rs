@@ -216,7 +216,7 @@ impl Watch {
         out.put_slice(change.as_bytes());
         out.put_slice(b"\",\"object\":");
         out.put_slice(self.kind.head().as_bytes());
-        out.put_slice(&stored.json[1..]);
+        out.put_slice(&stored.json()[1..]);
         out.put_slice(b"}\n");
     }
 
@@ -269,14 +269,14 @@ impl Watch {
             let previous = event.previous.as_ref()?;
             let mut value = previous.value();
             value["metadata"]["resourceVersion"] = event.version().to_string().into();
-            let json = serde_json::to_vec(&value).unwrap_or_default().into();
+            let json = serde_json::to_vec(&value).unwrap_or_default();
             let key = previous.key.clone();
             return Some((
                 change,
                 Arc::new(Stored {
                     key,
                     version: event.version(),
-                    json,
+                    text: json.into(),
                     form: previous.form.clone(),
                 }),
             ));
@@ -326,7 +326,7 @@ impl Watch {
             return None;
         }
         event.line(&self.kind.api_version(), || {
-            let mut out = BytesMut::with_capacity(event.object.json.len() + 128);
+            let mut out = BytesMut::with_capacity(event.object.text.size() + 128);
             self.plain(event.change.as_str(), &event.object, &mut out);
             out.freeze()
         })

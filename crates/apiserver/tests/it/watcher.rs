@@ -159,7 +159,8 @@ fn delete(port: u16, name: &str) {
 /// Waits until all caches hold what the server holds.
 async fn settle(caches: &[Cache], port: u16, what: &str) {
     let want = there(port);
-    for _ in 0..600 {
+    // The client waits ever longer between its attempts, half a minute at most.
+    for _ in 0..2_000 {
         if caches.iter().all(|cache| cache.objects() == want) {
             return;
         }
