@@ -7,9 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::exemplar::Exemplar;
 
 use super::ResourceFacts;
 use crate::Key;
@@ -142,10 +141,9 @@ impl Took {
         }
         let bounds = bounds().into_iter().chain([f64::MAX]);
         let buckets: Vec<_> = bounds.zip(self.counts.into_iter().map(u64::from)).collect();
-        let none: Option<&std::collections::HashMap<usize, Exemplar<Vec<Label<'_>>, f64>>> = None;
         encoder
             .encode_family(&base(kind, key))?
-            .encode_histogram(self.sum, count, &buckets, none)
+            .encode_histogram::<NoLabelSet>(self.sum, count, &buckets, None)
     }
 }
 
