@@ -100,10 +100,8 @@ fn always_shown(owner: &str, field: &str) -> bool {
     matches!(
         (owner.rsplit('.').next().unwrap_or(""), field),
         ("PodSpec", "containers")
-            | ("LimitRangeSpec", "limits")
             | ("EndpointSlice", "endpoints" | "ports")
             | ("Role" | "ClusterRole", "rules")
-            | ("CSINodeSpec", "drivers")
             | ("CustomResourceDefinitionSpec", "versions")
             | ("TokenRequestSpec", "audiences")
     )

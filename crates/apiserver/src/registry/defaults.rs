@@ -132,6 +132,15 @@ pub fn nulls(kind: &Kind, object: &mut Value) {
         ],
         ("discovery.k8s.io", "EndpointSlice") => &["/endpoints", "/ports"],
         ("", "LimitRange") => &["/spec/limits"],
+        ("", "ReplicationController") => {
+            // What the schema gives is not shown.
+            if object["spec"]["minReadySeconds"] == 0
+                && let Some(spec) = object["spec"].as_object_mut()
+            {
+                spec.remove("minReadySeconds");
+            }
+            return;
+        }
         ("storage.k8s.io", "CSINode") => {
             for driver in items(&mut object["spec"], "drivers").filter_map(Value::as_object_mut) {
                 driver.entry("topologyKeys").or_insert(Value::Null);
@@ -217,12 +226,6 @@ fn replication_controller(object: &mut Value) {
         }
     }
     set(&mut object["spec"], "replicas", 1);
-    // What the schema gives is not shown.
-    if object["spec"]["minReadySeconds"] == 0
-        && let Some(spec) = object["spec"].as_object_mut()
-    {
-        spec.remove("minReadySeconds");
-    }
     template(&mut object["spec"]["template"]);
 }
 

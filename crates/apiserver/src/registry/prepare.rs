@@ -312,6 +312,9 @@ pub fn update(api: &Api, request: &Request, new: &mut Value, old: &Value) {
         let changed = i64::from(new["spec"]["template"] != old["spec"]["template"]);
         template_generation(new, old_generation + changed);
     }
+    if kind.is("certificates.k8s.io", "CertificateSigningRequest") {
+        condition_times(new, old, &api.now());
+    }
     let wishes = matches!(
         request.target.subresource.as_str(),
         "" | "scale" | "approval" | "finalize" | "resize"
@@ -319,6 +322,27 @@ pub fn update(api: &Api, request: &Request, new: &mut Value, old: &Value) {
     if has_generation(kind) && wishes && wishes_changed(kind, new, old) {
         let generation = old_meta["generation"].as_i64().unwrap_or(0) + 1;
         new["metadata"]["generation"] = generation.into();
+    }
+}
+
+/// Conditions that a request for a certificate did not have get the time of now where they say none.
+fn condition_times(new: &mut Value, old: &Value, now: &str) {
+    let conditions = new["status"].get_mut("conditions").and_then(Value::as_array_mut);
+    for condition in conditions.into_iter().flatten().filter_map(Value::as_object_mut) {
+        let known = old["status"]["conditions"].as_array().into_iter().flatten();
+        let known: Vec<_> = known
+            .filter(|known| Some(&known["type"]) == condition.get("type"))
+            .collect();
+        if condition.get("lastUpdateTime").is_none_or(Value::is_null) {
+            condition.insert("lastUpdateTime".into(), now.into());
+        }
+        if condition.get("lastTransitionTime").is_none_or(Value::is_null) {
+            let same = known
+                .iter()
+                .find(|known| Some(&known["status"]) == condition.get("status"));
+            let time = same.map_or(Value::from(now), |known| known["lastTransitionTime"].clone());
+            condition.insert("lastTransitionTime".into(), time);
+        }
     }
 }
 

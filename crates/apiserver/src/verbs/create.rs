@@ -251,6 +251,9 @@ fn attempt(api: &Api, request: &Request, mut object: Value, attempts: usize) -> 
 
 fn generated_name(request: &Request, object: &Value, attempt: usize) -> Option<String> {
     let prefix = meta(object, "generateName");
+    if prefix.is_empty() && meta(object, "name").is_empty() && request.kind.is("", "LimitRange") {
+        return Some(request.calls.uid());
+    }
     if !meta(object, "name").is_empty() || prefix.is_empty() {
         return None;
     }

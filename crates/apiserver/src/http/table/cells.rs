@@ -239,7 +239,7 @@ fn simple(kind: &Kind, object: &Value, age: &Value) -> Vec<Value> {
             autoscaler(&newest, age)
         }
         ("autoscaling", _) => autoscaler(object, age),
-        ("networking.k8s.io", _) => network(kind, object, age),
+        ("networking.k8s.io", "Ingress" | "IngressClass" | "NetworkPolicy") => network(kind, object, age),
         ("policy", "PodDisruptionBudget") => {
             let shown = |value: &Value| match value {
                 Value::Null => "N/A".into(),
@@ -667,7 +667,10 @@ fn event(object: &Value, name: &Value, now: Timestamp) -> Vec<Value> {
         .or_else(|| object["reportingComponent"].as_str())
         .or_else(|| object["reportingController"].as_str())
         .unwrap_or("");
-    let from = match source["host"].as_str() {
+    let host = source["host"]
+        .as_str()
+        .or_else(|| object["reportingInstance"].as_str());
+    let from = match host {
         Some(host) if !host.is_empty() => format!("{component}, {host}"),
         _ => component.to_owned(),
     };
