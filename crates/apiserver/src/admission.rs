@@ -40,6 +40,9 @@ pub fn before_create(api: &Api, request: &Request, object: &mut Value) -> Outcom
         ("", "PersistentVolume") if on(Plugin::StorageObjectInUseProtection) => {
             protect(object, "kubernetes.io/pv-protection")
         }
+        ("storage.k8s.io", "VolumeAttributesClass") if on(Plugin::StorageObjectInUseProtection) => {
+            protect(object, "kubernetes.io/vac-protection")
+        }
         ("networking.k8s.io", "Ingress") if on(Plugin::DefaultIngressClass) => ingress_class(api, object)?,
         _ => {}
     }

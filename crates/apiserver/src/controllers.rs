@@ -3,6 +3,7 @@
 pub mod access;
 pub mod aggregation;
 pub mod bootstrap;
+pub mod flows;
 pub mod garbage;
 pub mod namespaces;
 
@@ -56,6 +57,7 @@ pub fn start(api: Arc<Api>, mut notices: UnboundedReceiver<Notice>, mut simulato
                     definition(&api, &notice);
                 }
                 aggregation::react(&api, &notice);
+                flows::react(&api, &notice);
                 if enabled {
                     garbage.react(&api, &notice);
                     namespaces::react(&api, &notice);

@@ -85,6 +85,16 @@ pub fn label_1035(text: &str) -> Complaints {
     out
 }
 
+/// An internet address in its usual form.
+#[must_use]
+pub fn address(text: &str) -> Complaints {
+    match text.parse::<std::net::IpAddr>() {
+        Ok(address) if address.to_string() == text => vec![],
+        Ok(address) => vec![format!("must be in canonical form (\"{address}\")")],
+        Err(_) => vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned()],
+    }
+}
+
 /// A segment of a path, as roles' names are.
 #[must_use]
 pub fn segment(text: &str) -> Complaints {

@@ -1,5 +1,6 @@
 //! What each kind does on its way into the store: defaults, what is prepared, what is refused.
 
+pub mod claims;
 pub mod defaults;
 pub mod images;
 pub mod meta;

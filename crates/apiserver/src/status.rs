@@ -121,6 +121,17 @@ impl Failure {
         Failure::new(409, "AlreadyExists", message).with_details(details(group, plural, name))
     }
 
+    /// The same, of an object whose name the server may make: the client is to ask again.
+    #[must_use]
+    pub fn not_generated(mut self) -> Self {
+        self.message
+            .push_str(", the server was not able to generate a unique name for the object");
+        if let Some(details) = &mut self.details {
+            details["retryAfterSeconds"] = 1.into();
+        }
+        self
+    }
+
     /// 409 for an object that has changed or must not be written now.
     #[must_use]
     pub fn conflict(group: &str, plural: &str, name: &str, why: &str) -> Self {

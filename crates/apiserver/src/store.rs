@@ -381,6 +381,12 @@ impl Store {
         Ok((store, receiver))
     }
 
+    /// Has what is written until the result is dropped kept together.
+    #[must_use]
+    pub fn together(&self) -> Option<journal::Together> {
+        self.journal.as_ref().map(Journal::together)
+    }
+
     /// The latest version.
     #[must_use]
     pub fn version(&self) -> u64 {

@@ -70,6 +70,14 @@ pub fn empty(of: Type<'_>) -> Value {
     let of = of.resolve();
     let mut map = serde_json::Map::new();
     for (name, field) in of.fields() {
+        // A pointer of Go's: nothing is there, though the schema has a default.
+        if name == "replicas"
+            && of
+                .name()
+                .is_some_and(|name| name.ends_with(".ReplicationControllerSpec"))
+        {
+            continue;
+        }
         let required = || of.required().iter().any(|own| **own == *name);
         match field.default_value() {
             Some(Value::Object(default)) if default.is_empty() => {
@@ -92,10 +100,8 @@ fn always_shown(owner: &str, field: &str) -> bool {
     matches!(
         (owner.rsplit('.').next().unwrap_or(""), field),
         ("PodSpec", "containers")
-            | ("LimitRangeSpec", "limits")
             | ("EndpointSlice", "endpoints" | "ports")
             | ("Role" | "ClusterRole", "rules")
-            | ("CSINodeSpec", "drivers")
             | ("CustomResourceDefinitionSpec", "versions")
             | ("TokenRequestSpec", "audiences")
     )

@@ -2,6 +2,7 @@
 //! change that a thousand watch. One client measures both, over TLS.
 
 mod client;
+mod crowd;
 mod servers;
 
 use std::path::Path;
@@ -14,6 +15,7 @@ use crate::measure::median;
 use crate::programs::progress;
 use crate::{Failure, flag};
 use client::{Client, Place};
+use crowd::Crowd;
 use servers::Server;
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -223,36 +225,16 @@ async fn watchers(server: &Server, sizes: Sizes, streams: usize) -> Result<(f64,
     let place = &server.place;
     let mut client = place.connect().await?;
     apply(&mut client, MAPS, "watched", 0).await?;
-    let mut open = vec![];
     let path = format!("{MAPS}?watch=true&fieldSelector=metadata.name%3Dwatched");
-    let mut many = None;
-    for number in 0..sizes.watchers {
-        let mut watch = if streams == 1 {
-            place.connect().await?.open(&path).await?
-        } else {
-            if number % streams == 0 {
-                many = Some(place.connect_many().await?);
-            }
-            let connection = many.as_mut().ok_or("no connection")?;
-            connection.open(&path).await?
-        };
-        // What is there already.
-        watch.event().await?;
-        open.push(watch);
-    }
+    let mut crowd = Crowd::open(place, &path, sizes.watchers, streams)?;
     let mut walls = vec![];
     let before = server.processor()?;
     for round in 0..=sizes.rounds {
         tokio::time::sleep(Duration::from_millis(500)).await;
         let begin = Instant::now();
-        let mut tasks = tokio::task::JoinSet::new();
-        for mut watch in open.drain(..) {
-            tasks.spawn(async move { watch.event().await.map(|()| watch) });
-        }
+        let woken = tokio::task::spawn_blocking(move || crowd.wait().map(|()| crowd));
         apply(&mut client, MAPS, "watched", round as u64 + 1).await?;
-        while let Some(done) = tasks.join_next().await {
-            open.push(done.map_err(|error| error.to_string())??);
-        }
+        crowd = woken.await.map_err(|error| error.to_string())??;
         walls.push(begin.elapsed().as_secs_f64());
     }
     let spent = before

@@ -69,6 +69,8 @@ pub struct ServerOptions {
     pub client_authorities: Option<PathBuf>,
     /// Whether it only answers: nothing is collected, emptied or simulated.
     pub bare: bool,
+    /// Whether no workloads are simulated: what nobody else runs stays as it was created.
+    pub no_workloads: bool,
     /// Admission plugins that take no part.
     pub disabled: Vec<String>,
     /// Addresses that Services have, as `10.96.0.0/12`; the server's choice if absent.

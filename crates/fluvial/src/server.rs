@@ -36,7 +36,7 @@ pub(crate) async fn start(options: &ServerOptions, folders: &Folders) -> Result<
         tokens,
         features: Features {
             controllers: !options.bare,
-            workloads: !options.bare,
+            workloads: !options.bare && !options.no_workloads,
         },
         disabled: Disabled::parse(&options.disabled).map_err(|error| cannot(&error))?,
         given: given(options)?,

@@ -21,6 +21,7 @@ pub fn run(api: &Api, range: Range) {
         return;
     };
     let now = api.now();
+    let _together = api.store.together();
     for (collection, objects) in all {
         let collection = api.store.collection(&collection);
         for mut object in objects {

@@ -12,7 +12,7 @@ const AGE_TEXT: &str = "When the object was made.";
 const S: &str = "string";
 
 /// Columns of a kind after its name. `*` before a name: shown in wide tables only; `#`: an integer;
-/// `?`: a boolean.
+/// `?`: a boolean; `@`: a name.
 fn columns(kind: &Kind) -> Option<&'static str> {
     Some(match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Pod") => "Ready,Status,Restarts,Age,*IP,*Node,*Nominated Node,*Readiness Gates",
@@ -66,6 +66,20 @@ fn columns(kind: &Kind) -> Option<&'static str> {
         ("certificates.k8s.io", "CertificateSigningRequest") => {
             "Age,SignerName,Requestor,RequestedDuration,Condition"
         }
+        ("", "PodTemplate") => "Containers,Images,Pod Labels",
+        ("networking.k8s.io", "ServiceCIDR") => "CIDRs,Age",
+        // Its rows have a cell more than there are columns.
+        ("networking.k8s.io", "IPAddress") => "ParentRef",
+        ("storage.k8s.io", "CSINode") => "#Drivers,Age",
+        ("storage.k8s.io", "VolumeAttachment") => "@Attacher,PV,Node,?Attached,Age",
+        ("storage.k8s.io", "VolumeAttributesClass") => "DriverName,Age",
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => {
+            "PriorityLevel,MatchingPrecedence,DistinguisherMethod,Age,MissingPL"
+        }
+        ("apiregistration.k8s.io", "APIService") => "Service,Available,Age",
+        ("resource.k8s.io", "ResourceClaim") => "State,Age",
+        ("resource.k8s.io", "ResourceSlice") => "Node,Driver,Pool,Age",
+        ("resource.k8s.io", "DeviceClass" | "ResourceClaimTemplate") => "Age",
         ("node.k8s.io", "RuntimeClass") => "Handler,Age",
         ("coordination.k8s.io", "Lease") => "Holder,Age",
         (
@@ -123,13 +137,17 @@ pub fn definitions(kind: &Kind) -> Value {
     let event = kind.kind == "Event";
     let mut all = if event { vec![] } else { vec![name] };
     for column in columns.split(',') {
-        let name = column.trim_start_matches(['*', '#', '?']);
+        let name = column.trim_start_matches(['*', '#', '?', '@']);
         let base = match column.as_bytes().first() {
             Some(b'#') => "integer",
             Some(b'?') => "boolean",
             _ => S,
         };
-        let format = if name == "Name" { "name" } else { "" };
+        let format = if name == "Name" || column.starts_with('@') {
+            "name"
+        } else {
+            ""
+        };
         all.push(definition(name, base, format, "", column.starts_with('*')));
     }
     all.into()

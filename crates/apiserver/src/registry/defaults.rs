@@ -91,7 +91,11 @@ pub fn apply(kind: &Kind, object: &mut Value) {
         ("flowcontrol.apiserver.k8s.io", "FlowSchema") => {
             set(&mut object["spec"], "matchingPrecedence", 1000)
         }
-        ("policy", "PodDisruptionBudget") => {}
+        ("resource.k8s.io", "ResourceClaim") => devices(&mut object["spec"]["devices"]),
+        ("resource.k8s.io", "ResourceClaimTemplate") => devices(&mut object["spec"]["spec"]["devices"]),
+        ("apiregistration.k8s.io", _) if object["spec"]["service"].is_object() => {
+            set(&mut object["spec"]["service"], "port", 443);
+        }
         _ => {}
     }
 }
@@ -127,6 +131,24 @@ pub fn nulls(kind: &Kind, object: &mut Value) {
             "/deprecatedLastTimestamp",
         ],
         ("discovery.k8s.io", "EndpointSlice") => &["/endpoints", "/ports"],
+        ("", "LimitRange") => &["/spec/limits"],
+        ("", "ReplicationController") => {
+            // What the schema gives is not shown.
+            if object["spec"]["minReadySeconds"] == 0
+                && let Some(spec) = object["spec"].as_object_mut()
+            {
+                spec.remove("minReadySeconds");
+            }
+            return;
+        }
+        ("storage.k8s.io", "CSINode") => {
+            for driver in items(&mut object["spec"], "drivers").filter_map(Value::as_object_mut) {
+                driver.entry("topologyKeys").or_insert(Value::Null);
+            }
+            &["/spec/drivers"]
+        }
+        ("resource.k8s.io", "ResourceClaim") => &["/spec/devices/requests"],
+        ("resource.k8s.io", "ResourceClaimTemplate") => &["/spec/spec/devices/requests"],
         _ => return,
     };
     for path in fields {
@@ -420,6 +442,9 @@ fn rbac(name: &str, object: &mut Value) {
 }
 
 fn csi_driver(spec: &mut Value) {
+    if spec.is_null() {
+        *spec = json!({});
+    }
     for (field, value) in [
         ("attachRequired", json!(true)),
         ("podInfoOnMount", json!(false)),
@@ -430,6 +455,22 @@ fn csi_driver(spec: &mut Value) {
         ("seLinuxMount", json!(false)),
     ] {
         set(spec, field, value);
+    }
+}
+
+/// What requests for devices leave open.
+fn devices(claim: &mut Value) {
+    let fill = |request: &mut Value| {
+        set(request, "allocationMode", "ExactCount");
+        if request["allocationMode"] == "ExactCount" {
+            set(request, "count", 1);
+        }
+    };
+    for request in items(claim, "requests") {
+        if request["exactly"].is_object() {
+            fill(&mut request["exactly"]);
+        }
+        items(request, "firstAvailable").for_each(fill);
     }
 }
 

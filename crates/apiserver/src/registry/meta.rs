@@ -21,6 +21,7 @@ pub fn name_rule(kind: &Kind) -> fn(&str) -> names::Complaints {
         ("", "Service") => names::label,
         ("rbac.authorization.k8s.io", _) | ("certificates.k8s.io", _) => names::segment,
         ("apiregistration.k8s.io", _) => names::segment,
+        ("networking.k8s.io", "IPAddress") => names::address,
         _ => names::subdomain,
     }
 }

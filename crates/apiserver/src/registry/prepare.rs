@@ -26,10 +26,7 @@ pub fn has_generation(kind: &Kind) -> bool {
         | "apiextensions.k8s.io"
         | "scheduling.k8s.io"
         | "discovery.k8s.io" => true,
-        "networking.k8s.io" => matches!(
-            kind.kind.as_str(),
-            "Ingress" | "IngressClass" | "NetworkPolicy" | "ServiceCIDR"
-        ),
+        "networking.k8s.io" => matches!(kind.kind.as_str(), "Ingress" | "IngressClass" | "NetworkPolicy"),
         "resource.k8s.io" => matches!(kind.kind.as_str(), "ResourceSlice" | "DeviceClass"),
         _ => false,
     }
@@ -58,6 +55,20 @@ pub fn unconditional(kind: &Kind) -> bool {
             | ("node.k8s.io", _)
             | ("resource.k8s.io", _)
     )
+}
+
+/// Whether an update makes an object that is missing.
+#[must_use]
+pub fn made_by_update(kind: &Kind) -> bool {
+    kind.custom.is_none()
+        && matches!(
+            (kind.group.as_str(), kind.kind.as_str()),
+            ("", "Service" | "Endpoints" | "Event" | "LimitRange")
+                | ("rbac.authorization.k8s.io", _)
+                | ("coordination.k8s.io", "Lease")
+                | ("events.k8s.io", _)
+                | ("node.k8s.io", _)
+        )
 }
 
 /// Fields that a writer does not come to own, because the strategy takes them from elsewhere.
@@ -158,7 +169,7 @@ fn unkept(kind: &Kind, object: &mut Value, old: &Value) {
         ("", "ReplicationController") | ("apps", _) | ("batch", "Job") => "/spec/template/spec",
         ("batch", "CronJob") => "/spec/jobTemplate/spec/template/spec",
         ("", "PersistentVolumeClaim") => {
-            super::nodes::data_sources(&mut object["spec"], !old["spec"]["dataSource"].is_null());
+            super::claims::data_sources(&mut object["spec"], !old["spec"]["dataSource"].is_null());
             return;
         }
         ("", "ServiceAccount") => {
@@ -167,12 +178,6 @@ fn unkept(kind: &Kind, object: &mut Value, old: &Value) {
         }
         _ => return,
     };
-    let delay = object.pointer_mut("/spec").and_then(Value::as_object_mut);
-    if let Some(spec) = delay
-        .filter(|spec| kind.is("", "ReplicationController") && spec.get("minReadySeconds") == Some(&json!(0)))
-    {
-        spec.remove("minReadySeconds");
-    }
     if let Some(spec) = object.pointer_mut(path).filter(|_| kind.custom.is_none()) {
         super::defaults::without_features(spec);
     }
@@ -216,6 +221,10 @@ pub fn released(api: &Api, kind: &Kind, gone: bool, new: &Value, old: &Value) {
 /// Whether a change counts as one of the object's wishes.
 fn wishes_changed(kind: &Kind, new: &Value, old: &Value) -> bool {
     if kind.is("apps", "Deployment") && new["metadata"]["annotations"] != old["metadata"]["annotations"] {
+        return true;
+    }
+    if kind.is("discovery.k8s.io", "EndpointSlice") && new["metadata"]["labels"] != old["metadata"]["labels"]
+    {
         return true;
     }
     let empty = Map::new();
@@ -303,6 +312,9 @@ pub fn update(api: &Api, request: &Request, new: &mut Value, old: &Value) {
         let changed = i64::from(new["spec"]["template"] != old["spec"]["template"]);
         template_generation(new, old_generation + changed);
     }
+    if kind.is("certificates.k8s.io", "CertificateSigningRequest") {
+        condition_times(new, old, &api.now());
+    }
     let wishes = matches!(
         request.target.subresource.as_str(),
         "" | "scale" | "approval" | "finalize" | "resize"
@@ -310,6 +322,27 @@ pub fn update(api: &Api, request: &Request, new: &mut Value, old: &Value) {
     if has_generation(kind) && wishes && wishes_changed(kind, new, old) {
         let generation = old_meta["generation"].as_i64().unwrap_or(0) + 1;
         new["metadata"]["generation"] = generation.into();
+    }
+}
+
+/// Conditions that a request for a certificate did not have get the time of now where they say none.
+fn condition_times(new: &mut Value, old: &Value, now: &str) {
+    let conditions = new["status"].get_mut("conditions").and_then(Value::as_array_mut);
+    for condition in conditions.into_iter().flatten().filter_map(Value::as_object_mut) {
+        let known = old["status"]["conditions"].as_array().into_iter().flatten();
+        let known: Vec<_> = known
+            .filter(|known| Some(&known["type"]) == condition.get("type"))
+            .collect();
+        if condition.get("lastUpdateTime").is_none_or(Value::is_null) {
+            condition.insert("lastUpdateTime".into(), now.into());
+        }
+        if condition.get("lastTransitionTime").is_none_or(Value::is_null) {
+            let same = known
+                .iter()
+                .find(|known| Some(&known["status"]) == condition.get("status"));
+            let time = same.map_or(Value::from(now), |known| known["lastTransitionTime"].clone());
+            condition.insert("lastTransitionTime".into(), time);
+        }
     }
 }
 
@@ -413,8 +446,8 @@ pub fn deletion_shows_object(kind: &Kind) -> bool {
                     | "PersistentVolumeClaim"
             ) | (
                 "storage.k8s.io",
-                "CSIDriver" | "StorageClass" | "CSINode" | "VolumeAttachment"
-            )
+                "CSIDriver" | "StorageClass" | "CSINode" | "VolumeAttachment" | "VolumeAttributesClass"
+            ) | ("resource.k8s.io", _)
         )
 }
 

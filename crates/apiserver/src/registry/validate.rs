@@ -16,6 +16,7 @@ mod events;
 mod jobs;
 mod network;
 mod pods;
+mod rare;
 mod services;
 mod status;
 mod storage;
@@ -66,6 +67,7 @@ fn check(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
         ("storage.k8s.io", "StorageClass") => classes::storage(object, errors),
         ("storage.k8s.io", "CSIDriver") => classes::driver(object, errors),
         ("discovery.k8s.io", "EndpointSlice") => classes::slice(object, errors),
+        _ if rare::validate(kind, object, errors) => {}
         _ => core::validate(kind, object, errors),
     }
 }

@@ -1,20 +1,25 @@
-//! The durable side of the store: a redb file written by one thread, many writes to a transaction.
+//! The durable side of the store: one thread keeps what is written, many writes at a time.
+//!
+//! What is acknowledged is in the log, whose blocks are allocated already, so that a write costs the disk one run of
+//! blocks; when the log is full, the data file takes over all that is in it in one transaction.
 //!
 //! Versions are reserved in blocks ahead of use: after a crash the counter starts at the end of the
 //! last reserved block, so that no version that a client has seen is ever given to another write.
 
+mod base;
+mod log;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use tokio::sync::watch;
 
 use super::{Change, Stored};
+use base::Base;
+use log::Log;
 
-const OBJECTS: TableDefinition<'static, (&str, &str), (u64, &[u8])> = TableDefinition::new("objects");
-const NUMBERS: TableDefinition<'static, &str, u64> = TableDefinition::new("numbers");
-const RESERVED: &str = "reserved";
 /// Versions reserved at a time.
 const BLOCK: u64 = 16_384;
 
@@ -27,16 +32,16 @@ pub enum JournalError {
     /// redb refuses.
     #[error("data file: {0}")]
     File(#[from] Box<redb::Error>),
+    /// The log cannot be read or written.
+    #[error("data log {0}: {1}")]
+    Log(std::path::PathBuf, std::io::Error),
     /// The writing thread has stopped after an error.
     #[error("data file no longer written: {0}")]
     Stopped(String),
 }
 
-fn file(error: impl Into<redb::Error>) -> JournalError {
-    JournalError::File(Box::new(error.into()))
-}
-
-#[derive(Debug)]
+/// A write that is to be kept.
+#[derive(Clone, Debug, PartialEq)]
 struct Operation {
     collection: Arc<str>,
     key: Arc<str>,
@@ -50,6 +55,8 @@ struct Operation {
 struct Queue {
     operations: Vec<Operation>,
     queued: u64,
+    /// How many want that nothing is kept yet.
+    held: usize,
     closed: bool,
 }
 
@@ -71,7 +78,7 @@ struct Progress {
     failure: Option<String>,
 }
 
-/// The open file with its writing thread.
+/// The open files with their writing thread.
 #[derive(Debug)]
 pub struct Journal {
     shared: Arc<Shared>,
@@ -79,7 +86,7 @@ pub struct Journal {
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-/// What the file held.
+/// What the files held.
 #[derive(Debug, Default)]
 pub struct Loaded {
     /// The version to start from.
@@ -88,25 +95,44 @@ pub struct Loaded {
     pub objects: Vec<(Arc<str>, Stored)>,
 }
 
+/// While it is there, writes are collected, to be kept together.
+#[derive(Debug)]
+pub struct Together(Arc<Shared>);
+
+impl Drop for Together {
+    fn drop(&mut self) {
+        self.0.lock().held -= 1;
+        self.0.wake.notify_one();
+    }
+}
+
 impl Journal {
-    /// Opens the file in a folder, which is made if needed.
+    /// Opens the files in a folder, which is made if needed.
     ///
     /// # Errors
-    /// The folder or the file cannot be used.
+    /// The folder or a file cannot be used.
     pub fn open(folder: &Path) -> Result<(Self, Loaded), JournalError> {
         std::fs::create_dir_all(folder).map_err(|error| JournalError::Folder(folder.to_owned(), error))?;
-        let database = Database::builder()
-            .set_cache_size(4 << 20)
-            .create(folder.join("store.redb"))
-            .map_err(file)?;
-        let loaded = load(&database)?;
+        let mut base = Base::open(folder)?;
+        let (mut log, left) = Log::open(folder, base.epoch)?;
+        if !left.operations.is_empty() {
+            base.commit(
+                left.operations.iter(),
+                left.reserved.max(base.reserved),
+                base.next_epoch(),
+            )?;
+            log.restart(base.epoch);
+        }
+        let loaded = base.load()?;
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             wake: Condvar::new(),
         });
         let (sender, progress) = watch::channel(Progress::default());
         let worker = Worker {
-            database,
+            base,
+            log,
+            pending: BTreeMap::new(),
             shared: shared.clone(),
             progress: sender,
             reserved: loaded.version,
@@ -123,6 +149,13 @@ impl Journal {
             },
             loaded,
         ))
+    }
+
+    /// Collects what is written until the result is dropped: many small writes cost the disk as much as one then.
+    #[must_use]
+    pub fn together(&self) -> Together {
+        self.shared.lock().held += 1;
+        Together(self.shared.clone())
     }
 
     /// Queues a write; [`Journal::settled`] says when it is on disk.
@@ -170,53 +203,11 @@ impl Drop for Journal {
     }
 }
 
-fn load(database: &Database) -> Result<Loaded, JournalError> {
-    let mut loaded = Loaded::default();
-    let transaction = database.begin_read().map_err(file)?;
-    // A new file has no tables until the first write: to make them here would cost a wait for the disk.
-    let numbers = match transaction.open_table(NUMBERS) {
-        Err(TableError::TableDoesNotExist(_)) => return Ok(loaded),
-        numbers => numbers.map_err(file)?,
-    };
-    loaded.version = numbers
-        .get(RESERVED)
-        .map_err(file)?
-        .map_or(0, |number| number.value());
-    let objects = transaction.open_table(OBJECTS).map_err(file)?;
-    let mut last: Option<Arc<str>> = None;
-    let mut form: Option<Arc<str>> = None;
-    for entry in objects.iter().map_err(file)? {
-        let (key, value) = entry.map_err(file)?;
-        let (collection, key) = key.value();
-        let collection = match &last {
-            Some(last) if **last == *collection => last.clone(),
-            _ => Arc::from(collection),
-        };
-        last = Some(collection.clone());
-        let (version, json) = value.value();
-        // A form stands before the object, which begins with a brace.
-        let start = json.iter().position(|byte| *byte == b'{').unwrap_or(0);
-        let given = std::str::from_utf8(&json[..start]).unwrap_or("");
-        let object = Stored {
-            key: key.into(),
-            version,
-            text: Bytes::copy_from_slice(&json[start..]).into(),
-            form: match &form {
-                _ if given.is_empty() => None,
-                Some(last) if **last == *given => Some(last.clone()),
-                _ => Some(given.into()),
-            },
-        };
-        if object.form.is_some() {
-            form.clone_from(&object.form);
-        }
-        loaded.objects.push((collection, object));
-    }
-    Ok(loaded)
-}
-
 struct Worker {
-    database: Database,
+    base: Base,
+    log: Log,
+    /// What only the log has, the last write of each object.
+    pending: BTreeMap<(Arc<str>, Arc<str>), Operation>,
     shared: Arc<Shared>,
     progress: watch::Sender<Progress>,
     reserved: u64,
@@ -224,67 +215,62 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
-        loop {
-            let (batch, queued) = {
-                let mut queue = self.shared.lock();
-                while queue.operations.is_empty() && !queue.closed {
-                    queue = self
-                        .shared
-                        .wake
-                        .wait(queue)
-                        .unwrap_or_else(PoisonError::into_inner);
-                }
-                if queue.operations.is_empty() {
-                    return;
-                }
-                (std::mem::take(&mut queue.operations), queue.queued)
-            };
-            match self.commit(&batch) {
-                Ok(()) => {
-                    self.progress.send_modify(|progress| progress.done = queued);
-                }
-                Err(error) => {
-                    tracing::error!(%error, "the data file cannot be written");
-                    self.progress
-                        .send_modify(|progress| progress.failure = Some(error.to_string()));
-                    return;
-                }
-            }
+        if let Err(error) = self.follow() {
+            tracing::error!(%error, "the data file cannot be written");
+            self.progress
+                .send_modify(|progress| progress.failure = Some(error.to_string()));
         }
     }
 
-    fn commit(&mut self, batch: &[Operation]) -> Result<(), JournalError> {
-        let transaction = self.database.begin_write().map_err(file)?;
-        {
-            let mut objects = transaction.open_table(OBJECTS).map_err(file)?;
-            for operation in batch {
-                let key = (&*operation.collection, &*operation.key);
-                match &operation.json {
-                    Some(json) => {
-                        let with_form;
-                        let bytes: &[u8] = match &operation.form {
-                            Some(form) => {
-                                with_form = [form.as_bytes(), json].concat();
-                                &with_form
-                            }
-                            None => json,
-                        };
-                        objects.insert(key, (operation.version, bytes)).map_err(file)?;
-                    }
-                    None => {
-                        objects.remove(key).map_err(file)?;
-                    }
-                }
-            }
-            let highest = batch.iter().map(|operation| operation.version).max().unwrap_or(0);
-            // Half a block is always left, for writes that are answered from memory meanwhile.
-            if highest + BLOCK / 2 > self.reserved {
-                self.reserved = highest + BLOCK;
-                let mut numbers = transaction.open_table(NUMBERS).map_err(file)?;
-                numbers.insert(RESERVED, self.reserved).map_err(file)?;
-            }
+    fn follow(&mut self) -> Result<(), JournalError> {
+        while let Some((batch, queued)) = self.next() {
+            self.keep(batch)?;
+            self.progress.send_modify(|progress| progress.done = queued);
+            self.log.prepare()?;
         }
-        transaction.commit().map_err(file)
+        if self.pending.is_empty() {
+            Ok(())
+        } else {
+            self.hand_over()
+        }
+    }
+
+    /// What has been written meanwhile, and the number of its last write; nothing at the end.
+    fn next(&self) -> Option<(Vec<Operation>, u64)> {
+        let mut queue = self.shared.lock();
+        while (queue.operations.is_empty() || queue.held > 0) && !queue.closed {
+            queue = self
+                .shared
+                .wake
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        let batch = std::mem::take(&mut queue.operations);
+        (!batch.is_empty()).then_some((batch, queue.queued))
+    }
+
+    /// Puts writes on the disk.
+    fn keep(&mut self, batch: Vec<Operation>) -> Result<(), JournalError> {
+        let highest = batch.iter().map(|operation| operation.version).max().unwrap_or(0);
+        // Half a block is always left, for writes that are answered from memory meanwhile.
+        if highest + BLOCK / 2 > self.reserved {
+            self.reserved = highest + BLOCK;
+        }
+        let logged = self.log.append(&batch, self.reserved)?;
+        let keyed = batch
+            .into_iter()
+            .map(|operation| ((operation.collection.clone(), operation.key.clone()), operation));
+        self.pending.extend(keyed);
+        if logged { Ok(()) } else { self.hand_over() }
+    }
+
+    /// The data file takes over what is pending; the log begins anew.
+    fn hand_over(&mut self) -> Result<(), JournalError> {
+        let epoch = self.base.next_epoch();
+        self.base.commit(self.pending.values(), self.reserved, epoch)?;
+        self.pending = BTreeMap::new();
+        self.log.restart(epoch);
+        Ok(())
     }
 }
 

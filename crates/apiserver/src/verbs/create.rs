@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{Reply, decode};
 use crate::admission;
 use crate::api::{Api, meta};
+use crate::auth::{Attributes, rbac};
 use crate::convert;
 use crate::crd::ownership;
 use crate::kinds::Kind;
@@ -124,6 +125,28 @@ pub fn own(api: &Api, request: &Request, live: Option<&Value>, updated: Value, m
     })
 }
 
+/// Whether whoever changes an object may also create it.
+///
+/// # Errors
+/// They may not.
+pub fn authorize(api: &Api, request: &Request) -> Outcome<()> {
+    let target = &request.target;
+    let wanted = Attributes {
+        verb: "create",
+        group: &target.group,
+        resource: &target.resource,
+        namespace: &target.namespace,
+        name: &target.name,
+        ..Attributes::default()
+    };
+    if rbac::authorize(api, &request.user, &wanted).allowed {
+        return Ok(());
+    }
+    let why = wanted.refusal(&request.user);
+    let (group, plural) = (&request.kind.group, &request.kind.plural);
+    Err(Failure::forbidden(group, plural, &target.name, &why))
+}
+
 /// What every new object gets.
 pub fn system_fields(api: &Api, request: &Request, object: &mut Value) {
     let kind = &request.kind;
@@ -186,7 +209,15 @@ fn attempt(api: &Api, request: &Request, mut object: Value, attempts: usize) -> 
     let quota = admission::validate(api, request, &object, None)?;
     let key = kind.key(meta(&object, "namespace"), &name);
     let collection = api.store.collection(&kind.collection);
-    let exists = || Failure::already_exists(&kind.group, &kind.plural, &name);
+    let named = meta(&object, "generateName").is_empty();
+    let exists = || {
+        let mut failure = Failure::already_exists(&kind.group, &kind.plural, &name);
+        let there = collection.get(&key);
+        if there.is_some_and(|there| !there.value()["metadata"]["deletionTimestamp"].is_null()) {
+            failure.message = format!("object is being deleted: {}", failure.message);
+        }
+        if named { failure } else { failure.not_generated() }
+    };
     if request.dry_run {
         if collection.get(&key).is_some() {
             return Err(exists());
@@ -220,6 +251,9 @@ fn attempt(api: &Api, request: &Request, mut object: Value, attempts: usize) -> 
 
 fn generated_name(request: &Request, object: &Value, attempt: usize) -> Option<String> {
     let prefix = meta(object, "generateName");
+    if prefix.is_empty() && meta(object, "name").is_empty() && request.kind.is("", "LimitRange") {
+        return Some(request.calls.uid());
+    }
     if !meta(object, "name").is_empty() || prefix.is_empty() {
         return None;
     }

@@ -166,14 +166,28 @@ pub fn collection(api: &Api, request: &mut Request) -> Outcome<Reply> {
 
 fn precondition(request: &Request, what: &str, given: &str, found: &str, end: &str) -> Failure {
     let kind = &request.kind;
+    // Jobs warn before anything is looked at, kinds that go in two steps look themselves, and events have one store.
+    if request.query.text("propagationPolicy").is_empty() {
+        let _policy = prepare::default_propagation(request);
+    }
+    if kind.is("", "Namespace") || kind.is("apiextensions.k8s.io", "CustomResourceDefinition") {
+        let why =
+            format!("Precondition failed: {what} in precondition: {given}, {what} in object meta: {found}");
+        return Failure::conflict(&kind.group, &kind.plural, &request.target.name, &why);
+    }
+    let group = if kind.kind == "Event" {
+        ""
+    } else {
+        kind.group.as_str()
+    };
     let why = format!(
         "the {what} in the precondition ({given}) does not match the {what} in record ({found}). The object might have \
          been {end}"
     );
-    let mut failure = Failure::conflict(&kind.group, &kind.kind, &request.target.name, &why);
+    let mut failure = Failure::conflict(group, &kind.kind, &request.target.name, &why);
     failure.message = format!(
         "Operation cannot be fulfilled on {} \"{}\": {why}",
-        crate::status::qualified(&kind.group, &kind.kind),
+        crate::status::qualified(group, &kind.kind),
         request.target.name
     );
     failure

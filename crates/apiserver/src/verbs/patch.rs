@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::{Reply, create, decode, update};
 use crate::api::{Api, meta};
-use crate::auth::{Attributes, rbac};
 use crate::crd::ownership;
 use crate::http::{body, negotiate};
 use crate::registry::prepare;
@@ -373,19 +372,7 @@ fn apply_new(api: &Api, request: &Request, applied: &Value) -> Outcome<Reply> {
             &why,
         ));
     }
-    let wanted = Attributes {
-        verb: "create",
-        group: &request.target.group,
-        resource: &request.target.resource,
-        namespace: &request.target.namespace,
-        name: &request.target.name,
-        ..Attributes::default()
-    };
-    if !rbac::authorize(api, &request.user, &wanted).allowed {
-        let why = wanted.refusal(&request.user);
-        let (group, plural) = (&kind.group, &kind.plural);
-        return Err(Failure::forbidden(group, plural, &request.target.name, &why));
-    }
+    create::authorize(api, request)?;
     let mut object = merged(api, request, None, applied)?;
     // There was no version that it could have meant.
     if let Some(meta) = object["metadata"].as_object_mut() {

@@ -6,7 +6,7 @@ use super::{Reply, create, decode, delete, show, update};
 use crate::api::{Api, meta};
 use crate::crd::Scale;
 use crate::http::{body, negotiate};
-use crate::request::Request;
+use crate::request::{FieldValidation, Request};
 use crate::status::{Failure, Outcome};
 
 pub mod connect;
@@ -371,6 +371,41 @@ fn applied_scale(api: &Api, request: &Request, live: &Value, given: &Value, path
     Ok(new)
 }
 
+/// Complains about fields that a scale does not have, as the request wishes.
+fn strange_fields(request: &Request, scale: &Value) -> Outcome<()> {
+    let known = |part: &str| -> &[&str] {
+        match part {
+            "spec" => &["replicas"],
+            "status" => &["replicas", "selector"],
+            _ => &["apiVersion", "kind", "metadata", "spec", "status"],
+        }
+    };
+    let mut strange = vec![];
+    for (path, part) in [
+        ("", scale),
+        ("spec", &scale["spec"]),
+        ("status", &scale["status"]),
+    ] {
+        for field in part.as_object().into_iter().flat_map(serde_json::Map::keys) {
+            if !known(path).contains(&field.as_str()) {
+                let dot = if path.is_empty() { "" } else { "." };
+                strange.push(format!("unknown field \"{path}{dot}{field}\""));
+            }
+        }
+    }
+    match request.validation {
+        FieldValidation::Strict if !strange.is_empty() => {
+            let text = format!("strict decoding error: {}", strange.join(", "));
+            Err(Failure::bad_request(text))
+        }
+        FieldValidation::Warn => {
+            strange.iter().for_each(|text| request.warn(text));
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// PUT or PATCH of the scale subresource.
 ///
 /// # Errors
@@ -404,6 +439,9 @@ pub fn put_scale(api: &Api, request: &mut Request, patch: bool) -> Outcome<Reply
         } else {
             fluvial_merge::merge_patch::apply(&mut scale, &given)
                 .map_err(|error| Failure::bad_request(error.to_string()))?;
+        }
+        if patch {
+            strange_fields(request, &scale)?;
         }
         let wanted = scale["spec"]["replicas"].as_i64().unwrap_or(0);
         let name = meta(&scale, "name");

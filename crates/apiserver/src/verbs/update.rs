@@ -23,6 +23,18 @@ pub fn update(api: &Api, request: &mut Request) -> Outcome<Reply> {
     let mut object = decode::object(api, request)?;
     named(request, &mut object)?;
     let manager = request.manager();
+    if prepare::made_by_update(&request.kind)
+        && request.target.subresource.is_empty()
+        && api
+            .store
+            .collection(&request.kind.collection)
+            .get(&request.key())
+            .is_none()
+    {
+        create::authorize(api, request)?;
+        let object = create::own(api, request, None, object, &manager);
+        return create::insert(api, request, object);
+    }
     change(api, request, &mut |live| {
         let mut object = object.clone();
         let uid = meta(&object, "uid");

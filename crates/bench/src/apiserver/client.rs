@@ -1,15 +1,12 @@
-//! The least client of an API server: HTTP/1.1, or HTTP/2 with many streams, over TLS with a token. The certificate is not looked at, so that any
-//! server can be measured.
+//! The least client of an API server: HTTP/1.1 over TLS with a token. The certificate is not looked at, so that any server can be
+//! measured.
 
 use std::sync::Arc;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::{
-    http1::{SendRequest, handshake},
-    http2,
-};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
@@ -83,34 +80,30 @@ impl Place {
         })
     }
 
-    /// A connection on which many can watch, with the windows that client-go has.
-    pub(super) async fn connect_many(&self) -> Result<Many, Failure> {
-        let mut tls = (*self.tls).clone();
-        tls.alpn_protocols = vec![b"h2".to_vec()];
-        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-            .initial_stream_window_size(4 << 20)
-            .initial_connection_window_size(1 << 30)
-            .handshake(TokioIo::new(self.stream(tls.into()).await?))
-            .await
-            .map_err(|error| error.to_string())?;
-        // It ends with the server or with the client.
-        tokio::spawn(async move { drop(connection.await) });
-        Ok(Many {
-            place: self.clone(),
-            sender,
-        })
+    /// Where it is.
+    pub(super) fn address(&self) -> &str {
+        &self.address
     }
 
-    async fn stream(
-        &self,
-        tls: Arc<ClientConfig>,
-    ) -> Result<tokio_rustls::client::TlsStream<tokio::net::TcpStream>, Failure> {
+    /// Who asks.
+    pub(super) fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// What speaks TLS, and a protocol inside.
+    pub(super) fn tls(&self, protocol: &[u8]) -> ClientConfig {
+        let mut tls = (*self.tls).clone();
+        tls.alpn_protocols = vec![protocol.to_vec()];
+        tls
+    }
+
+    async fn stream(&self) -> Result<tokio_rustls::client::TlsStream<tokio::net::TcpStream>, Failure> {
         let stream = tokio::net::TcpStream::connect(&self.address)
             .await
             .map_err(|error| format!("{}: {error}", self.address))?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
         let name = ServerName::try_from("localhost").map_err(|error| error.to_string())?;
-        tokio_rustls::TlsConnector::from(tls)
+        tokio_rustls::TlsConnector::from(self.tls.clone())
             .connect(name, stream)
             .await
             .map_err(|error| error.to_string())
@@ -118,7 +111,7 @@ impl Place {
 
     /// A connection of its own.
     pub(super) async fn connect(&self) -> Result<Client, Failure> {
-        let stream = self.stream(self.tls.clone()).await?;
+        let stream = self.stream().await?;
         let (sender, connection) = handshake(TokioIo::new(stream))
             .await
             .map_err(|error| error.to_string())?;
@@ -179,70 +172,6 @@ impl Client {
         match self.size(method, path, body).await? {
             (200 | 201, size) => Ok(size),
             (status, _) => Err(format!("{method} {path}: {status}")),
-        }
-    }
-
-    /// An open answer.
-    pub(super) async fn open(mut self, path: &str) -> Result<Open, Failure> {
-        let (status, body) = self.send("GET", path, Bytes::new()).await?;
-        if status == 200 {
-            Ok(Open {
-                body,
-                _sender: Box::new(self.sender),
-            })
-        } else {
-            Err(format!("GET {path}: {status}"))
-        }
-    }
-}
-
-/// One connection of many streams.
-pub(super) struct Many {
-    place: Place,
-    sender: http2::SendRequest<Full<Bytes>>,
-}
-
-impl Many {
-    /// An open answer beside others.
-    pub(super) async fn open(&mut self, path: &str) -> Result<Open, Failure> {
-        let request = hyper::Request::get(format!("https://{}{path}", self.place.address))
-            .header("authorization", format!("Bearer {}", self.place.token))
-            .header("user-agent", "fluvial-bench")
-            .header("accept", "application/json")
-            .body(Full::default())
-            .map_err(|error| error.to_string())?;
-        self.sender.ready().await.map_err(|error| error.to_string())?;
-        let response = self
-            .sender
-            .send_request(request)
-            .await
-            .map_err(|error| error.to_string())?;
-        if response.status() != 200 {
-            return Err(format!("GET {path}: {}", response.status()));
-        }
-        Ok(Open {
-            body: response.into_body(),
-            _sender: Box::new(self.sender.clone()),
-        })
-    }
-}
-
-/// A watch.
-pub(super) struct Open {
-    body: Incoming,
-    /// Keeps the connection.
-    _sender: Box<dyn std::any::Any + Send>,
-}
-
-impl Open {
-    /// Waits until a whole event has come.
-    pub(super) async fn event(&mut self) -> Result<(), Failure> {
-        loop {
-            let frame = self.body.frame().await.ok_or("a watch ended")?;
-            let frame = frame.map_err(|error| error.to_string())?;
-            if frame.data_ref().is_some_and(|data| data.ends_with(b"\n")) {
-                return Ok(());
-            }
         }
     }
 }

@@ -78,6 +78,9 @@ pub(crate) struct ApiServer {
     /// Only answer, as kube-apiserver does alone: no garbage collection, no emptied namespaces, no simulated workloads
     #[arg(long)]
     no_controllers: bool,
+    /// Simulate no workloads, volumes or endpoints: the other controllers run, as in a cluster without nodes
+    #[arg(long)]
+    no_workloads: bool,
     #[command(flatten)]
     logs: Logs,
 }
@@ -195,6 +198,7 @@ pub(crate) async fn api_server(session: &mut Session<'_>, options: &ApiServer) -
                 .zip(options.tls_private_key_file.clone()),
             client_authorities: options.client_ca_file.clone(),
             bare: options.no_controllers,
+            no_workloads: options.no_workloads,
             disabled: options.disable_admission_plugins.clone(),
             service_range: options.service_cluster_ip_range.clone(),
         })

@@ -7,6 +7,8 @@ use crate::kinds::Kind;
 
 use super::{age, human};
 
+mod rare;
+
 fn text(value: &Value, none: &str) -> Value {
     match value.as_str() {
         Some("") | None => none.into(),
@@ -231,8 +233,13 @@ fn simple(kind: &Kind, object: &Value, age: &Value) -> Vec<Value> {
             });
             vec![owner.into(), object["revision"].clone(), age]
         }
+        ("autoscaling", _) if kind.version == "v1" => {
+            let mut newest = object.clone();
+            crate::convert::builtin_to_storage(kind, &mut newest);
+            autoscaler(&newest, age)
+        }
         ("autoscaling", _) => autoscaler(object, age),
-        ("networking.k8s.io", _) => network(kind, object, age),
+        ("networking.k8s.io", "Ingress" | "IngressClass" | "NetworkPolicy") => network(kind, object, age),
         ("policy", "PodDisruptionBudget") => {
             let shown = |value: &Value| match value {
                 Value::Null => "N/A".into(),
@@ -247,118 +254,7 @@ fn simple(kind: &Kind, object: &Value, age: &Value) -> Vec<Value> {
             ]
         }
         ("rbac.authorization.k8s.io", _) => binding(object, age),
-        _ => rare(kind, object, age),
-    }
-}
-
-fn rare(kind: &Kind, object: &Value, age: Value) -> Vec<Value> {
-    let spec = &object["spec"];
-    match (kind.group.as_str(), kind.kind.as_str()) {
-        ("storage.k8s.io", "StorageClass") => vec![
-            object["provisioner"].clone(),
-            text(&object["reclaimPolicy"], "Delete"),
-            text(&object["volumeBindingMode"], "<unset>"),
-            (object["allowVolumeExpansion"] == true).into(),
-            age,
-        ],
-        ("storage.k8s.io", "CSIDriver") => {
-            let audiences =
-                list(&spec["tokenRequests"]).map(|item| item["audience"].as_str().unwrap_or("").to_owned());
-            let modes = list(&spec["volumeLifecycleModes"])
-                .filter_map(Value::as_str)
-                .map(str::to_owned);
-            vec![
-                (spec["attachRequired"] != false).into(),
-                (spec["podInfoOnMount"] == true).into(),
-                (spec["storageCapacity"] == true).into(),
-                joined(audiences, "<unset>"),
-                (spec["requiresRepublish"] == true).into(),
-                joined(modes, "<none>"),
-                age,
-            ]
-        }
-        ("scheduling.k8s.io", _) => vec![
-            count(&object["value"]),
-            (object["globalDefault"] == true).into(),
-            age,
-            text(&object["preemptionPolicy"], ""),
-        ],
-        ("certificates.k8s.io", _) => {
-            let lasting = spec["expirationSeconds"]
-                .as_i64()
-                .map_or("<none>".to_owned(), human);
-            vec![
-                age,
-                spec["signerName"].clone(),
-                text(&spec["username"], ""),
-                lasting.into(),
-                csr_state(object),
-            ]
-        }
-        ("node.k8s.io", _) => vec![object["handler"].clone(), age],
-        ("coordination.k8s.io", _) => vec![text(&spec["holderIdentity"], ""), age],
-        ("admissionregistration.k8s.io", name) => policy(name, object, age),
-        ("flowcontrol.apiserver.k8s.io", _) => {
-            let limited = &spec["limited"];
-            let queuing = &limited["limitResponse"]["queuing"];
-            let shown = |value: &Value| {
-                if value.is_null() {
-                    "<none>".into()
-                } else {
-                    value.clone()
-                }
-            };
-            vec![
-                spec["type"].clone(),
-                shown(&limited["nominalConcurrencyShares"]),
-                shown(&queuing["queues"]),
-                shown(&queuing["handSize"]),
-                shown(&queuing["queueLengthLimit"]),
-                age,
-            ]
-        }
-        ("discovery.k8s.io", _) => {
-            let ports = list(&object["ports"]).map(|port| port["port"].to_string());
-            let hosts = list(&object["endpoints"])
-                .flat_map(|item| list(&item["addresses"]))
-                .filter_map(Value::as_str);
-            vec![
-                object["addressType"].clone(),
-                joined(ports, "<unset>"),
-                joined(hosts.map(str::to_owned), "<unset>"),
-                age,
-            ]
-        }
-        _ => vec![age],
-    }
-}
-
-fn policy(name: &str, object: &Value, age: Value) -> Vec<Value> {
-    let spec = &object["spec"];
-    let kind = &spec["paramKind"];
-    let params = if kind.is_object() {
-        format!(
-            "{}/{}",
-            kind["apiVersion"].as_str().unwrap_or(""),
-            kind["kind"].as_str().unwrap_or("")
-        )
-        .into()
-    } else {
-        Value::from("<unset>")
-    };
-    match name {
-        "ValidatingAdmissionPolicy" => vec![entries(&spec["validations"]).into(), params, age],
-        "MutatingAdmissionPolicy" => vec![entries(&spec["mutations"]).into(), params, age],
-        "ValidatingAdmissionPolicyBinding" | "MutatingAdmissionPolicyBinding" => {
-            let reference = &spec["paramRef"];
-            let shown = match (reference["namespace"].as_str(), reference["name"].as_str()) {
-                (Some(namespace), Some(name)) => format!("{namespace}/{name}"),
-                (None, Some(name)) => format!("*/{name}"),
-                _ => "<unset>".to_owned(),
-            };
-            vec![spec["policyName"].clone(), shown.into(), age]
-        }
-        _ => vec![entries(&object["webhooks"]).into(), age],
+        _ => rare::of(kind, object, age),
     }
 }
 
@@ -771,7 +667,10 @@ fn event(object: &Value, name: &Value, now: Timestamp) -> Vec<Value> {
         .or_else(|| object["reportingComponent"].as_str())
         .or_else(|| object["reportingController"].as_str())
         .unwrap_or("");
-    let from = match source["host"].as_str() {
+    let host = source["host"]
+        .as_str()
+        .or_else(|| object["reportingInstance"].as_str());
+    let from = match host {
         Some(host) if !host.is_empty() => format!("{component}, {host}"),
         _ => component.to_owned(),
     };

@@ -77,6 +77,11 @@ pub(super) fn api_service(object: &Value, errors: &mut Vec<FieldError>) {
         let detail = format!("must be `spec.version+\".\"+spec.group`: {wanted:?}");
         errors.push(invalid("metadata.name", name, detail));
     }
+    if text("group").is_empty() && text("version") != "v1" {
+        let detail = "only v1 may have an empty group and it better be legacy kube";
+        errors.push(FieldError::plain(ErrorKind::Required, "spec.group", detail));
+    }
+    super::common::named(text("version"), names::label_1035, "spec.version", errors);
     for (field, most) in [("groupPriorityMinimum", 20_000), ("versionPriority", 1_000)] {
         let number = spec[field].as_i64().unwrap_or(0);
         if number <= 0 || number > most {
