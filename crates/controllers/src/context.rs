@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fluvial_ports::{Artifacts, Clock, Cluster, Decryption, Remotes, Sources};
 
+use crate::aside::Aside;
 use crate::backoff::Backoff;
 use crate::metrics::Metrics;
 use crate::recorder::Recorder;
@@ -157,6 +158,8 @@ pub struct Context {
     pub tokens: Tokens,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// The processors, for what keeps them busy.
+    pub aside: Aside,
     /// Takes events.
     pub recorder: Recorder,
     /// Counts.

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use super::HelmReleases;
 use super::objects::MANAGER;
 use super::step::{CHART_MUTATE_ERROR, SOURCE_NOT_READY};
-use crate::deliverer::failure::{ACCESS_DENIED, ARTIFACT_FAILED, Failure};
+use crate::deliverer::failure::{ACCESS_DENIED, ARTIFACT_FAILED, Failure, not_found};
 use crate::source::port_artifact;
 use crate::writer::resource_of;
 use crate::{Key, SourceId};
@@ -373,7 +373,7 @@ impl HelmReleases {
             Some(chart) => chart,
             None => {
                 let tree = self.tree(source).await?;
-                let loaded = match crate::aside(move || load(&tree)).await {
+                let loaded = match self.context.aside.run(move || load(&tree)).await {
                     Ok(loaded) => loaded,
                     Err(error) if error.is_cancelled() => std::future::pending().await,
                     Err(_panic) => Err("loading it crashed; this is a bug, please report it".to_owned()),
@@ -448,13 +448,6 @@ fn load(tree: &Tree) -> Result<Arc<Chart>, String> {
         found.unwrap_or(root)
     };
     Chart::load_with(tree, &folder, LoadLimits::default()).map_err(|error| error.to_string())
-}
-
-/// That a source is not there, as an API server says it.
-fn not_found(id: &SourceId) -> String {
-    let foreign = FOREIGN.iter().find(|(kind, _)| *kind == &*id.kind);
-    let plural = foreign.map_or(HelmChart::PLURAL, |(_, plural)| plural);
-    format!("{plural}.{} \"{}\" not found", HelmChart::GROUP, id.key.name)
 }
 
 /// A source's artifact, if it is ready.

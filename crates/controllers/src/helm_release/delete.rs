@@ -184,7 +184,10 @@ impl Ended {
 
 /// What is told of an uninstallation: `before` is the last stored version as it was, `known` what the status tells of.
 fn ended(before: Option<&Snapshot>, keep: bool, known: &[Snapshot], outcome: &Outcome) -> Ended {
-    let about = before.or_else(|| state::latest(known)).cloned().unwrap_or_default();
+    let about = before
+        .or_else(|| state::latest(known))
+        .cloned()
+        .unwrap_or_default();
     let name = full_name(&about);
     let what = format!("release {name} with chart {}", chart_of(&about));
     let gone = |message: String, is_news| (Severity::Info, "UninstallSucceeded", message, is_news);

@@ -1,6 +1,7 @@
 //! One run of a HelmRelease: what it needs, then action after action until the release is as wanted.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use fluvial_api::HelmRelease;
 use fluvial_api::helm::{DriftMode, HelmReleaseStatus};
@@ -21,9 +22,9 @@ use super::storage::Storage;
 use super::{End, HelmReleases, drift, progress, values};
 use crate::condition::{self, Conditions};
 use crate::deliverer::depends;
-use crate::deliverer::failure::{Class, Failure, INVALID_EXPRESSION, INVALID_IGNORE};
+use crate::deliverer::failure::{Class, Failure, INVALID_IGNORE};
 use crate::kustomization::health::Judge;
-use crate::queue::Work;
+use crate::queue::{Reasons, Work};
 use crate::runner::Slot;
 use crate::{Key, deliverer};
 
@@ -75,7 +76,7 @@ impl HelmReleases {
         let ready = depends::expressions(&**object)?;
         let rules = drift::rules(object).map_err(|error| Failure::stalled(INVALID_IGNORE, error))?;
         let judge = Judge::with(Arc::clone(&self.context.clock), &object.spec.health_check_exprs)
-            .map_err(|error| Failure::stalled(INVALID_EXPRESSION, error))?;
+            .map_err(Failure::expression)?;
         status.helm_chart = self.keep_chart(object).await?;
         let inputs = match self.inputs(object, &ready, judge).await {
             Ok(inputs) => inputs,
@@ -94,6 +95,11 @@ impl HelmReleases {
         status.storage_namespace = Some(inputs.names.storage.clone());
         if step::is_reset(object) || state::must_reset(object, status, &inputs.desired) {
             state::clear_failures(status);
+        } else if let Some(left) = self.tries.left(key)
+            && !work.reasons().any(Reasons::REQUESTED)
+        {
+            // Nothing that counts has changed since.
+            return Err(put_off(status, left));
         }
         status.last_attempted_generation = object.metadata.generation;
         status.last_attempted_revision = Some(inputs.desired.chart_version.clone());
@@ -220,7 +226,8 @@ impl HelmReleases {
             chart_name: loaded.chart.name().to_owned(),
             chart_version: loaded.version.clone(),
             config_digest: config_digest(&values),
-            app_version: Some(loaded.chart.metadata.app_version.clone()).filter(|version| !version.is_empty()),
+            app_version: Some(loaded.chart.metadata.app_version.clone())
+                .filter(|version| !version.is_empty()),
             post_renderers: (!spec.post_renderers.is_empty()).then(|| go_digest(&spec.post_renderers)),
             common_metadata: spec.common_metadata.as_ref().map(go_digest),
         };
@@ -267,6 +274,7 @@ impl HelmReleases {
             },
             clock: Arc::clone(&self.context.clock),
             cluster,
+            aside: &self.context.aside,
         }
     }
 
@@ -560,14 +568,10 @@ impl HelmReleases {
         if state::is_exhausted(object, status) {
             return Ok(End::Done);
         }
-        let ready = condition::get(&status.conditions, condition::READY);
-        let (reason, message) = ready.map_or(("Progressing", String::new()), |ready| {
-            (ready.reason.as_str(), ready.message.clone())
-        });
         let interval = state::active(status).and_then(|action| names::retry_interval(object, action));
-        Err(Failure {
-            class: interval.map_or(Class::Retry, Class::RetryAfter),
-            ..told(reason, message)
+        Err(match interval {
+            Some(interval) => put_off(status, interval),
+            None => as_told(status),
         })
     }
 
@@ -588,6 +592,23 @@ impl HelmReleases {
                 format!("Failed to {action} after {failures} attempt(s)"),
             )
         })
+    }
+}
+
+/// A failure that Ready tells of.
+fn as_told(status: &HelmReleaseStatus) -> Failure {
+    let ready = condition::get(&status.conditions, condition::READY);
+    let (reason, message) = ready.map_or(("Progressing", String::new()), |ready| {
+        (ready.reason.as_str(), ready.message.clone())
+    });
+    told(reason, message)
+}
+
+/// The same, tried again after a time.
+fn put_off(status: &HelmReleaseStatus, delay: Duration) -> Failure {
+    Failure {
+        class: Class::RetryAfter(delay),
+        ..as_told(status)
     }
 }
 
