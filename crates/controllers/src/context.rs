@@ -93,6 +93,10 @@ pub struct Settings {
     pub config_selector: Option<String>,
     /// Whether `readyExpr` is asked in addition to readiness, and not in its place.
     pub additive_ready_expr: bool,
+    /// Whether failed actions of releases that name no strategy are only tried again, and not remediated.
+    pub only_retry: bool,
+    /// Whether the version of a chart that comes from a registry holds the digest of its source.
+    pub versions_with_digest: bool,
     /// Whether a variable without value and default is an error.
     pub strict_substitution: bool,
     /// Group/kinds that are applied in a stage of their own, before everything else that is namespaced.
@@ -122,6 +126,8 @@ impl Default for Settings {
             sops_age_secret: None,
             config_selector: None,
             additive_ready_expr: false,
+            only_retry: false,
+            versions_with_digest: true,
             strict_substitution: true,
             stage_kinds: Vec::new(),
             grace: Duration::from_secs(10),

@@ -229,6 +229,9 @@ impl HelmReleases {
                     Ok(None) => return Requeue::Never,
                     Err(error) => return self.unwritten(&key, &error),
                 }
+                if self.context.settings.only_retry {
+                    step::only_retry(Arc::make_mut(&mut object));
+                }
                 status.clone_from(&object.status);
                 self.release(&key, &mut object, &mut status, work, slot).await
             }

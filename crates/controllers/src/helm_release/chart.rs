@@ -393,8 +393,16 @@ impl HelmReleases {
                 digest: String::new(),
             });
         }
-        let (version, digest) = version_with_digest(&version, &artifact.revision)
+        let (joint, digest) = version_with_digest(&version, &artifact.revision)
             .map_err(|error| Failure::retry(CHART_MUTATE_ERROR, error))?;
+        if !self.context.settings.versions_with_digest {
+            return Ok(Loaded {
+                chart,
+                version,
+                digest,
+            });
+        }
+        let version = joint;
         let chart = with_version(&chart, &version);
         Ok(Loaded {
             chart,

@@ -1,7 +1,7 @@
 //! Decisions about a HelmRelease: what a run begins with, how conditions are summed up, what the status says.
 
 use fluvial_api::HelmRelease;
-use fluvial_api::helm::HelmReleaseStatus;
+use fluvial_api::helm::{ActionStrategy, ActionStrategyName, HelmReleaseStatus};
 use fluvial_api::keys::{FORCE_AT, RESET_AT};
 use jiff::Timestamp;
 
@@ -67,6 +67,19 @@ pub fn begin(object: &HelmRelease, settings: &Settings) -> Begin {
         );
     }
     Begin::Go
+}
+
+/// Has failed actions tried again, and nothing else, where the spec names no strategy.
+pub fn only_retry(object: &mut HelmRelease) {
+    let retry = || ActionStrategy {
+        name: ActionStrategyName::RetryOnFailure,
+        retry_interval: None,
+    };
+    let spec = &mut object.spec;
+    let install = spec.install.get_or_insert_default();
+    install.strategy.get_or_insert_with(retry);
+    let upgrade = spec.upgrade.get_or_insert_default();
+    upgrade.strategy.get_or_insert_with(retry);
 }
 
 /// Whether somebody asks for an action regardless of the state, by a request that has not been handled.

@@ -276,3 +276,35 @@ async fn what_somebody_else_has_uninstalled_is_no_news() {
     assert!(said(&world, "UninstallSucceeded").await.is_empty());
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_under_way_is_not_cut_off_by_a_newer_spec() {
+    let mut world = World::new().await;
+    serve(&world).await;
+    world
+        .create(release(
+            "web",
+            json!({"values": {"job": "pre-upgrade", "delay": "1s"}}),
+        ))
+        .await;
+    ready(&world, "web", "InstallSucceeded").await;
+    world
+        .patch(&hr("web"), json!({"spec": {"values": {"size": 2}}}))
+        .await;
+    let job = ["batch/v1", "Job", "default", "web-job"];
+    world.until(&job, "there", |job| job.is_some()).await;
+    world
+        .patch(&hr("web"), json!({"spec": {"values": {"size": 3}}}))
+        .await;
+    let done = until(&world, "web", "upgraded twice", |object| {
+        object["status"]["history"][0]["version"] == 3
+            && object["status"]["history"][0]["status"] == "deployed"
+    })
+    .await;
+    assert_eq!(history(&done), [(3, "deployed"), (2, "superseded")]);
+    assert_eq!(
+        states(&stored(&world, "web").await),
+        [(1, "superseded"), (2, "superseded"), (3, "deployed")]
+    );
+    world.stop().await;
+}
