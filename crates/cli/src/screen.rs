@@ -139,6 +139,7 @@ mod tests {
             fare,
             text: text.to_owned(),
             since: Some(Timestamp::from_second(100).unwrap()),
+            maker: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What an object of a Flux kind says of itself.
 
 use fluvial_api::{keys, kinds};
+use fluvial_ports::{Resource, Target};
 use serde_json::Value;
 
 /// Text at a path of fields.
@@ -31,6 +32,16 @@ pub(crate) fn name(object: &Value) -> &str {
 #[must_use]
 pub(crate) fn namespace(object: &Value) -> &str {
     text(object, &["metadata", "namespace"]).unwrap_or_default()
+}
+
+/// Where it is, as one of a resource.
+#[must_use]
+pub(crate) fn target<'t>(resource: &'t Resource, object: &'t Value) -> Target<'t> {
+    Target {
+        resource,
+        namespace: namespace(object),
+        name: name(object),
+    }
 }
 
 /// `Kind/namespace/name`, or `Kind/name`.

@@ -56,6 +56,8 @@ pub(crate) struct Row {
     pub text: String,
     /// Since when it is so.
     pub since: Option<Timestamp>,
+    /// Who made it, where it does not stand below it.
+    pub maker: Option<String>,
 }
 
 /// A fleet at one moment.
@@ -91,11 +93,22 @@ impl View {
         let row = &self.rows[at];
         let made = || {
             let below = self.rows.iter().enumerate().skip(at + 1);
-            below.take_while(|(_, other)| other.depth > row.depth)
+            let below = below.take_while(|(_, other)| other.depth > row.depth);
+            let elsewhere = self.rows.iter().enumerate();
+            below.chain(elsewhere.filter(|(_, other)| other.maker.as_ref() == Some(&row.id)))
         };
+        let mut holds_up = false;
         row.text.starts_with(HEALTH)
-            && made().any(|(_, other)| matches!(other.fare, Fare::Failed | Fare::Waiting))
-            && made().all(|(at, other)| other.fare != Fare::Working || self.is_held_up(at))
+            && made().all(|(at, other)| {
+                let is_stuck = match other.fare {
+                    Fare::Failed | Fare::Waiting => true,
+                    Fare::Working => self.is_held_up(at),
+                    Fare::Ready | Fare::Suspended | Fare::Idle => false,
+                };
+                holds_up |= is_stuck;
+                is_stuck || other.fare != Fare::Working
+            })
+            && holds_up
     }
 
     /// `3 ready, 1 waiting, 1 failed`.
@@ -137,8 +150,11 @@ impl Item {
     /// Of an object of a Flux kind. Kinds outside of `handled` are shown as such.
     pub(crate) fn of(object: &Value, handled: &[&str]) -> Self {
         let is_source = is_source(object);
-        let row = row(object, handled);
-        let owner = owner(object).filter(|owner| !is_source && *owner != row.id);
+        let mut row = row(object, handled);
+        let mut owner = owner(object).filter(|owner| *owner != row.id);
+        if is_source {
+            row.maker = owner.take();
+        }
         Item {
             owner,
             is_source,
@@ -237,6 +253,7 @@ fn row(object: &Value, handled: &[&str]) -> Row {
         fare,
         text,
         since,
+        maker: None,
     }
 }
 
@@ -378,6 +395,7 @@ mod tests {
             fare,
             text: text.to_owned(),
             since: None,
+            maker: None,
         };
         let checks = "Running health checks for revision main with a timeout of 5m";
         let mut view = View {
@@ -395,6 +413,13 @@ mod tests {
         view.rows[3].fare = Fare::Ready;
         view.rows[2].fare = Fare::Ready;
         assert!(view.is_moving());
+        // Sources stand apart from who made them.
+        view.rows[1].fare = Fare::Ready;
+        view.rows.push(Row {
+            maker: Some("0".to_owned()),
+            ..row(3, Fare::Failed, "no registry")
+        });
+        assert!(!view.is_moving());
     }
 
     #[test]

@@ -158,6 +158,7 @@ async fn run(count: usize, quiet: Duration) -> Value {
         remotes: Arc::new(fluvial_controllers::ports::NoRemotes),
         events: Arc::new(NoEvents),
         clock: Arc::new(Wall),
+        aside: fluvial_controllers::Aside::default(),
     };
     let first = commit(&fakes, count, "one");
     let idle = memory("VmRSS:");

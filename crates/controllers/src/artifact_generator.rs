@@ -118,7 +118,7 @@ impl Obtain<ArtifactGenerator> for Generators {
             .map(|(alias, input)| (alias.clone(), input.tree.clone()))
             .collect();
         let spec = generator.spec.clone();
-        let made = aside(move || {
+        let made = aside(context, move || {
             let failed = |text: String| Failure::new_build("BuildFailed", text);
             let expanded =
                 copy::expand(spec.path_pattern.as_deref(), &spec.artifacts, &trees).map_err(failed)?;

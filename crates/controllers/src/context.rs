@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fluvial_ports::{Artifacts, Clock, Cluster, Decryption, Remotes, Sources};
 
+use crate::aside::Aside;
 use crate::backoff::Backoff;
 use crate::metrics::Metrics;
 use crate::recorder::Recorder;
@@ -92,6 +93,10 @@ pub struct Settings {
     pub config_selector: Option<String>,
     /// Whether `readyExpr` is asked in addition to readiness, and not in its place.
     pub additive_ready_expr: bool,
+    /// Whether failed actions of releases that name no strategy are only tried again, and not remediated.
+    pub only_retry: bool,
+    /// Whether the version of a chart that comes from a registry holds the digest of its source.
+    pub versions_with_digest: bool,
     /// Whether a variable without value and default is an error.
     pub strict_substitution: bool,
     /// Group/kinds that are applied in a stage of their own, before everything else that is namespaced.
@@ -121,6 +126,8 @@ impl Default for Settings {
             sops_age_secret: None,
             config_selector: None,
             additive_ready_expr: false,
+            only_retry: false,
+            versions_with_digest: true,
             strict_substitution: true,
             stage_kinds: Vec::new(),
             grace: Duration::from_secs(10),
@@ -157,6 +164,8 @@ pub struct Context {
     pub tokens: Tokens,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// The processors, for what keeps them busy.
+    pub aside: Aside,
     /// Takes events.
     pub recorder: Recorder,
     /// Counts.

@@ -278,7 +278,7 @@ impl Packages {
             version_metadata: self::version_metadata(object, None),
         };
         let plain = found.version;
-        let built = aside(move || build::pulled(archive, &recipe)).await?;
+        let built = aside(context, move || build::pulled(archive, &recipe)).await?;
         if built.version != plain {
             let mut made_of = self.made_of.lock().unwrap_or_else(PoisonError::into_inner);
             made_of.insert(key.clone(), (built.version.clone(), plain));
@@ -322,14 +322,14 @@ impl Packages {
             version_metadata: version_metadata(object, Some((source, &artifact.revision))),
         };
         let (chart, files) = (object.spec.chart.clone(), tree.clone());
-        let mut started = aside(move || build::start(&files, &chart, &recipe)).await?;
+        let mut started = aside(context, move || build::start(&files, &chart, &recipe)).await?;
         if known.is_some_and(|known| known.revision == started.version) {
             return Ok(Outcome::Same {
                 verified: Verified::Unasked,
             });
         }
         let resolved = dependencies::resolve(self, context, object, &tree, &mut started).await?;
-        let built = aside(move || started.finish(resolved)).await?;
+        let built = aside(context, move || started.finish(resolved)).await?;
         Ok(Outcome::Fresh(Box::new(Come {
             built,
             source_revision: Some(artifact.revision),
@@ -423,9 +423,10 @@ fn absent(kind: &str, key: &Key) -> Failure {
 
 /// Packing and unpacking, away from the threads that must not wait.
 pub(crate) async fn aside<T: Send + 'static>(
+    context: &Context,
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    match crate::aside(work).await {
+    match context.aside.run(work).await {
         Ok(result) => result,
         Err(error) => Err(Failure::fetch(
             "Failed",

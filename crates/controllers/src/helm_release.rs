@@ -18,6 +18,7 @@ mod run;
 mod state;
 pub mod step;
 mod storage;
+mod tries;
 mod values;
 mod wakes;
 
@@ -32,14 +33,14 @@ use fluvial_helm::{Capabilities, KubeVersion};
 use fluvial_ports::{BoxFuture, Cluster, ClusterError, Severity};
 use fluvial_schema::SchemaSet;
 use futures::{FutureExt, StreamExt};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 use serde_json::Value;
 
 use crate::backoff::jitter;
 use crate::condition::{self, Conditions};
 use crate::context::Context;
 use crate::deliverer::depends::Peers;
-use crate::deliverer::failure::{Begin, Class, Failure};
+use crate::deliverer::failure::{Begin, Class, DEPENDENCY_NOT_READY, Failure};
 use crate::deliverer::wakes::Wakes;
 use crate::feed::Feed;
 use crate::queue::{Queue, Reasons, Work};
@@ -70,8 +71,7 @@ pub struct HelmReleases {
     schemas: SchemaSet,
     taken_over: Vec<TakenOver>,
     charts: chart::Charts,
-    /// Failures in a row, by object.
-    tries: Mutex<FxHashMap<Key, u32>>,
+    tries: tries::Tries,
     /// Objects whose definition is an older one, without an inventory in the status.
     without_inventory: Mutex<FxHashSet<Key>>,
     /// How many actions are under way that may be a matter of a moment.
@@ -144,7 +144,7 @@ impl HelmReleases {
             schemas: SchemaSet::builtin(),
             taken_over: taken_over(objects::MANAGER, &["helm".to_owned()]),
             charts: chart::Charts::default(),
-            tries: Mutex::default(),
+            tries: tries::Tries::default(),
             without_inventory: Mutex::default(),
             under_way: AtomicU32::new(0),
             capabilities: Arc::default(),
@@ -229,6 +229,9 @@ impl HelmReleases {
                     Ok(None) => return Requeue::Never,
                     Err(error) => return self.unwritten(&key, &error),
                 }
+                if self.context.settings.only_retry {
+                    step::only_retry(Arc::make_mut(&mut object));
+                }
                 status.clone_from(&object.status);
                 self.release(&key, &mut object, &mut status, work, slot).await
             }
@@ -254,7 +257,7 @@ impl HelmReleases {
                 status.observed_generation = object.metadata.generation;
                 Conditions::of(&mut status.conditions, object.metadata.generation, now)
                     .remove(condition::RECONCILING);
-                self.tried(key, false);
+                self.tries.over(key);
                 let settings = &self.context.settings;
                 let random = self.context.clock.random();
                 Requeue::After(jitter(object.spec.interval.0, settings.jitter_percent, random).max(LEAST))
@@ -264,14 +267,17 @@ impl HelmReleases {
                 step::failed(object, &mut status, failure, now);
                 match failure.class {
                     Class::Stalled => {
-                        self.tried(key, false);
+                        self.tries.over(key);
                         Requeue::Never
                     }
                     Class::Waiting => Requeue::After(self.context.settings.requeue_dependency),
                     Class::Retry => {
-                        Requeue::After(self.context.settings.backoff.after(self.tried(key, true)))
+                        Requeue::After(self.context.settings.backoff.after(self.tries.failed(key)))
                     }
-                    Class::RetryAfter(delay) => Requeue::After(delay.max(LEAST)),
+                    Class::RetryAfter(delay) => {
+                        self.tries.put_off(key, delay);
+                        Requeue::After(delay.max(LEAST))
+                    }
                     Class::Superseded => Requeue::Now,
                 }
             }
@@ -291,6 +297,7 @@ impl HelmReleases {
         }
         if let Err(failure) = &result
             && !failure.told
+            && !is_awaited(failure)
             && !quiet
         {
             let severity = if failure.class == Class::Waiting {
@@ -311,18 +318,6 @@ impl HelmReleases {
         }
         self.show(key, &written);
         requeue
-    }
-
-    /// Counts failures in a row.
-    fn tried(&self, key: &Key, failed: bool) -> u32 {
-        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
-        if !failed {
-            tries.remove(key);
-            return 0;
-        }
-        let count = tries.entry(key.clone()).or_default();
-        *count = count.saturating_add(1);
-        *count
     }
 
     /// Sends an event.
@@ -366,7 +361,7 @@ impl HelmReleases {
     }
 
     fn forget(&self, key: &Key) {
-        self.tried(key, false);
+        self.tries.over(key);
         self.without_inventory
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -392,6 +387,11 @@ impl HelmReleases {
         }
         Err(failure)
     }
+}
+
+/// Whether a chart is on its way, which is no news.
+fn is_awaited(failure: &Failure) -> bool {
+    failure.class == Class::Waiting && failure.reason != DEPENDENCY_NOT_READY
 }
 
 /// What a release looks at of a source: whether it is ready, and what it holds.

@@ -30,7 +30,7 @@ use serde_json::Value;
 
 use crate::context::Context;
 use crate::deliverer::depends::Peers;
-use crate::deliverer::failure::{Begin, Class, Failure};
+use crate::deliverer::failure::{ARTIFACT_FAILED, Begin, Class, Failure};
 use crate::deliverer::wakes::Wakes;
 use crate::feed::Feed;
 use crate::metrics::ResourceFacts;
@@ -266,6 +266,19 @@ impl Kustomizations {
                 format!(
                     "Reconciliation finished in {}, next run in {next}",
                     fluvial_api::Duration(facts.took)
+                ),
+            ),
+            // What is missing is waited for; it is no news.
+            Err(failure) if failure.class == Class::Waiting && failure.reason == ARTIFACT_FAILED => {
+                tracing::info!("{}: {}", object.metadata.name, failure.message);
+                return;
+            }
+            // Before anything is built, it waits for what it depends on.
+            Err(failure) if failure.class == Class::Waiting && facts.digest.is_none() => (
+                Severity::Info,
+                format!(
+                    "Dependencies do not meet ready condition, retrying in {}",
+                    fluvial_api::Duration(self.context.settings.requeue_dependency)
                 ),
             ),
             Err(failure) if failure.class == Class::Waiting => (Severity::Info, failure.message.clone()),

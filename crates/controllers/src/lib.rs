@@ -34,7 +34,7 @@ pub mod store;
 mod wake;
 pub mod writer;
 
-pub use aside::aside;
+pub use aside::Aside;
 pub use context::{Component, Restrictions, Settings};
 pub use fluvial_ports as ports;
 pub use key::{Key, SourceId};

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::Key;
+use crate::aside::Aside;
 use crate::context::{Component, Context, Settings};
 use crate::feed::Feed;
 use crate::lease::{self, Leader, Lease};
@@ -40,6 +41,8 @@ pub struct Ports {
     pub events: Arc<dyn Events>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// The processors, for what keeps them busy.
+    pub aside: Aside,
 }
 
 /// How the controllers run.
@@ -200,6 +203,7 @@ impl Machine {
             remotes: Arc::clone(&self.ports.remotes),
             tokens: crate::remote::Tokens::default(),
             clock: Arc::clone(&self.ports.clock),
+            aside: self.ports.aside.clone(),
             recorder,
             metrics: Arc::clone(&self.metrics),
             revisions: Arc::new(Revisions::default()),

@@ -21,6 +21,23 @@ pub enum Drift {
 /// Fields listed at most.
 const MAX_FIELDS: usize = 20;
 
+/// How many fields of an object an apply would add, change and remove.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Fields that are not there.
+    pub additions: usize,
+    /// Fields that have other values.
+    pub changes: usize,
+    /// Fields that are there and should not be.
+    pub removals: usize,
+}
+
+/// Counts what `compare` finds.
+#[must_use]
+pub fn counts(dry_run: &Value, live: &Value, ignored: &[String]) -> Counts {
+    walk(dry_run, live, ignored, usize::MAX).counts
+}
+
 /// Compares the answer of a dry run with the live object, fields under `ignored` JSON pointers aside.
 #[must_use]
 pub fn compare(dry_run: &Value, live: Option<&Value>, ignored: &[String]) -> Drift {
@@ -34,10 +51,22 @@ pub fn compare(dry_run: &Value, live: Option<&Value>, ignored: &[String]) -> Dri
     {
         return Drift::Created;
     }
+    let found = walk(dry_run, live, ignored, MAX_FIELDS).found;
+    if found.is_empty() {
+        Drift::None
+    } else {
+        Drift::Changed(found)
+    }
+}
+
+/// Walks over what is compared of two objects, until so many differences are found.
+fn walk<'a>(dry_run: &Value, live: &Value, ignored: &'a [String], limit: usize) -> Walk<'a> {
     let mut walk = Walk {
         path: FieldPath::root(),
         ignored,
+        limit,
         found: Vec::new(),
+        counts: Counts::default(),
     };
     let empty = Map::new();
     let map = |value: &Value| value.as_object().cloned().unwrap_or_default();
@@ -65,11 +94,7 @@ pub fn compare(dry_run: &Value, live: Option<&Value>, ignored: &[String]) -> Dri
         }
         walk.path.pop();
     }
-    if walk.found.is_empty() {
-        Drift::None
-    } else {
-        Drift::Changed(walk.found)
-    }
+    walk
 }
 
 /// The API server keeps the metrics of a HorizontalPodAutoscaler in an order of its own.
@@ -83,12 +108,14 @@ fn sorted_metrics(mut spec: Map<String, Value>) -> Value {
 struct Walk<'a> {
     path: FieldPath,
     ignored: &'a [String],
+    limit: usize,
     found: Vec<FieldPath>,
+    counts: Counts,
 }
 
 impl Walk<'_> {
     fn values(&mut self, new: &Value, old: &Value) {
-        if new == old || self.found.len() >= MAX_FIELDS || (is_empty(new) && is_empty(old)) {
+        if new == old || self.found.len() >= self.limit || (is_empty(new) && is_empty(old)) {
             return;
         }
         if !self.ignored.is_empty() && self.is_ignored() {
@@ -108,8 +135,18 @@ impl Walk<'_> {
             }
             (Value::Number(new), Value::Number(old))
                 if new.as_f64() == old.as_f64() && !both_whole(new, old) => {}
-            _ => self.found.push(self.path.clone()),
+            _ => self.differ(new, old),
         }
+    }
+
+    fn differ(&mut self, new: &Value, old: &Value) {
+        self.found.push(self.path.clone());
+        let count = match (new, old) {
+            (_, Value::Null) => &mut self.counts.additions,
+            (Value::Null, _) => &mut self.counts.removals,
+            _ => &mut self.counts.changes,
+        };
+        *count += 1;
     }
 
     fn maps(&mut self, new: &Map<String, Value>, old: &Map<String, Value>) {
@@ -202,6 +239,12 @@ mod tests {
             ]
         );
         assert_eq!(compare(&new, None, &[]), Drift::Created);
+        let counted = Counts {
+            additions: 2,
+            changes: 2,
+            removals: 1,
+        };
+        assert_eq!(counts(&new, &old, &[]), counted);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use fluvial_controllers::Aside;
 use fluvial_ports::{Artifact, ArtifactError, ArtifactName, Artifacts, BoxFuture, Content};
 use fluvial_source::SourceError;
 use fluvial_source::artifact::{self, Owner, Packed, Store};
@@ -23,11 +24,12 @@ pub(crate) struct Stored {
     store: Store,
     /// `http://HOST:PORT`, as others reach it.
     address: String,
+    aside: Aside,
 }
 
 impl Stored {
     /// A store in a folder, served at an address.
-    pub(crate) fn open(folder: PathBuf, address: String) -> Result<Self, String> {
+    pub(crate) fn open(folder: PathBuf, address: String, aside: Aside) -> Result<Self, String> {
         let store = Store::open(folder).map_err(|error| error.message)?;
         if !store.is_empty() {
             // What it removes is fetched again at the first look at its source.
@@ -42,7 +44,11 @@ impl Stored {
                 }
             });
         }
-        Ok(Stored { store, address })
+        Ok(Stored {
+            store,
+            address,
+            aside,
+        })
     }
 
     fn described(&self, stored: artifact::Stored, revision: &str) -> Artifact {
@@ -59,7 +65,7 @@ impl Stored {
     async fn read(&self, artifact: &Artifact) -> Result<Vec<u8>, ArtifactError> {
         if self.verify(artifact).await {
             let (store, path, digest) = (self.store.clone(), artifact.path.clone(), artifact.digest.clone());
-            return aside(move || store.get(&path, &digest)).await;
+            return aside(&self.aside, move || store.get(&path, &digest)).await;
         }
         if artifact.url == self.url(&artifact.path) {
             return Err(ArtifactError {
@@ -80,7 +86,10 @@ impl Stored {
 /// Downloads an artifact, checks it, and reads it.
 pub(crate) async fn fetch(artifact: &Artifact) -> Result<Tree, ArtifactError> {
     let data = download(artifact).await?;
-    aside(move || artifact::unpack(data.as_slice(), Limits::default())).await
+    aside(&Aside::default(), move || {
+        artifact::unpack(data.as_slice(), Limits::default())
+    })
+    .await
 }
 
 async fn download(artifact: &Artifact) -> Result<Vec<u8>, ArtifactError> {
@@ -182,9 +191,10 @@ fn failed(error: SourceError) -> ArtifactError {
 
 /// Work on files, away from the threads that must not wait.
 async fn aside<T: Send + 'static>(
+    aside: &Aside,
     work: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
 ) -> Result<T, ArtifactError> {
-    match fluvial_controllers::aside(work).await {
+    match aside.run(work).await {
         Ok(result) => result.map_err(failed),
         Err(error) => Err(ArtifactError {
             reason: "ArchiveOperationFailed".to_owned(),
@@ -223,7 +233,10 @@ impl Artifacts for Stored {
         Box::pin(async move {
             let owner = owner(name);
             let (store, tree, file) = (self.store.clone(), tree.clone(), name.file.clone());
-            let stored = aside(move || store.put(&owner, &file, &artifact::pack(&tree))).await?;
+            let stored = aside(&self.aside, move || {
+                store.put(&owner, &file, &artifact::pack(&tree))
+            })
+            .await?;
             Ok(self.described(stored, revision))
         })
     }
@@ -237,7 +250,7 @@ impl Artifacts for Stored {
         Box::pin(async move {
             let owner = owner(name);
             let (store, content, file) = (self.store.clone(), content.clone(), name.file.clone());
-            let stored = aside(move || match &content {
+            let stored = aside(&self.aside, move || match &content {
                 Content::Bytes(data) => store.put(&owner, &file, &Packed::new(data.to_vec())),
                 Content::File(path) => store.put_file(&owner, &file, path),
             })
@@ -253,7 +266,7 @@ impl Artifacts for Stored {
     fn verify<'a>(&'a self, artifact: &'a Artifact) -> BoxFuture<'a, bool> {
         Box::pin(async move {
             let (store, path, digest) = (self.store.clone(), artifact.path.clone(), artifact.digest.clone());
-            aside(move || Ok(store.verify(&path, &digest)))
+            aside(&self.aside, move || Ok(store.verify(&path, &digest)))
                 .await
                 .unwrap_or(false)
         })
@@ -262,7 +275,10 @@ impl Artifacts for Stored {
     fn load<'a>(&'a self, artifact: &'a Artifact) -> BoxFuture<'a, Result<Tree, ArtifactError>> {
         Box::pin(async move {
             let data = self.read(artifact).await?;
-            aside(move || artifact::unpack(data.as_slice(), Limits::default())).await
+            aside(&self.aside, move || {
+                artifact::unpack(data.as_slice(), Limits::default())
+            })
+            .await
         })
     }
 
@@ -276,7 +292,10 @@ impl Artifacts for Stored {
                 return Ok(vec![]);
             };
             let (store, file) = (self.store.clone(), file.to_owned());
-            aside(move || store.collect(&owner, &file, TTL, RECORDS, SystemTime::now())).await
+            aside(&self.aside, move || {
+                store.collect(&owner, &file, TTL, RECORDS, SystemTime::now())
+            })
+            .await
         })
     }
 
@@ -293,7 +312,7 @@ impl Artifacts for Stored {
                 name: name.to_owned(),
             };
             let store = self.store.clone();
-            aside(move || store.remove(&owner)).await
+            aside(&self.aside, move || store.remove(&owner)).await
         })
     }
 }
@@ -318,7 +337,7 @@ mod tests {
         let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let maker = Stored::open(folders[0].path().to_owned(), address).unwrap();
+        let maker = Stored::open(folders[0].path().to_owned(), address, Aside::default()).unwrap();
         let router = maker.router();
         tokio::spawn(async move { axum::serve(listener, router).await });
         let mut builder = TreeBuilder::default();
@@ -327,7 +346,12 @@ mod tests {
         let artifact = maker.put(&name(), "main@sha1:1234", &tree).await.unwrap();
         assert_eq!(artifact.path, "gitrepository/ns/a/1234.tar.gz");
 
-        let other = Stored::open(folders[1].path().to_owned(), "http://other".to_owned()).unwrap();
+        let other = Stored::open(
+            folders[1].path().to_owned(),
+            "http://other".to_owned(),
+            Aside::default(),
+        )
+        .unwrap();
         assert_eq!(other.load(&artifact).await.unwrap().digest(), tree.digest());
         let mut changed = artifact.clone();
         changed.digest = "sha256:00".to_owned();

@@ -10,7 +10,7 @@ use fluvial_cli::{ControllerOptions, Controllers};
 use fluvial_cluster::RemoteClients;
 use fluvial_controllers::metrics::Metrics;
 use fluvial_controllers::probe::Probe;
-use fluvial_controllers::{Component, Config, Ended, Settings, lease};
+use fluvial_controllers::{Aside, Component, Config, Ended, Settings, lease};
 use fluvial_ports::{BoxFuture, Clock, Cluster, NoEvents, Sources};
 use fluvial_secrets::{AmbientIdentity, Services, Sops};
 use futures::FutureExt as _;
@@ -66,7 +66,12 @@ pub(crate) async fn start(
         ),
         None => url.clone(),
     };
-    let store = Stored::open(folders.of(options.data.as_deref(), "artifacts")?, advertised)?;
+    let aside = Aside::default();
+    let store = Stored::open(
+        folders.of(options.data.as_deref(), "artifacts")?,
+        advertised,
+        aside.clone(),
+    )?;
     let files = store.router();
     let own = format!("http://{}", replicas::own_address(address));
     let lease = options.lease.as_deref().map(|namespace| lease::Config {
@@ -86,6 +91,7 @@ pub(crate) async fn start(
             remotes: Arc::new(RemoteClients::default()),
             events: Arc::new(NoEvents),
             clock: ports.clock,
+            aside,
         },
     );
     let files = replicas::router(files, Arc::clone(&handle.leader))?;

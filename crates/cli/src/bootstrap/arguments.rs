@@ -200,7 +200,12 @@ impl Asked {
                 let secret = all.iter().find_map(|one| filled(one, "sops-age-secret"));
                 settings.sops_age_secret = secret.map(|name| ("flux-system".to_owned(), name));
             }
-            HELM => settings.releases = restrictions,
+            HELM => {
+                settings.releases = restrictions;
+                let is_on = |name: &str| all.iter().any(|one| gate(one, name) == Some(true));
+                settings.only_retry = is_on("DefaultToRetryOnFailure");
+                settings.versions_with_digest = !is_on("DisableChartDigestTracking");
+            }
             SOURCE => settings.sources.selector = restrictions.selector,
             _ => settings.sources.no_cross_namespace_refs = restrictions.no_cross_namespace_refs,
         }
@@ -258,7 +263,10 @@ impl Asked {
                 let name = gate.split('=').next().unwrap_or_default().trim();
                 matches!(
                     name,
-                    "StrictPostBuildSubstitutions" | "AdditiveCELDependencyCheck"
+                    "StrictPostBuildSubstitutions"
+                        | "AdditiveCELDependencyCheck"
+                        | "DefaultToRetryOnFailure"
+                        | "DisableChartDigestTracking"
                 )
             }),
             _ => false,
@@ -350,6 +358,10 @@ mod tests {
                 "--override-manager=somebody",
             ],
         )];
+        let gates = "--feature-gates=DefaultToRetryOnFailure=true,DisableChartDigestTracking=true";
+        let releases = asked([deployment(HELM, &[gates])].iter());
+        assert!(releases.settings.only_retry && !releases.settings.versions_with_digest);
+        assert_eq!(releases.honoured.len(), 1, "{:?}", releases.honoured);
         let asked = asked(objects.iter());
         assert_eq!(asked.settings.namespace.as_deref(), Some("flux-system"));
         assert!(!asked.settings.strict_substitution && asked.settings.additive_ready_expr);

@@ -10,7 +10,7 @@ pub(crate) mod source;
 mod tenant;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command};
-use fluvial_ports::{Apply, Cluster, Create as Creation, Patch, PatchKind, Target};
+use fluvial_ports::{Apply, Cluster, Create as Creation, Patch, PatchKind};
 use serde_json::{Map, Value, json};
 
 use super::suspend::MANAGER;
@@ -270,11 +270,7 @@ pub(crate) fn go_words(error: &std::io::Error) -> String {
 /// Creates an object, or sets labels and spec of the one that is there; true if it was created.
 async fn upsert(cluster: &dyn Cluster, noun: &Noun, object: &Value) -> Result<(Value, bool), Failure> {
     let resource = noun.resource();
-    let target = Target {
-        resource: &resource,
-        namespace: state::namespace(object),
-        name: state::name(object),
-    };
+    let target = state::target(&resource, object);
     if cluster.get(target).await?.is_none() {
         let how = Creation {
             manager: MANAGER,
@@ -305,11 +301,7 @@ async fn upsert(cluster: &dyn Cluster, noun: &Noun, object: &Value) -> Result<(V
 async fn apply(cluster: &dyn Cluster, object: &Value) -> Result<(), Failure> {
     let part = |name: &str| text(object, &[name]).unwrap_or_default();
     let resource = cluster.resource(part("apiVersion"), part("kind")).await?;
-    let target = Target {
-        resource: &resource,
-        namespace: state::namespace(object),
-        name: state::name(object),
-    };
+    let target = state::target(&resource, object);
     let how = Apply {
         manager: MANAGER,
         force: true,

@@ -150,11 +150,7 @@ fn named(kind: &str, namespace: &str, name: &str) -> String {
 async fn live(cluster: &dyn Cluster, owner: &Value) -> Result<Option<Value>, Failure> {
     let noun = nouns::of_kind("Kustomization").ok_or_else(|| Failure::new("no such kind"))?;
     let resource = noun.resource();
-    let target = Target {
-        resource: &resource,
-        namespace: state::namespace(owner),
-        name: state::name(owner),
-    };
+    let target = state::target(&resource, owner);
     Ok(cluster.get(target).await?)
 }
 

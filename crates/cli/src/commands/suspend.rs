@@ -198,11 +198,7 @@ async fn set_suspended(
         json!({"spec": {"suspend": if suspended { Value::Bool(true) } else { Value::Null }}})
     };
     let resource = noun.resource();
-    let target = Target {
-        resource: &resource,
-        namespace: state::namespace(object),
-        name: state::name(object),
-    };
+    let target = state::target(&resource, object);
     let patch = Patch {
         kind: PatchKind::Merge,
         subresource: None,

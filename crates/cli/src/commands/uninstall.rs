@@ -2,7 +2,7 @@
 
 use fluvial_api::kinds::{KINDS, KindInfo};
 use fluvial_controllers::lease::{self, Leading};
-use fluvial_ports::{Cluster, Delete, ErrorKind, Patch, PatchKind, Resource, Select, Target};
+use fluvial_ports::{Cluster, Delete, ErrorKind, Patch, PatchKind, Select, Target};
 use serde_json::{Value, json};
 
 use super::delete::agrees;
@@ -156,21 +156,13 @@ async fn let_go(
             body: &body,
             dry_run: false,
         };
-        match cluster.patch(target(&resource, &object), patch).await {
+        match cluster.patch(state::target(&resource, &object), patch).await {
             Err(error) if error.kind == ErrorKind::NotFound => continue,
             patched => patched.map_err(|error| Failure::new(format!("{id}: {error}")))?,
         };
         session.success(&format!("{id} let go of"));
     }
     Ok(())
-}
-
-fn target<'t>(resource: &'t Resource, object: &'t Value) -> Target<'t> {
-    Target {
-        resource,
-        namespace: state::namespace(object),
-        name: state::name(object),
-    }
 }
 
 /// Deletes one object, if it is there.

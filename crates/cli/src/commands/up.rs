@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fluvial_ports::{Apply, Cluster, ErrorKind, Fetched, Select, Sources, Target, Watched};
+use fluvial_ports::{Apply, Cluster, ErrorKind, Fetched, Select, Sources, Watched};
 use fluvial_tree::Tree;
 use futures::StreamExt;
 use serde_json::Value;
@@ -23,6 +23,9 @@ use crate::state::{self, holds, text};
 
 /// How long a definition may take until it is served.
 const DEFINITIONS: Duration = Duration::from_secs(20);
+
+/// How long runs may go on at the end of a cluster that nobody keeps.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// Options of `up`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -66,11 +69,12 @@ pub(crate) struct Options {
 /// Runs until the process is told to end, or with `--once` until there is an answer.
 pub(crate) async fn run(session: &mut Session<'_>, options: &Options) -> Outcome {
     // Warnings would tear the picture apart; failures of objects are in it, and in the lines that are printed instead.
-    let level = session
-        .env
-        .outside
-        .terminal()
-        .map_or("warn,fluvial_controllers::recorder=off", |_| "off");
+    let level = match (session.env.outside.terminal(), &options.data) {
+        (Some(_), _) => "off",
+        (None, Some(_)) => "warn,fluvial_controllers::recorder=off",
+        // What is cut off at the end has no next start.
+        (None, None) => "warn,fluvial_controllers::recorder=off,fluvial_controllers::runner=error",
+    };
     options.logs.begin(session, level, false)?;
     let repository = place::find(session, &options.place)?;
     let seeds = seed::read(session, &options.seed)?;
@@ -159,6 +163,11 @@ async fn live(
     plan: &Plan,
 ) -> Outcome {
     let cluster = Arc::clone(&server.cluster);
+    let mut settings = plan.settings.clone();
+    if options.data.is_none() {
+        // With the process the cluster is gone: nothing is worth being ended.
+        settings.grace = LAST_WORDS;
+    }
     let controllers = session
         .env
         .outside
@@ -167,7 +176,7 @@ async fn live(
             sources,
             &ControllerOptions {
                 data: options.data.clone(),
-                settings: plan.settings.clone(),
+                settings,
                 ..ControllerOptions::default()
             },
         )
@@ -190,11 +199,7 @@ pub(crate) async fn put(cluster: &dyn Cluster, objects: &[Value], manager: &str)
         let resource = cluster.resource(api_version, state::kind(object)).await?;
         cluster
             .apply(
-                Target {
-                    resource: &resource,
-                    namespace: state::namespace(object),
-                    name: state::name(object),
-                },
+                state::target(&resource, object),
                 object,
                 Apply {
                     manager,

@@ -11,7 +11,7 @@ use fluvial_delivery::expr::Expression;
 use serde_json::Value;
 
 use super::Deliverer;
-use super::failure::{DEPENDENCY_CYCLE, DEPENDENCY_NOT_READY, Failure, INVALID_EXPRESSION};
+use super::failure::{DEPENDENCY_CYCLE, DEPENDENCY_NOT_READY, Failure};
 use crate::Key;
 use crate::condition::{self, READY};
 use crate::feed::Feed;
@@ -39,6 +39,15 @@ impl Node {
             kind: T::DEPENDENCY,
             key: Key::of(object.metadata()),
         }
+    }
+
+    /// That it is not there, as an API server says it.
+    fn not_found(&self) -> String {
+        let (plural, group) = match self.kind {
+            DependencyKind::Kustomization => (Kustomization::PLURAL, Kustomization::GROUP),
+            DependencyKind::HelmRelease => (HelmRelease::PLURAL, HelmRelease::GROUP),
+        };
+        format!("{plural}.{group} \"{}\" not found", self.key.name)
     }
 
     /// As messages for an object of a kind call it: the kind is said where it is another one.
@@ -190,10 +199,10 @@ pub(crate) fn expressions<T: Deliverer>(object: &T) -> Result<Vec<Option<Express
         .map(|(position, dependency)| {
             let text = dependency.ready_expr.as_deref().filter(|text| !text.is_empty());
             text.map(Expression::ready).transpose().map_err(|error| {
-                Failure::stalled(
-                    INVALID_EXPRESSION,
-                    format!("spec.dependsOn[{position}].readyExpr: {error}"),
-                )
+                Failure::expression(format!(
+                    "failed to evaluate dependency {}: spec.dependsOn[{position}].readyExpr: {error}",
+                    dependency.name
+                ))
             })
         })
         .collect()
@@ -224,9 +233,10 @@ pub(crate) fn check<T: Deliverer>(
     for (position, node) in nodes.iter().enumerate() {
         let name = node.text_for(T::DEPENDENCY);
         let Some(found) = find(node) else {
+            let why = node.not_found();
             return Err(waiting(match T::DEPENDENCY {
-                DependencyKind::Kustomization => format!("dependency '{name}' not found"),
-                DependencyKind::HelmRelease => format!("unable to get '{name}' dependency: not found"),
+                DependencyKind::Kustomization => format!("dependency '{name}' not found: {why}"),
+                DependencyKind::HelmRelease => format!("unable to get '{name}' dependency: {why}"),
             }));
         };
         if let Some(Some(expression)) = expressions.get(position) {

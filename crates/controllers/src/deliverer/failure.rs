@@ -3,12 +3,18 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use fluvial_api::GitRepository;
+
+use crate::SourceId;
+
 /// There are no files, or they cannot be read.
 pub const ARTIFACT_FAILED: &str = "ArtifactFailed";
 /// The source may not be used from this namespace.
 pub const ACCESS_DENIED: &str = "AccessDenied";
 /// Something that must be ready first is not.
 pub const DEPENDENCY_NOT_READY: &str = "DependencyNotReady";
+/// What stands before the text about a spec that can never work.
+const TERMINAL: &str = "Reconciliation failed terminally due to configuration error";
 /// `dependsOn` leads back to the object itself.
 pub const DEPENDENCY_CYCLE: &str = "DependencyCycle";
 /// An expression cannot be read.
@@ -62,6 +68,11 @@ impl Failure {
         Self::new(Class::Stalled, reason, message)
     }
 
+    /// An expression cannot be read.
+    pub(crate) fn expression(error: impl std::fmt::Display) -> Self {
+        Self::stalled(INVALID_EXPRESSION, format!("{TERMINAL}: {error}"))
+    }
+
     /// Something else must happen first.
     pub fn waiting(reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self::new(Class::Waiting, reason, message)
@@ -71,6 +82,16 @@ impl Failure {
     pub fn retry(reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self::new(Class::Retry, reason, message)
     }
+}
+
+/// That a source is not there, as Flux's caches say it.
+pub(crate) fn not_found(id: &SourceId) -> String {
+    format!(
+        "{}.{} \"{}\" not found",
+        id.kind,
+        GitRepository::GROUP,
+        id.key.name
+    )
 }
 
 /// What a run begins with.

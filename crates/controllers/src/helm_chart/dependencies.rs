@@ -132,7 +132,7 @@ async fn local(
         return Err(bad(&format!("its version {version} does not satisfy '{wanted}'")));
     }
     put_in(packages, context, object, tree, &mut package, &place, depth - 1).await?;
-    let data = aside(move || package.pack().map_err(|error| failure(&error))).await?;
+    let data = aside(context, move || package.pack().map_err(|error| failure(&error))).await?;
     Ok((version, data.into()))
 }
 

@@ -18,6 +18,7 @@ use super::names::{self, Action, Manner};
 use super::objects::{Hands, Placed, Trouble, Waits, awaited};
 use super::render::{self, Live, Recipe};
 use super::storage::Storage;
+use crate::Aside;
 
 /// Everything that the actions of a run work with.
 pub(crate) struct Engine<'a> {
@@ -31,6 +32,8 @@ pub(crate) struct Engine<'a> {
     pub(crate) clock: Arc<dyn Clock>,
     /// The cluster, as the identity that applies.
     pub(crate) cluster: Arc<dyn Cluster>,
+    /// The processors.
+    pub(crate) aside: &'a Aside,
 }
 
 /// What is released.
@@ -113,7 +116,7 @@ impl Engine<'_> {
                 runtime: tokio::runtime::Handle::current(),
             }),
         };
-        let made = match crate::aside(move || render::make(&recipe)).await {
+        let made = match self.aside.run(move || render::make(&recipe)).await {
             Ok(made) => made.map_err(Trouble::from)?,
             // The process is ending: nothing may be concluded from that.
             Err(error) if error.is_cancelled() => std::future::pending().await,

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use super::HelmReleases;
 use super::objects::MANAGER;
 use super::step::{CHART_MUTATE_ERROR, SOURCE_NOT_READY};
-use crate::deliverer::failure::{ACCESS_DENIED, ARTIFACT_FAILED, Failure};
+use crate::deliverer::failure::{ACCESS_DENIED, ARTIFACT_FAILED, Failure, not_found};
 use crate::source::port_artifact;
 use crate::writer::resource_of;
 use crate::{Key, SourceId};
@@ -331,7 +331,7 @@ impl HelmReleases {
         let Some(found) = found else {
             return Err(Failure::waiting(
                 ARTIFACT_FAILED,
-                format!("could not get Source object: {id} not found"),
+                format!("could not get Source object: {}", not_found(&id)),
             ));
         };
         ready(&id, &found)
@@ -373,7 +373,7 @@ impl HelmReleases {
             Some(chart) => chart,
             None => {
                 let tree = self.tree(source).await?;
-                let loaded = match crate::aside(move || load(&tree)).await {
+                let loaded = match self.context.aside.run(move || load(&tree)).await {
                     Ok(loaded) => loaded,
                     Err(error) if error.is_cancelled() => std::future::pending().await,
                     Err(_panic) => Err("loading it crashed; this is a bug, please report it".to_owned()),
@@ -393,8 +393,16 @@ impl HelmReleases {
                 digest: String::new(),
             });
         }
-        let (version, digest) = version_with_digest(&version, &artifact.revision)
+        let (joint, digest) = version_with_digest(&version, &artifact.revision)
             .map_err(|error| Failure::retry(CHART_MUTATE_ERROR, error))?;
+        if !self.context.settings.versions_with_digest {
+            return Ok(Loaded {
+                chart,
+                version,
+                digest,
+            });
+        }
+        let version = joint;
         let chart = with_version(&chart, &version);
         Ok(Loaded {
             chart,
@@ -453,36 +461,30 @@ fn load(tree: &Tree) -> Result<Arc<Chart>, String> {
 /// A source's artifact, if it is ready.
 fn ready(id: &SourceId, found: &Value) -> Result<Source, Failure> {
     let waiting = |text: String| Failure::waiting(SOURCE_NOT_READY, text);
+    let conditions = found.at(&["status", "conditions"]).and_then(Value::as_array);
+    let said = |kind: &str, status: &str| {
+        let mut all = conditions.into_iter().flatten();
+        let one = all.find(|one| one["type"] == kind && one["status"] == status);
+        one.map(|one| one["message"].as_str().unwrap_or_default())
+    };
+    let not_ready = |why: &str| waiting(format!("{} '{}' is not ready: {why}", id.kind, id.key));
     // ExternalArtifacts are made by others, who need not say what they have observed.
     let observed = found.integer_at(&["status", "observedGeneration"]);
     let handled = observed.is_none_or(|observed| observed == found.generation());
     if &*id.kind != "ExternalArtifact" && !(handled && observed.is_some()) {
-        return Err(waiting(format!(
-            "{} '{}' is not ready: latest generation of object has not been reconciled",
-            id.kind, id.key
-        )));
+        let why = said("Ready", "False").unwrap_or("latest generation of object has not been reconciled");
+        return Err(not_ready(why));
     }
-    let conditions = found.at(&["status", "conditions"]).and_then(Value::as_array);
-    let of = |kind: &str| conditions.into_iter().flatten().find(|one| one["type"] == kind);
-    if of("Stalled").is_some_and(|stalled| stalled["status"] == "True")
-        || of("Ready").is_some_and(|ready| ready["status"] == "False")
-    {
-        let message = of("Ready")
-            .and_then(|ready| ready["message"].as_str())
-            .unwrap_or_default();
-        return Err(waiting(format!(
-            "{} '{}' is not ready: {message}",
-            id.kind, id.key
-        )));
+    if let Some(why) = said("Stalled", "True") {
+        return Err(not_ready(why));
     }
     let artifact = found
         .at(&["status", "artifact"])
         .filter(|artifact| !artifact.is_null());
+    // What was fetched before is gone on with, whatever has become of the source since.
     let Some(artifact) = artifact else {
-        return Err(waiting(format!(
-            "{} '{}' is not ready: does not have an artifact",
-            id.kind, id.key
-        )));
+        let why = said("Ready", "False").unwrap_or("does not have an artifact");
+        return Err(not_ready(why));
     };
     let artifact = serde_json::from_value(artifact.clone()).map_err(|error| {
         Failure::retry(

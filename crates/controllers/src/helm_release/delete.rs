@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use fluvial_api::HelmRelease;
-use fluvial_api::helm::HelmReleaseStatus;
+use fluvial_api::helm::{HelmReleaseStatus, Snapshot};
 use fluvial_api::keys::{HELM_NAME, HELM_NAMESPACE};
 use fluvial_helm::release::History;
 use fluvial_object::ObjectExt;
 use fluvial_ports::{Cluster, Severity};
 
-use super::actions;
+use super::actions::{self, Outcome};
 use super::names::{self, Action, Names};
 use super::objects::Waits;
 use super::report::{News, chart_of, full_name, told};
@@ -124,61 +124,30 @@ impl HelmReleases {
             .map_err(|error| Failure::retry(FAILED, error))?;
         if !status.history.is_empty() || is_ours(&history, object) {
             let keep = names::manner(object, Action::Uninstall, true).keep_history;
-            let about = history.last().map(|last| state::snapshot(last, "", None));
+            let before = history.last().map(|last| state::snapshot(last, "", None));
             let mut waits = Waits {
                 work,
                 slot,
                 newer: None,
             };
             let outcome = engine.uninstall(keep, &mut history, &mut waits).await;
-            let (about, there) = match about {
-                Some(about) => (about, true),
-                None => (state::latest(&status.history).cloned().unwrap_or_default(), false),
-            };
-            let what = format!("release {} with chart {}", full_name(&about), chart_of(&about));
-            let (severity, reason, message) = match &outcome.trouble {
-                Some(trouble) => (
-                    Severity::Error,
-                    FAILED,
-                    format!("Helm uninstall failed for {what}: {}", trouble.text.trim()),
-                ),
-                None if there => (
-                    Severity::Info,
-                    "UninstallSucceeded",
-                    format!("Helm uninstall succeeded for {what}"),
-                ),
-                None => (
-                    Severity::Info,
-                    "UninstallSucceeded",
-                    format!(
-                        "Release {} was not found, assuming it is uninstalled",
-                        full_name(&about)
-                    ),
-                ),
-            };
+            let end = ended(before.as_ref(), keep, &status.history, &outcome);
             Conditions::of(
                 &mut status.conditions,
                 object.metadata.generation,
                 self.context.clock.now(),
             )
-            .no(RELEASED, reason, &message);
-            let news = News {
-                severity,
-                reason: reason.to_owned(),
-                message: message.clone(),
-                revision: about.chart_version.clone(),
-                token: about.config_digest.clone(),
-                app_version: about.app_version.clone(),
-                oci_digest: about.oci_digest,
-            };
-            self.tell(object, &news);
+            .no(RELEASED, end.reason, &end.message);
+            if end.is_news {
+                self.tell(object, &end.news());
+            }
             if outcome.trouble.is_some() {
                 status.failures += 1;
                 for stored in outcome.written.iter().rev() {
                     state::record(&mut status.history, stored, "", Some(Action::Uninstall));
                 }
                 super::step::summarize(object, status, self.context.clock.now());
-                return Err(told(reason, message));
+                return Err(told(end.reason, end.message));
             }
         }
         status.history.clear();
@@ -186,6 +155,62 @@ impl HelmReleases {
         status.storage_namespace = None;
         status.inventory = None;
         Ok(())
+    }
+}
+
+/// How an uninstallation ended.
+struct Ended {
+    about: Snapshot,
+    severity: Severity,
+    reason: &'static str,
+    message: String,
+    /// Whether something was done that others should hear of.
+    is_news: bool,
+}
+
+impl Ended {
+    fn news(&self) -> News {
+        News {
+            severity: self.severity,
+            reason: self.reason.to_owned(),
+            message: self.message.clone(),
+            revision: self.about.chart_version.clone(),
+            token: self.about.config_digest.clone(),
+            app_version: self.about.app_version.clone(),
+            oci_digest: self.about.oci_digest.clone(),
+        }
+    }
+}
+
+/// What is told of an uninstallation: `before` is the last stored version as it was, `known` what the status tells of.
+fn ended(before: Option<&Snapshot>, keep: bool, known: &[Snapshot], outcome: &Outcome) -> Ended {
+    let about = before
+        .or_else(|| state::latest(known))
+        .cloned()
+        .unwrap_or_default();
+    let name = full_name(&about);
+    let what = format!("release {name} with chart {}", chart_of(&about));
+    let gone = |message: String, is_news| (Severity::Info, "UninstallSucceeded", message, is_news);
+    let (severity, reason, message, is_news) = match (&outcome.trouble, before) {
+        (Some(trouble), _) => {
+            let text = format!("Helm uninstall failed for {what}: {}", trouble.text.trim());
+            (Severity::Error, FAILED, text, true)
+        }
+        (None, None) => gone(
+            format!("Release {name} was not found, assuming it is uninstalled"),
+            false,
+        ),
+        (None, Some(before)) if keep && before.status == "uninstalled" => {
+            gone(format!("Release {name} was already uninstalled"), false)
+        }
+        (None, Some(_)) => gone(format!("Helm uninstall succeeded for {what}"), true),
+    };
+    Ended {
+        about,
+        severity,
+        reason,
+        message,
+        is_news,
     }
 }
 

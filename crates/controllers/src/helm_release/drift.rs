@@ -1,7 +1,8 @@
 //! Drift: the cluster held against the stored manifest by dry runs, and made to match it again.
 
 use fluvial_api::HelmRelease;
-use fluvial_delivery::drift::{Drift, at_pointer, compare};
+use fluvial_delivery::changes::{Action, Change};
+use fluvial_delivery::drift::{Counts, Drift, at_pointer, compare, counts};
 use fluvial_delivery::ignore::{IgnoreRules, leave_alone};
 use fluvial_helm::release::Object;
 use fluvial_object::{ObjectExt, ObjectId};
@@ -27,41 +28,100 @@ pub(crate) struct Drifted {
     pub(crate) dry: Option<Value>,
     /// As it is.
     pub(crate) live: Option<Value>,
-    /// Which fields differ.
-    pub(crate) fields: Vec<String>,
+    /// How many fields differ.
+    pub(crate) counts: Counts,
 }
 
 impl Drifted {
+    /// An object that is not there.
+    fn removed(placed: Placed, desired: Value) -> Self {
+        Self {
+            placed,
+            desired,
+            dry: None,
+            live: None,
+            counts: Counts::default(),
+        }
+    }
+
     /// One line for people.
-    pub(crate) fn text(&self) -> String {
-        let id = name(&self.placed.id);
+    fn text(&self) -> String {
+        let name = full_name(&self.placed.id);
         if self.live.is_none() {
-            return format!("{id} removed");
+            return format!("{name} removed");
         }
-        let mut text = format!("{id} changed ({} fields)", self.fields.len());
-        for field in self.fields.iter().take(5) {
-            text.push_str("\n  ");
-            text.push_str(field);
-        }
-        text
+        let Counts {
+            additions,
+            changes,
+            removals,
+        } = self.counts;
+        format!("{name} changed ({additions} additions, {changes} changes, {removals} removals)")
     }
 }
 
-fn name(id: &ObjectId) -> String {
-    if id.namespace.is_empty() {
-        format!("{}/{}", id.kind, id.name)
-    } else {
-        format!("{}/{}/{}", id.kind, id.namespace, id.name)
+/// What was found of one object.
+enum Finding {
+    /// It is as it should be.
+    Same,
+    /// Its drift does not count.
+    Excluded(ObjectId),
+    /// It is not as it should be.
+    Drifted(Box<Drifted>),
+}
+
+/// What was found of a release.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    /// Objects that are not as they should be.
+    pub(crate) drifted: Vec<Drifted>,
+    /// Lines for people, of those and of the objects whose drift does not count.
+    lines: Vec<String>,
+    /// What could not be compared.
+    pub(crate) errors: Vec<String>,
+}
+
+impl Findings {
+    /// All drift for a message.
+    pub(crate) fn summary(&self) -> String {
+        let mut lines: Vec<&str> = self.lines.iter().take(NAMED).map(String::as_str).collect();
+        let more = format!("and {} more", self.lines.len().saturating_sub(NAMED));
+        if self.lines.len() > NAMED {
+            lines.push(&more);
+        }
+        lines.join("\n")
     }
 }
 
-/// All drift for a message.
-pub(crate) fn summary(drift: &[Drifted]) -> String {
-    let mut lines: Vec<String> = drift.iter().take(NAMED).map(Drifted::text).collect();
-    if drift.len() > NAMED {
-        lines.push(format!("and {} more", drift.len() - NAMED));
+/// What became of drift.
+#[derive(Debug, Default)]
+pub(crate) struct Corrected {
+    /// Objects that are as they should be again.
+    pub(crate) changes: Vec<Change>,
+    /// Why others are not.
+    pub(crate) errors: Vec<String>,
+}
+
+impl Corrected {
+    /// What is told of it: of the release `name`.
+    pub(crate) fn text(&self, name: &str) -> String {
+        let lines: Vec<String> = self.changes.iter().map(ToString::to_string).collect();
+        let lines = lines.join("\n");
+        if self.errors.is_empty() {
+            return format!("Cluster state of release {name} has been corrected:\n{lines}");
+        }
+        let errors = self.errors.join("\n");
+        if lines.is_empty() {
+            return format!("Failed to correct cluster state of release {name}:\n{errors}");
+        }
+        format!(
+            "Failed to partially correct cluster state of release {name}:\n{errors}\n\nSuccessful corrections:\n{lines}"
+        )
     }
-    lines.join("\n")
+}
+
+/// As messages about drift name an object: with the place of its namespace, whether it has one or not.
+fn full_name(id: &ObjectId) -> String {
+    format!("{}/{}/{}", id.kind, id.namespace, id.name)
 }
 
 /// The rules of a release by which fields are left out.
@@ -82,44 +142,40 @@ fn is_left_out(object: &Value) -> bool {
 
 impl Hands<'_> {
     /// Finds out what is not as the release has it. What cannot be compared is told beside.
-    pub(crate) async fn drift(&self, objects: &[Object], rules: &IgnoreRules) -> (Vec<Drifted>, Vec<String>) {
-        let mut drift = Vec::new();
-        let mut errors = Vec::new();
+    pub(crate) async fn drift(&self, objects: &[Object], rules: &IgnoreRules) -> Findings {
+        let mut findings = Findings::default();
         for one in objects {
             match self.drift_of(&one.object, rules).await {
-                Ok(found) => drift.extend(found),
-                Err(error) => errors.push(format!("{}: {error}", one.object.id())),
+                Ok(Finding::Same) => {}
+                Ok(Finding::Excluded(id)) => findings.lines.push(format!("{} excluded", full_name(&id))),
+                Ok(Finding::Drifted(found)) => {
+                    findings.lines.push(found.text());
+                    findings.drifted.push(*found);
+                }
+                Err(error) => findings.errors.push(format!("{}: {error}", one.object.id())),
             }
         }
-        (drift, errors)
+        findings
     }
 
     async fn drift_of(
         &self,
         object: &Value,
         rules: &IgnoreRules,
-    ) -> Result<Option<Drifted>, fluvial_ports::ClusterError> {
-        if is_left_out(object) {
-            return Ok(None);
-        }
+    ) -> Result<Finding, fluvial_ports::ClusterError> {
         let placed = self.place(object).await?;
         let mut desired = self.owned(&placed.object);
         let pointers = rules.pointers(&desired);
-        if pointers.iter().any(String::is_empty) {
-            return Ok(None);
+        if is_left_out(object) || pointers.iter().any(String::is_empty) {
+            return Ok(Finding::Excluded(placed.id));
         }
+        let removed = |placed, desired| Finding::Drifted(Box::new(Drifted::removed(placed, desired)));
         let target = target(&placed.resource, &placed.id);
         let Some(live) = self.cluster.get(target).await? else {
-            return Ok(Some(Drifted {
-                placed,
-                desired,
-                dry: None,
-                live: None,
-                fields: Vec::new(),
-            }));
+            return Ok(removed(placed, desired));
         };
         if is_left_out(&live) {
-            return Ok(None);
+            return Ok(Finding::Excluded(placed.id));
         }
         leave_alone(&mut desired, &live, &pointers, MANAGER);
         let how = Apply {
@@ -129,48 +185,40 @@ impl Hands<'_> {
         };
         let dry = match self.cluster.apply(target, &desired, how).await {
             Ok(dry) => dry,
-            Err(error) if error.kind == ErrorKind::NotFound => {
-                return Ok(Some(Drifted {
-                    placed,
-                    desired,
-                    dry: None,
-                    live: None,
-                    fields: Vec::new(),
-                }));
-            }
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(removed(placed, desired)),
             Err(error) => return Err(error),
         };
         let dry = without_removals(dry, &live, &desired);
         Ok(match compare(&dry, Some(&live), &pointers) {
-            Drift::None => None,
-            Drift::Created => Some(Drifted {
+            Drift::None => Finding::Same,
+            Drift::Created => removed(placed, desired),
+            Drift::Changed(_) => Finding::Drifted(Box::new(Drifted {
                 placed,
                 desired,
-                dry: None,
-                live: None,
-                fields: Vec::new(),
-            }),
-            Drift::Changed(fields) => Some(Drifted {
-                placed,
-                desired,
-                fields: fields.iter().map(ToString::to_string).collect(),
+                counts: counts(&dry, &live, &pointers),
                 dry: Some(dry),
                 live: Some(live),
-            }),
+            })),
         })
     }
 
-    /// Makes what has drifted as it should be: absent objects are created, the others patched. No version is stored.
-    pub(crate) async fn correct(&self, drift: &[Drifted]) -> (usize, Vec<String>) {
-        let mut corrected = 0;
-        let mut errors = Vec::new();
-        for one in drift {
+    /// Makes what has drifted as it should be: absent objects are created, then the others patched. No version is
+    /// stored.
+    pub(crate) async fn correct(&self, drift: &[Drifted]) -> Corrected {
+        let mut corrected = Corrected::default();
+        let (there, absent): (Vec<_>, Vec<_>) = drift.iter().partition(|one| one.live.is_some());
+        for one in absent.into_iter().chain(there) {
+            let id = &one.placed.id;
+            let action = match one.live {
+                None => Action::Created,
+                Some(_) => Action::Configured,
+            };
             match self.correct_one(one).await {
-                Ok(()) => corrected += 1,
-                Err(error) => errors.push(format!("{}: {error}", name(&one.placed.id))),
+                Ok(()) => corrected.changes.push(Change::new(id.clone(), action)),
+                Err(error) => corrected.errors.push(format!("{id}: {error}")),
             }
         }
-        (corrected, errors)
+        corrected
     }
 
     async fn correct_one(&self, one: &Drifted) -> Result<(), fluvial_ports::ClusterError> {

@@ -146,7 +146,13 @@ impl Hands<'_> {
             // Whatever it looks like, it has only just been made.
             awaited.health.status = Status::InProgress;
         }
-        self.wait(vec![awaited], limit, waits).await
+        // A hook under way may be moving data: it ends before anything newer begins.
+        let mut waits = Waits {
+            work: &mut *waits.work,
+            slot: &mut *waits.slot,
+            newer: None,
+        };
+        self.wait(vec![awaited], limit, &mut waits).await
     }
 }
 

@@ -270,7 +270,7 @@ impl Remedy {
 
 /// What a failed action leads to; nothing for actions that are not remediated, or only tried again.
 pub(crate) fn remedy(object: &HelmRelease, action: Action) -> Option<Remedy> {
-    let ignore_all = object.spec.test.as_ref().is_some_and(|test| test.ignore_failures);
+    let ignore_all = ignores_tests(object);
     let (strategy, remediation, upgrades) = match action {
         Action::Install => {
             let install = object.spec.install.clone().unwrap_or_default();
@@ -312,6 +312,11 @@ pub(crate) fn retry_interval(object: &HelmRelease, action: Action) -> Option<Dur
 /// Whether tests run.
 pub(crate) fn tests(object: &HelmRelease) -> bool {
     object.spec.test.as_ref().is_some_and(|test| test.enable)
+}
+
+/// Whether failed tests do not count, where the remediation of an action does not say otherwise.
+pub(crate) fn ignores_tests(object: &HelmRelease) -> bool {
+    object.spec.test.as_ref().is_some_and(|test| test.ignore_failures)
 }
 
 /// What is done about drift.

@@ -2,6 +2,7 @@
 
 use fluvial_api::HelmRelease;
 use fluvial_api::helm::{HelmReleaseStatus, Snapshot};
+use fluvial_helm::release::Stored;
 use fluvial_ports::Severity;
 use jiff::Timestamp;
 
@@ -9,6 +10,7 @@ use super::HelmReleases;
 use super::actions::{Outcome, tests_of};
 use super::chart;
 use super::names::{self, Action, Names};
+use super::objects::Trouble;
 use super::state::{self, Desired};
 use super::step::{self, RELEASED, REMEDIATED, TEST_SUCCESS};
 use crate::Key;
@@ -85,7 +87,10 @@ impl Report<'_> {
                 || self.desired.config_digest.clone(),
                 |snapshot| snapshot.config_digest.clone(),
             ),
-            app_version: about.and_then(|snapshot| snapshot.app_version.clone()),
+            app_version: about.map_or_else(
+                || self.desired.app_version.clone(),
+                |snapshot| snapshot.app_version.clone(),
+            ),
             oci_digest: about
                 .map_or(self.status.last_attempted_revision_digest.clone(), |snapshot| {
                     snapshot.oci_digest.clone()
@@ -141,11 +146,7 @@ impl Report<'_> {
                 self.desired.chart_version,
                 trouble.text.trim()
             );
-            let reason = if trouble.canceled {
-                "HealthCheckCanceled"
-            } else {
-                bad
-            };
+            let reason = reason_of(trouble, bad);
             self.status.failures += 1;
             self.conditions().no(RELEASED, reason, &message);
             let news = self.news(Severity::Error, reason, message.clone(), None);
@@ -245,11 +246,16 @@ impl Report<'_> {
         let (message, reason) = match &outcome.trouble {
             Some(trouble) => (
                 format!("{about} failed: {}", trouble.text.trim()),
-                "RollbackFailed",
+                reason_of(trouble, "RollbackFailed"),
             ),
             None => (format!("{about} succeeded"), "RollbackSucceeded"),
         };
-        self.remediated(reason, message, Some(target), outcome)
+        // It is told beside which values were to be released.
+        let target = Snapshot {
+            config_digest: self.desired.config_digest.clone(),
+            ..target.clone()
+        };
+        self.remediated(reason, message, Some(&target), outcome)
     }
 
     /// How an uninstallation after a failure ended.
@@ -264,7 +270,7 @@ impl Report<'_> {
         let (message, reason) = match &outcome.trouble {
             Some(trouble) => (
                 format!("{about} failed: {}", trouble.text.trim()),
-                "UninstallFailed",
+                reason_of(trouble, "UninstallFailed"),
             ),
             None => (format!("{about} succeeded"), "UninstallSucceeded"),
         };
@@ -294,8 +300,13 @@ impl Report<'_> {
         (news, Ok(()))
     }
 
-    /// An action that was cut off is now a failed one.
-    pub(crate) fn unlocked(&mut self, was: &str, outcome: &Outcome) -> (News, Result<(), Failure>) {
+    /// An action that was cut off is now a failed one: the `last` of the stored versions.
+    pub(crate) fn unlocked(
+        &mut self,
+        was: &str,
+        last: Option<&Stored>,
+        outcome: &Outcome,
+    ) -> (News, Result<(), Failure>) {
         for stored in &outcome.written {
             let known = self.status.history.iter().any(|snapshot| {
                 snapshot.name == stored.name
@@ -306,17 +317,16 @@ impl Report<'_> {
                 state::record(&mut self.status.history, stored, "", None);
             }
         }
-        let about = outcome
-            .written
-            .first()
+        let about = last
             .map(|stored| state::snapshot(stored, "", None))
             .unwrap_or_default();
         let name = format!("{} with chart {}", full_name(&about), chart_of(&about));
         if let Some(trouble) = &outcome.trouble {
             let message = format!(
-                "Failed to unlock release {}/{} in {was} state: {}",
-                self.names.namespace, self.names.release, trouble.text
+                "Unlock of Helm release {name} in {was} state failed: {}",
+                trouble.text.trim()
             );
+            self.status.failures += 1;
             self.conditions().no(RELEASED, "PendingRelease", &message);
             let news = self.news(Severity::Error, "PendingRelease", message.clone(), None);
             self.summarize();
@@ -358,6 +368,15 @@ impl Report<'_> {
     /// Sums the conditions up in Ready.
     pub(crate) fn summarize(&mut self) {
         step::summarize(self.object, self.status, self.now);
+    }
+}
+
+/// Why an action failed; one that was cut off for something newer has not.
+fn reason_of(trouble: &Trouble, otherwise: &'static str) -> &'static str {
+    if trouble.canceled {
+        "HealthCheckCanceled"
+    } else {
+        otherwise
     }
 }
 

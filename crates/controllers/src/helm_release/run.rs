@@ -1,6 +1,7 @@
 //! One run of a HelmRelease: what it needs, then action after action until the release is as wanted.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use fluvial_api::HelmRelease;
 use fluvial_api::helm::{DriftMode, HelmReleaseStatus};
@@ -21,9 +22,9 @@ use super::storage::Storage;
 use super::{End, HelmReleases, drift, progress, values};
 use crate::condition::{self, Conditions};
 use crate::deliverer::depends;
-use crate::deliverer::failure::{Class, Failure, INVALID_EXPRESSION, INVALID_IGNORE};
+use crate::deliverer::failure::{Class, Failure, INVALID_IGNORE};
 use crate::kustomization::health::Judge;
-use crate::queue::Work;
+use crate::queue::{Reasons, Work};
 use crate::runner::Slot;
 use crate::{Key, deliverer};
 
@@ -75,7 +76,7 @@ impl HelmReleases {
         let ready = depends::expressions(&**object)?;
         let rules = drift::rules(object).map_err(|error| Failure::stalled(INVALID_IGNORE, error))?;
         let judge = Judge::with(Arc::clone(&self.context.clock), &object.spec.health_check_exprs)
-            .map_err(|error| Failure::stalled(INVALID_EXPRESSION, error))?;
+            .map_err(Failure::expression)?;
         status.helm_chart = self.keep_chart(object).await?;
         let inputs = match self.inputs(object, &ready, judge).await {
             Ok(inputs) => inputs,
@@ -94,6 +95,11 @@ impl HelmReleases {
         status.storage_namespace = Some(inputs.names.storage.clone());
         if step::is_reset(object) || state::must_reset(object, status, &inputs.desired) {
             state::clear_failures(status);
+        } else if let Some(left) = self.tries.left(key)
+            && !work.reasons().any(Reasons::REQUESTED)
+        {
+            // Nothing that counts has changed since.
+            return Err(put_off(status, left));
         }
         status.last_attempted_generation = object.metadata.generation;
         status.last_attempted_revision = Some(inputs.desired.chart_version.clone());
@@ -220,6 +226,8 @@ impl HelmReleases {
             chart_name: loaded.chart.name().to_owned(),
             chart_version: loaded.version.clone(),
             config_digest: config_digest(&values),
+            app_version: Some(loaded.chart.metadata.app_version.clone())
+                .filter(|version| !version.is_empty()),
             post_renderers: (!spec.post_renderers.is_empty()).then(|| go_digest(&spec.post_renderers)),
             common_metadata: spec.common_metadata.as_ref().map(go_digest),
         };
@@ -266,6 +274,7 @@ impl HelmReleases {
             },
             clock: Arc::clone(&self.context.clock),
             cluster,
+            aside: &self.context.aside,
         }
     }
 
@@ -284,9 +293,13 @@ impl HelmReleases {
             Failure::retry(STATE_ERROR, format!("Could not determine release state: {error}"))
         })?;
         let next = state::next(object, status, &course.history, &state, course.forced);
-        if state == State::Unmanaged {
+        match state {
             // Nothing that was observed before can be relied on.
-            status.history.clear();
+            State::Unmanaged => status.history.clear(),
+            State::InSync | State::Failed => state::forget_older(object, status, &state, &next),
+            // What was rolled back to is what is wanted now.
+            State::Untested => self.report(object, status, inputs).settle(),
+            _ => {}
         }
         match next {
             Next::Do(action) => Ok(Step::Do(action)),
@@ -311,11 +324,6 @@ impl HelmReleases {
         engine: &Engine<'_>,
         course: &Course,
     ) {
-        let action = state::active(status);
-        let ignore = action
-            .and_then(|action| names::remedy(object, action))
-            .is_some_and(|remedy| remedy.ignore_tests);
-        state::truncate(&mut status.history, ignore);
         observe(status, &inputs.desired);
         if status.inventory.is_none() && self.keeps_inventory(&Key::of(&object.metadata)) {
             self.take_inventory(status, engine, &course.history, &[]).await;
@@ -400,7 +408,7 @@ impl HelmReleases {
             (Action::Install | Action::Upgrade, _) => report.released(action, &outcome),
             (Action::Test, _) => report.tested(&outcome),
             (Action::Rollback, Some(target)) => report.rolled_back(&target, &outcome),
-            (Action::Unlock, _) => report.unlocked(was.as_str(), &outcome),
+            (Action::Unlock, _) => report.unlocked(was.as_str(), course.history.last(), &outcome),
             _ => report.uninstalled(&outcome),
         };
         self.tell(object, &news);
@@ -481,23 +489,20 @@ impl HelmReleases {
             return Ok(());
         };
         let objects = actions::read(last).map_err(|trouble| Failure::retry(STATE_ERROR, trouble.text))?;
-        let (found, errors) = engine.hands.drift(&objects, rules).await;
-        if found.is_empty() && !errors.is_empty() {
+        let found = engine.hands.drift(&objects, rules).await;
+        if found.drifted.is_empty() && !found.errors.is_empty() {
             return Err(Failure::retry(
                 STATE_ERROR,
                 format!(
                     "Could not determine release state: unable to determine cluster state: {}",
-                    errors.join("; ")
+                    found.errors.join("; ")
                 ),
             ));
         }
-        for error in errors {
+        for error in &found.errors {
             tracing::warn!("drift cannot be told of {error}");
         }
-        let name = state::latest(&status.history)
-            .map(report::full_name)
-            .unwrap_or_default();
-        if found.is_empty() {
+        if found.drifted.is_empty() {
             Conditions::of(&mut status.conditions, generation, now).no(
                 DRIFTED,
                 "NoDriftDetected",
@@ -505,9 +510,12 @@ impl HelmReleases {
             );
             return Ok(());
         }
+        let name = state::latest(&status.history)
+            .map(report::full_name)
+            .unwrap_or_default();
         let text = format!(
             "Cluster state of release {name} has drifted from the desired state:\n{}",
-            drift::summary(&found)
+            found.summary()
         );
         let known =
             condition::get(&status.conditions, DRIFTED).is_some_and(|drifted| drifted.message == text);
@@ -521,35 +529,18 @@ impl HelmReleases {
         if mode == DriftMode::Warn {
             return Ok(());
         }
-        let (corrected, errors) = engine.hands.correct(&found).await;
-        if errors.is_empty() {
-            let text = format!(
-                "Cluster state of release {name} has been corrected:\n{}",
-                drift::summary(&found)
-            );
+        let corrected = engine.hands.correct(&found.drifted).await;
+        let text = corrected.text(&name);
+        let mut conditions = Conditions::of(&mut status.conditions, generation, now);
+        if corrected.errors.is_empty() {
+            conditions.no(DRIFTED, "DriftCorrected", &text);
             self.tell(
                 object,
-                &self.drift_news(status, inputs, Severity::Info, "DriftCorrected", text.clone()),
+                &self.drift_news(status, inputs, Severity::Info, "DriftCorrected", text),
             );
-            Conditions::of(&mut status.conditions, generation, now).no(DRIFTED, "DriftCorrected", &text);
             return Ok(());
         }
-        let text = format!(
-            "Failed to correct cluster state of release {name} ({corrected} of {} corrected): {}",
-            found.len(),
-            errors.join("; ")
-        );
-        self.tell(
-            object,
-            &self.drift_news(
-                status,
-                inputs,
-                Severity::Error,
-                "DriftCorrectionFailed",
-                text.clone(),
-            ),
-        );
-        Conditions::of(&mut status.conditions, generation, now).yes(DRIFTED, "DriftCorrectionFailed", &text);
+        conditions.yes(DRIFTED, "DriftCorrectionFailed", &text);
         Err(Failure::retry("DriftCorrectionFailed", text))
     }
 
@@ -577,14 +568,10 @@ impl HelmReleases {
         if state::is_exhausted(object, status) {
             return Ok(End::Done);
         }
-        let ready = condition::get(&status.conditions, condition::READY);
-        let (reason, message) = ready.map_or(("Progressing", String::new()), |ready| {
-            (ready.reason.as_str(), ready.message.clone())
-        });
         let interval = state::active(status).and_then(|action| names::retry_interval(object, action));
-        Err(Failure {
-            class: interval.map_or(Class::Retry, Class::RetryAfter),
-            ..told(reason, message)
+        Err(match interval {
+            Some(interval) => put_off(status, interval),
+            None => as_told(status),
         })
     }
 
@@ -605,6 +592,23 @@ impl HelmReleases {
                 format!("Failed to {action} after {failures} attempt(s)"),
             )
         })
+    }
+}
+
+/// A failure that Ready tells of.
+fn as_told(status: &HelmReleaseStatus) -> Failure {
+    let ready = condition::get(&status.conditions, condition::READY);
+    let (reason, message) = ready.map_or(("Progressing", String::new()), |ready| {
+        (ready.reason.as_str(), ready.message.clone())
+    });
+    told(reason, message)
+}
+
+/// The same, tried again after a time.
+fn put_off(status: &HelmReleaseStatus, delay: Duration) -> Failure {
+    Failure {
+        class: Class::RetryAfter(delay),
+        ..as_told(status)
     }
 }
 

@@ -12,6 +12,8 @@ pub(crate) const SNAPSHOT_VERSION: &str = "v2";
 const FAILED: &str = "Failed";
 /// What the description of a rollback begins with, before the number of the version.
 pub(crate) const ROLLBACK: &str = "Rollback to ";
+/// There is no version to roll back to.
+const MISSING_TARGET: &str = "MissingRollbackTarget";
 /// Snapshots kept if there is none to roll back to.
 const SNAPSHOTS: usize = 5;
 
@@ -22,6 +24,8 @@ pub(crate) struct Desired {
     pub(crate) chart_name: String,
     /// Its version.
     pub(crate) chart_version: String,
+    /// The version of the application in it.
+    pub(crate) app_version: Option<String>,
     /// Digest of the values.
     pub(crate) config_digest: String,
     /// Digest of the post-renderers.
@@ -89,6 +93,20 @@ pub(crate) fn truncate(history: &mut Vec<Snapshot>, ignore_tests: bool) {
     match good {
         Some(position) => history.truncate(position + 2),
         None => history.truncate(SNAPSHOTS),
+    }
+}
+
+/// Forgets snapshots that are of no more use: once all is as wanted, and before a failure is remediated.
+pub(crate) fn forget_older(object: &HelmRelease, status: &mut HelmReleaseStatus, state: &State, next: &Next) {
+    let remedy = active(status).and_then(|action| names::remedy(object, action));
+    let ignore = remedy.map_or_else(|| names::ignores_tests(object), |remedy| remedy.ignore_tests);
+    let remediates = match next {
+        Next::Do(Action::Rollback | Action::Uninstall) => true,
+        Next::Stall(reason, _) => *reason == MISSING_TARGET,
+        _ => false,
+    };
+    if *state == State::InSync || remediates {
+        truncate(&mut status.history, ignore);
     }
 }
 
@@ -393,7 +411,7 @@ fn remediate(object: &HelmRelease, status: &HelmReleaseStatus, history: &History
 
 fn missing_target() -> Next {
     Next::Stall(
-        "MissingRollbackTarget",
+        MISSING_TARGET,
         "Failed to perform remediation: missing target release for rollback: cannot remediate failed release"
             .to_owned(),
     )

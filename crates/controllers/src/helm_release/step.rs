@@ -1,7 +1,7 @@
 //! Decisions about a HelmRelease: what a run begins with, how conditions are summed up, what the status says.
 
 use fluvial_api::HelmRelease;
-use fluvial_api::helm::HelmReleaseStatus;
+use fluvial_api::helm::{ActionStrategy, ActionStrategyName, HelmReleaseStatus};
 use fluvial_api::keys::{FORCE_AT, RESET_AT};
 use jiff::Timestamp;
 
@@ -69,6 +69,19 @@ pub fn begin(object: &HelmRelease, settings: &Settings) -> Begin {
     Begin::Go
 }
 
+/// Has failed actions tried again, and nothing else, where the spec names no strategy.
+pub fn only_retry(object: &mut HelmRelease) {
+    let retry = || ActionStrategy {
+        name: ActionStrategyName::RetryOnFailure,
+        retry_interval: None,
+    };
+    let spec = &mut object.spec;
+    let install = spec.install.get_or_insert_default();
+    install.strategy.get_or_insert_with(retry);
+    let upgrade = spec.upgrade.get_or_insert_default();
+    upgrade.strategy.get_or_insert_with(retry);
+}
+
 /// Whether somebody asks for an action regardless of the state, by a request that has not been handled.
 pub fn is_forced(object: &HelmRelease) -> bool {
     asked(object, FORCE_AT, object.status.last_handled_force_at.as_deref())
@@ -105,7 +118,7 @@ pub fn handle_requests(object: &HelmRelease, status: &mut HelmReleaseStatus) {
 /// Sums Remediated, TestSuccess and Released up in Ready: the newest counts, of equal ones the first.
 pub fn summarize(object: &HelmRelease, status: &mut HelmReleaseStatus, now: Timestamp) {
     let tested = names::tests(object);
-    let ignored = object.spec.test.as_ref().is_some_and(|test| test.ignore_failures);
+    let ignored = names::ignores_tests(object);
     let kinds: &[&str] = if tested && !ignored {
         &[REMEDIATED, TEST_SUCCESS, RELEASED]
     } else {
@@ -137,9 +150,9 @@ pub fn summarize(object: &HelmRelease, status: &mut HelmReleaseStatus, now: Time
 /// The status at the end of a run that failed.
 pub fn failed(object: &HelmRelease, status: &mut HelmReleaseStatus, failure: &Failure, now: Timestamp) {
     let generation = object.metadata.generation;
-    let mut conditions = Conditions::of(&mut status.conditions, generation, now);
     match failure.class {
         Class::Stalled => {
+            let mut conditions = Conditions::of(&mut status.conditions, generation, now);
             if failure.told {
                 conditions.remove(condition::RECONCILING).yes(
                     condition::STALLED,
@@ -152,6 +165,10 @@ pub fn failed(object: &HelmRelease, status: &mut HelmReleaseStatus, failure: &Fa
             status.observed_generation = generation;
         }
         Class::Waiting | Class::Retry | Class::RetryAfter(_) | Class::Superseded => {
+            // Tried again as its spec says, it has been seen to.
+            if matches!(failure.class, Class::RetryAfter(_)) {
+                status.observed_generation = generation;
+            }
             if failure.told {
                 let message = condition::get(&status.conditions, READY)
                     .map_or_else(|| failure.message.clone(), |ready| ready.message.clone());
@@ -163,7 +180,8 @@ pub fn failed(object: &HelmRelease, status: &mut HelmReleaseStatus, failure: &Fa
                         &message,
                     );
             } else {
-                conditions.retrying(&failure.reason, &failure.message);
+                Conditions::of(&mut status.conditions, generation, now)
+                    .retrying(&failure.reason, &failure.message);
             }
         }
     }

@@ -38,6 +38,16 @@ fn time_left(object: &Kustomization, now: Timestamp) -> Duration {
     timeout.saturating_sub(waited).max(LEAST_PATIENCE)
 }
 
+/// What was applied last, for events.
+fn last(object: &Kustomization) -> Facts {
+    let status = &object.status;
+    Facts {
+        revision: status.last_applied_revision.clone().unwrap_or_default(),
+        origin_revision: status.last_applied_origin_revision.clone(),
+        ..Facts::default()
+    }
+}
+
 impl Kustomizations {
     pub(super) async fn delete(
         &self,
@@ -81,6 +91,7 @@ impl Kustomizations {
         }
         let may = deliverer::may_act(&self.context, &**object).await;
         if !may.map_err(|error| failed(format!("the ServiceAccount cannot be read: {error}")))? {
+            self.tell_left(object, &inventory);
             return Ok(());
         }
         let cluster = match deliverer::cluster_of(&self.context, &**object).await {
@@ -88,6 +99,7 @@ impl Kustomizations {
             // Nobody can reach them any more.
             Err(RemoteError::Missing(why)) => {
                 tracing::warn!(%key, "the objects in the other cluster are left there: {why}");
+                self.tell_left(object, &inventory);
                 return Ok(());
             }
             Err(error) => {
@@ -112,9 +124,20 @@ impl Kustomizations {
                 }
             };
             // After the time limit the objects are let go, as Flux does.
-            let _ = slot.parked(tokio::time::timeout(spec.timeout().0, all)).await;
+            let ended = slot.parked(tokio::time::timeout(spec.timeout().0, all)).await;
+            if ended.is_err() {
+                let text = "failed to wait for resources termination";
+                self.tell(object, &last(object), Severity::Error, text, None);
+            }
         }
         Ok(())
+    }
+
+    /// Says which objects stay because nobody can act for them any more.
+    fn tell_left(&self, object: &Kustomization, inventory: &Inventory) {
+        let names: Vec<String> = inventory.ids().map(ToString::to_string).collect();
+        let text = format!("unable to prune objects: \n{}", names.join("\n"));
+        self.tell(object, &last(object), Severity::Error, &text, None);
     }
 
     /// Deletes what nobody else wants. What somebody wants is left to them, for as long as a run may take: they
@@ -150,7 +173,7 @@ impl Kustomizations {
             let pruned = pruner.prune(left).await;
             let changes = pruned.plan.changes(|id| pruned.failed.contains_key(id));
             if let Some(text) = event_text(&changes) {
-                self.tell(object, &Facts::default(), Severity::Info, &text, None);
+                self.tell(object, &last(object), Severity::Info, &text, None);
             }
             let takers = pruned.takers();
             left = pruned.inventory(&Inventory::default()).entries().to_vec();

@@ -14,7 +14,7 @@ use futures::stream::SelectAll;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::deliverer::failure::{Failure, INVALID_EXPRESSION};
+use crate::deliverer::failure::Failure;
 
 /// How long a failure has to stand before it ends a wait.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -70,8 +70,7 @@ pub(crate) struct Judge {
 impl Judge {
     /// A judge by built-in rules and the expressions of a Kustomization.
     pub(crate) fn new(clock: Arc<dyn Clock>, object: &Kustomization) -> Result<Self, Failure> {
-        Self::with(clock, &object.spec.health_check_exprs)
-            .map_err(|error| Failure::stalled(INVALID_EXPRESSION, error))
+        Self::with(clock, &object.spec.health_check_exprs).map_err(Failure::expression)
     }
 
     /// A judge by built-in rules and expressions.

@@ -19,7 +19,7 @@ use super::manifest::{self, Built, Recipe};
 use super::step::{self, BUILD_FAILED};
 use super::wakes::source_of;
 use crate::context::Component;
-use crate::deliverer::failure::{ARTIFACT_FAILED, Failure};
+use crate::deliverer::failure::{ARTIFACT_FAILED, Failure, not_found};
 use crate::remote::{self, Place};
 use crate::revisions::Held;
 use crate::source::port_artifact;
@@ -204,7 +204,7 @@ impl Kustomizations {
             sources: Arc::clone(&self.context.sources),
             runtime: tokio::runtime::Handle::current(),
         });
-        let task = crate::aside(move || {
+        let task = self.context.aside.run(move || {
             let remote = remote.as_ref().map(|remote| remote as &dyn RemoteResolver);
             manifest::make(&tree, &revision, &recipe, remote)
         });
@@ -388,7 +388,7 @@ impl RemoteResolver for Remote {
 }
 
 fn absent(id: &SourceId) -> Failure {
-    Failure::retry(ARTIFACT_FAILED, format!("Source '{id}' not found"))
+    Failure::waiting(ARTIFACT_FAILED, not_found(id))
 }
 
 fn fingerprint(source: &Source, users: &[Arc<Kustomization>]) -> Fingerprint {

@@ -15,7 +15,7 @@ use fluvial_schema::SchemaSet;
 use fluvial_tree::{Digest, Tree, TreePath};
 use serde_json::Value;
 
-use super::step::BUILD_FAILED;
+use super::step::{BUILD_FAILED, RECONCILIATION_FAILED};
 use crate::decrypt::still_encrypted;
 use crate::deliverer::failure::{ARTIFACT_FAILED, Failure};
 use crate::render::{self, Rendered, render};
@@ -204,11 +204,15 @@ fn item(rendered: Rendered, recipe: &Recipe, warnings: &mut Vec<String>) -> Resu
         Failure::retry(BUILD_FAILED, format!("{at}{text}"))
     };
     if let Some(field) = still_encrypted(&object) {
-        return Err(failed(format!(
+        let refused = failed(format!(
             "{} is SOPS encrypted (it has {field}), configuring decryption is required for this {} to be reconciled",
             object.id(),
             object.kind().to_lowercase()
-        )));
+        ));
+        return Err(Failure {
+            reason: RECONCILIATION_FAILED.into(),
+            ..refused
+        });
     }
     object = current(object, warnings);
     for (field, text) in [

@@ -25,7 +25,8 @@ use super::manifest::{Built, Item};
 use super::prune::{Pruned, Pruner};
 use super::steady::{Basis, Ingredients, Remembered};
 use super::step::{
-    self, Facts, HEALTH_CHECK_CANCELED, HEALTH_CHECK_FAILED, PRUNE_FAILED, RECONCILIATION_FAILED,
+    self, Facts, HEALTH_CHECK_AFTER, HEALTH_CHECK_CANCELED, HEALTH_CHECK_FAILED, PRUNE_FAILED,
+    RECONCILIATION_FAILED,
 };
 use super::wakes::is_at_revision;
 use crate::condition::PROGRESSING;
@@ -445,7 +446,7 @@ impl Kustomizations {
         let failed = |report: String| {
             Failure::retry(
                 HEALTH_CHECK_FAILED,
-                format!("health check failed after {took}: {report}"),
+                format!("{HEALTH_CHECK_AFTER}{took}: {report}"),
             )
         };
         let result = match ended {

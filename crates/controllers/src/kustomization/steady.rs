@@ -92,7 +92,7 @@ impl Kustomizations {
             return None;
         }
         let (owner, memory, files) = (Arc::clone(object), Arc::clone(remembered), with.tree.clone());
-        let same = crate::aside(move || {
+        let same = self.context.aside.run(move || {
             let reads = memory.basis.as_ref().map(|basis| &basis.reads);
             reads.is_some_and(|reads| manifest::reads_same(&files, &owner, reads))
         });

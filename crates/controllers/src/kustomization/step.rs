@@ -27,6 +27,8 @@ pub const BUILD_FAILED: &str = "BuildFailed";
 pub const PRUNE_FAILED: &str = "PruneFailed";
 /// Objects are not healthy.
 pub const HEALTH_CHECK_FAILED: &str = "HealthCheckFailed";
+/// What a failed wait for health is told with, before how long it took.
+pub(super) const HEALTH_CHECK_AFTER: &str = "health check failed after ";
 /// The wait for health was ended by something newer.
 pub const HEALTH_CHECK_CANCELED: &str = "HealthCheckCanceled";
 /// The spec asks for what is switched off.
@@ -241,7 +243,7 @@ fn failed(object: &Kustomization, status: &mut KustomizationStatus, failure: &Fa
     let generation = object.metadata.generation;
     let mut conditions = Conditions::of(&mut status.conditions, generation, now);
     if matches!(&*failure.reason, HEALTH_CHECK_FAILED | HEALTH_CHECK_CANCELED) {
-        conditions.no(HEALTHY, &failure.reason, &failure.message);
+        conditions.no(HEALTHY, &failure.reason, unhealthy(&failure.message));
     }
     if failure.class == Class::Stalled {
         conditions.stalled(&failure.reason, &failure.message);
@@ -249,6 +251,13 @@ fn failed(object: &Kustomization, status: &mut KustomizationStatus, failure: &Fa
     } else {
         conditions.retrying(&failure.reason, &failure.message);
     }
+}
+
+/// What is not healthy, without how long it was waited for.
+fn unhealthy(message: &str) -> &str {
+    let rest = message.strip_prefix(HEALTH_CHECK_AFTER);
+    rest.and_then(|rest| rest.split_once(": "))
+        .map_or(message, |(_took, rest)| rest)
 }
 
 /// The history with a run put in: runs of one digest and outcome share an entry, which moves to the front.
@@ -467,7 +476,7 @@ mod tests {
         checked.health_took = None;
         let apps = object(&json!({"wait": true}), &serde_json::to_value(&status).unwrap());
         assert_eq!(finished(&apps, &checked, Ok(()), 20).status, status);
-        let failure = Failure::retry(HEALTH_CHECK_FAILED, "web is down");
+        let failure = Failure::retry(HEALTH_CHECK_FAILED, "health check failed after 1m0s: web is down");
         status = finished(&apps, &checked, Err(&failure), 30).status;
         let healthy = condition::get(&status.conditions, HEALTHY).unwrap();
         assert_eq!(

@@ -22,7 +22,7 @@ async fn each_kind_waits_for_the_other_and_goes_on_the_moment_it_is_ready() {
         .await;
     assert_eq!(
         message(&waiting),
-        "dependency 'HelmRelease/default/web' not found"
+        "dependency 'HelmRelease/default/web' not found: helmreleases.helm.toolkit.fluxcd.io \"web\" not found"
     );
     serve(&world).await;
     let spec = json!({"dependsOn": on("Kustomization", "first")});
@@ -32,7 +32,7 @@ async fn each_kind_waits_for_the_other_and_goes_on_the_moment_it_is_ready() {
         .await;
     assert_eq!(
         message(&waiting),
-        "unable to get 'Kustomization/default/first' dependency: not found"
+        "unable to get 'Kustomization/default/first' dependency: kustomizations.kustomize.toolkit.fluxcd.io \"first\" not found"
     );
     // Both look again by themselves only after half a minute.
     let started = std::time::Instant::now();

@@ -400,7 +400,7 @@ async fn an_encrypted_secret_is_never_applied_as_it_is() {
     world.create(git_repository("fleet")).await;
     world.create(kustomization("apps", json!({}))).await;
     let failed = world
-        .condition(&ks("apps"), "Ready", "False", "BuildFailed")
+        .condition(&ks("apps"), "Ready", "False", "ReconciliationFailed")
         .await;
     assert!(
         message(&failed).contains("a.yaml:1: Secret/default/a is SOPS encrypted"),
@@ -430,7 +430,7 @@ async fn a_foreign_source_is_followed() {
         .await;
     assert_eq!(
         message(&failed),
-        "Source 'ExternalArtifact/default/made' not found"
+        "ExternalArtifact.source.toolkit.fluxcd.io \"made\" not found"
     );
     world
         .create(

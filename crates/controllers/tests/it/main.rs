@@ -22,6 +22,7 @@ mod made;
 mod moves;
 mod release_kills;
 mod release_storage;
+mod release_words;
 mod remote;
 mod sources;
 mod tap;

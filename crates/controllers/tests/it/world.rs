@@ -81,6 +81,7 @@ impl World {
             remotes: self.fakes.remotes.clone(),
             events: Arc::new(NoEvents),
             clock: Arc::new(Wall),
+            aside: fluvial_controllers::Aside::default(),
         };
         self.handle = Some(fluvial_controllers::run(Config::default(), ports));
     }

@@ -3,8 +3,8 @@
 use fluvial_object::ObjectExt;
 use serde_json::Value;
 
-use super::Health;
 use super::generic::{Condition, integer};
+use super::{Health, Status};
 
 /// In progress while `have` of `want` is too few.
 fn lacking(what: &str, reason: &str, have: i64, want: i64) -> Option<Health> {
@@ -20,7 +20,11 @@ pub(super) fn deployment(object: &Value, conditions: &[Condition<'_>]) -> Health
     let deadline = integer(object, &["spec", "progressDeadlineSeconds"], i64::from(i32::MAX));
     let mut progressing = deadline == i64::from(i32::MAX);
     let mut available = false;
+    let mut refused = None;
     for condition in conditions {
+        if condition.is("ReplicaFailure", "True") {
+            refused = Some(condition.message.to_owned());
+        }
         if condition.kind == "Progressing" && condition.reason == "ProgressDeadlineExceeded" {
             let mut health = Health::failed(condition.reason, "Progress deadline exceeded");
             health.detail = Some(condition.message.to_owned());
@@ -33,7 +37,7 @@ pub(super) fn deployment(object: &Value, conditions: &[Condition<'_>]) -> Health
     let wanted = integer(object, &["spec", "replicas"], 1);
     let replicas = status("replicas");
     let updated = status("updatedReplicas");
-    lacking("Replicas", "LessReplicas", replicas, wanted)
+    let mut health = lacking("Replicas", "LessReplicas", replicas, wanted)
         .or_else(|| lacking("Updated", "LessUpdated", updated, wanted))
         .or_else(|| surplus(replicas, wanted))
         .or_else(|| lacking("Available", "LessAvailable", status("availableReplicas"), updated))
@@ -42,7 +46,12 @@ pub(super) fn deployment(object: &Value, conditions: &[Condition<'_>]) -> Health
             (false, _) => Health::in_progress("ReplicaSetNotAvailable", "ReplicaSet not Available"),
             (true, false) => Health::in_progress("DeploymentNotAvailable", "Deployment not Available"),
             (true, true) => Health::current(format!("Deployment is available. Replicas: {replicas}")),
-        })
+        });
+    if health.status != Status::Current {
+        // Pods that may not be made: a quota, an admission.
+        health.detail = refused;
+    }
+    health
 }
 
 pub(super) fn stateful_set(object: &Value) -> Health {

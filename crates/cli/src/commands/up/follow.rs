@@ -247,6 +247,7 @@ mod tests {
             fare: *fare,
             text: (*text).to_owned(),
             since: None,
+            maker: None,
         };
         View {
             rows: fares.iter().enumerate().map(row).collect(),

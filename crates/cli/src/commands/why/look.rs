@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use fluvial_api::HelmRelease;
+use fluvial_api::keys::{HELM_NAME, HELM_NAMESPACE};
 use fluvial_delivery::health::{self, Status};
 use fluvial_delivery::inventory::Inventory;
 use fluvial_object::ObjectExt;
@@ -63,6 +65,15 @@ pub(crate) struct Looker<'a> {
     namespace: &'a str,
     now: Timestamp,
 }
+
+/// What a release may be waited for.
+const WORKLOADS: [(&str, &str); 5] = [
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "StatefulSet"),
+    ("apps/v1", "DaemonSet"),
+    ("batch/v1", "Job"),
+    ("v1", "PersistentVolumeClaim"),
+];
 
 /// Built-in kinds that people ask for, with their abbreviations; plurals are understood too.
 const WORDS: [(&[&str], &str, &str); 36] = [
@@ -356,7 +367,14 @@ impl<'a> Looker<'a> {
             "BuildFailed" => vec![],
             _ => match self.sources(object).await? {
                 sources if !sources.is_empty() => sources,
-                _ => named_in(whole, self.unhealthy(object).await?),
+                _ => {
+                    let mut unhealthy = self.unhealthy(object).await?;
+                    if reason == Some("ReconciliationFailed") {
+                        // What could not be applied is absent for the reason that is given.
+                        unhealthy.retain(|found| matches!(found, Found::Object(_)));
+                    }
+                    named_in(whole, unhealthy)
+                }
             },
         };
         Ok((step, causes))
@@ -459,11 +477,22 @@ impl<'a> Looker<'a> {
                 references.push(reference);
             }
         }
-        let found: Vec<Found> = stream::iter(&references)
+        // One that brings itself does not wait for itself.
+        references.retain(|[_, kind, namespace, name]| {
+            kind != state::kind(object)
+                || namespace != state::namespace(object)
+                || name != state::name(object)
+        });
+        let mut found: Vec<Found> = stream::iter(&references)
             .map(|[version, kind, namespace, name]| self.get(version, kind, namespace, name))
             .buffered(AT_ONCE)
             .try_collect()
             .await?;
+        for one in self.released(object).await {
+            if !found.iter().any(|known| known.id() == one.id()) {
+                found.push(one);
+            }
+        }
         let mut ranked: Vec<(u8, Found)> = found
             .into_iter()
             .filter_map(|found| match &found {
@@ -479,6 +508,32 @@ impl<'a> Looker<'a> {
         Ok(ranked.into_iter().map(|(_, found)| found).collect())
     }
 
+    /// The workloads of a release, which are in no inventory before its action is over.
+    async fn released(&self, object: &Value) -> Vec<Found> {
+        if state::kind(object) != HelmRelease::KIND {
+            return vec![];
+        }
+        let labels = format!(
+            "{HELM_NAME}={},{HELM_NAMESPACE}={}",
+            state::name(object),
+            state::namespace(object)
+        );
+        let select = Select {
+            labels: Some(labels),
+            ..Select::default()
+        };
+        let mut found = vec![];
+        for (version, kind) in WORKLOADS {
+            // Whoever may not list them is told what the release itself says.
+            let Ok(resource) = self.cluster.resource(version, kind).await else {
+                continue;
+            };
+            let objects = self.cluster.list(&resource, &select).await.unwrap_or_default();
+            found.extend(objects.into_iter().map(|object| Found::Object(Box::new(object))));
+        }
+        found
+    }
+
     async fn judge_other(&self, object: &Value, mut step: Step) -> Result<(Step, Vec<Found>), Failure> {
         let health = health::assess(Some(object), self.now);
         step.fare = match health.status {
@@ -490,7 +545,7 @@ impl<'a> Looker<'a> {
             Fare::Ready => "is well".to_owned(),
             _ => format!("is {}", health.status.as_str()),
         };
-        step.message.clone_from(&health.message);
+        step.message = health.detail.unwrap_or(health.message);
         if step.is_well() {
             return Ok((step, vec![]));
         }

@@ -2,6 +2,7 @@ use fluvial_api::Resource;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::helm_release::names::{Action, remedy, retry_interval};
 
 fn object(spec: Value, annotations: Value) -> HelmRelease {
     let chart = json!({"spec": {"chart": "podinfo", "sourceRef": {"kind": "HelmRepository", "name": "r"}}});
@@ -66,6 +67,22 @@ fn requests_to_force_count_once_and_only_with_a_request_to_reconcile() {
     assert_eq!(status.last_handled_reconcile_at.as_deref(), Some("a"));
     handled.status = status;
     assert!(!is_forced(&handled));
+}
+
+#[test]
+fn only_strategies_that_are_not_named_are_set() {
+    let mut named = object(
+        json!({"upgrade": {"strategy": {"name": "RemediateOnFailure"}, "remediation": {"retries": 3}}}),
+        json!({}),
+    );
+    only_retry(&mut named);
+
+    assert_eq!(remedy(&named, Action::Install), None);
+    assert!(retry_interval(&named, Action::Install).is_some());
+    assert_eq!(
+        remedy(&named, Action::Upgrade).map(|remedy| remedy.retries),
+        Some(3)
+    );
 }
 
 #[test]
