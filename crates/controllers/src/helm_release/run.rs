@@ -101,13 +101,7 @@ impl HelmReleases {
             // Nothing that counts has changed since.
             return Err(put_off(status, left));
         }
-        status.last_attempted_generation = object.metadata.generation;
-        status.last_attempted_revision = Some(inputs.desired.chart_version.clone());
-        status.last_attempted_revision_digest =
-            Some(inputs.loaded.digest.clone()).filter(|digest| !digest.is_empty());
-        status.last_attempted_config_digest = Some(inputs.desired.config_digest.clone());
-        status.last_attempted_values_checksum = None;
-        status.last_release_revision = 0;
+        attempted(object, status, &inputs);
         let shared = Arc::clone(object);
         let engine = self.engine(&shared, &inputs.names, inputs.judge.clone(), cluster);
         let history = engine.storage.history().await.map_err(|error| {
@@ -610,6 +604,17 @@ fn put_off(status: &HelmReleaseStatus, delay: Duration) -> Failure {
         class: Class::RetryAfter(delay),
         ..as_told(status)
     }
+}
+
+/// Takes down what is tried now.
+fn attempted(object: &HelmRelease, status: &mut HelmReleaseStatus, inputs: &Inputs) {
+    status.last_attempted_generation = object.metadata.generation;
+    status.last_attempted_revision = Some(inputs.desired.chart_version.clone());
+    status.last_attempted_revision_digest =
+        Some(inputs.loaded.digest.clone()).filter(|digest| !digest.is_empty());
+    status.last_attempted_config_digest = Some(inputs.desired.config_digest.clone());
+    status.last_attempted_values_checksum = None;
+    status.last_release_revision = 0;
 }
 
 /// Takes down by which post-renderers and metadata the release was made.
