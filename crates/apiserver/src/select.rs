@@ -145,6 +145,9 @@ impl Selection {
         if self.labels.is_everything() {
             return true;
         }
+        if !stored.labels.may_match(&self.labels) {
+            return false;
+        }
         let json = stored.json();
         let Ok(object) = serde_json::from_slice::<Labelled<'_>>(&json) else {
             return self.labels.matches_object(&stored.value());

@@ -16,10 +16,12 @@ use rustc_hash::FxHashMap;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
+mod hint;
 mod history;
 pub mod journal;
 mod text;
 
+pub use hint::LabelHint;
 use history::History;
 use journal::Journal;
 use text::Packer;
@@ -39,6 +41,8 @@ pub struct Stored {
     pub text: Text,
     /// The `apiVersion` that a custom resource is kept in.
     pub form: Option<Arc<str>>,
+    /// Which labels it may have.
+    pub labels: LabelHint,
 }
 
 impl Stored {
@@ -191,6 +195,7 @@ impl State {
                     version: now.version,
                     text,
                     form: now.form.clone(),
+                    labels: now.labels,
                 });
             }
         }
@@ -522,6 +527,7 @@ impl Store {
             // Kept for long, so without the room that grew while it was written.
             text: Bytes::copy_from_slice(scratch).into(),
             form,
+            labels: LabelHint::of(object),
         })
     }
 

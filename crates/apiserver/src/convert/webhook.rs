@@ -20,7 +20,7 @@ use crate::api::{Api, meta, new_uid};
 use crate::kinds::Kind;
 use crate::registry::meta as rules;
 use crate::status::{Failure, Outcome};
-use crate::store::Stored;
+use crate::store::{LabelHint, Stored};
 
 /// Seconds that a conversion may take.
 const SECONDS: u64 = 30;
@@ -366,6 +366,7 @@ pub fn stored(
                 version: object.version,
                 text: object.json().into(),
                 form: Some(form.clone()),
+                labels: object.labels,
             });
         }
     }
@@ -406,6 +407,8 @@ fn kept(stored: &Stored, mut value: Value, form: &Arc<str>) -> Arc<Stored> {
         version: stored.version,
         text: json.into(),
         form: Some(form.clone()),
+        // A webhook may change labels.
+        labels: LabelHint::UNKNOWN,
     })
 }
 

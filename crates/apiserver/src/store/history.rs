@@ -10,7 +10,7 @@ use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 
-use super::{Change, Event, Expired, Stored};
+use super::{Change, Event, Expired, LabelHint, Stored};
 
 /// Most events that are remembered.
 const EVENTS: usize = 16_384;
@@ -292,6 +292,7 @@ fn take_state(text: &mut Bytes, key: &Arc<str>) -> Stored {
         form: (!form.is_empty()).then(|| form.into()),
         // Its own copy: one that is kept must not keep the whole block.
         text: Bytes::copy_from_slice(&take_bytes(text)).into(),
+        labels: LabelHint::UNKNOWN,
     }
 }
 

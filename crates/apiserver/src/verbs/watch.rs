@@ -278,6 +278,7 @@ impl Watch {
                     version: event.version(),
                     text: json.into(),
                     form: previous.form.clone(),
+                    labels: previous.labels,
                 }),
             ));
         }

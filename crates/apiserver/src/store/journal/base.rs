@@ -7,7 +7,7 @@ use bytes::Bytes;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 
 use super::{JournalError, Loaded, Operation};
-use crate::store::Stored;
+use crate::store::{LabelHint, Stored};
 
 const OBJECTS: TableDefinition<'static, (&str, &str), (u64, &[u8])> = TableDefinition::new("objects");
 const NUMBERS: TableDefinition<'static, &str, u64> = TableDefinition::new("numbers");
@@ -137,6 +137,7 @@ impl Base {
                 key: key.into(),
                 version,
                 text: Bytes::copy_from_slice(&json[start..]).into(),
+                labels: LabelHint::UNKNOWN,
                 form: match &form {
                     _ if given.is_empty() => None,
                     Some(last) if **last == *given => Some(last.clone()),
