@@ -236,7 +236,7 @@ pub fn validate_update(
 ) {
     let looks = looks::at_changes(kind);
     immutable(object, old, looks.compares || !subresource.is_empty(), errors);
-    if kind.custom.is_some() || !subresource.is_empty() {
+    if !subresource.is_empty() {
         (0..4).for_each(|_| managers(object, errors));
         validate_common(kind, object, errors);
         return;

@@ -168,7 +168,7 @@ fn write(
         ));
     }
     if request.target.subresource.is_empty() {
-        registry::warnings::warn(request, kind, &new);
+        registry::warnings::warn(request, kind, &new, live);
     }
     let _quota = admission::validate(api, request, &new, Some(live))?;
     if request.dry_run {

@@ -7,7 +7,7 @@ use crate::hooks::Cluster;
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
-fn named(version: &str, kind: &str, name: &str, more: Value) -> Value {
+fn named(version: &str, kind: &str, name: &str, more: &Value) -> Value {
     let mut object = json!({"apiVersion": version, "kind": kind, "metadata": {"name": name}});
     for (field, value) in more.as_object().unwrap() {
         object[field.as_str()] = value.clone();
@@ -22,19 +22,19 @@ async fn updates_make_objects_of_some_kinds_that_are_missing() {
         "coordination.k8s.io/v1",
         "Lease",
         "x",
-        json!({"spec": {"holderIdentity": "h"}}),
+        &json!({"spec": {"holderIdentity": "h"}}),
     );
     let (status, _, made) = cluster.send("PUT", &format!("{LEASES}/x"), &lease).await;
     assert_eq!((status, &made["spec"]["holderIdentity"]), (201, &json!("h")));
     assert_eq!(made["metadata"]["managedFields"][0]["operation"], "Update");
-    let map = named("v1", "ConfigMap", "x", json!({}));
+    let map = named("v1", "ConfigMap", "x", &json!({}));
     assert_eq!(cluster.send("PUT", &format!("{MAPS}/x"), &map).await.0, 404);
 }
 
 #[tokio::test]
 async fn names_that_are_taken_are_told_otherwise_where_the_server_may_choose() {
     let cluster = Cluster::start();
-    let mut map = named("v1", "ConfigMap", "x", json!({}));
+    let mut map = named("v1", "ConfigMap", "x", &json!({}));
     cluster.create(MAPS, map.clone()).await;
     let (_, _, answer) = cluster.create(MAPS, map.clone()).await;
     assert_eq!(answer["message"], "configmaps \"x\" already exists");
@@ -51,15 +51,15 @@ async fn bad_labels_of_an_update_are_reported_by_each_look_of_the_kind() {
     let cluster = Cluster::start();
     let selector = json!({"spec": {"minAvailable": 1, "selector": {"matchLabels": {"a": "b"}}}});
     let cases = [
-        (MAPS, named("v1", "ConfigMap", "x", json!({})), 4),
+        (MAPS, named("v1", "ConfigMap", "x", &json!({})), 4),
         (
             "/api/v1/namespaces/default/services",
-            named("v1", "Service", "x", json!({"spec": {"ports": [{"port": 80}]}})),
+            named("v1", "Service", "x", &json!({"spec": {"ports": [{"port": 80}]}})),
             3,
         ),
         (
             "/apis/policy/v1/namespaces/default/poddisruptionbudgets",
-            named("policy/v1", "PodDisruptionBudget", "x", selector),
+            named("policy/v1", "PodDisruptionBudget", "x", &selector),
             2,
         ),
         (
@@ -68,7 +68,7 @@ async fn bad_labels_of_an_update_are_reported_by_each_look_of_the_kind() {
                 "storage.k8s.io/v1",
                 "CSINode",
                 "x",
-                json!({"spec": {"drivers": []}}),
+                &json!({"spec": {"drivers": []}}),
             ),
             3,
         ),
@@ -92,7 +92,7 @@ async fn bad_labels_of_an_update_are_reported_by_each_look_of_the_kind() {
 async fn options_of_a_deletion_have_types() {
     let cluster = Cluster::start();
     cluster
-        .create(MAPS, named("v1", "ConfigMap", "x", json!({})))
+        .create(MAPS, named("v1", "ConfigMap", "x", &json!({})))
         .await;
     let path = format!("{MAPS}/x");
     for (options, wanted) in [
@@ -115,7 +115,7 @@ async fn flow_schemas_say_whether_their_level_exists() {
     let cluster = Cluster::start();
     let path = "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas";
     let spec = json!({"spec": {"priorityLevelConfiguration": {"name": "nowhere"}}});
-    let flow = named("flowcontrol.apiserver.k8s.io/v1", "FlowSchema", "x", spec);
+    let flow = named("flowcontrol.apiserver.k8s.io/v1", "FlowSchema", "x", &spec);
     assert_eq!(cluster.create(path, flow).await.0, 201);
     for _ in 0..500 {
         let (_, _, flow) = cluster.send("GET", &format!("{path}/x"), &Value::Null).await;
@@ -130,4 +130,18 @@ async fn flow_schemas_say_whether_their_level_exists() {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     panic!("nothing is said of it");
+}
+
+#[tokio::test]
+async fn an_empty_list_of_managers_forgets_them() {
+    let cluster = Cluster::start();
+    let mut map = named("v1", "ConfigMap", "x", &json!({"data": {"a": "b"}}));
+    let (_, _, made) = cluster.create(MAPS, map.clone()).await;
+    assert_eq!(made["metadata"]["managedFields"].as_array().unwrap().len(), 1);
+    map["metadata"]["managedFields"] = json!([]);
+    let (status, _, changed) = cluster.send("PUT", &format!("{MAPS}/x"), &map).await;
+    assert_eq!(
+        (status, &changed["metadata"]["managedFields"]),
+        (200, &Value::Null)
+    );
 }

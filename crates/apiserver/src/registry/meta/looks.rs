@@ -20,7 +20,7 @@ pub(super) fn at_changes(kind: &Kind) -> Looks {
         strict,
     };
     if kind.custom.is_some() {
-        return looks(true, 1, false);
+        return looks(true, 0, false);
     }
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Event") | ("policy", _) => looks(false, 0, false),
