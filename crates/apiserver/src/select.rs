@@ -79,6 +79,7 @@ fn selectable(kind: &Kind) -> &'static [&'static str] {
         ("", "ReplicationController") => &["status.replicas"],
         ("batch", "Job") => &["status.successful"],
         ("certificates.k8s.io", "CertificateSigningRequest") => &["spec.signerName"],
+        ("resource.k8s.io", "ResourceSlice") => &["spec.nodeName", "spec.driver"],
         _ => &[],
     }
 }
@@ -92,6 +93,10 @@ fn unknown_field(kind: &Kind, field: &str) -> Failure {
         ("", "Pod" | "Event" | "Namespace" | "Node" | "Secret" | "Service" | "ReplicationController")
         | ("events.k8s.io", _)
         | ("certificates.k8s.io", _) => Failure::bad_request(format!("field label not supported: {field}")),
+        ("resource.k8s.io", "ResourceSlice") => Failure::bad_request(format!(
+            "field label not supported for resource.k8s.io/{}, Kind=ResourceSlice: {field}",
+            kind.version
+        )),
         ("batch", "Job") => Failure::bad_request(format!("field label \"{field}\" not supported for Job")),
         _ => Failure::bad_request(format!(
             "\"{field}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
@@ -111,7 +116,12 @@ impl Selection {
             .map_err(|error| Failure::bad_request(error.to_string()))?;
         let kind = &request.kind;
         for term in fields.terms() {
-            let known = matches!(term.field.as_str(), "metadata.name" | "metadata.namespace")
+            let spaceless = matches!(
+                kind.kind.as_str(),
+                "Namespace" | "Node" | "CertificateSigningRequest" | "ResourceSlice"
+            ) && kind.custom.is_none();
+            let known = term.field == "metadata.name"
+                || (term.field == "metadata.namespace" && !spaceless)
                 || selectable(kind).contains(&term.field.as_str())
                 || kind.custom.as_ref().is_some_and(|custom| {
                     custom

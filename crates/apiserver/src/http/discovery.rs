@@ -227,11 +227,7 @@ fn aggregated(kinds: &Kinds, core: bool, version: &str, headers: &HeaderMap) -> 
         .collect();
     let value = json!({"kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{version}"),
         "metadata": {}, "items": groups});
-    let media = if version == "v2" {
-        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-    } else {
-        "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
-    };
+    let media = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
     tagged(value.to_string(), media, headers)
 }
 

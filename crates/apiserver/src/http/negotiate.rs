@@ -158,7 +158,7 @@ pub fn accept(header: Option<&str>, query: &Query, user_agent: &str) -> Outcome<
             ("PartialObjectMetadataList", "meta.k8s.io") if matches!(version, "v1" | "v1beta1") => {
                 Shape::PartialList(version.to_owned())
             }
-            ("APIGroupDiscoveryList", "apidiscovery.k8s.io") if matches!(version, "v2" | "v2beta1") => {
+            ("APIGroupDiscoveryList", "apidiscovery.k8s.io") if version == "v2" => {
                 Shape::Discovery(version.to_owned())
             }
             _ => {

@@ -148,6 +148,11 @@ impl Shaper {
         } else {
             Value::Null
         };
+        let rows = if rows.is_empty() && !table::has_columns(&self.kind) {
+            Value::Null
+        } else {
+            rows.into()
+        };
         json!({"kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": meta,
             "columnDefinitions": definitions, "rows": rows})
     }

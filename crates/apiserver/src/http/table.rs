@@ -153,6 +153,12 @@ pub fn definitions(kind: &Kind) -> Value {
     all.into()
 }
 
+/// Whether the kind has columns of its own: a table of one without them has no rows rather than an empty list.
+#[must_use]
+pub fn has_columns(kind: &Kind) -> bool {
+    kind.custom.is_some() || columns(kind).is_some()
+}
+
 /// The cells of an object's row.
 #[must_use]
 pub fn cells(kind: &Kind, object: &Value, now: Timestamp) -> Vec<Value> {

@@ -89,7 +89,8 @@ pub fn apply(kind: &Kind, object: &mut Value) {
         }
         ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => flow_level(&mut object["spec"]),
         ("flowcontrol.apiserver.k8s.io", "FlowSchema") => {
-            set(&mut object["spec"], "matchingPrecedence", 1000)
+            set(object, "spec", json!({}));
+            set(&mut object["spec"], "matchingPrecedence", 1000);
         }
         ("resource.k8s.io", "ResourceClaim") => devices(&mut object["spec"]["devices"]),
         ("resource.k8s.io", "ResourceClaimTemplate") => devices(&mut object["spec"]["spec"]["devices"]),

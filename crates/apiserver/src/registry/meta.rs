@@ -6,6 +6,8 @@ use serde_json::Value;
 use crate::kinds::Kind;
 use crate::names;
 
+mod looks;
+
 fn invalid(path: impl Into<String>, value: impl Into<Value>, detail: impl Into<String>) -> FieldError {
     FieldError::new(ErrorKind::Invalid, path, value.into(), detail)
 }
@@ -81,9 +83,10 @@ pub fn texts(field: &str, map: &serde_json::Map<String, Value>) -> Vec<FieldErro
     errors
 }
 
-fn finalizers(value: &Value, custom: bool, errors: &mut Vec<FieldError>) {
+/// Finalizers must be qualified names, and not contradict each other.
+fn finalizers(value: &Value, errors: &mut Vec<FieldError>) {
     let path = "metadata.finalizers";
-    for (index, finalizer) in value.as_array().into_iter().flatten().enumerate() {
+    for finalizer in value.as_array().into_iter().flatten() {
         let text = finalizer.as_str().unwrap_or("");
         let complaints = names::qualified_name(text);
         errors.extend(
@@ -91,11 +94,6 @@ fn finalizers(value: &Value, custom: bool, errors: &mut Vec<FieldError>) {
                 .into_iter()
                 .map(|complaint| invalid(path, text, complaint)),
         );
-        let standard = matches!(text, "kubernetes" | "orphan" | "foregroundDeletion");
-        if !custom && !text.contains('/') && !standard {
-            let detail = "name is neither a standard finalizer name nor is it fully qualified";
-            errors.push(invalid(format!("{path}[{index}]"), text, detail));
-        }
     }
     let list = value.as_array().map_or(&[][..], Vec::as_slice);
     if list.iter().any(|item| item == "orphan") && list.iter().any(|item| item == "foregroundDeletion") {
@@ -161,23 +159,29 @@ fn owners(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
     }
 }
 
+/// The beginning of a generated name.
+fn generated(kind: &Kind, meta: &Value, errors: &mut Vec<FieldError>) {
+    let generate = meta["generateName"].as_str().unwrap_or("");
+    if generate.is_empty() {
+        return;
+    }
+    // A prefix may end in a dash: the generated part follows.
+    let prefix = generate
+        .strip_suffix('-')
+        .map_or_else(|| generate.to_owned(), |start| format!("{start}a"));
+    errors.extend(
+        name_rule(kind)(&prefix)
+            .into_iter()
+            .map(|complaint| invalid("metadata.generateName", generate, complaint)),
+    );
+}
+
 /// Metadata of a new object.
 pub fn validate(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
     let meta = &object["metadata"];
     let text = |field: &str| meta[field].as_str().unwrap_or("");
     let rule = name_rule(kind);
-    let generate = text("generateName");
-    if !generate.is_empty() {
-        // A prefix may end in a dash: the generated part follows.
-        let prefix = generate
-            .strip_suffix('-')
-            .map_or_else(|| generate.to_owned(), |start| format!("{start}a"));
-        errors.extend(
-            rule(&prefix)
-                .into_iter()
-                .map(|complaint| invalid("metadata.generateName", generate, complaint)),
-        );
-    }
+    generated(kind, meta, errors);
     let name = text("name");
     if name.is_empty() {
         let detail = "name or generateName is required";
@@ -192,26 +196,70 @@ pub fn validate(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
     if kind.namespaced && text("namespace").is_empty() {
         errors.push(FieldError::plain(ErrorKind::Required, "metadata.namespace", ""));
     }
-    validate_common(object, errors);
+    validate_common(kind, object, errors);
 }
 
-fn validate_common(object: &Value, errors: &mut Vec<FieldError>) {
-    let meta = &object["metadata"];
+/// A finalizer without a domain must be one of the few that the server knows.
+fn known_finalizers(value: &Value, errors: &mut Vec<FieldError>) {
+    for (index, finalizer) in value.as_array().into_iter().flatten().enumerate() {
+        let text = finalizer.as_str().unwrap_or("");
+        if !text.contains('/') && !matches!(text, "kubernetes" | "orphan" | "foregroundDeletion") {
+            let detail = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.push(invalid(format!("metadata.finalizers[{index}]"), text, detail));
+        }
+    }
+}
+
+/// Labels, annotations and owners.
+fn marks(meta: &Value, errors: &mut Vec<FieldError>) {
     labels(&meta["labels"], "metadata.labels", errors);
     annotations(&meta["annotations"], "metadata.annotations", errors);
     owners(&meta["ownerReferences"], "metadata.ownerReferences", errors);
-    let (group, _) = object["apiVersion"]
-        .as_str()
-        .unwrap_or("")
-        .rsplit_once('/')
-        .unwrap_or_default();
-    // Only built-in kinds insist on a domain in front of a finalizer's name.
-    let custom = group.contains('.') && !group.ends_with(".k8s.io");
-    finalizers(&meta["finalizers"], custom, errors);
+}
+
+fn validate_common(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
+    let meta = &object["metadata"];
+    marks(meta, errors);
+    finalizers(&meta["finalizers"], errors);
+    if looks::at_changes(kind).strict {
+        known_finalizers(&meta["finalizers"], errors);
+    }
 }
 
 /// Metadata of a changed object.
-pub fn validate_update(object: &Value, old: &Value, errors: &mut Vec<FieldError>) {
+pub fn validate_update(
+    kind: &Kind,
+    subresource: &str,
+    object: &Value,
+    old: &Value,
+    errors: &mut Vec<FieldError>,
+) {
+    let looks = looks::at_changes(kind);
+    immutable(object, old, looks.compares || !subresource.is_empty(), errors);
+    if !subresource.is_empty() {
+        (0..4).for_each(|_| managers(object, errors));
+        validate_common(kind, object, errors);
+        return;
+    }
+    let meta = &object["metadata"];
+    // What all kinds have in common is looked at by two checks, of which one knows finalizers.
+    for _ in 0..2 + usize::from(looks.compares) + looks.whole {
+        managers(object, errors);
+        marks(meta, errors);
+    }
+    for _ in 0..=looks.whole {
+        finalizers(&meta["finalizers"], errors);
+    }
+    for _ in 0..usize::from(looks.strict) * (usize::from(looks.compares) + looks.whole) {
+        known_finalizers(&meta["finalizers"], errors);
+    }
+    for _ in 0..looks.whole {
+        generated(kind, meta, errors);
+    }
+}
+
+/// What must stay, and what must not come when an object is being deleted.
+fn immutable(object: &Value, old: &Value, twice: bool, errors: &mut Vec<FieldError>) {
     let (new, old) = (&object["metadata"], &old["metadata"]);
     if !old["deletionTimestamp"].is_null() {
         let had = old["finalizers"].as_array().map_or(&[][..], Vec::as_slice);
@@ -247,16 +295,12 @@ pub fn validate_update(object: &Value, old: &Value, errors: &mut Vec<FieldError>
             let path = format!("metadata.{field}");
             let error = invalid(path, new[field].clone(), "field is immutable");
             // Two of its checks find these.
-            if matches!(field, "uid" | "deletionTimestamp" | "deletionGracePeriodSeconds") {
+            if twice && matches!(field, "uid" | "deletionTimestamp" | "deletionGracePeriodSeconds") {
                 errors.push(error.clone());
             }
             errors.push(error);
         }
     }
-    for _ in 0..4 {
-        managers(object, errors);
-    }
-    validate_common(object, errors);
 }
 
 /// Names of managers. Each of the checks that a changed object goes through reports them.

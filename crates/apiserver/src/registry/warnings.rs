@@ -8,7 +8,11 @@ use crate::kinds::Kind;
 use crate::request::Request;
 
 /// Warns of what is doubtful in an object.
-pub fn warn(request: &Request, kind: &Kind, object: &Value) {
+pub fn warn(request: &Request, kind: &Kind, object: &Value, old: &Value) {
+    if kind.custom.is_some() {
+        finalizers(request, object, old);
+        return;
+    }
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Pod") => {
             let seccomp = "seccomp.security.alpha.kubernetes.io/pod";
@@ -251,6 +255,21 @@ fn formats<'a>(schema: &'a Value, odd: &mut std::collections::BTreeSet<&'a str>)
     for field in ["items", "additionalProperties"] {
         if schema[field].is_object() {
             formats(&schema[field], odd);
+        }
+    }
+}
+/// Finalizers that are new and could be anybody's.
+fn finalizers(request: &Request, object: &Value, old: &Value) {
+    let list = |object: &Value| -> std::collections::BTreeSet<String> {
+        let all = object["metadata"]["finalizers"].as_array().into_iter().flatten();
+        all.filter_map(|name| name.as_str().map(str::to_owned)).collect()
+    };
+    for name in list(object).difference(&list(old)) {
+        if !name.contains('/') && !matches!(name.as_str(), "orphan" | "foregroundDeletion") {
+            request.warn(format!(
+                "metadata.finalizers: {name:?}: prefer a domain-qualified finalizer name to avoid accidental conflicts \
+                 with other finalizer writers"
+            ));
         }
     }
 }

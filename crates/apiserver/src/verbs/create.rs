@@ -205,7 +205,7 @@ fn attempt(api: &Api, request: &Request, mut object: Value, attempts: usize) -> 
     if !errors.is_empty() {
         return Err(Failure::invalid(kind.error_group(), &kind.kind, &name, &errors));
     }
-    registry::warnings::warn(request, kind, &object);
+    registry::warnings::warn(request, kind, &object, &Value::Null);
     let quota = admission::validate(api, request, &object, None)?;
     let key = kind.key(meta(&object, "namespace"), &name);
     let collection = api.store.collection(&kind.collection);

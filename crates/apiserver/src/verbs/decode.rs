@@ -310,6 +310,10 @@ pub fn typed(api: &Api, kind: &Kind, value: &mut Value, complaints: &mut Complai
         return Ok(());
     }
     if let Some(types) = kind.types(&api.schemas) {
+        // An empty list of managers says something: that all are forgotten.
+        let forgets = value["metadata"]["managedFields"]
+            .as_array()
+            .is_some_and(Vec::is_empty);
         let findings = typed::normalise(value, types.view());
         complaints.unknown.extend(findings.unknown);
         if let Some(mismatch) = findings.mismatch {
@@ -326,6 +330,9 @@ pub fn typed(api: &Api, kind: &Kind, value: &mut Value, complaints: &mut Complai
         }
         types.default(value);
         defaults::nulls(kind, value);
+        if forgets {
+            value["metadata"]["managedFields"] = Value::Array(vec![]);
+        }
     }
     Ok(())
 }

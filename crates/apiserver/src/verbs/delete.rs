@@ -33,12 +33,15 @@ fn read_options(request: &mut Request) -> Outcome<Options> {
         let decoded = body::read(&request.body, format, true).map_err(|error| {
             Failure::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
         })?;
-        if let Value::Object(map) = decoded.value {
-            given = map;
-        }
+        given = fields(decoded.value)?;
         let text = |field: &str| given.get(field).and_then(Value::as_str).unwrap_or("");
         let (kind, version) = (text("kind"), text("apiVersion"));
         if !kind.is_empty() && kind != "DeleteOptions" {
+            let version = if version.is_empty() {
+                "meta.k8s.io/v1"
+            } else {
+                version
+            };
             return Err(Failure::bad_request(format!(
                 "no kind \"{kind}\" is registered for version \"{version}\" in scheme \"pkg/runtime/scheme.go:111\""
             )));
@@ -66,6 +69,43 @@ fn read_options(request: &mut Request) -> Outcome<Options> {
     let (options, dry) = check_options(&given)?;
     request.dry_run = dry;
     Ok(options)
+}
+
+/// The fields of options, each of the type that it has in Go.
+fn fields(value: Value) -> Outcome<Map<String, Value>> {
+    let named = |value: &Value| match value {
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+        Value::String(_) => "string",
+        Value::Bool(_) => "bool",
+        _ => "number",
+    };
+    let map = match value {
+        Value::Object(map) => map,
+        Value::Null => return Ok(Map::new()),
+        other => {
+            let why = "couldn't get version/kind; json parse error: json: cannot unmarshal";
+            let into = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+            let text = format!("{why} {} into Go value of type {into}", named(&other));
+            return Err(Failure::bad_request(text));
+        }
+    };
+    for (field, wanted, go) in [
+        ("gracePeriodSeconds", "number", "int64"),
+        ("preconditions", "object", "v1.Preconditions"),
+        ("orphanDependents", "bool", "bool"),
+        ("propagationPolicy", "string", "v1.DeletionPropagation"),
+        ("dryRun", "array", "[]string"),
+    ] {
+        let given = map.get(field).filter(|given| !given.is_null());
+        if let Some(given) = given.filter(|given| named(given) != wanted) {
+            return Err(Failure::bad_request(format!(
+                "json: cannot unmarshal {} into Go struct field DeleteOptions.{field} of type {go}",
+                named(given)
+            )));
+        }
+    }
+    Ok(map)
 }
 
 fn check_options(given: &Map<String, Value>) -> Outcome<(Options, bool)> {
@@ -203,6 +243,9 @@ pub fn one(api: &Api, request: &Request, options: &Options) -> Outcome<Reply> {
     let key = request.key();
     loop {
         let Some(stored) = collection.get(&key) else {
+            if options.propagation.is_none() {
+                let _policy = prepare::default_propagation(request);
+            }
             return Err(request.not_found());
         };
         let seen = convert::webhook::one(api, &request.calls, kind, stored.clone(), false)?;

@@ -334,7 +334,7 @@ fn leaves_alone(api: &Api, request: &Request, applied: &Value, stored: &Stored) 
         return Ok(false);
     }
     if unchanged && request.target.subresource.is_empty() {
-        crate::registry::warnings::warn(request, kind, &live);
+        crate::registry::warnings::warn(request, kind, &live, &live);
         crate::admission::pod_security::validate(api, request, &live, Some(&live))?;
     }
     Ok(unchanged)

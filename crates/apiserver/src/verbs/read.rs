@@ -62,10 +62,9 @@ fn read_token(token: &str) -> Outcome<(Option<u64>, String)> {
     let bytes = BASE64.decode(token).map_err(|_| {
         let strange = |byte: &u8| !(byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
         let at = token.as_bytes().iter().position(strange);
-        wrong(format!(
-            "illegal base64 data at input byte {}",
-            at.unwrap_or(token.len())
-        ))
+        // A last character alone is no byte.
+        let end = token.len() - usize::from(token.len() % 4 == 1);
+        wrong(format!("illegal base64 data at input byte {}", at.unwrap_or(end)))
     })?;
     let value: Value = serde_json::from_slice(&bytes).map_err(|_| match bytes.first() {
         Some(byte) if matches!(*byte, 0x80..=0xa0 | 0xad) => wrong(format!(

@@ -157,7 +157,7 @@ fn write(
     admission::before_update(api, request, &mut new, live)?;
     prepare::settle(request, &mut new, live);
     let mut errors = vec![];
-    registry::meta::validate_update(&new, live, &mut errors);
+    registry::meta::validate_update(kind, &request.target.subresource, &new, live, &mut errors);
     validate::update(api, kind, &new, live, &request.target.subresource, &mut errors);
     if !errors.is_empty() {
         return Err(Failure::invalid(
@@ -168,7 +168,7 @@ fn write(
         ));
     }
     if request.target.subresource.is_empty() {
-        registry::warnings::warn(request, kind, &new);
+        registry::warnings::warn(request, kind, &new, live);
     }
     let _quota = admission::validate(api, request, &new, Some(live))?;
     if request.dry_run {

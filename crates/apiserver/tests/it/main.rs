@@ -11,6 +11,7 @@ mod conversion;
 mod hooks;
 mod kills;
 mod plain;
+mod rare;
 mod refusals;
 mod story;
 mod watcher;

@@ -125,12 +125,12 @@ impl Link {
     /// Reads what has come, or waits for something where reading waits.
     fn turn(&mut self, scratch: &mut [u8]) -> Result<(), Failure> {
         loop {
-            let size = match self.tls.read_tls(&mut self.socket) {
+            match self.tls.read_tls(&mut self.socket) {
                 Ok(0) => return Err("a watch ended".into()),
-                Ok(size) => size,
+                Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock && self.source.is_some() => return Ok(()),
                 Err(error) => return Err(error.to_string()),
-            };
+            }
             self.tls.process_new_packets().map_err(text)?;
             loop {
                 match self.tls.reader().read(scratch) {
@@ -140,8 +140,8 @@ impl Link {
                     Err(error) => return Err(error.to_string()),
                 }
             }
-            // Less than was asked for: there is no more. Where reading waits, the caller says whether to go on.
-            if size < 4096 || self.source.is_none() {
+            // Where reading waits, the caller says whether to go on.
+            if self.source.is_none() {
                 return Ok(());
             }
         }
