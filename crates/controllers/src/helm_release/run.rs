@@ -19,7 +19,7 @@ use super::report::{self, News, Report, told};
 use super::state::{self, Desired, Next, State};
 use super::step::{self, DRIFTED, REST_CLIENT_ERROR, STATE_ERROR, VALUES_ERROR};
 use super::storage::Storage;
-use super::{End, HelmReleases, drift, progress, values};
+use super::{End, HelmReleases, drift, progress, values_of};
 use crate::condition::{self, Conditions};
 use crate::deliverer::depends;
 use crate::deliverer::failure::{Class, Failure, INVALID_IGNORE};
@@ -211,15 +211,9 @@ impl HelmReleases {
             |_name, _found| Ok(()),
         )?;
         let source = self.source(object).await?;
-        let mut found = Vec::with_capacity(object.spec.values_from.len());
-        let namespace = &object.metadata.namespace;
-        for reference in &object.spec.values_from {
-            let text = values::read(&*self.context.cluster, namespace, reference)
-                .await
-                .map_err(|error| Failure::retry(VALUES_ERROR, error))?;
-            found.push(text);
-        }
-        let values = values::compose(object, &found).map_err(|error| Failure::retry(VALUES_ERROR, error))?;
+        let values = values_of(&*self.context.cluster, object)
+            .await
+            .map_err(|error| Failure::retry(VALUES_ERROR, error))?;
         let loaded = self.load(&source).await?;
         let spec = &object.spec;
         let desired = Desired {
