@@ -93,21 +93,7 @@ impl HelmReleases {
             return Ok(End::Again);
         }
         status.storage_namespace = Some(inputs.names.storage.clone());
-        if step::is_reset(object) || state::must_reset(object, status, &inputs.desired) {
-            state::clear_failures(status);
-        } else if let Some(left) = self.tries.left(key)
-            && !work.reasons().any(Reasons::REQUESTED)
-        {
-            // Nothing that counts has changed since.
-            return Err(put_off(status, left));
-        }
-        status.last_attempted_generation = object.metadata.generation;
-        status.last_attempted_revision = Some(inputs.desired.chart_version.clone());
-        status.last_attempted_revision_digest =
-            Some(inputs.loaded.digest.clone()).filter(|digest| !digest.is_empty());
-        status.last_attempted_config_digest = Some(inputs.desired.config_digest.clone());
-        status.last_attempted_values_checksum = None;
-        status.last_release_revision = 0;
+        self.attempt(key, object, status, &inputs, work.reasons())?;
         let shared = Arc::clone(object);
         let engine = self.engine(&shared, &inputs.names, inputs.judge.clone(), cluster);
         let history = engine.storage.history().await.map_err(|error| {
@@ -164,6 +150,33 @@ impl HelmReleases {
             }
             course.done.push(kind(action));
         }
+    }
+
+    /// Takes down what is attempted, unless that has been put off.
+    fn attempt(
+        &self,
+        key: &Key,
+        object: &HelmRelease,
+        status: &mut HelmReleaseStatus,
+        inputs: &Inputs,
+        reasons: Reasons,
+    ) -> Result<(), Failure> {
+        if step::is_reset(object) || state::must_reset(object, status, &inputs.desired) {
+            state::clear_failures(status);
+        } else if let Some(left) = self.tries.left(key)
+            && !reasons.any(Reasons::REQUESTED)
+        {
+            // Nothing that counts has changed since.
+            return Err(put_off(status, left));
+        }
+        status.last_attempted_generation = object.metadata.generation;
+        status.last_attempted_revision = Some(inputs.desired.chart_version.clone());
+        status.last_attempted_revision_digest =
+            Some(inputs.loaded.digest.clone()).filter(|digest| !digest.is_empty());
+        status.last_attempted_config_digest = Some(inputs.desired.config_digest.clone());
+        status.last_attempted_values_checksum = None;
+        status.last_release_revision = 0;
+        Ok(())
     }
 
     /// Takes in what was stored for this object without a status telling of it, and ends what a kill has cut off there.
