@@ -290,7 +290,11 @@ pub(crate) fn fare(object: &Value, handled: &[&str]) -> (Fare, String) {
         Some("True") => (Fare::Ready, message),
         Some("False") if waits(reason) && !holds(object, "Stalled") => (Fare::Waiting, message),
         Some("False") => (Fare::Failed, message),
-        _ => (Fare::Working, message),
+        _ => {
+            let doing = condition(object, "Reconciling").and_then(|doing| text(doing, &["message"]));
+            let doing = doing.map(|doing| state::shorten_digests(&one_line(doing)));
+            (Fare::Working, doing.unwrap_or(message))
+        }
     }
 }
 

@@ -48,7 +48,9 @@ use crate::recorder::About;
 use crate::runner::{Reconcile, Requeue, Slot};
 use crate::writer::Writer;
 use crate::{Key, SourceId};
+pub use render::as_released;
 use report::News;
+pub use values::values_of;
 
 /// Name under which events are reported, as dashboards know it.
 const CONTROLLER: &str = "helm-controller";

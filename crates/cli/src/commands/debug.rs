@@ -1,9 +1,7 @@
 //! `debug`: what a Kustomization or a HelmRelease is made with, and what became of it.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use fluvial_api::{HelmRelease, Resource as _, convert};
 use fluvial_delivery::substitute::{Reference, references};
-use fluvial_helm::Values;
 use fluvial_object::ObjectExt;
 use fluvial_ports::{Cluster, Target};
 use serde_json::{Value, json};
@@ -12,7 +10,7 @@ use super::not_found;
 use crate::environment::{Failure, Outcome, Session};
 use crate::nouns;
 use crate::render;
-use crate::state::{self, field, text};
+use crate::state::{self, field};
 
 /// Options of both.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -182,70 +180,10 @@ async fn variables(cluster: &dyn Cluster, object: &Value) -> Result<String, Fail
         .collect())
 }
 
-/// The values of a release: those of `valuesFrom` in their order, then its own.
+/// The values of a release, as they are when it is reconciled.
 pub(crate) async fn values(cluster: &dyn Cluster, object: &Value) -> Result<Value, Failure> {
-    let mut values = Values::new();
-    let list = field(object, &["spec", "valuesFrom"]).and_then(Value::as_array);
-    for reference in list.into_iter().flatten() {
-        let part = |name: &str| text(reference, &[name]).filter(|text| !text.is_empty());
-        let (kind, name) = (part("kind").unwrap_or_default(), part("name").unwrap_or_default());
-        let namespace = state::namespace(object);
-        let key = part("valuesKey").unwrap_or("values.yaml");
-        let place = format!("{kind} '{namespace}/{name}'");
-        let optional = reference["optional"] == true;
-        let Some(source) = look(cluster, kind, namespace, name).await? else {
-            if optional {
-                continue;
-            }
-            return Err(Failure::new(format!("could not find {place}")));
-        };
-        let Some(content) =
-            content(&source, key).map_err(|why| Failure::new(format!("{place}: {key}: {why}")))?
-        else {
-            if optional {
-                continue;
-            }
-            return Err(Failure::new(format!("missing key '{key}' in {place}")));
-        };
-        let failed = |error: fluvial_helm::Error| {
-            Failure::new(format!(
-                "unable to read values from key '{key}' in {place}: {error}"
-            ))
-        };
-        match part("targetPath") {
-            None => values.merge(Values::from_yaml(&content).map_err(failed)?),
-            // In quotes it is a text, whatever it looks like.
-            Some(path) => match quoted(&content) {
-                Some(text) => values.set_string(&format!("{path}={text}")).map_err(failed)?,
-                None => values.set(&format!("{path}={content}")).map_err(failed)?,
-            },
-        }
-    }
-    if let Some(own) = field(object, &["spec", "values"]) {
-        let failed = |error: fluvial_helm::Error| Failure::new(format!("spec.values: {error}"));
-        values.merge(Values::from_json(own).map_err(failed)?);
-    }
-    Ok(values.as_json())
-}
-
-fn quoted(text: &str) -> Option<&str> {
-    ['\'', '"']
-        .into_iter()
-        .find_map(|quote| text.strip_prefix(quote)?.strip_suffix(quote))
-}
-
-/// One field of a ConfigMap or Secret.
-fn content(source: &Value, key: &str) -> Result<Option<String>, String> {
-    let Some(content) = text(source, &["data", key]) else {
-        return Ok(None);
-    };
-    if state::kind(source) != "Secret" {
-        return Ok(Some(content.to_owned()));
-    }
-    let bytes = STANDARD
-        .decode(content.split_ascii_whitespace().collect::<String>())
-        .map_err(|error| error.to_string())?;
-    String::from_utf8(bytes)
-        .map(Some)
-        .map_err(|_| "it is no UTF-8".to_owned())
+    let release = HelmRelease::from_value(&convert::to_current(object.clone()))
+        .map_err(|error| Failure::new(error.to_string()))?;
+    let values = fluvial_controllers::helm_release::values_of(cluster, &release).await;
+    values.map_err(Failure::new)
 }

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use fluvial_api::{HelmRelease, Resource as _, convert};
+use fluvial_controllers::helm_release::as_released;
 use fluvial_delivery::ignore::IgnoreRules;
 use fluvial_helm::{Capabilities, Chart, NoCluster, Output, Release, RenderRequest, Values};
 use fluvial_object::ObjectExt;
@@ -175,9 +177,8 @@ async fn rendered(
         let cluster = session.cluster().await?;
         debug::values(cluster.as_ref(), object).await?
     };
-    if field(object, &["spec", "postRenderers"]).is_some() {
-        session.warning("spec.postRenderers is not carried out here: the manifests are the chart's own");
-    }
+    let spec = HelmRelease::from_value(&convert::to_current(object.clone()))
+        .map_err(|error| Failure::new(error.to_string()))?;
     let chart = match &options.chart {
         Some(chart) => Source::Here(session.env.folder.clone(), chart.clone()),
         None if options.dry_run => return Err(Failure::new("dry-run mode requires --chart")),
@@ -192,7 +193,7 @@ async fn rendered(
         let chart = chart.load()?;
         chart.check_installable().map_err(|error| error.to_string())?;
         let values = Values::from_json(&values).map_err(|error| error.to_string())?;
-        let rendered = fluvial_helm::render(RenderRequest {
+        let mut rendered = fluvial_helm::render(RenderRequest {
             chart: &chart,
             values: &values,
             release: &release,
@@ -205,6 +206,7 @@ async fn rendered(
             },
         })
         .map_err(|failure| failure.error.to_string())?;
+        as_released(&spec, &mut rendered)?;
         let output = Output {
             include_crds: crds,
             no_hooks: !everything,

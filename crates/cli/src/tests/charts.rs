@@ -220,7 +220,7 @@ async fn a_helm_release_is_rendered_with_its_own_values_and_name() {
     );
     write(
         "hr.yaml",
-        "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata:\n  name: web\nspec:\n  targetNamespace: shop\n  \
+        "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata:\n  name: web\nspec:\n  interval: 1m\n  targetNamespace: shop\n  \
          values:\n    size: 3\n",
     );
     let path = |name: &str| folder.path().join(name).display().to_string();
@@ -233,6 +233,23 @@ async fn a_helm_release_is_rendered_with_its_own_values_and_name() {
     let (code, out, err) = super::fluvial(&memory, &line).await;
     assert_eq!((code, err.as_str()), (0, ""));
     assert!(out.contains("name: shop-web\nin: shop\ndata: 3 red\n"), "{out}");
+    // Post-renderers and common metadata are carried out as the controller does.
+    write(
+        "web/templates/a.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {size: '{{ .Values.size }}'}\n",
+    );
+    write(
+        "hr.yaml",
+        "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata:\n  name: web\nspec:\n  interval: 1m\n  \
+         commonMetadata:\n    labels: {team: tea}\n  postRenderers:\n  - kustomize:\n      patches:\n      - target: {kind: ConfigMap}\n        \
+         patch: '[{\"op\": \"add\", \"path\": \"/data/patched\", \"value\": \"yes\"}]'\n",
+    );
+    let (code, out, err) = super::fluvial(&memory, &line).await;
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(
+        out.contains("  patched: \"yes\"\n") && out.contains("    team: tea\n"),
+        "{out}"
+    );
     let (code, _, err) = super::fluvial(
         &memory,
         &format!("build hr other --helmrelease-file {file} --dry-run"),

@@ -86,18 +86,66 @@ pub(crate) fn make(recipe: &Recipe) -> Result<Made, String> {
         options,
     })
     .map_err(|failure| failure.to_string())?;
-    let steps: Vec<&KustomizePostRenderer> = recipe
-        .object
-        .spec
-        .post_renderers
-        .iter()
-        .filter_map(|step| step.kustomize.as_ref())
-        .collect();
-    if !steps.is_empty() {
-        post_render(&mut rendered, &steps, super::names::post_render(&recipe.object))
-            .map_err(|error| format!("error while running post render on files: {error}"))?;
-    }
+    run_steps(&recipe.object, &mut rendered)?;
     Ok(finish(&recipe.object, &rendered))
+}
+
+/// What a chart renders to, as the spec of a release has it: after its post-renderers, with its common metadata.
+///
+/// # Errors
+/// A post-renderer refuses.
+pub fn as_released(object: &HelmRelease, rendered: &mut Rendered) -> Result<(), String> {
+    run_steps(object, rendered)?;
+    if object.spec.common_metadata.is_none() {
+        return Ok(());
+    }
+    let mark_hooks = super::names::post_render(object) != PostRenderStrategy::NoHooks;
+    let mut files = Files::default();
+    for one in &rendered.manifests {
+        let mut document = one.object().clone();
+        set_common(&mut document, object);
+        files.put(&one.source, &document);
+    }
+    for hook in &rendered.hooks {
+        let mut document = hook.object().clone();
+        if mark_hooks {
+            set_common(&mut document, object);
+        }
+        files.put(&hook.path, &document);
+    }
+    replace_rendered(rendered, &files.0).map_err(|error| error.to_string())
+}
+
+/// Runs the post-renderers of a release.
+fn run_steps(object: &HelmRelease, rendered: &mut Rendered) -> Result<(), String> {
+    let steps = object.spec.post_renderers.iter();
+    let steps: Vec<&KustomizePostRenderer> = steps.filter_map(|step| step.kustomize.as_ref()).collect();
+    if steps.is_empty() {
+        return Ok(());
+    }
+    post_render(rendered, &steps, super::names::post_render(object))
+        .map_err(|error| format!("error while running post render on files: {error}"))
+}
+
+/// Documents by the file that they come from.
+#[derive(Default)]
+struct Files(BTreeMap<String, String>);
+
+impl Files {
+    fn put(&mut self, source: &str, document: &Value) {
+        if !document.is_object() {
+            return;
+        }
+        let file = self.0.entry(source.to_owned()).or_default();
+        file.push_str("---\n");
+        file.push_str(&fluvial_yaml::json_to_yaml(document));
+    }
+
+    fn put_all(&mut self, documents: Vec<(String, Value)>) {
+        for (source, document) in documents {
+            self.put(&source, &document);
+        }
+    }
 }
 
 /// Puts common metadata and the labels of the origin on everything, and writes it down.
@@ -151,16 +199,27 @@ pub(crate) fn mark(document: &mut Value, object: &HelmRelease) {
         }
         return;
     }
-    if let Some(common) = &object.spec.common_metadata {
-        for (key, value) in &common.labels {
-            document.set_label(key, value);
-        }
-        for (key, value) in &common.annotations {
-            document.set_annotation(key, value);
-        }
-    }
+    set_common(document, object);
     document.set_label(HELM_NAME, &object.metadata.name);
     document.set_label(HELM_NAMESPACE, &object.metadata.namespace);
+}
+
+/// Common metadata on one document.
+fn set_common(document: &mut Value, object: &HelmRelease) {
+    let Some(common) = object
+        .spec
+        .common_metadata
+        .as_ref()
+        .filter(|_| document.is_object())
+    else {
+        return;
+    };
+    for (key, value) in &common.labels {
+        document.set_label(key, value);
+    }
+    for (key, value) in &common.annotations {
+        document.set_annotation(key, value);
+    }
 }
 
 /// Runs the post-renderers over manifests, and over hooks with them, apart or not at all.
@@ -181,14 +240,8 @@ fn post_render(
             .iter()
             .map(|hook| (hook.path.as_str(), hook.object()))
     };
-    let mut files: BTreeMap<String, String> = BTreeMap::new();
-    let mut put = |documents: Vec<(String, Value)>| {
-        for (source, document) in documents {
-            let file = files.entry(source).or_default();
-            file.push_str("---\n");
-            file.push_str(&fluvial_yaml::json_to_yaml(&document));
-        }
-    };
+    let mut files = Files::default();
+    let mut put = |documents| files.put_all(documents);
     match strategy {
         PostRenderStrategy::Combined => put(patched(manifests().chain(hooks()), steps)?),
         PostRenderStrategy::Separate => {
@@ -202,7 +255,7 @@ fn post_render(
                 .collect());
         }
     }
-    replace_rendered(rendered, &files).map_err(|error| error.to_string())
+    replace_rendered(rendered, &files.0).map_err(|error| error.to_string())
 }
 
 /// Documents after all steps.

@@ -19,7 +19,7 @@ use super::report::{self, News, Report, told};
 use super::state::{self, Desired, Next, State};
 use super::step::{self, DRIFTED, REST_CLIENT_ERROR, STATE_ERROR, VALUES_ERROR};
 use super::storage::Storage;
-use super::{End, HelmReleases, drift, progress, values};
+use super::{End, HelmReleases, drift, progress, values_of};
 use crate::condition::{self, Conditions};
 use crate::deliverer::depends;
 use crate::deliverer::failure::{Class, Failure, INVALID_IGNORE};
@@ -93,15 +93,7 @@ impl HelmReleases {
             return Ok(End::Again);
         }
         status.storage_namespace = Some(inputs.names.storage.clone());
-        if step::is_reset(object) || state::must_reset(object, status, &inputs.desired) {
-            state::clear_failures(status);
-        } else if let Some(left) = self.tries.left(key)
-            && !work.reasons().any(Reasons::REQUESTED)
-        {
-            // Nothing that counts has changed since.
-            return Err(put_off(status, left));
-        }
-        attempted(object, status, &inputs);
+        self.attempt(key, object, status, &inputs, work.reasons())?;
         let shared = Arc::clone(object);
         let engine = self.engine(&shared, &inputs.names, inputs.judge.clone(), cluster);
         let history = engine.storage.history().await.map_err(|error| {
@@ -160,6 +152,33 @@ impl HelmReleases {
         }
     }
 
+    /// Takes down what is attempted, unless that has been put off.
+    fn attempt(
+        &self,
+        key: &Key,
+        object: &HelmRelease,
+        status: &mut HelmReleaseStatus,
+        inputs: &Inputs,
+        reasons: Reasons,
+    ) -> Result<(), Failure> {
+        if step::is_reset(object) || state::must_reset(object, status, &inputs.desired) {
+            state::clear_failures(status);
+        } else if let Some(left) = self.tries.left(key)
+            && !reasons.any(Reasons::REQUESTED)
+        {
+            // Nothing that counts has changed since.
+            return Err(put_off(status, left));
+        }
+        status.last_attempted_generation = object.metadata.generation;
+        status.last_attempted_revision = Some(inputs.desired.chart_version.clone());
+        status.last_attempted_revision_digest =
+            Some(inputs.loaded.digest.clone()).filter(|digest| !digest.is_empty());
+        status.last_attempted_config_digest = Some(inputs.desired.config_digest.clone());
+        status.last_attempted_values_checksum = None;
+        status.last_release_revision = 0;
+        Ok(())
+    }
+
     /// Takes in what was stored for this object without a status telling of it, and ends what a kill has cut off there.
     async fn catch_up(
         &self,
@@ -205,15 +224,9 @@ impl HelmReleases {
             |_name, _found| Ok(()),
         )?;
         let source = self.source(object).await?;
-        let mut found = Vec::with_capacity(object.spec.values_from.len());
-        let namespace = &object.metadata.namespace;
-        for reference in &object.spec.values_from {
-            let text = values::read(&*self.context.cluster, namespace, reference)
-                .await
-                .map_err(|error| Failure::retry(VALUES_ERROR, error))?;
-            found.push(text);
-        }
-        let values = values::compose(object, &found).map_err(|error| Failure::retry(VALUES_ERROR, error))?;
+        let values = values_of(&*self.context.cluster, object)
+            .await
+            .map_err(|error| Failure::retry(VALUES_ERROR, error))?;
         let loaded = self.load(&source).await?;
         let spec = &object.spec;
         let desired = Desired {
@@ -604,17 +617,6 @@ fn put_off(status: &HelmReleaseStatus, delay: Duration) -> Failure {
         class: Class::RetryAfter(delay),
         ..as_told(status)
     }
-}
-
-/// Takes down what is tried now.
-fn attempted(object: &HelmRelease, status: &mut HelmReleaseStatus, inputs: &Inputs) {
-    status.last_attempted_generation = object.metadata.generation;
-    status.last_attempted_revision = Some(inputs.desired.chart_version.clone());
-    status.last_attempted_revision_digest =
-        Some(inputs.loaded.digest.clone()).filter(|digest| !digest.is_empty());
-    status.last_attempted_config_digest = Some(inputs.desired.config_digest.clone());
-    status.last_attempted_values_checksum = None;
-    status.last_release_revision = 0;
 }
 
 /// Takes down by which post-renderers and metadata the release was made.

@@ -12,57 +12,65 @@ use crate::writer::config_data;
 const KEY: &str = "values.yaml";
 
 /// What a reference leads to: the text under its key, or nothing where that is no error.
-pub(crate) type Found = Option<String>;
+type Found = Option<String>;
 
-/// The objects that a reference is to.
-fn resource(reference: &ValuesReference) -> Result<Resource, String> {
-    match reference.kind.as_str() {
-        kind @ ("ConfigMap" | "Secret") => Ok(Resource::core(kind)),
-        other => Err(format!(
-            "unsupported ValuesReference kind '{other}'; use ConfigMap or Secret"
-        )),
-    }
+/// That a reference leads nowhere, as Flux says it.
+fn unresolved(reference: &ValuesReference, namespace: &str, why: &str) -> String {
+    let optional = if reference.optional { " optional" } else { "" };
+    format!(
+        "could not resolve{optional} {} chart values reference '{namespace}/{}' with key '{}': {why}",
+        reference.kind,
+        reference.name,
+        key_of(reference)
+    )
 }
 
 /// Reads what a reference leads to.
-pub(crate) async fn read(
-    cluster: &dyn Cluster,
-    namespace: &str,
-    reference: &ValuesReference,
-) -> Result<Found, String> {
-    let resource = resource(reference)?;
-    let kind = &resource.kind;
+async fn read(cluster: &dyn Cluster, namespace: &str, reference: &ValuesReference) -> Result<Found, String> {
+    let failed = |why: &str| unresolved(reference, namespace, why);
+    let resource = match reference.kind.as_str() {
+        kind @ ("ConfigMap" | "Secret") => Resource::core(kind),
+        _ => return Err(failed("unsupported values reference kind")),
+    };
     let target = Target {
         resource: &resource,
         namespace,
         name: &reference.name,
     };
-    let what = format!("{kind} '{namespace}/{}'", reference.name);
     let object = cluster
         .get(target)
         .await
-        .map_err(|error| format!("could not resolve {kind} chart values reference: {what}: {error}"))?;
+        .map_err(|error| failed(&error.to_string()))?;
     let Some(object) = object else {
         return if reference.optional {
             Ok(None)
         } else {
-            Err(format!(
-                "could not resolve {kind} chart values reference: {what} not found"
-            ))
+            Err(failed(&format!(
+                "{} \"{}\" not found",
+                resource.plural, reference.name
+            )))
         };
     };
-    let key = key_of(reference);
-    let mut data = config_data(&object)
-        .map_err(|error| format!("could not resolve {kind} chart values reference: {what}: {error}"))?;
-    match data.remove(key) {
-        Some(bytes) => String::from_utf8(bytes).map(Some).map_err(|_bytes| {
-            format!("could not resolve {kind} chart values reference: key '{key}' of {what} is no text")
-        }),
+    let mut data = config_data(&object).map_err(|error| failed(&error))?;
+    match data.remove(key_of(reference)) {
+        Some(bytes) => String::from_utf8(bytes)
+            .map(Some)
+            .map_err(|_bytes| failed("its value is no text")),
         None if reference.optional => Ok(None),
-        None => Err(format!(
-            "could not resolve {kind} chart values reference: missing key '{key}' in {what}"
-        )),
+        None => Err(failed("key not found")),
     }
+}
+
+/// The values of a release: what it refers to in the cluster, and its own.
+///
+/// # Errors
+/// A reference leads nowhere, or what it leads to cannot be put in.
+pub async fn values_of(cluster: &dyn Cluster, object: &HelmRelease) -> Result<Value, String> {
+    let mut found = Vec::with_capacity(object.spec.values_from.len());
+    for reference in &object.spec.values_from {
+        found.push(read(cluster, &object.metadata.namespace, reference).await?);
+    }
+    compose(object, &found)
 }
 
 fn key_of(reference: &ValuesReference) -> &str {
@@ -79,7 +87,7 @@ fn path_of(reference: &ValuesReference) -> Option<&str> {
 }
 
 /// Puts the values together: references in order, maps merged, then the spec's own; references to one value go over all.
-pub(crate) fn compose(object: &HelmRelease, found: &[Found]) -> Result<Value, String> {
+fn compose(object: &HelmRelease, found: &[Found]) -> Result<Value, String> {
     let inline = match &object.spec.values {
         None | Some(Value::Null) => Values::new(),
         Some(values) => {
@@ -89,32 +97,19 @@ pub(crate) fn compose(object: &HelmRelease, found: &[Found]) -> Result<Value, St
     let mut values = Values::new();
     let mut merged = false;
     for (reference, found) in object.spec.values_from.iter().zip(found) {
-        let what = || {
-            format!(
-                "{} '{}/{}' key '{}'",
-                reference.kind,
-                object.metadata.namespace,
-                reference.name,
-                key_of(reference)
-            )
+        let failed = |error: fluvial_helm::Error| {
+            unresolved(reference, &object.metadata.namespace, &error.to_string())
         };
         let Some(text) = found else { continue };
         let Some(path) = path_of(reference) else {
-            let read = Values::from_yaml(text)
-                .map_err(|error| format!("unable to read values from {}: {error}", what()))?;
-            values.merge(read);
+            values.merge(Values::from_yaml(text).map_err(failed)?);
             continue;
         };
         if !merged {
             values.merge(inline.clone());
             merged = true;
         }
-        set(&mut values, path, text, reference.literal).map_err(|error| {
-            format!(
-                "unable to merge value from {} into target path '{path}': {error}",
-                what()
-            )
-        })?;
+        set(&mut values, path, text, reference.literal).map_err(failed)?;
     }
     if !merged {
         values.merge(inline);
@@ -127,10 +122,9 @@ fn set(values: &mut Values, path: &str, text: &str, literal: bool) -> Result<(),
     if literal {
         return values.set_literal(&format!("{path}={text}"));
     }
-    let text = text.trim_end_matches(['\r', '\n']);
     for quote in ['\'', '"'] {
-        let inner = text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
-        if let Some(inner) = inner {
+        if text.starts_with(quote) && text.ends_with(quote) {
+            let inner = text.trim_matches(['\'', '"']);
             return values.set_string(&format!("{path}={inner}"));
         }
     }
@@ -205,10 +199,13 @@ mod tests {
         let one = |name: &str, path: &str| json!({"kind": "Secret", "name": name, "valuesKey": "k", "targetPath": path});
         let mut literal = one("c", "c");
         literal["literal"] = json!(true);
-        let spec =
-            json!({"values": {"a": 1, "c": 1}, "valuesFrom": [one("a", "a"), one("b", "b.x"), literal]});
-        let values = composed(spec, &[Some("2"), Some("'3'\n"), Some("x,y={z}")]).unwrap();
-        assert_eq!(values, json!({"a": 2, "b": {"x": "3"}, "c": "x,y={z}"}));
+        let spec = json!({"values": {"a": 1, "c": 1}, "valuesFrom": [one("a", "a"), one("b", "b.x"), one("d", "d"), literal]});
+        let values = composed(spec, &[Some("2"), Some("'3'"), Some("4\n"), Some("x,y={z}")]).unwrap();
+        // A line break at the end belongs to the value.
+        assert_eq!(
+            values,
+            json!({"a": 2, "b": {"x": "3"}, "c": "x,y={z}", "d": "4\n"})
+        );
     }
 
     #[test]
@@ -216,7 +213,9 @@ mod tests {
         let spec = json!({"valuesFrom": [{"kind": "ConfigMap", "name": "one"}]});
         let error = composed(spec, &[Some("- 1")]).unwrap_err();
         assert!(
-            error.starts_with("unable to read values from ConfigMap 'ns/one' key 'values.yaml': "),
+            error.starts_with(
+                "could not resolve ConfigMap chart values reference 'ns/one' with key 'values.yaml': "
+            ),
             "{error}"
         );
     }

@@ -11,7 +11,7 @@ use fluvial_object::time;
 use jiff::Timestamp;
 
 use crate::backoff::jitter;
-use crate::condition::{self, Conditions, HEALTHY, SUCCEEDED};
+use crate::condition::{self, Conditions, HEALTHY, READY, SUCCEEDED};
 use crate::context::Settings;
 use crate::deliverer::failure::{ACCESS_DENIED, NOT_SUPPORTED};
 pub use crate::deliverer::failure::{Begin, Class, Failure};
@@ -85,6 +85,9 @@ pub fn begin(object: &Kustomization, settings: &Settings) -> Begin {
     Begin::Go
 }
 
+/// What Ready says while a run goes on; how far it has come is Reconciling's to say.
+const IN_PROGRESS: &str = "Reconciliation in progress";
+
 /// What a run was about, as far as it came.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
@@ -155,7 +158,9 @@ pub fn progressing(
         status.last_attempted_revision = Some(facts.revision.clone());
     }
     let mut conditions = Conditions::of(&mut status.conditions, object.metadata.generation, now);
-    conditions.progressing(message);
+    conditions
+        .progressing(message)
+        .unknown(READY, condition::PROGRESSING, IN_PROGRESS);
     if facts.health_took.is_some() {
         conditions.unknown(HEALTHY, condition::PROGRESSING, message);
     }

@@ -440,10 +440,10 @@ async fn missing_values_are_waited_for() {
     let spec = json!({"valuesFrom": [{"kind": "ConfigMap", "name": "settings"}]});
     world.create(release("web", spec)).await;
     let failed = world.condition(&hr("web"), "Ready", "False", "ValuesError").await;
-    assert!(
-        message(&failed).contains("ConfigMap 'default/settings' not found"),
-        "{}",
-        message(&failed)
+    assert_eq!(
+        message(&failed),
+        "could not resolve ConfigMap chart values reference 'default/settings' with key 'values.yaml': \
+         configmaps \"settings\" not found"
     );
     world
         .create(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings", "namespace": "default"},

@@ -4,7 +4,8 @@
 use serde_json::{Value, json};
 
 use crate::helm_releases::{hr, ready, release, serve, serve_as, states, stored};
-use crate::world::{World, condition, message};
+use crate::kustomizations::config;
+use crate::world::{World, condition, git_repository, ks, kustomization, message};
 
 /// The texts of all events with a reason.
 async fn said(world: &World, reason: &str) -> Vec<String> {
@@ -38,8 +39,8 @@ async fn drift_is_told_by_counts_and_corrections_as_changes() {
         "ignore": [{"paths": [""], "target": {"name": ".*-kept"}}]}});
     world.create(release("web", spec)).await;
     ready(&world, "web", "InstallSucceeded").await;
-    let config = ["v1", "ConfigMap", "default", "web-config"];
-    world.patch(&config, json!({"data": {"size": "9"}})).await;
+    let size = ["v1", "ConfigMap", "default", "web-config"];
+    world.patch(&size, json!({"data": {"size": "9"}})).await;
     world.delete(&["v1", "ConfigMap", "default", "web-extra"]).await;
     world.request(&hr("web"), "look").await;
     let seen = "ConfigMap/default/web-config changed (0 additions, 1 changes, 0 removals)\n\
@@ -306,5 +307,102 @@ async fn a_hook_under_way_is_not_cut_off_by_a_newer_spec() {
         states(&stored(&world, "web").await),
         [(1, "superseded"), (2, "superseded"), (3, "deployed")]
     );
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_suspended_or_has_lost_its_account_leaves_everything_behind() {
+    let mut world = World::new().await;
+    serve(&world).await;
+    for (group, kind, body) in [
+        ("v1", "ServiceAccount", json!({})),
+        (
+            "rbac.authorization.k8s.io/v1",
+            "ClusterRoleBinding",
+            json!({"subjects": [{"kind": "ServiceAccount", "name": "deployer", "namespace": "default"}],
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}}),
+        ),
+    ] {
+        let mut object = json!({"apiVersion": group, "kind": kind, "metadata": {"name": "deployer"}});
+        if kind == "ServiceAccount" {
+            object["metadata"]["namespace"] = json!("default");
+        }
+        for (key, value) in body.as_object().unwrap() {
+            object[key] = value.clone();
+        }
+        world.create(object).await;
+    }
+    let revision = world.commit(&[("a.yaml", &config("a", "one"))]);
+    world.create(git_repository("fleet")).await;
+    let account = json!({"serviceAccountName": "deployer"});
+    world.create(kustomization("apps", account.clone())).await;
+    world.create(release("lost", account)).await;
+    world.create(release("resting", json!({}))).await;
+    world.applied(&ks("apps"), &revision).await;
+    ready(&world, "lost", "InstallSucceeded").await;
+    ready(&world, "resting", "InstallSucceeded").await;
+    world
+        .patch(&hr("resting"), json!({"spec": {"suspend": true}}))
+        .await;
+    world
+        .delete(&["v1", "ServiceAccount", "default", "deployer"])
+        .await;
+    world.quiet().await;
+    for of in [ks("apps"), hr("lost"), hr("resting")] {
+        world.delete(&of).await;
+        world.gone(&of).await;
+    }
+    for name in ["a", "lost-config", "resting-config"] {
+        assert!(
+            world.get("v1", "ConfigMap", "default", name).await.is_some(),
+            "{name}"
+        );
+    }
+    assert_eq!(stored(&world, "lost").await.len(), 1);
+    let events = world.list("v1", "Event").await;
+    let told = events
+        .iter()
+        .any(|event| event["message"] == "unable to prune objects: \nConfigMap/default/a");
+    assert!(told, "{events:?}");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_waited_for_is_told_in_fluxs_words() {
+    let mut world = World::new().await;
+    serve(&world).await;
+    world.commit(&[("a.yaml", &config("a", "one"))]);
+    world.create(git_repository("fleet")).await;
+    let later = json!({"dependsOn": [{"name": "never"}]});
+    world.create(kustomization("apps", later.clone())).await;
+    world.create(release("web", later)).await;
+    let waiting = world
+        .condition(&ks("apps"), "Ready", "False", "DependencyNotReady")
+        .await;
+    assert_eq!(
+        message(&waiting),
+        "dependency 'default/never' not found: kustomizations.kustomize.toolkit.fluxcd.io \"never\" not found"
+    );
+    let waiting = world
+        .condition(&hr("web"), "Ready", "False", "DependencyNotReady")
+        .await;
+    let unmet =
+        "unable to get 'default/never' dependency: helmreleases.helm.toolkit.fluxcd.io \"never\" not found";
+    assert_eq!(message(&waiting), unmet);
+    world.quiet().await;
+    let told = said(&world, "DependencyNotReady").await;
+    let retried = "Dependencies do not meet ready condition, retrying in 30s";
+    for text in [retried, unmet] {
+        assert!(told.iter().any(|event| event == text), "{told:?}");
+    }
+    let wrong = json!({"dependsOn": [{"name": "never", "readyExpr": "self.("}]});
+    world.create(kustomization("wrong", wrong)).await;
+    let stalled = world
+        .condition(&ks("wrong"), "Stalled", "True", "InvalidCELExpression")
+        .await;
+    let text = message(&stalled);
+    let begin =
+        "Reconciliation failed terminally due to configuration error: failed to evaluate dependency never: ";
+    assert!(text.starts_with(begin), "{text}");
     world.stop().await;
 }

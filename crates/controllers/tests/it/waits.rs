@@ -93,10 +93,15 @@ async fn definitions_come_first_and_health_is_seen_without_polling() {
         .await;
     let of = ks("apps");
     let waiting = world.condition(&of, "Healthy", "Unknown", "Progressing").await;
-    assert!(
-        message(&waiting).starts_with("Running health checks for revision main@sha1:"),
-        "{waiting}"
-    );
+    for kind in ["Healthy", "Reconciling"] {
+        let text = condition(&waiting, kind).expect("there")["message"].clone();
+        let begin = "Running health checks for revision main@sha1:";
+        assert!(
+            text.as_str().is_some_and(|text| text.starts_with(begin)),
+            "{text}"
+        );
+    }
+    assert_eq!(message(&waiting), "Reconciliation in progress");
     set_status(&world, json!({"phase": "Up"})).await;
     world.applied(&of, &first).await;
 
