@@ -4,8 +4,7 @@
 
 use fluvial_yaml::{
     Comments, EmitOptions, Mode, Node, NodeData, ReadOptions, ScalarStyle, emit, json_to_yaml, node_to_yaml,
-    parse_documents, parse_part, parts,
-    split_documents, yaml_to_json,
+    parse_documents, parse_part, parts, split_documents, yaml_to_json,
 };
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
@@ -16,7 +15,10 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
     }
     let options = ReadOptions::default();
     let whole = parse_documents(text, &options);
-    let parts = parts(text, 3).iter().map(|part| parse_part(part, &options)).collect::<Result<Vec<_>, _>>();
+    let parts = parts(text, 3)
+        .iter()
+        .map(|part| parse_part(part, &options))
+        .collect::<Result<Vec<_>, _>>();
     if let Ok(parts) = parts {
         let whole = whole.as_deref().expect("parts that read are a text that reads");
         assert_eq!(values(&parts.concat()), values(whole));
@@ -28,7 +30,8 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
         }
         let written = emit(&node, &EmitOptions::default());
         if !is_unstable(&node) {
-            let again = parse_documents(&written, &ReadOptions::default()).expect("what was written reads again");
+            let again =
+                parse_documents(&written, &ReadOptions::default()).expect("what was written reads again");
             if let Some(again) = again.first() {
                 assert_eq!(emit(again, &EmitOptions::default()), written);
                 assert_eq!(again.to_json(Mode::Kyaml).ok(), node.to_json(Mode::Kyaml).ok());
@@ -47,7 +50,9 @@ fn values(documents: &[Node]) -> Vec<(u32, Option<serde_json::Value>)> {
 /// What go-yaml does not write as it was: comments move, folded texts get a line more, a literal
 /// text that begins with a tab cannot be read, a missing key becomes a text.
 fn is_unstable(node: &Node) -> bool {
-    let comments = node.comments().is_some_and(|comments| *comments != Comments::default());
+    let comments = node
+        .comments()
+        .is_some_and(|comments| *comments != Comments::default());
     comments
         || node.document_comments().is_some()
         || match &node.data {
@@ -57,7 +62,8 @@ fn is_unstable(node: &Node) -> bool {
             }),
             NodeData::Sequence { items, .. } => items.iter().any(is_unstable),
             NodeData::Scalar { text, style } => {
-                *style == ScalarStyle::Folded || text.starts_with('\t') && text.contains('\n')
+                let literal = *style == ScalarStyle::Literal || text.contains('\n');
+                *style == ScalarStyle::Folded || text.starts_with('\t') && literal
             }
             NodeData::Alias(_) => false,
         }
