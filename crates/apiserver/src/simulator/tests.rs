@@ -186,7 +186,7 @@ async fn a_failure_is_rehearsed_and_mended_by_annotation() {
 #[tokio::test]
 async fn what_is_delayed_comes_later() {
     let cluster = Cluster::start();
-    let script = json!({super::DELAY: "400ms"});
+    let script = json!({super::DELAY: "2s"});
     cluster
         .create(DEPLOYMENTS, workload("Deployment", "web", &script))
         .await;
