@@ -63,6 +63,8 @@ pub struct Health {
     pub reason: String,
     /// The object's own words, where the message is a general one.
     pub detail: Option<String>,
+    /// What keeps it from getting on, where it tells of that apart: a quota, an admission.
+    pub hindrance: Option<String>,
 }
 
 impl Health {
@@ -72,7 +74,15 @@ impl Health {
             message: message.into(),
             reason: reason.into(),
             detail: None,
+            hindrance: None,
         }
+    }
+
+    /// The words that tell a person most.
+    #[must_use]
+    pub fn words(&self) -> &str {
+        let own = self.hindrance.as_ref().or(self.detail.as_ref());
+        own.unwrap_or(&self.message)
     }
 
     fn current(message: impl Into<String>) -> Self {
@@ -185,6 +195,19 @@ mod tests {
         assert_eq!(job(condition("Complete")), Status::Current);
         assert_eq!(job(condition("Suspended")), Status::Current);
         assert_eq!(job(condition("Failed")), Status::Failed);
+    }
+
+    #[test]
+    fn what_keeps_pods_away_is_told_beside_what_is_missing() {
+        let web = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {"replicas": 3},
+            "status": {"replicas": 1, "conditions": [
+                {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: small"}]}});
+        let health = assess(Some(&web), Timestamp::UNIX_EPOCH);
+        assert_eq!(
+            (health.message.as_str(), health.words()),
+            ("Replicas: 1/3", "exceeded quota: small")
+        );
+        assert_eq!(health.detail, None, "the condition keeps the message of kstatus");
     }
 
     #[test]

@@ -218,10 +218,7 @@ impl Wait {
             "failed early due to stalled resources"
         };
         let words: Vec<String> = open()
-            .map(|object| {
-                let words = object.health.detail.as_ref().unwrap_or(&object.health.message);
-                format!("\n{}: {words}", object.id)
-            })
+            .map(|object| format!("\n{}: {}", object.id, object.health.words()))
             .take(10)
             .collect();
         format!("{what}: [{}]{}", list.join(", "), words.concat())

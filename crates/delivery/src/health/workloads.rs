@@ -49,7 +49,7 @@ pub(super) fn deployment(object: &Value, conditions: &[Condition<'_>]) -> Health
         });
     if health.status != Status::Current {
         // Pods that may not be made: a quota, an admission.
-        health.detail = refused;
+        health.hindrance = refused;
     }
     health
 }

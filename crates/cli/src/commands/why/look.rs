@@ -545,7 +545,7 @@ impl<'a> Looker<'a> {
             Fare::Ready => "is well".to_owned(),
             _ => format!("is {}", health.status.as_str()),
         };
-        step.message = health.detail.unwrap_or(health.message);
+        step.message = health.words().to_owned();
         if step.is_well() {
             return Ok((step, vec![]));
         }
