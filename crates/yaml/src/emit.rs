@@ -400,7 +400,7 @@ fn foot_of(node: &Node) -> &str {
 /// The tag that must be written, and whether the text must be quoted to stay a string.
 fn scalar_tag<'n>(node: &'n Node, text: &str, style: ScalarStyle) -> (Option<&'n str>, bool) {
     match node.tag() {
-        None if style == ScalarStyle::Plain && text == "<<" => (Some("!!merge"), false),
+        None | Some("!") if style == ScalarStyle::Plain && text == "<<" => (Some("!!merge"), false),
         None | Some("!") => (None, false),
         Some(tag) if node.has_explicit_tag() => (Some(tag), false),
         Some("!!str") if style != ScalarStyle::Plain => (None, false),

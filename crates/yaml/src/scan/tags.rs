@@ -208,6 +208,8 @@ mod tests {
             ("[!<!a> b]\n", "[!a b]\n"),
             ("!<!a!b> x\n", "!a%21b x\n"),
             ("!<![0> x\n", "![0 x\n"),
+            ("! <<\n", "!!merge <<\n"),
+            ("! 1\n", "1\n"),
         ] {
             assert_eq!(again(text).as_deref(), Ok(written), "{text}");
             assert_eq!(again(written).as_deref(), Ok(written), "{written}");
