@@ -1,8 +1,9 @@
-//! Repository chores: `cargo xtask tidy | conformance | codegen | peers | tier | bench`.
+//! Repository chores: `cargo xtask tidy | conformance | codegen | functions | peers | tier | bench`.
 
 mod codegen;
 mod codegen_kustomize;
 mod codegen_schema;
+mod functions;
 mod peers;
 mod tidy;
 mod tier;
@@ -14,6 +15,7 @@ const HELP: &str = "\
 cargo xtask tidy                          check layers, sizes, module docs, lint tables and the code map
 cargo xtask conformance [SUITE…] [FLAGS]  run the recorded corpora (--failures, --case TEXT, --update-counts)
 cargo xtask codegen [NAME] [--check]      write generated files again, or check that they are current
+cargo xtask functions                     list the functions that the program runs, for the linker (needs valgrind)
 cargo xtask peers [NAME…]                 build the released programs pinned under conformance/peers (needs Go)
 cargo xtask tier [peers|cluster|counterparts]
                                           run the tests that need those programs, with the ones that are there
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Some(("tidy", _)) => tidy::check(&root()).map(|figures| println!("{figures}")),
         Some(("conformance", rest)) => conformance(rest),
         Some(("codegen", rest)) => codegen::run(&root(), rest),
+        Some(("functions", _)) => functions::write(&root()),
         Some(("peers", rest)) => peers::build(&root(), rest),
         Some(("tier", rest)) => tier::run(&root(), rest),
         Some(("bench", rest)) => peers::bench(&root(), rest),

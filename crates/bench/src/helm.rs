@@ -23,9 +23,9 @@ const FLEET: usize = 100;
 
 /// One call of helm in the corpus' folder.
 #[derive(Clone, Debug)]
-struct Job {
+pub(crate) struct Job {
     name: String,
-    words: Vec<String>,
+    pub(crate) words: Vec<String>,
 }
 
 /// Runs the comparison.
@@ -65,7 +65,7 @@ pub(crate) fn run(words: &[String]) -> Result<Value, Failure> {
 }
 
 /// For each of the charts with the most bytes in its files, the case with the longest output.
-fn largest(corpus: &Path) -> Result<Vec<Job>, Failure> {
+pub(crate) fn largest(corpus: &Path) -> Result<Vec<Job>, Failure> {
     let mut best: BTreeMap<String, (u64, Job)> = BTreeMap::new();
     for case in json_lines(&corpus.join("index.jsonl")) {
         let (name, chart) = (text(&case, "name"), text(&case, "chart"));

@@ -50,7 +50,7 @@ pub(crate) fn run(words: &[String]) -> Result<Value, Failure> {
 }
 
 /// The inputs with the longest output that our engine and the released program both build.
-fn largest(shared: &Path, work: &Path) -> Result<Vec<Input>, Failure> {
+pub(crate) fn largest(shared: &Path, work: &Path) -> Result<Vec<Input>, Failure> {
     let mut all = Vec::new();
     if shared.join("corpus/kustomize/index.jsonl").exists() {
         all.extend(inputs::corpus(shared, work)?);

@@ -2,6 +2,7 @@
 //! because only ratios mean something on a shared machine; engines run in process.
 
 mod apiserver;
+mod functions;
 mod git;
 mod helm;
 mod index;
@@ -40,6 +41,8 @@ fluvial-bench helm-warm [--rounds N] [--shared FOLDER]
     the largest charts in process, for a profiler
 fluvial-bench helm-fleet [--threads N] [--shared FOLDER]
     a hundred releases of one chart in this process
+fluvial-bench functions --ours PROGRAM --into FILE [--shared FOLDER]
+    what the program calls at a start, in builds, renderings and small fleets (needs valgrind): for the linker
 fluvial-bench measure -- COMMAND…
     one process: wall seconds, processor seconds, peak resident KiB";
 
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
     let result = match words.split_first().map(|(verb, rest)| (verb.as_str(), rest)) {
         Some(("kustomize", rest)) => kustomize::run(rest),
         Some(("apiserver", rest)) => apiserver::run(rest),
+        Some(("functions", rest)) => functions::run(rest),
         Some(("git", rest)) => git::run(rest),
         Some(("git-fetch", rest)) => git::fetch(rest),
         Some(("sources", rest)) => git::sources(rest),

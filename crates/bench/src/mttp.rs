@@ -18,7 +18,7 @@ use crate::{Failure, flag};
 
 /// What a fleet is made of.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Made {
+pub(crate) enum Made {
     Kustomizations,
     HelmReleases,
 }
@@ -33,7 +33,7 @@ impl Made {
     }
 
     /// API version, kind, and what the figures call many of them.
-    fn names(self) -> (&'static str, &'static str, &'static str) {
+    pub(crate) fn names(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Made::Kustomizations => (
                 "kustomize.toolkit.fluxcd.io/v1",
@@ -81,10 +81,7 @@ pub(crate) fn run(words: &[String]) -> Result<Value, Failure> {
     }
     repository(&fleet, made, count, None)?;
 
-    let folder = fleet.display().to_string();
-    let once: Vec<String> = [ours, "up", &folder, "--path", "clusters/bench", "--once"]
-        .map(str::to_owned)
-        .to_vec();
+    let once = once(ours, &fleet);
     let costs = (0..rounds)
         .map(|_| measure(&once))
         .collect::<Result<Vec<_>, _>>()?;
@@ -103,8 +100,16 @@ pub(crate) fn run(words: &[String]) -> Result<Value, Failure> {
     }))
 }
 
+/// The command that brings a fleet to life and ends then.
+pub(crate) fn once(ours: &str, fleet: &Path) -> Vec<String> {
+    let folder = fleet.display().to_string();
+    [ours, "up", &folder, "--path", "clusters/bench", "--once"]
+        .map(str::to_owned)
+        .to_vec()
+}
+
 /// A repository with a fleet: the owners themselves are in `clusters/bench`.
-fn repository(folder: &Path, made: Made, count: u64, shared: Option<&str>) -> Result<(), Failure> {
+pub(crate) fn repository(folder: &Path, made: Made, count: u64, shared: Option<&str>) -> Result<(), Failure> {
     match made {
         Made::Kustomizations => folders(folder, count, shared)?,
         Made::HelmReleases => chart(folder)?,
