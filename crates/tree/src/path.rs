@@ -60,22 +60,25 @@ impl TreePath {
         if relative.starts_with('/') {
             return Err(PathError::Absolute(relative.to_owned()));
         }
-        if relative.contains(['\0', '\\']) {
+        if relative.bytes().any(|byte| matches!(byte, 0 | b'\\')) {
             return Err(PathError::Forbidden(relative.to_owned()));
         }
-        let mut parts: Vec<&str> = self.parts().collect();
+        let mut path = String::with_capacity(self.0.len() + 1 + relative.len());
+        path.push_str(&self.0);
         for part in relative.split('/') {
             match part {
                 "" | "." => {}
-                ".." => {
-                    parts
-                        .pop()
-                        .ok_or_else(|| PathError::Escapes(relative.to_owned()))?;
+                ".." if path.is_empty() => return Err(PathError::Escapes(relative.to_owned())),
+                ".." => path.truncate(path.rfind('/').unwrap_or(0)),
+                name => {
+                    if !path.is_empty() {
+                        path.push('/');
+                    }
+                    path.push_str(name);
                 }
-                name => parts.push(name),
             }
         }
-        Ok(TreePath(parts.join("/")))
+        Ok(TreePath(path))
     }
 
     /// The text, without a leading or trailing slash; empty for the root.
