@@ -279,18 +279,15 @@ pub fn shaped(api: &Api, request: &Request, reply: Reply) -> Outcome<Answer> {
             }
             let shaper = Shaper::new(kind.clone(), &request.accept.shape, &request.query)?;
             let whole = !plain || kind.custom.is_some();
-            let values = objects
-                .iter()
-                .map(|stored| {
-                    let mut value = show(kind, stored);
-                    if !whole && let Some(map) = value.as_object_mut() {
-                        map.remove("kind");
-                        map.remove("apiVersion");
-                    }
-                    value
-                })
-                .collect();
-            answer(200, Content::Value(shaper.list(&meta, values, api)?))
+            let values = objects.iter().map(|stored| {
+                let mut value = show(kind, stored);
+                if !whole && let Some(map) = value.as_object_mut() {
+                    map.remove("kind");
+                    map.remove("apiVersion");
+                }
+                value
+            });
+            answer(200, Content::Json(shaper.list(&meta, values, api)?))
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::{BufMut as _, Bytes, BytesMut};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::negotiate::Shape;
@@ -82,32 +84,33 @@ impl Shaper {
             )),
             Shape::Table(version) => {
                 let meta = json!({"resourceVersion": object["metadata"]["resourceVersion"].clone()});
-                Ok(self.table(version, &meta, vec![object], api, true))
+                Ok(self.table(version, &meta, object, api, true))
             }
             _ => Ok(object),
         }
     }
 
-    /// The form of a list.
+    /// The text of a list in its form. Each object is made when its turn comes: as values, a thousand of them take
+    /// ten times the room of the text.
     ///
     /// # Errors
     /// The form is one of single objects.
-    pub fn list(&self, meta: &Value, objects: Vec<Value>, api: &Api) -> Outcome<Value> {
+    pub fn list(
+        &self,
+        meta: &Value,
+        objects: impl ExactSizeIterator<Item = Value>,
+        api: &Api,
+    ) -> Outcome<Bytes> {
+        let is_empty = objects.len() == 0;
         match &self.shape {
             Shape::PartialList(version) => {
-                let items: Vec<Value> = objects
-                    .into_iter()
-                    .map(|object| partial(object, version))
-                    .collect();
-                let items = if items.is_empty() {
-                    Value::Null
-                } else {
-                    items.into()
-                };
-                Ok(
-                    json!({"kind": "PartialObjectMetadataList", "apiVersion": format!("meta.k8s.io/{version}"),
-                    "metadata": meta, "items": items}),
-                )
+                let fields = [
+                    ("kind", "PartialObjectMetadataList".into()),
+                    ("apiVersion", format!("meta.k8s.io/{version}").into()),
+                    ("metadata", meta.clone()),
+                ];
+                let items = objects.map(|object| partial(object, version));
+                Ok(text(&fields, "items", (!is_empty).then_some(items)))
             }
             Shape::Partial(_) => Err(Failure::new(
                 406,
@@ -117,44 +120,52 @@ impl Shaper {
                     self.go_name()
                 ),
             )),
-            Shape::Table(version) => Ok(self.table(version, meta, objects, api, true)),
-            _ => Ok(
-                json!({"kind": self.kind.list_kind, "apiVersion": self.kind.api_version(),
-                "metadata": meta, "items": objects}),
-            ),
+            Shape::Table(version) => {
+                let now = (api.clock)();
+                let fields = [
+                    ("kind", "Table".into()),
+                    ("apiVersion", format!("meta.k8s.io/{version}").into()),
+                    ("metadata", meta.clone()),
+                    ("columnDefinitions", table::definitions(&self.kind)),
+                ];
+                let rows = objects.map(|object| self.row(version, object, now));
+                let shown = !is_empty || table::has_columns(&self.kind);
+                Ok(text(&fields, "rows", shown.then_some(rows)))
+            }
+            _ => {
+                let fields = [
+                    ("kind", self.kind.list_kind.as_str().into()),
+                    ("apiVersion", self.kind.api_version().into()),
+                    ("metadata", meta.clone()),
+                ];
+                Ok(text(&fields, "items", Some(objects)))
+            }
         }
     }
 
-    fn table(&self, version: &str, meta: &Value, objects: Vec<Value>, api: &Api, columns: bool) -> Value {
-        let now = (api.clock)();
-        let rows: Vec<Value> = objects
-            .into_iter()
-            .map(|object| {
-                let cells = table::cells(&self.kind, &object, now);
-                let conditions = table::conditions(&self.kind, &object);
-                let mut row = match self.include {
-                    Include::None => json!({"cells": cells, "object": null}),
-                    Include::Metadata => json!({"cells": cells, "object": partial(object, version)}),
-                    Include::Object => json!({"cells": cells, "object": object}),
-                };
-                if let Some(conditions) = conditions {
-                    row["conditions"] = conditions;
-                }
-                row
-            })
-            .collect();
+    fn row(&self, version: &str, object: Value, now: Timestamp) -> Value {
+        let cells = table::cells(&self.kind, &object, now);
+        let conditions = table::conditions(&self.kind, &object);
+        let mut row = match self.include {
+            Include::None => json!({"cells": cells, "object": null}),
+            Include::Metadata => json!({"cells": cells, "object": partial(object, version)}),
+            Include::Object => json!({"cells": cells, "object": object}),
+        };
+        if let Some(conditions) = conditions {
+            row["conditions"] = conditions;
+        }
+        row
+    }
+
+    /// The table of one object.
+    fn table(&self, version: &str, meta: &Value, object: Value, api: &Api, columns: bool) -> Value {
         let definitions = if columns {
             table::definitions(&self.kind)
         } else {
             Value::Null
         };
-        let rows = if rows.is_empty() && !table::has_columns(&self.kind) {
-            Value::Null
-        } else {
-            rows.into()
-        };
         json!({"kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": meta,
-            "columnDefinitions": definitions, "rows": rows})
+            "columnDefinitions": definitions, "rows": [self.row(version, object, (api.clock)())]})
     }
 
     /// The form of an object in a watch; columns are sent once.
@@ -165,7 +176,7 @@ impl Shaper {
                 let meta = json!({"resourceVersion": object["metadata"]["resourceVersion"].clone()});
                 let first = !std::mem::replace(&mut self.columns_sent, true);
                 let version = version.clone();
-                self.table(&version, &meta, vec![object], api, first)
+                self.table(&version, &meta, object, api, first)
             }
             _ => object,
         }
@@ -184,6 +195,38 @@ impl Shaper {
             _ => object,
         }
     }
+}
+
+/// An object of some fields and a list, which is null if there is none.
+fn text(fields: &[(&str, Value)], name: &str, items: Option<impl Iterator<Item = Value>>) -> Bytes {
+    let mut out = BytesMut::new();
+    for (index, (name, value)) in fields.iter().enumerate() {
+        out.put_slice(if index == 0 { b"{\"" } else { b",\"" });
+        out.put_slice(name.as_bytes());
+        out.put_slice(b"\":");
+        put(&mut out, value);
+    }
+    out.put_slice(format!(",\"{name}\":").as_bytes());
+    match items {
+        None => out.put_slice(b"null"),
+        Some(items) => {
+            out.put_u8(b'[');
+            for (index, item) in items.enumerate() {
+                if index > 0 {
+                    out.put_u8(b',');
+                }
+                put(&mut out, &item);
+            }
+            out.put_u8(b']');
+        }
+    }
+    out.put_u8(b'}');
+    out.freeze()
+}
+
+fn put(out: &mut BytesMut, value: &Value) {
+    // Memory takes whatever is written.
+    let _written = serde_json::to_writer(out.writer(), value);
 }
 
 fn partial(mut object: Value, version: &str) -> Value {
