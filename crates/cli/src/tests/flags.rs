@@ -55,7 +55,11 @@ async fn the_way_to_the_cluster_is_told_as_with_flux() {
         "a token is for no log"
     );
     // That of a receiver is another one.
-    let _printed = fluvial(&memory, "create secret receiver rec --type github --hostname host --token abc").await;
+    let _printed = fluvial(
+        &memory,
+        "create secret receiver rec --type github --hostname host --token abc",
+    )
+    .await;
     assert_eq!(memory.connected.lock().unwrap().token, None);
 }
 
