@@ -8,7 +8,7 @@ use russh::keys::ssh_key::LineEnding;
 use russh::keys::ssh_key::private::{KeypairData, RsaKeypair};
 use russh::keys::{Algorithm, EcdsaCurve, PrivateKey, PublicKeyOrCertificate};
 
-use super::{CONNECT_TIMEOUT, DEFAULT_PORT, KEY_KINDS, Place, handshake_failure, proxy, unreachable};
+use super::{CONNECT_TIMEOUT, DEFAULT_PORT, KEY_KINDS, Place, unreachable};
 use crate::error::SourceError;
 
 /// Kinds of keys that can be made.
@@ -96,7 +96,9 @@ pub async fn host_key(url: &str) -> Result<String, SourceError> {
     let shown = super::redact(url);
     let found = Arc::new(Mutex::new(None));
     let asking = async {
-        let stream = proxy::open(&place.host, place.port, None).await?;
+        let stream = tokio::net::TcpStream::connect((place.host.as_str(), place.port))
+            .await
+            .map_err(|error| unreachable(&shown, &format!("{error}; check host and port")))?;
         let config = client::Config {
             preferred: russh::Preferred {
                 key: KEY_KINDS.to_vec().into(),
@@ -108,7 +110,7 @@ pub async fn host_key(url: &str) -> Result<String, SourceError> {
         // The connection has done its part once the key was shown.
         match client::connect_stream(Arc::new(config), stream, witness).await {
             Ok(_) => Ok(()),
-            Err(error) => Err(handshake_failure(&shown, &error)),
+            Err(error) => Err(unreachable(&shown, &format!("{error}; is it a server of SSH?"))),
         }
     };
     let ended = tokio::time::timeout(CONNECT_TIMEOUT, asking).await;
