@@ -59,10 +59,15 @@ async fn configuration(connection: &Connection) -> Result<kube::Config, ConnectE
         cluster: connection.cluster.clone(),
         user: connection.entry.clone(),
     };
-    let mut config = match &connection.kubeconfig {
+    let config = match &connection.kubeconfig {
         Some(path) => from_file(path, &options).await?,
         None => usual(&options, connection).await?,
     };
+    said_over(config, connection)
+}
+
+/// A configuration with what was said over it.
+fn said_over(mut config: kube::Config, connection: &Connection) -> Result<kube::Config, ConnectError> {
     if let Some(server) = &connection.server {
         config.cluster_url = address(server)?;
     }
@@ -210,4 +215,69 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_over_a_kubeconfig_wins() {
+        let mut config = kube::Config::new("https://old:1".parse().unwrap());
+        config.root_cert = Some(vec![vec![1]]);
+        config.auth_info.token = Some("old".to_owned().into());
+        config.auth_info.client_key_data = Some("old".to_owned().into());
+        let untouched = said_over(config.clone(), &Connection::default()).unwrap();
+        assert_eq!(untouched.cluster_url, config.cluster_url);
+        assert!(untouched.root_cert.is_some() && untouched.auth_info.impersonate.is_none());
+
+        let file = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        let connection = Connection {
+            server: Some("new:2".to_owned()),
+            server_name: Some("name".to_owned()),
+            authorities: Some(file.clone()),
+            key: Some("key.pem".into()),
+            user: Some("me".to_owned()),
+            groups: vec!["a".to_owned(), "b".to_owned()],
+            uid: Some("7".to_owned()),
+            extra: [("x", "1"), ("x", "2")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .to_vec(),
+            insecure: true,
+            ..Connection::default()
+        };
+        let config = said_over(config, &connection).unwrap();
+        assert_eq!(config.cluster_url.to_string(), "https://new:2/");
+        assert_eq!(config.tls_server_name.as_deref(), Some("name"));
+        assert_eq!((config.root_cert, config.root_cert_file), (None, Some(file)));
+        assert!(config.accept_invalid_certs);
+        let identity = config.auth_info;
+        assert_eq!(identity.client_key.as_deref(), Some("key.pem"));
+        assert!(identity.client_key_data.is_none());
+        assert_eq!(identity.impersonate.as_deref(), Some("me"));
+        assert_eq!(identity.impersonate_groups, Some(connection.groups));
+        assert_eq!(identity.impersonate_uid.as_deref(), Some("7"));
+        assert_eq!(identity.impersonate_user_extra.unwrap()["x"], ["1", "2"]);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        let said = |connection: Connection| {
+            let config = kube::Config::new("https://old:1".parse().unwrap());
+            said_over(config, &connection).unwrap_err().to_string()
+        };
+        let missing = said(Connection {
+            authorities: Some("/nowhere/ca.crt".into()),
+            ..Connection::default()
+        });
+        assert!(
+            missing.starts_with("--certificate-authority /nowhere/ca.crt: "),
+            "{missing}"
+        );
+        let server = said(Connection {
+            server: Some("a b".to_owned()),
+            ..Connection::default()
+        });
+        assert!(server.starts_with("--server a b: "), "{server}");
+    }
 }
