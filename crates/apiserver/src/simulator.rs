@@ -39,6 +39,7 @@ mod cronjobs;
 mod daemonsets;
 mod deployments;
 mod endpoints;
+mod events;
 mod jobs;
 mod nodes;
 mod pods;

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use fluvial_cluster::{Client, Credentials};
-use fluvial_ports::{Cluster, Create, Select, Target};
+use fluvial_cluster::Client;
+use fluvial_ports::{Cluster, Connection, Create, Select, Target};
 use serde_json::{Value, json};
 
 use crate::measure::{measure, medians};
@@ -287,9 +287,9 @@ fn patience(start: Instant, problem: &str) -> Result<(), Failure> {
 
 async fn connect(kubeconfig: &Path, start: Instant) -> Result<Client, Failure> {
     loop {
-        let credentials = Credentials {
+        let credentials = Connection {
             kubeconfig: Some(kubeconfig.to_owned()),
-            ..Credentials::default()
+            ..Connection::default()
         };
         if kubeconfig.exists()
             && let Ok(client) = Client::connect(&credentials).await

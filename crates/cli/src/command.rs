@@ -7,6 +7,7 @@ use crate::commands::{
     artifact, build, check, create, debug, delete, diff, envsubst, events, export, get, helm, install,
     kustomize, logs, migrate, reconcile, release, serve, stats, suspend, trace, tree, uninstall, up, why,
 };
+use crate::global;
 use crate::nouns::{NOUNS, Noun, Verb};
 
 /// What follows the list of options of the whole.
@@ -39,7 +40,7 @@ pub(crate) fn root(version: &'static str) -> Command {
         .disable_help_subcommand(true)
         // As with flux, the last one counts.
         .args_override_self(true)
-        .args(global())
+        .args(global::arguments())
         .subcommand(
             lazy!(
                 "up",
@@ -228,29 +229,6 @@ fn with_objects(root: Command) -> Command {
                     "Only of this binary, which is always so",
                 )),
         )
-}
-
-/// Options that all commands take.
-fn global() -> [Arg; 5] {
-    let option = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name)
-            .long(name)
-            .global(true)
-            .value_name(value)
-            .help(help)
-    };
-    [
-        option(
-            "namespace",
-            "NAMESPACE",
-            "Namespace [default: flux-system, or $FLUX_SYSTEM_NAMESPACE]",
-        )
-        .short('n'),
-        option("kubeconfig", "FILE", "Kubeconfig file"),
-        option("context", "NAME", "Context of the kubeconfig"),
-        option("as", "USER", "User to act as"),
-        option("timeout", "DURATION", "How long to wait").default_value("5m0s"),
-    ]
 }
 
 fn kustomize_command(command: Command) -> Command {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use fluvial_controllers::Settings;
 use fluvial_kustomize::RemoteResolver;
-use fluvial_ports::{Artifact, BoxFuture, Clock, Cluster, Decryption, NoDecryption, Sources};
+use fluvial_ports::{Artifact, BoxFuture, Clock, Cluster, Connection, Decryption, NoDecryption, Sources};
 use fluvial_template::sprig::Ambient;
 use fluvial_tree::Tree;
 
@@ -39,17 +39,6 @@ pub struct Environment {
     pub clock: Arc<dyn Clock>,
     /// The adapters.
     pub outside: Arc<dyn Outside>,
-}
-
-/// Which cluster, and as whom.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Connection {
-    /// Kubeconfig file; the usual places if absent.
-    pub kubeconfig: Option<PathBuf>,
-    /// Context in it.
-    pub context: Option<String>,
-    /// User to act as.
-    pub user: Option<String>,
 }
 
 /// How the API server inside is to run.
@@ -173,6 +162,11 @@ pub trait Outside: Send + Sync {
     /// Connects to a cluster.
     fn connect<'a>(&'a self, connection: &'a Connection) -> BoxFuture<'a, Result<Arc<dyn Cluster>, String>>;
 
+    /// The namespace that a kubeconfig's context names.
+    fn namespace<'a>(&'a self, _connection: &'a Connection) -> BoxFuture<'a, Result<String, String>> {
+        Box::pin(async { Err("there is no kubeconfig here".to_owned()) })
+    }
+
     /// Starts the API server inside; it answers when this resolves.
     fn api_server<'a>(&'a self, options: &'a ServerOptions) -> BoxFuture<'a, Result<Server, String>>;
 
@@ -207,6 +201,11 @@ pub trait Outside: Send + Sync {
     /// The content of an artifact that a source has published.
     fn artifact<'a>(&'a self, artifact: &'a Artifact) -> BoxFuture<'a, Result<Tree, String>>;
 
+    /// A key for Git over ssh and the one that the server of a URL shows. A given key is not changed.
+    fn ssh_login<'a>(&'a self, _url: &'a str, _key: &'a SshKey) -> BoxFuture<'a, Result<SshLogin, String>> {
+        Box::pin(async { Err("keys for Git over SSH cannot be made here".to_owned()) })
+    }
+
     /// Registries of artifacts.
     fn registry(&self) -> Result<Arc<dyn Registry>, String> {
         Err("registries cannot be reached from here".to_owned())
@@ -217,6 +216,35 @@ pub trait Outside: Send + Sync {
 
     /// Resolves when the process is told to end.
     fn interrupted(&self) -> BoxFuture<'_, ()>;
+}
+
+/// A key for Git over ssh: which kind to make, or one that there is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum SshKey {
+    /// A new Ed25519 key.
+    Ed25519,
+    /// A new key on NIST's curve of so many bits.
+    Ecdsa(u16),
+    /// A new RSA key of so many bits.
+    Rsa(usize),
+    /// This one.
+    Given {
+        /// What its file holds.
+        private: String,
+        /// Its passphrase.
+        passphrase: Option<String>,
+    },
+}
+
+/// What a Secret for Git over ssh holds.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SshLogin {
+    /// The private half of the key.
+    pub private: String,
+    /// The public half: a line.
+    pub public: String,
+    /// The server's key, as a line of `known_hosts`.
+    pub known_hosts: String,
 }
 
 /// Why a command ends without success.

@@ -8,6 +8,7 @@ mod commands;
 mod difference;
 mod disk;
 mod environment;
+mod global;
 mod nouns;
 mod output;
 mod reference;
@@ -18,8 +19,6 @@ mod state;
 mod table;
 mod view;
 
-use std::path::PathBuf;
-
 use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap_complete::Shell;
@@ -29,10 +28,11 @@ use commands::{
     kustomize, logs, migrate, reconcile, release, serve, stats, suspend, trace, tree, uninstall, up, why,
 };
 pub use environment::{
-    Connection, ControllerOptions, Controllers, Environment, LocalRepository, LogOptions, Outside, Rewrite,
-    Server, ServerOptions, SourceOptions, Stop,
+    ControllerOptions, Controllers, Environment, LocalRepository, LogOptions, Outside, Rewrite, Server,
+    ServerOptions, SourceOptions, SshKey, SshLogin, Stop,
 };
-use environment::{Failure, Global, Outcome, Session};
+use environment::{Failure, Outcome, Session};
+pub use fluvial_ports::Connection;
 use nouns::{NOUNS, Noun};
 pub use reference::reference;
 pub use registry::{Address, Facts, Pulled, Registry};
@@ -54,7 +54,14 @@ pub async fn run(arguments: &[String], env: &mut Environment) -> u8 {
 async fn parse_and_run(arguments: &[String], env: &mut Environment) -> Outcome {
     let mut root = command::root(env.version);
     let mut words = vec!["fluvial".to_owned()];
-    words.extend_from_slice(arguments);
+    match arguments.split_first() {
+        // `help COMMAND` is `COMMAND --help`.
+        Some((first, rest)) if first == "help" => {
+            words.extend_from_slice(rest);
+            words.push("--help".to_owned());
+        }
+        _ => words.extend_from_slice(arguments),
+    }
     let matches = loop {
         let error = match root.try_get_matches_from_mut(&words) {
             Ok(matches) => break matches,
@@ -64,7 +71,7 @@ async fn parse_and_run(arguments: &[String], env: &mut Environment) -> Outcome {
             return explain(&error, arguments, &mut root, env);
         }
     };
-    let global = global(&matches, env)?;
+    let global = global::read(&matches, env).await?;
     dispatch(&matches, &mut root, Session { env, global }).await
 }
 
@@ -131,6 +138,20 @@ fn wrong(error: &clap::Error) -> String {
     text.trim_start_matches("error: ").trim_end().to_owned()
 }
 
+/// Commands of flux that this program has not, with what there is in their place.
+const ELSEWHERE: [(&str, &str); 3] = [
+    (
+        "bootstrap",
+        "`fluvial install` makes a cluster ready, `fluvial create source git` and `fluvial create kustomization` (with \
+         --export for the repository) let it follow one; `fluvial up` runs what flux has bootstrapped",
+    ),
+    ("plugin", "there are no plugins"),
+    (
+        "trigger",
+        "webhooks are received by Flux's notification-controller; `fluvial reconcile` asks for a run",
+    ),
+];
+
 /// Help and versions are no failures; a group asked for something that it does not have prints its help, as flux does.
 fn explain(
     error: &clap::Error,
@@ -151,30 +172,14 @@ fn explain(
                     .write_all(command.render_long_help().to_string().as_bytes())?;
                 return Ok(());
             }
+            let asked = detail(error, ContextKind::InvalidSubcommand).unwrap_or_default();
+            if let Some((_, instead)) = ELSEWHERE.iter().find(|(name, _)| *name == asked) {
+                return Err(Failure::new(format!("fluvial has no '{asked}': {instead}")));
+            }
         }
         _ => {}
     }
     Err(Failure::new(wrong(error)))
-}
-
-fn global(matches: &ArgMatches, env: &Environment) -> Result<Global, Failure> {
-    // A global option may stand before or after the verb; clap hands it down to the innermost command.
-    let (_, matches) = command::innermost(matches);
-    let value = |name: &str| matches.get_one::<String>(name).cloned();
-    let variable = |name: &str| env.variables.get(name).filter(|value| !value.is_empty()).cloned();
-    let timeout = value("timeout").unwrap_or_else(|| "5m".to_owned());
-    let timeout: fluvial_api::Duration = timeout.parse()?;
-    Ok(Global {
-        namespace: value("namespace")
-            .or_else(|| variable("FLUX_SYSTEM_NAMESPACE"))
-            .unwrap_or_else(|| "flux-system".to_owned()),
-        connection: Connection {
-            kubeconfig: value("kubeconfig").map(PathBuf::from),
-            context: value("context"),
-            user: value("as"),
-        },
-        timeout: timeout.into(),
-    })
 }
 
 async fn dispatch(matches: &ArgMatches, root: &mut clap::Command, mut session: Session<'_>) -> Outcome {

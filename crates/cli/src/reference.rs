@@ -11,7 +11,8 @@ pub fn reference() -> String {
     root.build();
     let mut text = String::from(
         "# Commands\n\nMade from the command line itself; a test holds it against the program.\n\n\
-         All commands take `-n`, `--kubeconfig`, `--context`, `--as` and `--timeout`.\n",
+         All commands take `-n`, `--kubeconfig`, `--context`, `--as` and `--timeout`, and flux's other flags for the way to\n\
+         the cluster (`fluvial --help` lists them): `--server`, `--token`, `--as-group`, `--ns-follows-kube-context`, and so on.\n",
     );
     text.push_str(&format!("\n{}\n", command::EXIT_CODES));
     for child in root.get_subcommands() {

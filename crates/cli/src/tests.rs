@@ -19,6 +19,7 @@ use crate::{
 
 mod artifacts;
 mod charts;
+mod flags;
 mod helm;
 mod pods;
 mod why;
@@ -38,6 +39,8 @@ struct Memory {
     charts: BTreeMap<String, Arc<[u8]>>,
     /// What containers tell, by Pod and name.
     logs: BTreeMap<String, Vec<String>>,
+    /// How it was last connected to.
+    connected: Arc<Mutex<Connection>>,
 }
 
 /// Gives charts and nothing else.
@@ -142,11 +145,12 @@ impl Cluster for Memory {
 
     fn resource<'a>(
         &'a self,
-        _: &'a str,
+        api_version: &'a str,
         kind: &'a str,
     ) -> BoxFuture<'a, Result<Arc<Resource>, ClusterError>> {
-        let known = fluvial_api::kinds::kind(kind).map(|info| Arc::new(crate::nouns::resource(info)));
-        async { known.map_or_else(refuse, Ok) }.boxed()
+        let flux = fluvial_api::kinds::kind(kind).map(crate::nouns::resource);
+        let known = flux.or_else(|| (api_version == "v1").then(|| Resource::core(kind)));
+        async { known.map(Arc::new).map_or_else(refuse, Ok) }.boxed()
     }
 
     fn kind_changes(&self) -> BoxStream<'static, KindChange> {
@@ -165,13 +169,20 @@ impl Cluster for Memory {
     ) -> BoxFuture<'a, Result<Vec<Value>, ClusterError>> {
         let mut objects = self.objects.lock().unwrap().clone();
         objects.retain(|object| {
-            let field = format!("metadata.name={}", state::name(object));
+            let is = |field: &str| {
+                let (path, value) = field.split_once('=').unwrap_or_default();
+                let path: Vec<&str> = path.split('.').collect();
+                state::text(object, &path) == Some(value)
+            };
             state::kind(object) == resource.kind
                 && select
                     .namespace
                     .as_ref()
                     .is_none_or(|namespace| namespace == state::namespace(object))
-                && select.fields.as_ref().is_none_or(|fields| *fields == field)
+                && select
+                    .fields
+                    .as_ref()
+                    .is_none_or(|fields| fields.split(',').all(is))
         });
         async { Ok(objects) }.boxed()
     }
@@ -246,9 +257,15 @@ impl Cluster for Memory {
 }
 
 impl Outside for Memory {
-    fn connect<'a>(&'a self, _: &'a Connection) -> BoxFuture<'a, Result<Arc<dyn Cluster>, String>> {
+    fn connect<'a>(&'a self, connection: &'a Connection) -> BoxFuture<'a, Result<Arc<dyn Cluster>, String>> {
+        *self.connected.lock().unwrap() = connection.clone();
         let cluster: Arc<dyn Cluster> = Arc::new(self.clone());
         async { Ok(cluster) }.boxed()
+    }
+
+    fn namespace<'a>(&'a self, connection: &'a Connection) -> BoxFuture<'a, Result<String, String>> {
+        let context = connection.context.clone().unwrap_or_default();
+        async move { Ok(format!("of-{context}")) }.boxed()
     }
 
     fn log(&self, _: &LogOptions) -> Result<(), String> {
@@ -298,6 +315,25 @@ impl Outside for Memory {
             let none = || format!("{} is not in these cases", artifact.url);
             self.tree.clone().ok_or_else(none)
         })
+    }
+
+    fn ssh_login<'a>(
+        &'a self,
+        url: &'a str,
+        key: &'a crate::SshKey,
+    ) -> BoxFuture<'a, Result<crate::SshLogin, String>> {
+        let private = match key {
+            crate::SshKey::Ed25519 => "new ed25519".to_owned(),
+            crate::SshKey::Ecdsa(bits) => format!("new ecdsa {bits}"),
+            crate::SshKey::Rsa(bits) => format!("new rsa {bits}"),
+            crate::SshKey::Given { private, .. } => private.clone(),
+        };
+        let login = crate::SshLogin {
+            public: format!("public half of {private}\n"),
+            private,
+            known_hosts: format!("key of {url}\n"),
+        };
+        async { Ok(login) }.boxed()
     }
 
     fn registry(&self) -> Result<Arc<dyn crate::Registry>, String> {

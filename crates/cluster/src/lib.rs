@@ -11,7 +11,7 @@ mod served;
 mod watch;
 
 pub use client::Client;
-pub use connect::{ConnectError, Credentials};
+pub use connect::{ConnectError, namespace};
 /// The body of the requests that a service given to [`Client::from_service`] gets.
 pub use kube::client::Body;
 pub use remote::RemoteClients;

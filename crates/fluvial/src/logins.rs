@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use fluvial_cli::{SshKey, SshLogin};
 use fluvial_ports::{Account, BoxFuture, Cluster, FetchRequest};
 use fluvial_source::credentials::cloud::{Ask, Clouds, GitLogin, ServiceAccount, ServiceAccountTokens};
 use fluvial_source::credentials::{Basic, GitHubApp, Secret, TokenCache};
+use fluvial_source::git::deploy::{self, DeployKey, KeyKind};
 use fluvial_source::git::{Credentials, redact};
 use fluvial_source::http::HttpClients;
 use fluvial_source::{SourceError, error::reason};
@@ -134,4 +136,21 @@ fn over_https(url: &str) -> Result<(), SourceError> {
             redact(url)
         ),
     ))
+}
+
+/// A key for Git over ssh, new or given, and the one that the server shows.
+pub(crate) async fn ssh(url: &str, key: &SshKey) -> Result<SshLogin, String> {
+    let pair = match key {
+        SshKey::Ed25519 => DeployKey::generate(KeyKind::Ed25519),
+        SshKey::Ecdsa(bits) => DeployKey::generate(KeyKind::Ecdsa(*bits)),
+        SshKey::Rsa(bits) => DeployKey::generate(KeyKind::Rsa(*bits)),
+        SshKey::Given { private, passphrase } => DeployKey::given(private, passphrase.as_deref()),
+    };
+    let pair = pair.map_err(|error| format!("the private key cannot be used: {error}"))?;
+    let known_hosts = deploy::host_key(url).await.map_err(|error| error.to_string())?;
+    Ok(SshLogin {
+        private: pair.private,
+        public: pair.public,
+        known_hosts,
+    })
 }

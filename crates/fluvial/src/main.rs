@@ -17,9 +17,9 @@ use std::sync::Arc;
 
 use fluvial_cli::{
     Connection, ControllerOptions, Controllers, Environment, LocalRepository, LogOptions, Outside, Server,
-    ServerOptions, SourceOptions,
+    ServerOptions, SourceOptions, SshKey, SshLogin,
 };
-use fluvial_cluster::{Client, Credentials};
+use fluvial_cluster::Client;
 use fluvial_kustomize::RemoteResolver;
 use fluvial_ports::{Artifact, BoxFuture, Clock, Cluster, Decryption, Sources};
 use fluvial_secrets::Sops;
@@ -59,17 +59,23 @@ impl Outside for Adapters {
 
     fn connect<'a>(&'a self, connection: &'a Connection) -> BoxFuture<'a, Result<Arc<dyn Cluster>, String>> {
         Box::pin(async move {
-            let credentials = Credentials {
-                kubeconfig: connection.kubeconfig.clone(),
-                context: connection.context.clone(),
-                user: connection.user.clone(),
-            };
-            let client = Client::connect(&credentials)
+            let client = Client::connect(connection)
                 .await
                 .map_err(|error| error.to_string())?;
             let cluster: Arc<dyn Cluster> = Arc::new(client);
             Ok(cluster)
         })
+    }
+
+    fn namespace<'a>(&'a self, connection: &'a Connection) -> BoxFuture<'a, Result<String, String>> {
+        Box::pin(async move {
+            let found = fluvial_cluster::namespace(connection).await;
+            found.map_err(|error| error.to_string())
+        })
+    }
+
+    fn ssh_login<'a>(&'a self, url: &'a str, key: &'a SshKey) -> BoxFuture<'a, Result<SshLogin, String>> {
+        Box::pin(logins::ssh(url, key))
     }
 
     fn api_server<'a>(&'a self, options: &'a ServerOptions) -> BoxFuture<'a, Result<Server, String>> {

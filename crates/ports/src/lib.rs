@@ -3,6 +3,7 @@
 
 mod artifact;
 mod cluster;
+mod connection;
 mod decryption;
 mod event;
 mod registry;
@@ -14,6 +15,7 @@ pub use cluster::{
     Apply, Cluster, ClusterError, Create, Delete, ErrorKind, FieldCause, KindChange, Lines, Patch, PatchKind,
     PodLog, Propagation, Resource, Select, Served, Target, Watched,
 };
+pub use connection::Connection;
 pub use decryption::{Decryption, DecryptionError, Decryptor, Format, Integrity, KeyError, NoDecryption};
 pub use event::{Event, Events, NoEvents, Severity};
 pub use futures::future::BoxFuture;

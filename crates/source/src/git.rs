@@ -29,6 +29,7 @@ pub use local::head_branch;
 pub(crate) use local::open;
 pub use reference::{GitReference, normalise_revision};
 pub use source::GitSource;
+pub use ssh::deploy;
 pub(crate) use url::percent_decode;
 pub use url::{Location, redact};
 pub use verify::{Verify, VerifyMode};

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::conditions::{self, Said};
 use super::{
-    Class, Found, Outcome, Script, Simulator, controller, erase, find, make, nodes, reference, seconds,
-    update,
+    Class, Found, Outcome, Script, Simulator, controller, erase, events, find, make, nodes, reference,
+    seconds, update,
 };
 use crate::api::{Api, meta};
 use crate::status::Failure;
@@ -266,7 +266,7 @@ impl Simulator {
         format!("10.244.{}.{}", self.addresses >> 8, self.addresses & 0xff)
     }
 
-    /// Makes a pod of its owner's template, running as its script has it.
+    /// Makes a pod of its owner's template, running as its script has it; an event of the owner tells of a refusal.
     pub(super) fn make_pod(&mut self, api: &Api, wanted: &Wanted<'_>) -> Result<Arc<Stored>, Failure> {
         let template = &wanted.owner["spec"]["template"];
         let mut object = json!({"metadata": {"name": wanted.name, "namespace": meta(wanted.owner, "namespace"),
@@ -286,6 +286,16 @@ impl Simulator {
         let state = state(wanted.script, Duration::ZERO, ends(&object));
         let stored = make(api, Class::Pod, object, &mut |pod| {
             show(pod, state, &now, &address)
+        })
+        .inspect_err(|failure| {
+            let refused = events::Refused {
+                class: wanted.class,
+                owner: wanted.owner,
+                pod: &wanted.name,
+                claim: None,
+                message: &failure.message,
+            };
+            events::refused(api, &refused);
         })?;
         self.learn(Class::Pod, &stored);
         if wanted.script.delay > Duration::ZERO && state == State::Starting {

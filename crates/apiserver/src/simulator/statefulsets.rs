@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::conditions;
 use super::pods::Wanted;
 use super::replicas::{number, scale_up};
-use super::{Class, Found, MOST_PODS, Script, Simulator, make, reference, revisions, update};
+use super::{Class, Found, MOST_PODS, Script, Simulator, events, make, reference, revisions, update};
 use crate::api::{Api, meta};
 use crate::status::Failure;
 
@@ -192,7 +192,7 @@ impl Simulator {
             return Ok(());
         }
         let mut claim = json!({"metadata": template["metadata"], "spec": template["spec"]});
-        claim["metadata"]["name"] = name.into();
+        claim["metadata"]["name"] = name.clone().into();
         claim["metadata"]["namespace"] = look.namespace.into();
         if let Some(map) = claim["metadata"].as_object_mut() {
             map.remove("creationTimestamp");
@@ -204,7 +204,16 @@ impl Simulator {
         if look.set["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Delete" {
             claim["metadata"]["ownerReferences"] = reference(api, Class::StatefulSet, look.set);
         }
-        let stored = make(api, Class::Claim, claim, &mut |_| {})?;
+        let stored = make(api, Class::Claim, claim, &mut |_| {}).inspect_err(|failure| {
+            let refused = events::Refused {
+                class: Class::StatefulSet,
+                owner: look.set,
+                pod,
+                claim: Some(&name),
+                message: &failure.message,
+            };
+            events::refused(api, &refused);
+        })?;
         self.mark(Class::Claim, &stored.key);
         Ok(())
     }

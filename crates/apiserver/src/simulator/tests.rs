@@ -357,3 +357,43 @@ async fn pods_that_a_quota_refuses_are_tried_again_without_a_rush() {
     let after = cluster.call("GET", sets, json!({})).await;
     assert_eq!(version(&before), version(&after), "{after:#}");
 }
+
+#[tokio::test]
+async fn a_stateful_set_whose_pods_are_refused_says_so_in_one_event() {
+    let cluster = Cluster::start();
+    let quota = json!({"metadata": {"name": "tenant"}, "spec": {"hard": {"pods": "1"}}});
+    cluster
+        .create("/api/v1/namespaces/default/resourcequotas", quota)
+        .await;
+    let sets = "/apis/apps/v1/namespaces/default/statefulsets";
+    cluster
+        .create(sets, workload("StatefulSet", "db", &json!({})))
+        .await;
+    let events =
+        "/api/v1/namespaces/default/events?fieldSelector=involvedObject.kind=StatefulSet,reason=FailedCreate";
+    // It is tried again, and counted.
+    let list = cluster
+        .wait(events, |list| {
+            list["items"][0]["count"].as_i64().is_some_and(|count| count > 1)
+        })
+        .await;
+    let event = &list["items"][0];
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(1), "{list:#}");
+    assert_eq!(
+        (
+            &event["type"],
+            &event["involvedObject"]["name"],
+            &event["source"]["component"]
+        ),
+        (&json!("Warning"), &json!("db"), &json!("statefulset-controller"))
+    );
+    let message = event["message"].as_str().unwrap();
+    assert!(
+        message.starts_with(
+            "create Pod db-1 in StatefulSet db failed error: pods \"db-1\" is forbidden: exceeded quota: tenant"
+        ),
+        "{message}"
+    );
+    let set = cluster.call("GET", &path(sets, "db"), json!({})).await;
+    assert_eq!(set["status"]["replicas"], 1, "{set:#}");
+}

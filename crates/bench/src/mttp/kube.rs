@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use fluvial_cluster::{Client, Credentials};
-use fluvial_ports::{Cluster, Create, Resource, Select, Target, Watched};
+use fluvial_cluster::Client;
+use fluvial_ports::{Cluster, Connection, Create, Resource, Select, Target, Watched};
 use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 
@@ -174,9 +174,9 @@ async fn start(
             .arg(work.join("serve")),
         &work.join("serve.log"),
     )?;
-    let client = Client::connect(&Credentials {
+    let client = Client::connect(&Connection {
         kubeconfig: Some(bench),
-        ..Credentials::default()
+        ..Connection::default()
     })
     .await
     .map_err(|error| error.to_string())?;

@@ -19,7 +19,7 @@ pub(crate) struct Options {
     /// Show the events of all namespaces.
     #[arg(short = 'A', long)]
     pub all_namespaces: bool,
-    /// Only events of this object and its source, as KIND/NAME.
+    /// Only events of this object and its source, as KIND/NAME, or of all objects of a KIND.
     #[arg(long = "for", value_name = "KIND/NAME")]
     pub object: Option<String>,
     /// Only events of these types.
@@ -33,12 +33,27 @@ pub(crate) struct Options {
     pub output: Option<Format>,
 }
 
-/// An object that events are about.
+/// An object that events are about, or all of a kind in a namespace or in all.
 #[derive(Debug, PartialEq, Eq)]
 struct About {
     kind: String,
-    namespace: String,
-    name: String,
+    namespace: Option<String>,
+    name: Option<String>,
+}
+
+impl About {
+    fn object(kind: &str, namespace: &str, name: &str) -> Self {
+        About {
+            kind: kind.to_owned(),
+            namespace: Some(namespace.to_owned()),
+            name: Some(name.to_owned()),
+        }
+    }
+
+    fn includes(&self, kind: &str, namespace: &str, name: &str) -> bool {
+        let is = |own: &Option<String>, other| own.as_deref().is_none_or(|own| own == other);
+        self.kind == kind && is(&self.namespace, namespace) && is(&self.name, name)
+    }
 }
 
 fn resource() -> Resource {
@@ -56,10 +71,13 @@ pub(crate) async fn run(session: &mut Session<'_>, options: &Options) -> Outcome
     }
     let cluster = session.cluster().await?;
     let about = match &options.object {
-        Some(word) => Some(objects(cluster.as_ref(), word, &session.global.namespace).await?),
+        Some(word) => Some(objects(cluster.as_ref(), word, &session.global.namespace, options).await?),
         None => None,
     };
     let is_wanted = |event: &Value| is_wanted(event, about.as_deref(), &options.types);
+    // A source may live elsewhere.
+    let elsewhere = |about: &About| about.namespace.as_ref() != Some(&session.global.namespace);
+    let namespaces = options.all_namespaces || about.iter().flatten().any(elsewhere);
     let select = Select {
         namespace: (!options.all_namespaces && about.is_none()).then(|| session.global.namespace.clone()),
         ..Select::default()
@@ -82,9 +100,9 @@ pub(crate) async fn run(session: &mut Session<'_>, options: &Options) -> Outcome
         return Ok(());
     }
     let now = session.env.clock.now();
-    let rows: Vec<Vec<String>> = events.iter().map(|event| row(event, now, options)).collect();
+    let rows: Vec<Vec<String>> = events.iter().map(|event| row(event, now, namespaces)).collect();
     let mut header = vec!["Last seen", "Type", "Reason", "Object", "Message"];
-    if options.all_namespaces {
+    if namespaces {
         header.insert(0, "Namespace");
     }
     session.print(&table::render(&header, &rows))?;
@@ -96,7 +114,7 @@ pub(crate) async fn run(session: &mut Session<'_>, options: &Options) -> Outcome
             .filter_map(|version| version.parse().ok())
             .max()
             .unwrap_or(0_u64);
-        follow(session, cluster.as_ref(), &select, (&is_wanted, seen), options).await?;
+        follow(session, cluster.as_ref(), &select, (&is_wanted, seen), namespaces).await?;
     }
     Ok(())
 }
@@ -106,7 +124,7 @@ async fn follow(
     cluster: &dyn Cluster,
     select: &Select,
     (is_wanted, seen): (&(dyn Fn(&Value) -> bool + Sync), u64),
-    options: &Options,
+    namespaces: bool,
 ) -> Outcome {
     let mut events = cluster.watch(&resource(), select);
     let outside = session.env.outside.clone();
@@ -121,7 +139,7 @@ async fn follow(
                 let version =
                     text(&event, &["metadata", "resourceVersion"]).and_then(|text| text.parse().ok());
                 if is_wanted(&event) && version.is_none_or(|version: u64| version > seen) {
-                    let row = row(&event, session.env.clock.now(), options);
+                    let row = row(&event, session.env.clock.now(), namespaces);
                     session.print(&table::render(&[], &[row]))?;
                 }
             }
@@ -132,43 +150,42 @@ async fn follow(
     }
 }
 
-/// The object that a word means, and its source.
-async fn objects(cluster: &dyn Cluster, word: &str, namespace: &str) -> Result<Vec<About>, Failure> {
-    let (kind, name) = word
-        .split_once('/')
-        .ok_or_else(|| Failure::new(format!("'{word}' is not KIND/NAME, such as kustomization/apps")))?;
-    let noun =
-        nouns::of_word(kind).ok_or_else(|| Failure::new(format!("kind '{kind}' is not one of Fluvial's")))?;
+/// The object that a word means, and its source; or all objects of a kind.
+async fn objects(
+    cluster: &dyn Cluster,
+    word: &str,
+    namespace: &str,
+    options: &Options,
+) -> Result<Vec<About>, Failure> {
+    let (kind, name) = word.split_once('/').unwrap_or((word, ""));
+    if kind.is_empty() {
+        return Err(Failure::new("--for selector must be of format <kind>[/<name>]"));
+    }
+    let noun = nouns::of_word(kind)
+        .ok_or_else(|| Failure::new(format!("'{kind}' is not a recognized Flux kind")))?;
+    if name.is_empty() {
+        return Ok(vec![About {
+            kind: noun.kind.to_owned(),
+            namespace: (!options.all_namespaces).then(|| namespace.to_owned()),
+            name: None,
+        }]);
+    }
     let resource = noun.resource();
-    let object = cluster
-        .get(Target {
-            resource: &resource,
-            namespace,
-            name,
-        })
-        .await?
-        .ok_or_else(|| not_found(noun, name))?;
-    let mut about = vec![About {
-        kind: noun.kind.to_owned(),
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-    }];
+    let target = Target {
+        resource: &resource,
+        namespace,
+        name,
+    };
+    let object = cluster.get(target).await?.ok_or_else(|| not_found(noun, name))?;
+    let mut about = vec![About::object(noun.kind, namespace, name)];
     let source = super::get::source(&object);
     if let [kind, namespace, name] = source.split('/').collect::<Vec<_>>()[..] {
-        about.push(About {
-            kind: kind.to_owned(),
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        });
+        about.push(About::object(kind, namespace, name));
     }
     if let Some((namespace, name)) =
         text(&object, &["status", "helmChart"]).and_then(|chart| chart.split_once('/'))
     {
-        about.push(About {
-            kind: "HelmChart".to_owned(),
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        });
+        about.push(About::object("HelmChart", namespace, name));
     }
     Ok(about)
 }
@@ -180,18 +197,16 @@ fn is_wanted(event: &Value, about: Option<&[About]>, types: &[String]) -> bool {
             .is_some_and(|found| types.iter().any(|wanted| wanted.eq_ignore_ascii_case(found)));
     is_type
         && match about {
-            Some(about) => about.iter().any(|about| {
-                about.kind == part("kind")
-                    && about.namespace == part("namespace")
-                    && about.name == part("name")
-            }),
+            Some(about) => about
+                .iter()
+                .any(|about| about.includes(part("kind"), part("namespace"), part("name"))),
             None => nouns::of_kind(part("kind"))
                 .is_some_and(|noun| part("apiVersion").split('/').next() == Some(noun.info().group)),
         }
 }
 
 /// When an event was seen last (RFC 3339), whatever form it has.
-fn last_seen(event: &Value) -> &str {
+pub(crate) fn last_seen(event: &Value) -> &str {
     [
         &["series", "lastObservedTime"][..],
         &["lastTimestamp"],
@@ -203,7 +218,7 @@ fn last_seen(event: &Value) -> &str {
     .unwrap_or_default()
 }
 
-fn row(event: &Value, now: Timestamp, options: &Options) -> Vec<String> {
+fn row(event: &Value, now: Timestamp, namespaces: bool) -> Vec<String> {
     let part = |path: &[&str]| text(event, path).unwrap_or_default().to_owned();
     let since = |time: &str| {
         time.parse()
@@ -228,7 +243,7 @@ fn row(event: &Value, now: Timestamp, options: &Options) -> Vec<String> {
         object,
         message.trim_end().to_owned(),
     ];
-    if options.all_namespaces {
+    if namespaces {
         row.insert(0, part(&["metadata", "namespace"]));
     }
     row

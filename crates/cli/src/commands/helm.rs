@@ -95,9 +95,6 @@ struct Refused {
     /// Refused: names are not resolved
     #[arg(long, hide = true)]
     enable_dns: bool,
-    /// Refused: servers prove who they are
-    #[arg(long, hide = true)]
-    insecure_skip_tls_verify: bool,
     /// Only an installation minds
     #[arg(long, hide = true)]
     skip_crds: bool,
@@ -119,9 +116,9 @@ struct Refused {
 }
 
 impl Refused {
-    /// Why an option that was given cannot be followed.
-    fn check(&self) -> Result<(), Failure> {
-        let refusal = if self.insecure_skip_tls_verify {
+    /// Why an option that was given cannot be followed; `insecure` is one that all commands take.
+    fn check(&self, insecure: bool) -> Result<(), Failure> {
+        let refusal = if insecure {
             "--insecure-skip-tls-verify: a chart from whoever answers could be anything; trust the server with --ca-file"
         } else if self.post_renderer.is_some() {
             "--post-renderer: no programs and plugins are run; put the output through one with a pipe"
@@ -142,7 +139,7 @@ pub(crate) async fn template(
     options: &Options,
     namespace: Option<String>,
 ) -> Outcome {
-    options.refused.check()?;
+    options.refused.check(session.global.connection.insecure)?;
     let server = match options.dry_run.as_deref() {
         None | Some("client" | "none" | "true" | "false") => false,
         Some("server") => true,

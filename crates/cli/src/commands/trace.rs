@@ -33,7 +33,7 @@ pub(crate) async fn run(session: &mut Session<'_>, options: &Options) -> Outcome
     for (word, name) in &wanted {
         let (api_version, kind) = looker.kind(word).await?;
         match looker.get(&api_version, &kind, &namespace, name).await? {
-            Found::Object(object) => objects.push(*object),
+            Found::Object(object) | Found::Judged { object, .. } => objects.push(*object),
             Found::Absent { .. } => {
                 let resource = cluster.resource(&api_version, &kind).await?;
                 let group = match resource.group.as_str() {

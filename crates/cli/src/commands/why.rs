@@ -3,6 +3,7 @@
 mod graph;
 pub(crate) mod look;
 pub(crate) mod places;
+mod words;
 
 use std::collections::VecDeque;
 

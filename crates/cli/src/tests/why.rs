@@ -31,6 +31,17 @@ fn release(name: &str) -> Value {
 const MANIFEST: &str =
     "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata:\n  name: NAME\n  namespace: infra\n";
 
+fn source() -> Value {
+    json!({
+        "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
+        "metadata": {"name": "fleet", "namespace": "flux-system", "generation": 1},
+        "status": {
+            "observedGeneration": 1, "conditions": [{"type": "Ready", "status": "True"}],
+            "artifact": {"url": "http://here/fleet.tar.gz", "revision": REVISION, "digest": "sha256:00"},
+        },
+    })
+}
+
 fn waiting() -> Memory {
     let id = |name: &str| format!("infra_{name}_helm.toolkit.fluxcd.io_HelmRelease");
     let ids = ["one", "two", "three", "gone"].map(id);
@@ -48,18 +59,10 @@ fn waiting() -> Memory {
         "DependencyNotReady",
         "dependency 'flux-system/infra' is not ready",
     );
-    let source = json!({
-        "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
-        "metadata": {"name": "fleet", "namespace": "flux-system", "generation": 1},
-        "status": {
-            "observedGeneration": 1, "conditions": [{"type": "Ready", "status": "True"}],
-            "artifact": {"url": "http://here/fleet.tar.gz", "revision": REVISION, "digest": "sha256:00"},
-        },
-    });
     let objects = vec![
         apps,
         infra,
-        source,
+        source(),
         owned(
             unready(release("one"), "InstallFailed", "no chart\nat all"),
             "infra",
@@ -149,5 +152,69 @@ async fn all_of_a_fleet_is_told_once() {
     assert_eq!(
         serde_json::from_str::<Value>(&out).unwrap(),
         json!({"items": [], "firstCauses": []})
+    );
+}
+
+#[tokio::test]
+async fn the_newest_warning_says_what_keeps_an_object_that_has_no_words_for_it() {
+    let claim = json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data", "namespace": "shop", "uid": "7"}, "status": {"phase": "Pending"},
+    });
+    let event = |name: &str, uid: &str, kind: &str, at: &str, message: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Event", "metadata": {"name": name, "namespace": "shop"},
+            "involvedObject": {"kind": "PersistentVolumeClaim", "name": "data", "uid": uid},
+            "type": kind, "lastTimestamp": at, "message": message,
+        })
+    };
+    let objects = vec![
+        claim,
+        event("b", "7", "Warning", "2026-01-02T00:00:02Z", "no space left"),
+        event("a", "7", "Warning", "2026-01-02T00:00:01Z", "no such class"),
+        event("c", "7", "Normal", "2026-01-02T00:00:03Z", "waiting"),
+        event(
+            "d",
+            "6",
+            "Warning",
+            "2026-01-02T00:00:04Z",
+            "of one that was there before",
+        ),
+    ];
+    let memory = Memory {
+        objects: Arc::new(Mutex::new(objects)),
+        ..Memory::default()
+    };
+    let (code, out, _) = fluvial(&memory, "why pvc data -n shop").await;
+    assert_eq!(code, 0);
+    assert!(
+        out.starts_with("✗ PersistentVolumeClaim/shop/data is InProgress: no space left\n"),
+        "{out}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_unhealthy_by_expressions_alone_is_a_cause() {
+    let mut apps = kustomization("apps", false, &["shop_data__PersistentVolumeClaim"]);
+    apps["spec"]["healthCheckExprs"] = json!([{"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "current": "status.phase == 'Bound' && status.scanned"}]);
+    let claim = json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data", "namespace": "shop"}, "status": {"phase": "Bound", "scanned": false},
+    });
+    let memory = Memory {
+        objects: Arc::new(Mutex::new(vec![
+            unready(apps, "HealthCheckFailed", "health check failed"),
+            source(),
+            claim,
+        ])),
+        ..Memory::default()
+    };
+    let (_, out, _) = fluvial(&memory, "why ks apps").await;
+    assert!(
+        out.contains(
+            "└ ✗ PersistentVolumeClaim/shop/data is InProgress: InProgress by spec.healthCheckExprs\n"
+        ),
+        "{out}"
     );
 }

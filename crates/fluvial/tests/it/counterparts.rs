@@ -14,8 +14,8 @@ mod stand;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use fluvial_cluster::{Client, Credentials};
-use fluvial_ports::{Apply, Cluster as _, Resource, Target};
+use fluvial_cluster::Client;
+use fluvial_ports::{Apply, Cluster as _, Connection, Resource, Target};
 use serde_json::{Value, json};
 
 use crate::fleet::{Fleet, Up, eventually};
@@ -70,9 +70,9 @@ impl World {
         // Another test may have been first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let credentials = Credentials {
+        let credentials = Connection {
             kubeconfig: Some(kubeconfig),
-            ..Credentials::default()
+            ..Connection::default()
         };
         let client = runtime.block_on(Client::connect(&credentials)).unwrap();
         World {

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use fluvial_cluster::{Client, Credentials};
-use fluvial_ports::{Cluster, Resource, Select};
+use fluvial_cluster::Client;
+use fluvial_ports::{Cluster, Connection, Resource, Select};
 use serde_json::Value;
 
 use crate::fleet::{Fleet, Up, eventually};
@@ -114,9 +114,9 @@ struct Eyes(tokio::runtime::Runtime);
 
 impl Eyes {
     fn list(&self, up: &Up, api_version: &str, kind: &str) -> Option<Vec<Value>> {
-        let credentials = Credentials {
+        let credentials = Connection {
             kubeconfig: Some(up.kubeconfig().to_owned()),
-            ..Credentials::default()
+            ..Connection::default()
         };
         self.0.block_on(async {
             let client = Client::connect(&credentials).await.ok()?;

@@ -1,6 +1,7 @@
 //! Git over ssh in process: sign in with the key of the Secret, run `git-upload-pack` on the server, and hand its
 //! streams to gix. The server's key must be one of `known_hosts`; there is no way around that.
 
+pub mod deploy;
 mod proxy;
 
 use std::borrow::Cow;

@@ -628,3 +628,21 @@ async fn proxy(socks: bool) -> u16 {
     });
     port
 }
+
+#[tokio::test]
+async fn the_key_that_a_server_shows_is_told_as_known_hosts_has_it() {
+    if keygen_is_missing() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for kind in ["ed25519", "ecdsa", "rsa"] {
+        let host = keygen(folder.path(), kind, &["-t", kind, "-N", ""]);
+        let server = Server::start(folder.path(), &host, &[], false).await;
+        let url = format!("ssh://git@127.0.0.1:{}/repo", server.port);
+        let told = fluvial_source::git::deploy::host_key(&url).await.unwrap();
+        // The comment of the key is not shown.
+        assert!(server.known_hosts().starts_with(told.trim_end()), "{told}");
+    }
+    let error = fluvial_source::git::deploy::host_key("ssh://git@127.0.0.1:1/repo").await;
+    assert!(error.unwrap_err().to_string().contains("127.0.0.1:1"));
+}

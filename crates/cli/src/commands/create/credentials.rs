@@ -6,7 +6,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Map, Value, json};
 
 use super::{Call, apply, given};
-use crate::environment::Failure;
+use crate::environment::{Failure, SshKey};
 
 /// What a source logs in with.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +49,67 @@ pub(super) async fn store(call: &mut Call<'_, '_>, login: &Login) -> Result<Opti
     apply(cluster.as_ref(), &secret).await?;
     call.session.success("authentication configured");
     Ok(Some(call.name.clone()))
+}
+
+/// Which key a Secret for Git over ssh gets.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct SshOptions {
+    /// File with the private key for SSH [default: a new key]
+    #[arg(long, value_name = "FILE")]
+    private_key_file: Option<String>,
+    /// Kind of a new key for SSH: rsa, ecdsa or ed25519 [default: ecdsa]
+    #[arg(long, value_name = "KIND", value_parser = ["rsa", "ecdsa", "ed25519"], hide_possible_values = true)]
+    ssh_key_algorithm: Option<String>,
+    /// Curve of a new ECDSA key: p256, p384 or p521 [default: p384]
+    #[arg(long, value_name = "CURVE", value_parser = ["p256", "p384", "p521"], hide_possible_values = true)]
+    ssh_ecdsa_curve: Option<String>,
+    /// Bits of a new RSA key [default: 2048]
+    #[arg(long, value_name = "BITS", value_parser = rsa_bits)]
+    ssh_rsa_bits: Option<usize>,
+}
+
+fn rsa_bits(text: &str) -> Result<usize, String> {
+    let bits: usize = text.parse().map_err(|_| "it is no number".to_owned())?;
+    if bits < 1024 || !bits.is_multiple_of(8) || bits > 16_384 {
+        return Err("RSA keys have 1024 to 16384 bits, a multiple of 8".to_owned());
+    }
+    Ok(bits)
+}
+
+/// The fields of a Secret for Git over ssh.
+pub(super) async fn ssh(
+    call: &Call<'_, '_>,
+    url: &str,
+    options: &SshOptions,
+    passphrase: Option<&String>,
+) -> Result<Map<String, Value>, Failure> {
+    let passphrase = passphrase.filter(|text| !text.is_empty());
+    let key = match options.private_key_file.as_ref().filter(|file| !file.is_empty()) {
+        Some(file) => SshKey::Given {
+            private: read(call, file, "private key")?,
+            passphrase: passphrase.cloned(),
+        },
+        None => match options.ssh_key_algorithm.as_deref() {
+            Some("ed25519") => SshKey::Ed25519,
+            Some("rsa") => SshKey::Rsa(options.ssh_rsa_bits.unwrap_or(2048)),
+            _ => SshKey::Ecdsa(match options.ssh_ecdsa_curve.as_deref() {
+                Some("p256") => 256,
+                Some("p521") => 521,
+                _ => 384,
+            }),
+        },
+    };
+    let outside = call.session.env.outside.clone();
+    let login = outside.ssh_login(url, &key).await.map_err(Failure::new)?;
+    let mut data = texts(&[
+        ("identity", Some(&login.private)),
+        ("identity.pub", Some(&login.public)),
+        ("known_hosts", Some(&login.known_hosts)),
+    ]);
+    if matches!(key, SshKey::Given { .. }) {
+        data.extend(texts(&[("password", passphrase)]));
+    }
+    Ok(data)
 }
 
 /// The values that are given, as fields of a Secret.

@@ -10,6 +10,7 @@ use super::credentials::{self, authorities, read, texts, tls};
 use super::{Call, apply, demand, given, named, notify, parse};
 use crate::command;
 use crate::environment::{Failure, Outcome};
+use crate::state;
 
 /// Options of `create secret git`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -20,7 +21,7 @@ struct Git {
     /// User for basic authentication
     #[arg(short, long, value_name = "NAME")]
     username: Option<String>,
-    /// Password for basic authentication
+    /// Password for basic authentication, or passphrase of the private key
     #[arg(short, long, value_name = "PASSWORD")]
     password: Option<String>,
     /// Token in place of user and password
@@ -29,6 +30,8 @@ struct Git {
     /// File with the certificates that the server's is held against
     #[arg(long, visible_alias = "ca-file", value_name = "FILE")]
     ca_crt_file: Option<String>,
+    #[command(flatten)]
+    ssh: credentials::SshOptions,
 }
 
 /// Options of `create secret githubapp`.
@@ -134,7 +137,7 @@ pub(super) fn command() -> Command {
         .about("Create or update Secrets in the forms that Flux reads")
         .subcommand(leaf(
             Git::augment_args(Command::new("git")),
-            "Credentials for Git over https",
+            "Credentials for Git over https or ssh",
         ))
         .subcommand(leaf(
             GithubApp::augment_args(Command::new("githubapp")),
@@ -169,7 +172,7 @@ pub(super) fn command() -> Command {
 /// Creates a Secret.
 pub(super) async fn run(call: &mut Call<'_, '_>, kind: &str, matches: &ArgMatches) -> Outcome {
     let made = match kind {
-        "git" => git(call, &command::options(matches))?,
+        "git" => git(call, &command::options(matches)).await?,
         "githubapp" => github_app(call, &command::options(matches))?,
         "helm" => helm(call, &command::options(matches), &command::options(matches))?,
         "notation" => notation(call, &command::options(matches))?,
@@ -206,6 +209,9 @@ pub(super) async fn run(call: &mut Call<'_, '_>, kind: &str, matches: &ArgMatche
         } else {
             call.session.print("\n")
         };
+    }
+    if let Some(public) = state::text(&secret, &["stringData", "identity.pub"]) {
+        call.session.addition(&format!("deploy key: {public}"));
     }
     let cluster = call.session.cluster().await?;
     apply(cluster.as_ref(), &secret).await?;
@@ -250,17 +256,15 @@ fn tls_type(data: &Map<String, Value>) -> Option<&'static str> {
     }
 }
 
-fn git(call: &Call<'_, '_>, options: &Git) -> Result<Made, Failure> {
+async fn git(call: &Call<'_, '_>, options: &Git) -> Result<Made, Failure> {
     let url = options.url.as_deref().unwrap_or_default();
     demand(!url.is_empty(), "url is required")?;
     let scheme = parse::scheme(url).map_err(Failure::new)?;
     match scheme.as_str() {
         "http" | "https" => {}
         "ssh" => {
-            return Err(Failure::new(
-                "keys for Git over SSH are not made here: create a Secret with the fields identity, identity.pub and \
-                 known_hosts (ssh-keygen, ssh-keyscan) with kubectl",
-            ));
+            let data = credentials::ssh(call, url, &options.ssh, options.password.as_ref()).await?;
+            return Ok(Made::of(None, data));
         }
         scheme => {
             return Err(Failure::new(format!(

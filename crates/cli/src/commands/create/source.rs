@@ -4,8 +4,9 @@ use clap::{Arg, ArgMatches, Args, Command};
 use serde_json::{Value, json};
 
 use super::credentials::{self, Login};
-use super::{Call, Spec, Story, demand, given, named, parse};
+use super::{Call, Spec, Story, apply, demand, given, named, parse};
 use crate::command;
+use crate::commands::delete::agrees;
 use crate::environment::{Failure, Outcome};
 use crate::nouns::Noun;
 use crate::state::{field, text};
@@ -42,9 +43,8 @@ struct Git {
     /// File with the certificates that the server's is held against
     #[arg(long, value_name = "FILE")]
     ca_file: Option<String>,
-    /// File with the private key for SSH
-    #[arg(long, value_name = "FILE")]
-    private_key_file: Option<String>,
+    #[command(flatten)]
+    ssh: credentials::SshOptions,
     /// Secret with credentials
     #[arg(long, value_name = "NAME")]
     secret_ref: Option<String>,
@@ -312,6 +312,27 @@ fn fetched(noun: &Noun, object: &Value) -> Vec<String> {
     lines
 }
 
+/// Puts a key for Git over ssh on the cluster, once it has been added to the repository; gives the Secret's name.
+async fn deploy_key(call: &mut Call<'_, '_>, url: &str, options: &Git) -> Result<String, Failure> {
+    let data = credentials::ssh(call, url, &options.ssh, options.password.as_ref()).await?;
+    let secret = credentials::secret(call, data)?;
+    let field = |name: &str| text(&secret, &["stringData", name]).unwrap_or_default();
+    call.session.success(&format!(
+        "collected public key from SSH server:\n{}",
+        field("known_hosts")
+    ));
+    call.session
+        .addition(&format!("deploy key: {}", field("identity.pub")));
+    if !options.silent && !agrees(call.session, "Have you added the deploy key to your repository")? {
+        return Err(Failure::new("aborting"));
+    }
+    call.session.action("applying secret with repository credentials");
+    let cluster = call.session.cluster().await?;
+    apply(cluster.as_ref(), &secret).await?;
+    call.session.success("authentication configured");
+    Ok(call.name.clone())
+}
+
 async fn git(call: &mut Call<'_, '_>, options: &Git, timeout: Option<&str>) -> Outcome {
     let url = options.url.as_deref().unwrap_or_default();
     demand(!url.is_empty(), "url is required")?;
@@ -378,16 +399,15 @@ async fn git(call: &mut Call<'_, '_>, options: &Git, timeout: Option<&str>) -> O
             ca_file: options.ca_file.clone(),
             ..Login::default()
         };
-        demand(
-            scheme != "ssh",
-            "keys for Git over SSH are not made here: put a key and the server's host keys (ssh-keyscan) into a Secret \
-             with the fields identity, identity.pub and known_hosts, and name it with --secret-ref",
-        )?;
         if scheme == "http" && given(options.username.as_ref()) {
             call.session
                 .warning("insecure configuration: credentials configured for an HTTP URL");
         }
-        if let Some(name) = credentials::store(call, &login).await? {
+        let name = match scheme.as_str() {
+            "ssh" => Some(deploy_key(call, url, options).await?),
+            _ => credentials::store(call, &login).await?,
+        };
+        if let Some(name) = name {
             spec.put("secretRef", json!({"name": name}));
         }
         let story = Story {

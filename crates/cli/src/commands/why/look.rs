@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use fluvial_api::HelmRelease;
 use fluvial_api::keys::{HELM_NAME, HELM_NAMESPACE};
-use fluvial_delivery::health::{self, Status};
+use fluvial_api::meta::HealthCheckExpr;
+use fluvial_delivery::health::custom::HealthExprs;
+use fluvial_delivery::health::{self, Health, Status};
 use fluvial_delivery::inventory::Inventory;
 use fluvial_object::ObjectExt;
 use fluvial_ports::{Cluster, ErrorKind, Resource, Select, Target};
@@ -13,6 +15,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::graph::Step;
+use super::words::built_in;
 use crate::environment::Failure;
 use crate::nouns::{self, NOUNS};
 use crate::state::{self, condition, field, shorten_digests, text};
@@ -26,6 +29,13 @@ const AT_ONCE: usize = 16;
 pub(crate) enum Found {
     /// This object.
     Object(Box<Value>),
+    /// This object, whose health somebody else has judged: by expressions of their own.
+    Judged {
+        /// The object.
+        object: Box<Value>,
+        /// How it is.
+        health: Health,
+    },
     /// Nothing.
     Absent {
         /// Its kind.
@@ -41,7 +51,7 @@ impl Found {
     /// `Kind/namespace/name`.
     pub(crate) fn id(&self) -> String {
         match self {
-            Found::Object(object) => state::id(object),
+            Found::Object(object) | Found::Judged { object, .. } => state::id(object),
             Found::Absent {
                 kind,
                 namespace,
@@ -74,85 +84,6 @@ const WORKLOADS: [(&str, &str); 5] = [
     ("batch/v1", "Job"),
     ("v1", "PersistentVolumeClaim"),
 ];
-
-/// Built-in kinds that people ask for, with their abbreviations; plurals are understood too.
-const WORDS: [(&[&str], &str, &str); 36] = [
-    (&["bindings"], "v1", "Binding"),
-    (&["configmap", "cm"], "v1", "ConfigMap"),
-    (&["endpoints", "ep"], "v1", "Endpoints"),
-    (&["event", "ev"], "v1", "Event"),
-    (&["limitrange", "limits"], "v1", "LimitRange"),
-    (&["namespace", "ns"], "v1", "Namespace"),
-    (&["node", "no"], "v1", "Node"),
-    (&["persistentvolumeclaim", "pvc"], "v1", "PersistentVolumeClaim"),
-    (&["persistentvolume", "pv"], "v1", "PersistentVolume"),
-    (&["pod", "po"], "v1", "Pod"),
-    (&["podtemplate"], "v1", "PodTemplate"),
-    (&["replicationcontroller", "rc"], "v1", "ReplicationController"),
-    (&["resourcequota", "quota"], "v1", "ResourceQuota"),
-    (&["secret"], "v1", "Secret"),
-    (&["serviceaccount", "sa"], "v1", "ServiceAccount"),
-    (&["service", "svc"], "v1", "Service"),
-    (&["daemonset", "ds"], "apps/v1", "DaemonSet"),
-    (&["deployment", "deploy"], "apps/v1", "Deployment"),
-    (&["replicaset", "rs"], "apps/v1", "ReplicaSet"),
-    (&["statefulset", "sts"], "apps/v1", "StatefulSet"),
-    (&["cronjob", "cj"], "batch/v1", "CronJob"),
-    (&["job"], "batch/v1", "Job"),
-    (
-        &["horizontalpodautoscaler", "hpa"],
-        "autoscaling/v2",
-        "HorizontalPodAutoscaler",
-    ),
-    (&["ingressclass"], "networking.k8s.io/v1", "IngressClass"),
-    (&["ingress", "ing"], "networking.k8s.io/v1", "Ingress"),
-    (
-        &["networkpolicy", "netpol"],
-        "networking.k8s.io/v1",
-        "NetworkPolicy",
-    ),
-    (
-        &["poddisruptionbudget", "pdb"],
-        "policy/v1",
-        "PodDisruptionBudget",
-    ),
-    (
-        &["clusterrolebinding"],
-        "rbac.authorization.k8s.io/v1",
-        "ClusterRoleBinding",
-    ),
-    (&["clusterrole"], "rbac.authorization.k8s.io/v1", "ClusterRole"),
-    (&["rolebinding"], "rbac.authorization.k8s.io/v1", "RoleBinding"),
-    (&["role"], "rbac.authorization.k8s.io/v1", "Role"),
-    (&["storageclass", "sc"], "storage.k8s.io/v1", "StorageClass"),
-    (&["priorityclass", "pc"], "scheduling.k8s.io/v1", "PriorityClass"),
-    (
-        &["customresourcedefinition", "crd"],
-        "apiextensions.k8s.io/v1",
-        "CustomResourceDefinition",
-    ),
-    (
-        &["validatingwebhookconfiguration"],
-        "admissionregistration.k8s.io/v1",
-        "ValidatingWebhookConfiguration",
-    ),
-    (
-        &["mutatingwebhookconfiguration"],
-        "admissionregistration.k8s.io/v1",
-        "MutatingWebhookConfiguration",
-    ),
-];
-
-/// A built-in kind by any of its words.
-fn built_in(word: &str) -> Option<(String, String)> {
-    let singular = [Some(word), word.strip_suffix('s'), word.strip_suffix("es")];
-    let ies = word.strip_suffix("ies").map(|stem| format!("{stem}y"));
-    let means = |known: &&str| singular.contains(&Some(*known)) || ies.as_deref() == Some(*known);
-    WORDS
-        .iter()
-        .find(|(words, _, _)| words.iter().any(&means))
-        .map(|(_, version, kind)| ((*version).to_owned(), (*kind).to_owned()))
-}
 
 impl<'a> Looker<'a> {
     /// A looker; `namespace` is where names without one are looked for.
@@ -320,8 +251,9 @@ impl<'a> Looker<'a> {
             place: None,
             source: None,
         };
-        let object = match found {
-            Found::Object(object) => object,
+        let (object, health) = match found {
+            Found::Object(object) => (object, None),
+            Found::Judged { object, health } => (object, Some(health.clone())),
             Found::Absent { .. } => {
                 "is not on the cluster".clone_into(&mut step.state);
                 return Ok((step, vec![]));
@@ -330,7 +262,8 @@ impl<'a> Looker<'a> {
         if nouns::of_kind(state::kind(object)).is_some_and(|noun| noun.info().group == object.group()) {
             self.judge_flux(object, step).await
         } else {
-            self.judge_other(object, step).await
+            let health = health.unwrap_or_else(|| health::assess(Some(object), self.now));
+            self.judge_other(object, &health, step).await
         }
     }
 
@@ -371,7 +304,7 @@ impl<'a> Looker<'a> {
                     let mut unhealthy = self.unhealthy(object).await?;
                     if reason == Some("ReconciliationFailed") {
                         // What could not be applied is absent for the reason that is given.
-                        unhealthy.retain(|found| matches!(found, Found::Object(_)));
+                        unhealthy.retain(|found| !matches!(found, Found::Absent { .. }));
                     }
                     named_in(whole, unhealthy)
                 }
@@ -493,15 +426,20 @@ impl<'a> Looker<'a> {
                 found.push(one);
             }
         }
+        let expressions = expressions(object);
         let mut ranked: Vec<(u8, Found)> = found
             .into_iter()
-            .filter_map(|found| match &found {
-                Found::Absent { .. } => Some((1, found)),
-                Found::Object(object) => match health::assess(Some(object), self.now).status {
-                    Status::Current => None,
-                    Status::InProgress | Status::Unknown => Some((2, found)),
-                    _ => Some((0, found)),
-                },
+            .filter_map(|found| {
+                let Found::Object(object) = found else {
+                    return Some((1, found));
+                };
+                let health = expressions.assess(Some(&object), self.now);
+                let rank = match health.status {
+                    Status::Current => return None,
+                    Status::InProgress | Status::Unknown => 2,
+                    _ => 0,
+                };
+                Some((rank, Found::Judged { object, health }))
             })
             .collect();
         ranked.sort_by_key(|(rank, _)| *rank);
@@ -534,8 +472,12 @@ impl<'a> Looker<'a> {
         found
     }
 
-    async fn judge_other(&self, object: &Value, mut step: Step) -> Result<(Step, Vec<Found>), Failure> {
-        let health = health::assess(Some(object), self.now);
+    async fn judge_other(
+        &self,
+        object: &Value,
+        health: &Health,
+        mut step: Step,
+    ) -> Result<(Step, Vec<Found>), Failure> {
         step.fare = match health.status {
             Status::Current => Fare::Ready,
             Status::InProgress | Status::Unknown => Fare::Working,
@@ -555,7 +497,33 @@ impl<'a> Looker<'a> {
             }
             return Ok((step, vec![]));
         }
-        Ok((step, self.pods(object).await?))
+        let pods = self.pods(object).await?;
+        if pods.is_empty()
+            && health.hindrance.is_none()
+            && let Some(warning) = self.warning(object).await
+        {
+            step.message = warning;
+        }
+        Ok((step, pods))
+    }
+
+    /// What the newest warning about an object says: a stateful set without pods has no other words for why.
+    async fn warning(&self, object: &Value) -> Option<String> {
+        let select = Select {
+            namespace: Some(state::namespace(object).to_owned()).filter(|namespace| !namespace.is_empty()),
+            fields: Some(format!(
+                "involvedObject.uid={},type=Warning",
+                text(object, &["metadata", "uid"])?
+            )),
+            ..Select::default()
+        };
+        // Whoever may not list events is told what the object itself says.
+        let events = self.cluster.list(&Resource::core("Event"), &select).await.ok()?;
+        let newest = events
+            .iter()
+            .max_by_key(|event| crate::commands::events::last_seen(event))?;
+        let message = text(newest, &["message"])?.trim();
+        (!message.is_empty()).then(|| message.to_owned())
     }
 
     /// The pods of a workload that are not well: one for each reason, for a hundred pods fail alike.
@@ -586,6 +554,15 @@ impl<'a> Looker<'a> {
             .map(|pod| Found::Object(Box::new(pod)))
             .collect())
     }
+}
+
+/// The expressions by which an object judges what it waits for; those that cannot be read are its own trouble.
+fn expressions(object: &Value) -> HealthExprs {
+    let list = field(object, &["spec", "healthCheckExprs"])
+        .cloned()
+        .unwrap_or_default();
+    let list: Vec<HealthCheckExpr> = serde_json::from_value(list).unwrap_or_default();
+    HealthExprs::new(&list).unwrap_or_default()
 }
 
 /// What keeps a pod from running: a container's reason, or why it has no node.

@@ -49,7 +49,7 @@ impl Places {
     ) -> (Option<Placed>, Option<Found>) {
         let id = found.id();
         let makers = match found {
-            Found::Object(object) => match owner(object) {
+            Found::Object(object) | Found::Judged { object, .. } => match owner(object) {
                 Some(owner) => vec![owner],
                 None => return (None, None),
             },
