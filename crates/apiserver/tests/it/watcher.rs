@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::client::Body;
+use kube::runtime::utils::Backoff;
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::json;
 
@@ -93,8 +94,23 @@ fn entry(object: &DynamicObject) -> (String, String) {
     (object.metadata.name.clone().unwrap(), value)
 }
 
+/// An attempt is made soon after another, whatever came before: how long it takes is no matter of the machine.
+struct Soon;
+
+impl Iterator for Soon {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(Duration::from_millis(200))
+    }
+}
+
+impl Backoff for Soon {
+    fn reset(&mut self) {}
+}
+
 async fn follow(events: impl Stream<Item = watcher::Result<watcher::Event<DynamicObject>>>, cache: Cache) {
-    let mut events = std::pin::pin!(events.default_backoff());
+    let mut events = std::pin::pin!(events.backoff(Soon));
     let mut fresh = BTreeMap::new();
     while let Some(event) = events.next().await {
         // The line is cut at times.
@@ -159,7 +175,6 @@ fn delete(port: u16, name: &str) {
 /// Waits until all caches hold what the server holds.
 async fn settle(caches: &[Cache], port: u16, what: &str) {
     let want = there(port);
-    // The client waits ever longer between its attempts, half a minute at most.
     for _ in 0..2_000 {
         if caches.iter().all(|cache| cache.objects() == want) {
             return;
