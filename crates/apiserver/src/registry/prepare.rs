@@ -344,7 +344,13 @@ pub fn update(api: &Api, request: &Request, new: &mut Value, old: &Value) {
     ) || request.target.subresource == "ephemeralcontainers";
     // The classes of priorities are counted once.
     let counted = has_generation(kind) && kind.group != "scheduling.k8s.io";
-    if counted && wishes && wishes_changed(kind, new, old) {
+    // What is not kept is no wish, though its owner is recorded.
+    let kept_changed = |new: &Value| {
+        let mut kept = new.clone();
+        settle(request, &mut kept, old);
+        wishes_changed(kind, &kept, old)
+    };
+    if counted && wishes && wishes_changed(kind, new, old) && kept_changed(new) {
         let generation = old_meta["generation"].as_i64().unwrap_or(0) + 1;
         new["metadata"]["generation"] = generation.into();
     }
