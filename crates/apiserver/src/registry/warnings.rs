@@ -292,27 +292,35 @@ const FORMATS: &[&str] = &[
     "k8slongname",
 ];
 
-/// The formats of texts in a schema that nobody checks.
+/// The formats in a schema that nobody checks: those of texts, or of numbers, for what is one.
 fn formats<'a>(schema: &'a Value, odd: &mut std::collections::BTreeSet<&'a str>) {
-    if let Some(format) = schema["format"].as_str().filter(|_| schema["type"] == "string")
-        && !FORMATS.contains(&format.replace('-', "").as_str())
-    {
-        odd.insert(format);
+    if let Some(format) = schema["format"].as_str().filter(|format| !format.is_empty()) {
+        let known = match schema["type"].as_str().unwrap_or("") {
+            "" | "string" => FORMATS.contains(&format.replace('-', "").as_str()),
+            "integer" => matches!(format, "int32" | "int64"),
+            "number" => matches!(format, "float" | "double"),
+            _ => false,
+        };
+        if !known {
+            odd.insert(format);
+        }
     }
-    for below in schema["properties"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(_, below)| below)
-    {
+    let properties = schema["properties"].as_object().into_iter();
+    for below in properties.flat_map(|all| all.values()) {
         formats(below, odd);
     }
-    for field in ["items", "additionalProperties"] {
+    for field in ["items", "additionalProperties", "not"] {
         if schema[field].is_object() {
             formats(&schema[field], odd);
         }
     }
+    for field in ["allOf", "anyOf", "oneOf"] {
+        for below in schema[field].as_array().into_iter().flatten() {
+            formats(below, odd);
+        }
+    }
 }
+
 /// Finalizers that are new and could be anybody's.
 fn finalizers(request: &Request, object: &Value, old: &Value) {
     let list = |object: &Value| -> std::collections::BTreeSet<String> {

@@ -367,3 +367,63 @@ async fn ports_of_one_number_share_a_node_port_and_scales_have_tables() {
         [json!("d"), json!(2), json!(0)]
     );
 }
+
+#[tokio::test]
+async fn what_is_not_kept_is_no_newer_generation() {
+    let cluster = Cluster::start();
+    let volume =
+        json!({"name": "v", "projected": {"sources": [{"clusterTrustBundle": {"name": "b", "path": "p"}}]}});
+    let mut spec = json!({"replicas": 1, "selector": {"matchLabels": {"a": "b"}},
+        "template": template(&json!({"volumes": [volume]}))});
+    let path = "/apis/apps/v1/namespaces/default/statefulsets/d";
+    let headers = [("content-type", "application/apply-patch+yaml")];
+    let apply = |spec: &Value| workload("apps/v1", "StatefulSet", "d", spec);
+    let by = format!("{path}?fieldManager=one");
+    let (status, made) = asked(&cluster, User::admin(), ("PATCH", &by), &headers, &apply(&spec)).await;
+    assert_eq!(
+        (status, &made["metadata"]["generation"]),
+        (201, &json!(1)),
+        "{made}"
+    );
+    let sources = &made["spec"]["template"]["spec"]["volumes"][0]["projected"]["sources"];
+    assert_eq!(*sources, json!([{}]));
+    let by = format!("{path}?fieldManager=two&force=true");
+    let (status, same) = asked(&cluster, User::admin(), ("PATCH", &by), &headers, &apply(&spec)).await;
+    assert_eq!(
+        (status, &same["metadata"]["generation"]),
+        (200, &json!(1)),
+        "{same}"
+    );
+    spec["replicas"] = 2.into();
+    let (status, other) = asked(&cluster, User::admin(), ("PATCH", &by), &headers, &apply(&spec)).await;
+    assert_eq!(
+        (status, &other["metadata"]["generation"]),
+        (200, &json!(2)),
+        "{other}"
+    );
+}
+
+#[tokio::test]
+async fn formats_that_nobody_checks_are_warned_of() {
+    let cluster = Cluster::start();
+    let properties = json!({
+        "a": {"type": "integer", "format": "int32"},
+        "b": {"type": "string", "format": "int32"},
+        "c": {"type": "number", "format": "email"},
+        "d": {"type": "string", "format": "date-time"},
+        "e": {"type": "array", "format": "uri", "items": {"type": "string", "format": "items"}},
+        "f": {"type": "string", "allOf": [{"format": "all"}], "not": {"format": "not"}},
+    });
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "things.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced", "names": {"plural": "things", "kind": "Thing"},
+            "versions": [{"name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "properties": properties}}}]}});
+    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions?dryRun=All";
+    let (status, mut warnings, answer) = cluster.send("POST", path, &definition).await;
+    assert_eq!(status, 201, "{answer}");
+    warnings.sort_unstable();
+    let wanted = ["all", "email", "int32", "items", "not", "uri"]
+        .map(|format| format!("299 - \"unrecognized format \\\"{format}\\\"\""));
+    assert_eq!(warnings, wanted);
+}
