@@ -32,7 +32,7 @@ pub fn before_create(api: &Api, request: &Request, object: &mut Value) -> Outcom
     }
     crate::auth::escalation::check(api, request, object, None)?;
     if on(Plugin::LimitRanger) {
-        limits::admit(api, request, object)?;
+        limits::fill(api, request, object);
     }
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Pod") => pod(api, request, object)?,
@@ -103,6 +103,12 @@ pub fn validate<'a>(
 ) -> Outcome<Option<MutexGuard<'a, ()>>> {
     if api.disabled.allows(Plugin::PodSecurity) {
         pod_security::validate(api, request, object, old)?;
+    }
+    if api.disabled.allows(Plugin::Priority) && request.kind.is("scheduling.k8s.io", "PriorityClass") {
+        only_default(api, request, object)?;
+    }
+    if api.disabled.allows(Plugin::LimitRanger) {
+        limits::validate(api, request, object, old.is_some())?;
     }
     let context = policies::Context {
         request,
@@ -228,6 +234,25 @@ fn default_priority_class(api: &Api) -> Option<Value> {
         .min_by_key(|class| class["value"].as_i64())
 }
 
+/// One class of priorities at most is the default.
+fn only_default(api: &Api, request: &Request, object: &Value) -> Outcome<()> {
+    let name = meta(object, "name");
+    let other = default_priority_class(api).filter(|_| object["globalDefault"] == true);
+    let Some(other) = other.filter(|other| meta(other, "name") != name) else {
+        return Ok(());
+    };
+    let why = format!(
+        "PriorityClass {} is already marked as default. Only one default can exist",
+        meta(&other, "name")
+    );
+    Err(Failure::forbidden(
+        &request.kind.group,
+        &request.kind.plural,
+        name,
+        &why,
+    ))
+}
+
 /// The priority comes from the class alone.
 fn priority(api: &Api, object: &mut Value) -> Outcome<()> {
     let name = object["spec"]["priorityClassName"].as_str().unwrap_or("");
@@ -278,7 +303,7 @@ fn runtime_class(api: &Api, object: &mut Value) -> Outcome<()> {
     };
     let fixed = &class["overhead"]["podFixed"];
     let given = &object["spec"]["overhead"];
-    if fixed.is_null() && given.as_object().is_some_and(|given| !given.is_empty()) {
+    if fixed.is_null() && given.is_object() {
         let why = "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead";
         return Err(refused(object, why));
     }
@@ -297,7 +322,7 @@ fn runtime_class(api: &Api, object: &mut Value) -> Outcome<()> {
         let given = object["spec"]["nodeSelector"].get(key);
         if given.is_some_and(|given| given != value) {
             let why = format!(
-                "pod rejected: conflict: runtimeClass.scheduling.nodeSelector[{key}] = {}; pod.spec.nodeSelector[{key}] = \
+                "conflict: runtimeClass.scheduling.nodeSelector[{key}] = {}; pod.spec.nodeSelector[{key}] = \
                  {}",
                 value.as_str().unwrap_or(""),
                 given.and_then(Value::as_str).unwrap_or("")
@@ -466,6 +491,16 @@ pub fn before_delete(api: &Api, request: &Request, object: &Value) -> Outcome<()
             "namespaces",
             name,
             "this namespace may not be deleted",
+        ));
+    }
+    let system = matches!(name, "system-node-critical" | "system-cluster-critical");
+    if system && request.kind.is("scheduling.k8s.io", "PriorityClass") {
+        let why = "this is a system priority class and cannot be deleted";
+        return Err(Failure::forbidden(
+            &request.kind.group,
+            &request.kind.plural,
+            name,
+            why,
         ));
     }
     let context = policies::Context {

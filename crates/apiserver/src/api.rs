@@ -54,6 +54,8 @@ pub struct Api {
     pub policies: crate::admission::policies::Cache,
     /// Bindings and roles, read once.
     pub rules: crate::auth::rbac::Cache,
+    /// How users were let to act as others.
+    pub impersonators: crate::http::impersonate::Ways,
     /// Held from a look at quotas to the write that they allow.
     pub quotas: std::sync::Mutex<()>,
 }
@@ -109,6 +111,7 @@ impl Api {
             disabled: parts.disabled,
             policies: crate::admission::policies::Cache::default(),
             rules: crate::auth::rbac::Cache::default(),
+            impersonators: crate::http::impersonate::Ways::default(),
             quotas: std::sync::Mutex::default(),
         };
         api.services.load(&api.store);

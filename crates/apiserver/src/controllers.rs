@@ -6,6 +6,7 @@ pub mod bootstrap;
 pub mod flows;
 pub mod garbage;
 pub mod namespaces;
+pub mod tokens;
 
 use std::sync::{Arc, Weak};
 
@@ -61,6 +62,7 @@ pub fn start(api: Arc<Api>, mut notices: UnboundedReceiver<Notice>, mut simulato
                 if enabled {
                     garbage.react(&api, &notice);
                     namespaces::react(&api, &notice);
+                    tokens::react(&api, &notice);
                     roles |= &*notice.collection == access::COLLECTION;
                     crate::admission::policies::status::react(&api, &notice);
                     let space = notice.event.object.namespace();

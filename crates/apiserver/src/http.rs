@@ -4,6 +4,7 @@ pub mod authenticate;
 pub mod body;
 pub mod discovery;
 pub mod health;
+pub mod impersonate;
 pub mod negotiate;
 pub mod openapi;
 pub mod protobuf;

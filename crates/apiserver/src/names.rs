@@ -3,6 +3,9 @@
 /// A text that a message shows when a value does not fit.
 pub type Complaints = Vec<String>;
 
+const SEARCH_DOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or \
+    '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
+    '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')";
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or \
      '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
      '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
@@ -49,6 +52,26 @@ pub fn subdomain(text: &str) -> Complaints {
     }
     if !text.split('.').all(label_shape) {
         out.push(SUBDOMAIN.to_owned());
+    }
+    out
+}
+
+/// A domain that names are looked for in: a subdomain whose labels may have underscores.
+#[must_use]
+pub fn search_domain(text: &str) -> Complaints {
+    let shaped = |label: &str| {
+        let bytes = label.strip_prefix('_').unwrap_or(label).as_bytes();
+        let low = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        bytes.first().is_some_and(low)
+            && bytes.last().is_some_and(low)
+            && bytes.iter().all(|byte| low(byte) || matches!(byte, b'-' | b'_'))
+    };
+    let mut out = vec![];
+    if text.len() > 253 {
+        out.push(too_long(253));
+    }
+    if !text.split('.').all(shaped) {
+        out.push(SEARCH_DOMAIN.to_owned());
     }
     out
 }

@@ -67,9 +67,7 @@ impl Stored {
     /// Whether a text occurs in the object's, told without parsing it.
     #[must_use]
     pub fn mentions(&self, part: &str) -> bool {
-        self.json()
-            .windows(part.len())
-            .any(|window| window == part.as_bytes())
+        std::str::from_utf8(&self.json()).is_ok_and(|text| text.contains(part))
     }
 
     /// The parsed object.

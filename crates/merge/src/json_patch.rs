@@ -167,8 +167,11 @@ impl<'a> Operation<'a> {
                 "copy operation does not apply: doc is missing from path: {from}"
             ))
         })?;
+        let named = parent.is_object();
         let value = match get_mut(parent, &key) {
             Some(value) => value.clone(),
+            // What is not in an object is nothing, and nothing can be copied.
+            None if named => Value::Null,
             None => {
                 return Err(missing(format!(
                     "error in copy for from: '{from}': unable to get nonexistent key: {key}"

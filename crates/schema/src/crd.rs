@@ -78,12 +78,12 @@ impl CrdSchema {
     fn check_defaults(&self, schema: Type<'_>, path: &str, errors: &mut Vec<FieldError>) {
         if let Some(default) = schema.default_value() {
             let mut value = default.clone();
-            for unknown in prune::prune_below(schema, &mut value) {
+            if !prune::prune_below(schema, &mut value).is_empty() {
                 errors.push(FieldError::new(
                     ErrorKind::Invalid,
                     format!("{path}.default"),
                     default.clone(),
-                    format!("must not have unknown fields: {unknown}"),
+                    "must not have unknown fields",
                 ));
             }
             unknown::fill_defaults(schema, &mut value);
@@ -99,6 +99,13 @@ impl CrdSchema {
         }
         for (name, field) in schema.fields() {
             if path == "openAPIV3Schema" && matches!(name, "metadata" | "apiVersion" | "kind") {
+                if name == "metadata" && field.default_value().is_some() {
+                    errors.push(FieldError::plain(
+                        ErrorKind::Forbidden,
+                        format!("{path}.properties[metadata].default"),
+                        "must not be set in top-level metadata",
+                    ));
+                }
                 continue;
             }
             self.check_defaults(field, &format!("{path}.properties[{name}]"), errors);

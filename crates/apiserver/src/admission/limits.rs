@@ -28,20 +28,30 @@ fn limits<'a>(range: &'a Value, kind: &'a str) -> impl Iterator<Item = &'a Value
     list.filter(move |limit| limit["type"] == kind)
 }
 
-/// Gives a new pod's containers what their namespace's ranges say, and holds it against their bounds.
+/// Gives a new pod's containers what their namespace's ranges say.
+pub fn fill(api: &Api, request: &Request, object: &mut Value) {
+    if request.kind.is("", "Pod") && request.target.subresource.is_empty() {
+        for range in ranges(api, &request.target.namespace) {
+            defaults(&range, object);
+        }
+    }
+}
+
+/// Holds what pods and claims want against the bounds of their namespace's ranges. What a pod wants changes by a resize
+/// alone.
 ///
 /// # Errors
 /// It wants less or more than it may.
-pub fn admit(api: &Api, request: &Request, object: &mut Value) -> Outcome<()> {
-    let pod = request.kind.is("", "Pod") && request.target.subresource.is_empty();
-    let claim = request.kind.is("", "PersistentVolumeClaim") && request.target.subresource.is_empty();
+pub fn validate(api: &Api, request: &Request, object: &Value, changed: bool) -> Outcome<()> {
+    let sub = request.target.subresource.as_str();
+    let pod = request.kind.is("", "Pod") && sub == if changed { "resize" } else { "" };
+    let claim = request.kind.is("", "PersistentVolumeClaim") && sub.is_empty();
     if !pod && !claim {
         return Ok(());
     }
     for range in ranges(api, &request.target.namespace) {
         let mut wrong = vec![];
         if pod {
-            fill(&range, object);
             pod_bounds(&range, &object["spec"], &mut wrong);
         } else {
             for limit in limits(&range, "PersistentVolumeClaim") {
@@ -85,7 +95,7 @@ fn amounts(value: &Value) -> Amounts {
 }
 
 /// Fills in defaults, and notes which on the pod.
-fn fill(range: &Value, pod: &mut Value) {
+fn defaults(range: &Value, pod: &mut Value) {
     let mut requests: BTreeMap<String, Value> = BTreeMap::new();
     let mut maxima: BTreeMap<String, Value> = BTreeMap::new();
     for limit in limits(range, "Container") {
@@ -98,9 +108,9 @@ fn fill(range: &Value, pod: &mut Value) {
         let list = pod["spec"].get_mut(field).and_then(Value::as_array_mut);
         for container in list.into_iter().flatten() {
             let name = container["name"].as_str().unwrap_or("").to_owned();
-            for (own, defaults, kind) in [("requests", &requests, "request"), ("limits", &maxima, "limit")] {
+            for (own, known, kind) in [("requests", &requests, "request"), ("limits", &maxima, "limit")] {
                 let mut set = BTreeSet::new();
-                for (resource, amount) in defaults {
+                for (resource, amount) in known {
                     if container["resources"][own][resource].is_null() {
                         container["resources"][own][resource] = amount.clone();
                         set.insert(resource.as_str());

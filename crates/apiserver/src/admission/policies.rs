@@ -82,8 +82,8 @@ impl Policy {
         let plain = base();
         let conditions = list("matchConditions")
             .map(|condition| {
-                let name = condition["name"].as_str().unwrap_or("").to_owned();
-                (name, compiled(&condition["expression"], &plain))
+                let source = condition["expression"].as_str().unwrap_or("").to_owned();
+                (source, compiled(&condition["expression"], &plain))
             })
             .collect();
         let rules = if mutating {
@@ -124,7 +124,7 @@ impl Policy {
     /// Whether the conditions hold.
     fn applies(&self, vars: &Vars<'_>) -> Result<bool, String> {
         let mut failed = None;
-        for (name, condition) in &self.conditions {
+        for (source, condition) in &self.conditions {
             let result = condition
                 .as_ref()
                 .map_err(Clone::clone)
@@ -133,7 +133,10 @@ impl Policy {
                 // One that is false decides, whatever became of the others.
                 Ok(Some(false)) => return Ok(false),
                 Ok(_) => {}
-                Err(error) => failed = failed.or(Some(format!("matchConditions {name:?}: {error}"))),
+                Err(error) => {
+                    let why = format!("expression '{source}' resulted in error: {error}");
+                    failed = failed.or(Some(why));
+                }
             }
         }
         failed.map_or(Ok(true), Err)
@@ -216,14 +219,15 @@ pub fn validate(api: &Api, context: &Context<'_>) -> Outcome<()> {
                 continue;
             }
             for verdict in judge(api, policy, binding, context, &review) {
-                report(context.request, &verdict, &mut denied);
+                report(context, &verdict, &mut denied);
             }
         }
     }
     denied.map_or(Ok(()), Err)
 }
 
-fn report(request: &Request, verdict: &Verdict<'_>, denied: &mut Option<Failure>) {
+fn report(context: &Context<'_>, verdict: &Verdict<'_>, denied: &mut Option<Failure>) {
+    let request = context.request;
     let has = |action: &str| {
         verdict
             .actions
@@ -239,14 +243,14 @@ fn report(request: &Request, verdict: &Verdict<'_>, denied: &mut Option<Failure>
     if has("Deny") && denied.is_none() {
         let why =
             format!("ValidatingAdmissionPolicy '{name}' with binding '{binding}' denied request: {message}");
-        *denied = Some(refusal(request, &why, &verdict.reason));
+        *denied = Some(refusal(request, context.name(), &why, &verdict.reason));
     }
 }
 
 /// A refusal with the code that belongs to its reason.
-pub(super) fn refusal(request: &Request, why: &str, reason: &str) -> Failure {
+pub(super) fn refusal(request: &Request, name: &str, why: &str, reason: &str) -> Failure {
     let kind = &request.kind;
-    let mut failure = Failure::forbidden(&kind.group, &kind.plural, &request.target.name, why);
+    let mut failure = Failure::forbidden(&kind.group, &kind.plural, name, why);
     let (reason, code) = match reason {
         "Forbidden" => ("Forbidden", 403),
         "Unauthorized" => ("Unauthorized", 401),

@@ -255,10 +255,15 @@ fn first_versions(spec: &Value, errors: &mut Vec<FieldError>) {
             let detail = "must have at least one stored version";
             errors.push(invalid("status.storedVersions", Value::Null, detail));
         }
-        (Some(first), Some(_)) => {
+        (Some(first), Some(second)) => {
+            // The first one would be recorded, and each other one missed.
             let name = text(first, "name");
-            let detail = format!("must have the storage version {name}");
-            errors.push(invalid("status.storedVersions", json!([name]), detail));
+            for other in std::iter::once(second).chain(stored) {
+                let other = text(other, "name");
+                let other = if other == name { name } else { other };
+                let detail = format!("must have the storage version {other}");
+                errors.push(invalid("status.storedVersions", json!([name]), detail));
+            }
         }
         _ => {}
     }
@@ -300,7 +305,18 @@ fn version_names(spec: &Value, errors: &mut Vec<FieldError>) {
                 errors.push(invalid(at, text, "can only be set for deprecated versions"));
             }
             Some("") => errors.push(invalid(at, "", "must not be an empty string")),
-            _ => {}
+            Some(text) => {
+                if text.len() > 256 {
+                    errors.push(invalid(at.clone(), text, "must be <= 256 characters long"));
+                }
+                if let Some((index, _)) = text.char_indices().find(|(_, own)| own.is_control()) {
+                    let detail = format!(
+                        "must only contain printable UTF-8 characters; non-printable character found at index {index}"
+                    );
+                    errors.push(invalid(at, text, detail));
+                }
+            }
+            None => {}
         }
     }
     let stored = list.iter().filter(|version| version["storage"] == true).count();
@@ -320,7 +336,8 @@ fn version_names(spec: &Value, errors: &mut Vec<FieldError>) {
     // The first one stands for all in what the server keeps.
     if let [first, ..] = list {
         let name = text(first, "name");
-        for detail in names::label_1035(name) {
+        let complaints = names::label_1035(name).into_iter().filter(|_| !name.is_empty());
+        for detail in complaints {
             errors.push(invalid("spec.version", name, detail));
         }
     }
@@ -361,14 +378,6 @@ fn selectable(version: &Value, path: &str, errors: &mut Vec<FieldError>) {
     let list = version["selectableFields"]
         .as_array()
         .map_or(&[][..], Vec::as_slice);
-    if list.len() > 8 {
-        errors.push(FieldError::new(
-            ErrorKind::TooMany,
-            format!("{path}.selectableFields"),
-            list.len().into(),
-            "must have at most 8 items",
-        ));
-    }
     let mut seen: Vec<&str> = vec![];
     for (index, field) in list.iter().enumerate() {
         let at = format!("{path}.selectableFields[{index}].jsonPath");
@@ -378,7 +387,13 @@ fn selectable(version: &Value, path: &str, errors: &mut Vec<FieldError>) {
             continue;
         }
         let why = if !own.starts_with('.') && !own.starts_with('[') {
-            Some(format!("is an invalid path: expected [ or . but got: {own}"))
+            // What is shown ends where the next step would begin.
+            let word = own.split(['.', '[']).next().unwrap_or(own);
+            Some(format!("is an invalid path: expected [ or . but got: {word}"))
+        } else if own.contains('[') {
+            Some("is an invalid path: array notation is not allowed".to_owned())
+        } else if own.ends_with('.') {
+            Some("is an invalid path: unexpected end of JSON path".to_owned())
         } else {
             let schema = &version["schema"]["openAPIV3Schema"];
             match schema_at(schema, own).map(|found| text(found, "type")) {
@@ -395,7 +410,17 @@ fn selectable(version: &Value, path: &str, errors: &mut Vec<FieldError>) {
         } else if seen.contains(&own) {
             errors.push(FieldError::new(ErrorKind::Duplicate, at, own.into(), ""));
         }
-        seen.push(own);
+        if !seen.contains(&own) {
+            seen.push(own);
+        }
+    }
+    if seen.len() > 8 {
+        errors.push(FieldError::new(
+            ErrorKind::TooMany,
+            format!("{path}.selectableFields"),
+            seen.len().into(),
+            "must have at most 8 items",
+        ));
     }
 }
 

@@ -3,10 +3,10 @@
 use http::request::Parts;
 use serde_json::Value;
 
-use super::header;
+use super::{header, impersonate};
 use crate::api::{Api, meta};
+use crate::auth::User;
 use crate::auth::tokens::ISSUER;
-use crate::auth::{Attributes, User, rbac};
 use crate::status::{Failure, Outcome};
 
 /// The user of a request, after impersonation.
@@ -24,7 +24,7 @@ pub fn user(api: &Api, parts: &Parts) -> Outcome<User> {
             None => User::anonymous(),
         },
     };
-    impersonated(api, parts, user)
+    impersonate::user(api, parts, user)
 }
 
 fn bearer(parts: &Parts) -> Option<String> {
@@ -148,164 +148,4 @@ fn account(api: &Api, claims: &Value) -> Result<User, String> {
         }
     }
     Ok(user.authenticated())
-}
-
-/// A user as Go prints one.
-fn go_user(user: &User) -> String {
-    let quoted = |list: &[String]| -> String {
-        let all: Vec<String> = list.iter().map(|text| format!("{text:?}")).collect();
-        format!("[]string{{{}}}", all.join(", "))
-    };
-    let groups = if user.groups.is_empty() {
-        "[]string(nil)".to_owned()
-    } else {
-        quoted(&user.groups)
-    };
-    let extra = if user.extra.is_empty() {
-        "map[string][]string(nil)".to_owned()
-    } else {
-        let pairs: Vec<String> = user
-            .extra
-            .iter()
-            .map(|(key, values)| format!("{key:?}:{}", quoted(values)))
-            .collect();
-        format!("map[string][]string{{{}}}", pairs.join(", "))
-    };
-    format!(
-        "&user.DefaultInfo{{Name:\"\", UID:{:?}, Groups:{groups}, Extra:{extra}}}",
-        user.uid
-    )
-}
-
-fn impersonated(api: &Api, parts: &Parts, user: User) -> Outcome<User> {
-    let one = |name: &str| header(&parts.headers, name).unwrap_or("").to_owned();
-    let name = one("impersonate-user");
-    let groups: Vec<String> = parts
-        .headers
-        .get_all("impersonate-group")
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .map(str::to_owned)
-        .collect();
-    let uid = one("impersonate-uid");
-    let mut other = User {
-        name,
-        uid,
-        groups,
-        ..User::default()
-    };
-    for (key, value) in &parts.headers {
-        if let Some(key) = key.as_str().strip_prefix("impersonate-extra-") {
-            let key = percent_decoded(key);
-            other
-                .extra
-                .entry(key)
-                .or_default()
-                .push(value.to_str().unwrap_or("").to_owned());
-        }
-    }
-    if other == User::default() {
-        return Ok(user);
-    }
-    if other.name.is_empty() {
-        return Err(Failure::bad_request(format!(
-            "requested {} without impersonating a user name",
-            go_user(&other)
-        )));
-    }
-    let account = other
-        .name
-        .strip_prefix("system:serviceaccount:")
-        .and_then(|rest| rest.split_once(':'))
-        .map(|(namespace, name)| (namespace.to_owned(), name.to_owned()));
-    may_be(api, &user, &other, account.as_ref())
-        .map_err(|failure| refused(parts, &user, account.is_some(), failure))?;
-    if let Some((namespace, _)) = account
-        && other.groups.is_empty()
-    {
-        other.groups = vec![
-            "system:serviceaccounts".into(),
-            format!("system:serviceaccounts:{namespace}"),
-        ];
-    }
-    if other.name == "system:anonymous" {
-        if !other.is_in("system:unauthenticated") {
-            other.groups.push("system:unauthenticated".into());
-        }
-    } else if !other.is_in("system:authenticated") && !other.is_in("system:unauthenticated") {
-        other.groups.push("system:authenticated".into());
-    }
-    Ok(other)
-}
-
-/// Whether a user may act as another.
-fn may_be(api: &Api, user: &User, other: &User, account: Option<&(String, String)>) -> Outcome<()> {
-    match account {
-        Some((namespace, name)) => check(api, user, "", "serviceaccounts", "", namespace, name)?,
-        None => check(api, user, "", "users", "", "", &other.name)?,
-    }
-    for group in &other.groups {
-        check(api, user, "", "groups", "", "", group)?;
-    }
-    if !other.uid.is_empty() {
-        check(api, user, "authentication.k8s.io", "uids", "", "", &other.uid)?;
-    }
-    for (key, values) in &other.extra {
-        for value in values {
-            check(api, user, "authentication.k8s.io", "userextras", key, "", value)?;
-        }
-    }
-    Ok(())
-}
-
-/// Who may not act as another at all is told of what was asked for: real servers look last whether it is allowed for that.
-fn refused(parts: &Parts, user: &User, account: bool, failure: Failure) -> Failure {
-    let super::route::Path::Resource(target) = super::route::parse(parts.uri.path()) else {
-        return failure;
-    };
-    let query = super::Query::parse(parts.uri.query().unwrap_or(""));
-    let form = if account { "serviceaccount" } else { "user-info" };
-    let verb = format!("impersonate-on:{form}:{}", super::verb_of(parts, &query, &target));
-    let wanted = Attributes {
-        verb: &verb,
-        group: &target.group,
-        resource: &target.resource,
-        subresource: &target.subresource,
-        namespace: &target.namespace,
-        name: &target.name,
-        path: "",
-    };
-    let why = wanted.refusal(user);
-    Failure::forbidden(&target.group, &target.resource, &target.name, &why)
-}
-
-fn check(
-    api: &Api,
-    user: &User,
-    group: &str,
-    resource: &str,
-    subresource: &str,
-    namespace: &str,
-    name: &str,
-) -> Outcome<()> {
-    let wanted = Attributes {
-        verb: "impersonate",
-        group,
-        resource,
-        subresource,
-        namespace,
-        name,
-        path: "",
-    };
-    if rbac::authorize(api, user, &wanted).allowed {
-        return Ok(());
-    }
-    Err(Failure::forbidden(group, resource, name, &wanted.refusal(user)))
-}
-
-fn percent_decoded(text: &str) -> String {
-    match super::route::parse(&format!("/api/v1/{}", text.replace('/', "%2F"))) {
-        super::route::Path::Resource(target) => target.resource,
-        _ => text.to_owned(),
-    }
 }

@@ -293,10 +293,19 @@ pub fn shaped(api: &Api, request: &Request, reply: Reply) -> Outcome<Answer> {
 }
 
 fn one(api: &Api, request: &Request, code: u16, value: Value) -> Outcome<Answer> {
-    // Statuses, scales and the like have no other shape.
+    // Statuses and the like have no other shape.
     let own = value["kind"] == *request.kind.kind;
+    let scale = request.target.subresource == "scale" && request.kind.custom.is_none();
     let value = if own && request.accept.shape != Shape::Object {
         Shaper::new(request.kind.clone(), &request.accept.shape, &request.query)?.one(value, api)?
+    } else if scale && value["kind"] == "Scale" && request.accept.shape != Shape::Object {
+        let kind = crate::kinds::Kind {
+            group: "autoscaling".to_owned(),
+            version: "v1".to_owned(),
+            kind: "Scale".to_owned(),
+            ..crate::kinds::Kind::default()
+        };
+        Shaper::new(kind.into(), &request.accept.shape, &request.query)?.one(value, api)?
     } else {
         value
     };

@@ -184,16 +184,24 @@ impl Shaper {
 
     /// The form of a bookmark.
     #[must_use]
-    pub fn bookmark(&self, object: Value) -> Value {
+    pub fn bookmark(&self, object: Value, api: &Api) -> Value {
         match &self.shape {
             Shape::Partial(version) | Shape::PartialList(version) => partial(object, version),
-            Shape::Table(version) => {
-                let meta = object["metadata"].clone();
-                json!({"kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": meta,
-                    "columnDefinitions": null, "rows": []})
-            }
+            Shape::Table(version) => self.empty_row(version, object, api),
             _ => object,
         }
+    }
+
+    /// A bookmark has a row as an object of the kind that says nothing would have it.
+    fn empty_row(&self, version: &str, mut object: Value, api: &Api) -> Value {
+        let meta = json!({"resourceVersion": object["metadata"]["resourceVersion"].clone()});
+        object["metadata"]["name"] = "".into();
+        let mut table = self.table(version, &meta, vec![object], api, false);
+        let shown = table.pointer_mut("/rows/0/object/metadata");
+        if let Some(shown) = shown.and_then(Value::as_object_mut) {
+            shown.remove("name");
+        }
+        table
     }
 }
 

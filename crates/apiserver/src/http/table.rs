@@ -48,6 +48,7 @@ fn columns(kind: &Kind) -> Option<&'static str> {
         ("batch", "CronJob") => {
             "Schedule,Timezone,?Suspend,#Active,Last Schedule,Age,*Containers,*Images,*Selector"
         }
+        ("autoscaling", "Scale") => "#Desired,#Available,Age",
         ("autoscaling", _) => "Reference,Targets,MinPods,MaxPods,Replicas,Age",
         ("networking.k8s.io", "Ingress") => "Class,Hosts,Address,Ports,Age",
         ("networking.k8s.io", "IngressClass") => "Controller,Parameters,Age",
@@ -136,6 +137,9 @@ pub fn definitions(kind: &Kind) -> Value {
     };
     let event = kind.kind == "Event";
     let mut all = if event { vec![] } else { vec![name] };
+    if kind.kind == "Scale" {
+        all[0]["format"] = "".into();
+    }
     for column in columns.split(',') {
         let name = column.trim_start_matches(['*', '#', '?', '@']);
         let base = match column.as_bytes().first() {

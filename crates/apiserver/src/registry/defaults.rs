@@ -35,6 +35,7 @@ pub fn apply(kind: &Kind, object: &mut Value) {
         ("", "Pod") => {
             pod_spec(&mut object["spec"]);
             requests(&mut object["spec"]);
+            pod_requests(&mut object["spec"]);
             if object["status"]["podIPs"].is_null() && object["status"]["podIP"].is_string() {
                 object["status"]["podIPs"] = json!([{"ip": object["status"]["podIP"]}]);
             }
@@ -122,7 +123,70 @@ pub fn nulls(kind: &Kind, object: &mut Value) {
             }
         }
     }
-    let fields: &[&str] = match (kind.group.as_str(), kind.kind.as_str()) {
+    if kind.is("", "ReplicationController") {
+        // What the schema gives is not shown.
+        if object["spec"]["minReadySeconds"] == 0
+            && let Some(spec) = object["spec"].as_object_mut()
+        {
+            spec.remove("minReadySeconds");
+        }
+        return;
+    }
+    if kind.is("", "PersistentVolumeClaim") {
+        for field in ["dataSource", "dataSourceRef"] {
+            if let Some(source) = object["spec"].get_mut(field).and_then(Value::as_object_mut) {
+                source.entry("apiGroup").or_insert(Value::Null);
+            }
+        }
+    }
+    if kind.is("", "Pod") {
+        states(&mut object["status"]);
+    }
+    if kind.is("storage.k8s.io", "CSINode") {
+        for driver in items(&mut object["spec"], "drivers").filter_map(Value::as_object_mut) {
+            driver.entry("topologyKeys").or_insert(Value::Null);
+        }
+    }
+    for path in always_shown(kind) {
+        if let Some((parent, field)) = path.rsplit_once('/')
+            && let Some(map) = object.pointer_mut(parent).and_then(Value::as_object_mut)
+        {
+            map.entry(field).or_insert(Value::Null);
+        }
+    }
+}
+
+/// The times of containers' states.
+fn states(status: &mut Value) {
+    for list in [
+        "containerStatuses",
+        "initContainerStatuses",
+        "ephemeralContainerStatuses",
+    ] {
+        if status.get(list).is_none() {
+            continue;
+        }
+        for container in items(status, list).filter_map(Value::as_object_mut) {
+            for state in ["state", "lastState"] {
+                let Some(state) = container.get_mut(state).and_then(Value::as_object_mut) else {
+                    continue;
+                };
+                if let Some(running) = state.get_mut("running").and_then(Value::as_object_mut) {
+                    running.entry("startedAt").or_insert(Value::Null);
+                }
+                if let Some(ended) = state.get_mut("terminated").and_then(Value::as_object_mut) {
+                    for time in ["startedAt", "finishedAt"] {
+                        ended.entry(time).or_insert(Value::Null);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Fields that are shown even if nothing is in them.
+fn always_shown(kind: &Kind) -> &'static [&'static str] {
+    match (kind.group.as_str(), kind.kind.as_str()) {
         ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => &["/rules"],
         ("autoscaling", "HorizontalPodAutoscaler") if kind.version == "v2" => &["/status/currentMetrics"],
         ("", "Event") => &["/eventTime", "/firstTimestamp", "/lastTimestamp"],
@@ -133,30 +197,27 @@ pub fn nulls(kind: &Kind, object: &mut Value) {
         ],
         ("discovery.k8s.io", "EndpointSlice") => &["/endpoints", "/ports"],
         ("", "LimitRange") => &["/spec/limits"],
-        ("", "ReplicationController") => {
-            // What the schema gives is not shown.
-            if object["spec"]["minReadySeconds"] == 0
-                && let Some(spec) = object["spec"].as_object_mut()
-            {
-                spec.remove("minReadySeconds");
-            }
-            return;
-        }
-        ("storage.k8s.io", "CSINode") => {
-            for driver in items(&mut object["spec"], "drivers").filter_map(Value::as_object_mut) {
-                driver.entry("topologyKeys").or_insert(Value::Null);
-            }
-            &["/spec/drivers"]
-        }
+        ("storage.k8s.io", "CSINode") => &["/spec/drivers"],
         ("resource.k8s.io", "ResourceClaim") => &["/spec/devices/requests"],
         ("resource.k8s.io", "ResourceClaimTemplate") => &["/spec/spec/devices/requests"],
-        _ => return,
+        _ => &[],
+    }
+}
+
+/// Which of the fields that are always shown are empty lists: whoever writes one owns it, though it is kept as nothing.
+pub fn emptied(kind: &Kind, object: &Value) -> Vec<&'static str> {
+    let empty = |path: &&&str| {
+        let list = object.pointer(path).and_then(Value::as_array);
+        list.is_some_and(Vec::is_empty)
     };
-    for path in fields {
-        if let Some((parent, field)) = path.rsplit_once('/')
-            && let Some(map) = object.pointer_mut(parent).and_then(Value::as_object_mut)
-        {
-            map.entry(field).or_insert(Value::Null);
+    always_shown(kind).iter().filter(empty).copied().collect()
+}
+
+/// Makes nothing of lists that are empty, where that shows.
+pub fn without_emptied(kind: &Kind, object: &mut Value) {
+    for path in emptied(kind, object) {
+        if let Some(list) = object.pointer_mut(path) {
+            *list = Value::Null;
         }
     }
 }
@@ -203,7 +264,10 @@ fn service(object: &mut Value) {
         }
     }
     let kind = spec["type"].as_str().unwrap_or("").to_owned();
-    if matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
+    let outside = spec["externalIPs"]
+        .as_array()
+        .is_some_and(|list| !list.is_empty());
+    if matches!(kind.as_str(), "NodePort" | "LoadBalancer") || (kind == "ClusterIP" && outside) {
         set(spec, "externalTrafficPolicy", "Cluster");
     }
     if kind != "ExternalName" {
@@ -375,6 +439,10 @@ fn autoscaler(object: &mut Value) {
     let spec = &mut object["spec"];
     set(spec, "minReplicas", 1);
     if object["apiVersion"] == "autoscaling/v1" {
+        // Metrics of newer versions are kept as an annotation.
+        if object["metadata"]["annotations"]["autoscaling.alpha.kubernetes.io/metrics"].is_null() {
+            set(&mut object["spec"], "targetCPUUtilizationPercentage", 80);
+        }
         return;
     }
     let spec = &mut object["spec"];
@@ -674,6 +742,31 @@ fn requests(spec: &mut Value) {
                 }
             }
         }
+    }
+}
+
+/// What a pod as a whole is limited to it requests as well: as much as its containers do, or all of it.
+fn pod_requests(spec: &mut Value) {
+    let limits = spec["resources"]["limits"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
+    for (name, limit) in limits {
+        if spec["resources"]["requests"].get(&name).is_some() {
+            continue;
+        }
+        let asked = spec["containers"].as_array().into_iter().flatten();
+        let asked = asked.filter_map(|container| {
+            let amount = container["resources"]["requests"][&name].as_str()?;
+            fluvial_object::quantity::Quantity::parse(amount).ok()
+        });
+        let sum = asked.reduce(|sum, amount| sum.add(&amount));
+        spec["resources"]["requests"][&name] = sum.map_or(limit, |sum| sum.to_string().into());
+    }
+    if spec["resources"].is_null()
+        && let Some(spec) = spec.as_object_mut()
+    {
+        spec.remove("resources");
     }
 }
 

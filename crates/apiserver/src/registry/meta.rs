@@ -20,7 +20,7 @@ pub fn name_rule(kind: &Kind) -> fn(&str) -> names::Complaints {
     }
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Namespace") => names::label,
-        ("", "Service") => names::label,
+        ("", "Service") | ("apps", "StatefulSet") => names::label,
         ("rbac.authorization.k8s.io", _) | ("certificates.k8s.io", _) => names::segment,
         ("apiregistration.k8s.io", _) => names::segment,
         ("networking.k8s.io", "IPAddress") => names::address,
@@ -97,7 +97,7 @@ fn finalizers(value: &Value, errors: &mut Vec<FieldError>) {
     }
     let list = value.as_array().map_or(&[][..], Vec::as_slice);
     if list.iter().any(|item| item == "orphan") && list.iter().any(|item| item == "foregroundDeletion") {
-        let detail = "finalizers cannot be both foregroundDeletion and orphan";
+        let detail = "finalizer orphan and foregroundDeletion cannot be both set";
         errors.push(invalid(path, value.clone(), detail));
     }
 }
@@ -276,11 +276,8 @@ fn immutable(object: &Value, old: &Value, twice: bool, errors: &mut Vec<FieldErr
                 "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
                 list.join(", ")
             );
-            errors.push(FieldError::plain(
-                ErrorKind::Forbidden,
-                "metadata.finalizers",
-                detail,
-            ));
+            let error = FieldError::plain(ErrorKind::Forbidden, "metadata.finalizers", detail);
+            errors.extend(std::iter::repeat_n(error, 1 + usize::from(twice)));
         }
     }
     for field in [

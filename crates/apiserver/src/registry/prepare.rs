@@ -142,7 +142,7 @@ pub fn create(api: &Api, request: &Request, object: &mut Value) -> Outcome<()> {
             }
         }
         ("", "Pod") => {
-            super::workloads::pod_status(object);
+            super::workloads::pod_status(object, &api.now());
             if object["spec"]["terminationGracePeriodSeconds"]
                 .as_i64()
                 .is_some_and(|grace| grace < 0)
@@ -163,6 +163,9 @@ pub fn create(api: &Api, request: &Request, object: &mut Value) -> Outcome<()> {
 
 /// Takes away what is not kept, and completes what is said twice; owners of fields do not change by it.
 fn unkept(kind: &Kind, object: &mut Value, old: &Value) {
+    if kind.custom.is_none() {
+        super::defaults::without_emptied(kind, object);
+    }
     let path = match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Pod") => "/spec",
         ("", "PodTemplate") => "/template/spec",
@@ -172,12 +175,31 @@ fn unkept(kind: &Kind, object: &mut Value, old: &Value) {
             super::claims::data_sources(&mut object["spec"], !old["spec"]["dataSource"].is_null());
             return;
         }
+        ("discovery.k8s.io", "EndpointSlice") => {
+            let endpoints = object.get_mut("endpoints").and_then(Value::as_array_mut);
+            for endpoint in endpoints.into_iter().flatten().filter_map(Value::as_object_mut) {
+                endpoint.remove("deprecatedTopology");
+            }
+            return;
+        }
+        ("storage.k8s.io", "CSIDriver") => {
+            if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
+                spec.remove("preventPodSchedulingIfMissing");
+            }
+            return;
+        }
         ("", "ServiceAccount") => {
             super::defaults::unnamed(object, "imagePullSecrets");
             return;
         }
         _ => return,
     };
+    if kind.is("apps", "StatefulSet") {
+        let rolling = object.pointer_mut("/spec/updateStrategy/rollingUpdate");
+        if let Some(rolling) = rolling.and_then(Value::as_object_mut) {
+            rolling.remove("maxUnavailable");
+        }
+    }
     if let Some(spec) = object.pointer_mut(path).filter(|_| kind.custom.is_none()) {
         super::defaults::without_features(spec);
     }
@@ -246,6 +268,7 @@ pub fn update(api: &Api, request: &Request, new: &mut Value, old: &Value) {
     let kind = &request.kind;
     let old_meta = &old["metadata"];
     if let Some(meta) = new["metadata"].as_object_mut() {
+        meta.remove("selfLink");
         for field in ["creationTimestamp", "generation"] {
             match &old_meta[field] {
                 Value::Null => meta.remove(field),
@@ -319,7 +342,15 @@ pub fn update(api: &Api, request: &Request, new: &mut Value, old: &Value) {
         request.target.subresource.as_str(),
         "" | "scale" | "approval" | "finalize" | "resize"
     ) || request.target.subresource == "ephemeralcontainers";
-    if has_generation(kind) && wishes && wishes_changed(kind, new, old) {
+    // The classes of priorities are counted once.
+    let counted = has_generation(kind) && kind.group != "scheduling.k8s.io";
+    // What is not kept is no wish, though its owner is recorded.
+    let kept_changed = |new: &Value| {
+        let mut kept = new.clone();
+        settle(request, &mut kept, old);
+        wishes_changed(kind, &kept, old)
+    };
+    if counted && wishes && wishes_changed(kind, new, old) && kept_changed(new) {
         let generation = old_meta["generation"].as_i64().unwrap_or(0) + 1;
         new["metadata"]["generation"] = generation.into();
     }

@@ -322,9 +322,18 @@ impl Taken {
 
     fn node_ports(&mut self, object: &mut Value, mine: &[u16]) -> Result<(), Box<FieldError>> {
         let list = object["spec"].get_mut("ports").and_then(Value::as_array_mut);
+        // Ports of one number and several protocols share what is given to the first.
+        let mut given: Vec<(Value, Value, Value)> = vec![];
         for (index, port) in list.into_iter().flatten().enumerate() {
             let path = format!("spec.ports[{index}].nodePort");
             let asked = port["nodePort"].as_u64().unwrap_or(0);
+            let shared = given
+                .iter()
+                .find(|(number, protocol, _)| *number == port["port"] && *protocol != port["protocol"]);
+            if let Some((_, _, shared)) = shared.filter(|_| asked == 0) {
+                port["nodePort"] = shared.clone();
+                continue;
+            }
             if asked == 0 {
                 let free = self.free_port().ok_or_else(|| {
                     Box::new(FieldError::plain(
@@ -334,6 +343,7 @@ impl Taken {
                     ))
                 })?;
                 port["nodePort"] = free.into();
+                given.push((port["port"].clone(), port["protocol"].clone(), free.into()));
                 continue;
             }
             let number = u16::try_from(asked).unwrap_or(0);

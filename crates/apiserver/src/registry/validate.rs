@@ -166,6 +166,9 @@ pub fn update(
         }
         return;
     }
+    if kind.is("certificates.k8s.io", "CertificateSigningRequest") && !subresource.is_empty() {
+        rare::signed(new, old, subresource, errors);
+    }
     if !subresource.is_empty() {
         return;
     }

@@ -31,8 +31,25 @@ pub fn create(api: &Api, request: &mut Request) -> Outcome<Reply> {
         meta.remove("deletionTimestamp");
         meta.remove("deletionGracePeriodSeconds");
     }
-    object = own(api, request, None, object, &request.manager());
+    object = own_new(api, request, object);
     insert(api, request, object)
+}
+
+/// Records who owns the fields of a new object. A job without labels has those of its template before anybody looks.
+fn own_new(api: &Api, request: &Request, mut object: Value) -> Value {
+    let manager = request.manager();
+    let labels = object["metadata"]["labels"].as_object();
+    let bare = request.kind.is("batch", "Job") && labels.is_none_or(serde_json::Map::is_empty);
+    let template = object["spec"]["template"]["metadata"]["labels"].clone();
+    if !bare || template.as_object().is_none_or(serde_json::Map::is_empty) {
+        return own(api, request, None, object, &manager);
+    }
+    object["metadata"]["labels"] = template;
+    let mut object = own(api, request, None, object, &manager);
+    if let Some(meta) = object["metadata"].as_object_mut() {
+        meta.remove("labels");
+    }
+    object
 }
 
 /// Sets the namespace of the path, or refuses another.
@@ -205,7 +222,11 @@ fn attempt(api: &Api, request: &Request, mut object: Value, attempts: usize) -> 
     if !errors.is_empty() {
         return Err(Failure::invalid(kind.error_group(), &kind.kind, &name, &errors));
     }
-    registry::warnings::warn(request, kind, &object, &Value::Null);
+    // Services are warned of once they have their addresses.
+    let served = kind.is("", "Service");
+    if !served {
+        registry::warnings::warn(request, kind, &object, &Value::Null);
+    }
     let quota = admission::validate(api, request, &object, None)?;
     let key = kind.key(meta(&object, "namespace"), &name);
     let collection = api.store.collection(&kind.collection);
@@ -224,6 +245,7 @@ fn attempt(api: &Api, request: &Request, mut object: Value, attempts: usize) -> 
         }
         if kind.is("", "Service") {
             api.services.rehearse(&mut object, None)?;
+            registry::warnings::warn(request, kind, &object, &Value::Null);
         }
         // What was asked for is shown, though nothing has a version yet.
         if !asked.is_empty() {
@@ -232,6 +254,9 @@ fn attempt(api: &Api, request: &Request, mut object: Value, attempts: usize) -> 
         return Ok(Reply::Value(201, object));
     }
     prepare::allocate(api, request, &mut object)?;
+    if served {
+        registry::warnings::warn(request, kind, &object, &Value::Null);
+    }
     let again = generated.is_some().then(|| object.clone());
     let shown = convert::to_storage(api, &request.calls, kind, &mut object)?;
     match api.store.put(&collection, &key, Expect::Absent, &mut object) {

@@ -314,6 +314,7 @@ pub fn typed(api: &Api, kind: &Kind, value: &mut Value, complaints: &mut Complai
         let forgets = value["metadata"]["managedFields"]
             .as_array()
             .is_some_and(Vec::is_empty);
+        let emptied = defaults::emptied(kind, value);
         let findings = typed::normalise(value, types.view());
         complaints.unknown.extend(findings.unknown);
         if let Some(mismatch) = findings.mismatch {
@@ -330,6 +331,11 @@ pub fn typed(api: &Api, kind: &Kind, value: &mut Value, complaints: &mut Complai
         }
         types.default(value);
         defaults::nulls(kind, value);
+        for path in emptied {
+            if let Some(shown) = value.pointer_mut(path) {
+                *shown = Value::Array(vec![]);
+            }
+        }
         if forgets {
             value["metadata"]["managedFields"] = Value::Array(vec![]);
         }

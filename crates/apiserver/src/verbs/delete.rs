@@ -105,6 +105,17 @@ fn fields(value: Value) -> Outcome<Map<String, Value>> {
             )));
         }
     }
+    for field in ["uid", "resourceVersion"] {
+        let given = map.get("preconditions").and_then(|all| all.get(field));
+        let odd = given.filter(|given| !given.is_null() && !given.is_string());
+        if let Some(given) = odd {
+            let go = if field == "uid" { "types.UID" } else { "string" };
+            return Err(Failure::bad_request(format!(
+                "json: cannot unmarshal {} into Go struct field Preconditions.preconditions.{field} of type {go}",
+                named(given)
+            )));
+        }
+    }
     Ok(map)
 }
 
@@ -190,6 +201,9 @@ pub fn delete(api: &Api, request: &mut Request) -> Outcome<Reply> {
 pub fn collection(api: &Api, request: &mut Request) -> Outcome<Reply> {
     let options = read_options(request)?;
     let reply = read::list(api, request)?;
+    if options.propagation.is_none() {
+        let _policy = prepare::default_propagation(request);
+    }
     if let Reply::List { objects, .. } = &reply {
         for stored in objects {
             request.target.namespace = stored.namespace().to_owned();

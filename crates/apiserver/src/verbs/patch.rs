@@ -374,12 +374,12 @@ fn apply_new(api: &Api, request: &Request, applied: &Value) -> Outcome<Reply> {
     }
     create::authorize(api, request)?;
     let mut object = merged(api, request, None, applied)?;
+    if meta(&object, "name").is_empty() {
+        return Err(update::nameless(request));
+    }
     // There was no version that it could have meant.
     if let Some(meta) = object["metadata"].as_object_mut() {
         meta.remove("resourceVersion");
-    }
-    if meta(&object, "name").is_empty() {
-        object["metadata"]["name"] = request.target.name.clone().into();
     }
     create::insert(api, request, object)
 }
@@ -405,9 +405,6 @@ fn merged(api: &Api, request: &Request, live: Option<&Value>, applied: &Value) -
     .map_err(apply_failure)?;
     let mut complaints = decode::Complaints::default();
     decode::typed(api, kind, &mut new, &mut complaints).map_err(Failure::unclassified)?;
-    if meta(&new, "name").is_empty() {
-        new["metadata"]["name"] = request.target.name.clone().into();
-    }
     create::place(request, &mut new)?;
     Ok(new)
 }

@@ -26,7 +26,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// There is none, or it cannot be converted.
 pub fn get(api: &Api, request: &Request) -> Outcome<Reply> {
     let kind = &request.kind;
-    check_version(request.query.text("resourceVersion"))?;
+    if let Err(why) = parsed_version(request.query.text("resourceVersion")) {
+        return Err(Failure::unclassified(why));
+    }
     let stored = api.store.collection(&kind.collection).get(&request.key());
     let stored = stored.ok_or_else(|| request.not_found())?;
     let stored = webhook::one(api, &request.calls, kind, stored, true)?;
@@ -40,11 +42,19 @@ fn check_version(text: &str) -> Outcome<Option<u64>> {
     if text.is_empty() {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|_| {
-        Failure::bad_request(format!(
-            "invalid resource version: resourceVersion: Invalid value: \"{text}\": strconv.ParseUint: parsing \
-             \"{text}\": invalid syntax"
-        ))
+    let version = parsed_version(text);
+    version
+        .map(Some)
+        .map_err(|why| Failure::bad_request(format!("invalid resource version: {why}")))
+}
+
+/// The number of a version; nothing is the newest one.
+fn parsed_version(text: &str) -> Result<u64, String> {
+    if text.is_empty() {
+        return Ok(0);
+    }
+    text.parse().map_err(|_| {
+        format!("resourceVersion: Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": invalid syntax")
     })
 }
 
@@ -226,6 +236,7 @@ pub fn list(api: &Api, request: &Request) -> Outcome<Reply> {
         }
     })?;
     let mut objects = snapshot.objects;
+    let end = objects.last().map(|last| last.key.clone());
     if !selection.is_everything() {
         objects = webhook::stored(api, &request.calls, kind, objects, false)?;
         objects.retain(|stored| selection.matches(kind, stored));
@@ -233,7 +244,12 @@ pub fn list(api: &Api, request: &Request) -> Outcome<Reply> {
     let (mut next, mut remaining) = (None, None);
     // Any version from there on will do: such a list is whole.
     let whole = version == Some(0) && token.is_empty();
-    if limit > 0 && !whole && objects.len() > limit {
+    // Who looks for the end of what is selected has to go on: others may follow.
+    let full = limit > 0
+        && objects
+            .get(limit - 1)
+            .is_some_and(|last| Some(&last.key) != end.as_ref());
+    if full && !whole {
         let left = objects.len() - limit;
         objects.truncate(limit);
         next = objects

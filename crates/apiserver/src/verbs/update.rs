@@ -71,15 +71,19 @@ pub fn prepared(api: &Api, request: &Request, mut object: Value, live: &Value) -
     Ok(object)
 }
 
+/// 400 for an object without a name, which has to have the one of the path.
+pub(super) fn nameless(request: &Request) -> Failure {
+    Failure::bad_request(format!(
+        "the name of the object ({} based on URL) was undeterminable: name must be provided",
+        request.target.name
+    ))
+}
+
 /// Whether an object has the name and the namespace of the path.
 fn named(request: &Request, object: &mut Value) -> Outcome<()> {
     let name = meta(object, "name");
     if name.is_empty() {
-        let why = format!(
-            "the name of the object ({} based on URL) was undeterminable: name must be provided",
-            request.target.name
-        );
-        return Err(Failure::bad_request(why));
+        return Err(nameless(request));
     }
     if name != request.target.name {
         let why = format!(
@@ -149,6 +153,10 @@ fn write(
             &request.target.name,
             &[error],
         ));
+    }
+    if !free && version.parse::<u64>().is_err() {
+        let why = format!("strconv.ParseUint: parsing {version:?}: invalid syntax");
+        return Err(Failure::unclassified(why));
     }
     if !free && version != stored.version.to_string() {
         return Err(request.changed());

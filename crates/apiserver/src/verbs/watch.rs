@@ -57,11 +57,6 @@ impl std::fmt::Debug for Watch {
     }
 }
 
-fn forbidden(field: &str, detail: &str) -> Failure {
-    let error = fluvial_schema::FieldError::plain(fluvial_schema::ErrorKind::Forbidden, field, detail);
-    Failure::invalid("meta.k8s.io", "ListOptions", "", &[error])
-}
-
 /// Refuses options of a watch that do not go together.
 fn check_initial(initial: bool, matching: &str, token: &str) -> Outcome<()> {
     use fluvial_schema::{ErrorKind, FieldError};
@@ -91,6 +86,20 @@ fn check_initial(initial: bool, matching: &str, token: &str) -> Outcome<()> {
     }
 }
 
+/// A way to match versions, where no initial events are asked for.
+fn stray_match(matching: &str) -> Failure {
+    use fluvial_schema::{ErrorKind, FieldError};
+    let field = "resourceVersionMatch";
+    let detail = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+    let mut errors = vec![FieldError::plain(ErrorKind::Forbidden, field, detail)];
+    if matching != "NotOlderThan" {
+        let detail = "supported values: \"NotOlderThan\"";
+        let error = FieldError::new(ErrorKind::NotSupported, field, matching.into(), detail);
+        errors.push(error);
+    }
+    Failure::invalid("meta.k8s.io", "ListOptions", "", &errors)
+}
+
 /// Opens a watch.
 ///
 /// # Errors
@@ -112,8 +121,7 @@ pub fn open(api: &Arc<Api>, request: &Request) -> Outcome<Reply> {
     let matching = request.query.text("resourceVersionMatch");
     check_initial(initial.is_some(), matching, request.query.text("continue"))?;
     if initial.is_none() && !matching.is_empty() {
-        let detail = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
-        return Err(forbidden("resourceVersionMatch", detail));
+        return Err(stray_match(matching));
     }
     let version: u64 = match text {
         "" => 0,
@@ -241,7 +249,7 @@ impl Watch {
             object["metadata"]["annotations"]["k8s.io/initial-events-end"] = "true".into();
         }
         self.kind.stamp(&mut object);
-        let object = self.shaper.bookmark(object);
+        let object = self.shaper.bookmark(object, &self.api);
         self.value("BOOKMARK", &object, out);
     }
 

@@ -7,6 +7,7 @@
     reason = "a test tells what went wrong by panicking, and what it skips"
 )]
 
+mod answers;
 mod conversion;
 mod hooks;
 mod kills;

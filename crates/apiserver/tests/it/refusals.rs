@@ -246,3 +246,132 @@ async fn balancers_that_stay_local_get_a_port_for_health() {
     );
     assert_ne!(port, answer["spec"]["ports"][0]["nodePort"].as_i64());
 }
+
+#[tokio::test]
+async fn jobs_quotas_and_sets_are_told_what_does_not_go_together() {
+    let cluster = Cluster::start();
+    let job = |spec: Value| {
+        let mut whole = json!({"template": {"spec": {"containers": [{"name": "c", "image": "i"}],
+            "restartPolicy": "Never"}}});
+        merge(&mut whole, &spec);
+        json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"}, "spec": whole})
+    };
+    let set = |kind: &str, more: Value| {
+        let mut spec = json!({"selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}},
+            "spec": {"containers": [{"name": "c", "image": "i"}]}}});
+        merge(&mut spec, &more);
+        json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "x"}, "spec": spec})
+    };
+    let quota = |spec: Value| json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "x"}, "spec": spec});
+    let (jobs, apps) = (
+        "/apis/batch/v1/namespaces/default/jobs",
+        "/apis/apps/v1/namespaces/default",
+    );
+    let cases = [
+        (
+            jobs.to_owned(),
+            job(
+                json!({"completionMode": "Indexed", "completions": 2, "backoffLimitPerIndex": 1, "maxFailedIndexes": 3}),
+            ),
+            "spec.maxFailedIndexes: Invalid value: 3: must be less than or equal to completions",
+        ),
+        (
+            jobs.to_owned(),
+            job(json!({"managedBy": ""})),
+            "spec.managedBy: Required value",
+        ),
+        (
+            jobs.to_owned(),
+            job(json!({"manualSelector": true})),
+            "[spec.selector: Required value, spec.template.metadata.labels: Invalid value: null: `selector` does not match \
+             template `labels`]",
+        ),
+        (
+            format!("{apps}/daemonsets"),
+            set(
+                "DaemonSet",
+                json!({"updateStrategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": "x"}}}),
+            ),
+            "[spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: \"x\": a valid percent string must be a numeric \
+             string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%'), \
+             spec.updateStrategy.rollingUpdate.maxUnavailable: Required value: cannot be 0 when maxSurge is 0]",
+        ),
+        (
+            format!("{apps}/replicasets"),
+            set(
+                "ReplicaSet",
+                json!({"template": {"metadata": {"labels": {"a": "b"}}, "spec": {"activeDeadlineSeconds": 5,
+                "containers": [{"name": "c", "image": "i"}]}}}),
+            ),
+            "spec.template.spec.activeDeadlineSeconds: Forbidden: activeDeadlineSeconds in ReplicaSet is not Supported",
+        ),
+        (
+            "/api/v1/namespaces/default/resourcequotas".to_owned(),
+            quota(
+                json!({"hard": {"pods": "1", "secrets": "2"}, "scopeSelector": {"matchExpressions": [
+                {"scopeName": "PriorityClass", "operator": "In", "values": ["high"]}]}}),
+            ),
+            "spec.scopeSelector.matchExpressions: Invalid value: {\"MatchExpressions\":[{\"ScopeName\":\"PriorityClass\",\
+             \"Operator\":\"In\",\"Values\":[\"high\"]}]}: unsupported scope applied to resource",
+        ),
+    ];
+    for (path, object, wanted) in cases {
+        assert_eq!(said(&cluster, &path, &object).await, wanted, "{object}");
+    }
+}
+
+#[tokio::test]
+async fn definitions_are_told_of_sets_metadata_and_warnings() {
+    let cluster = Cluster::start();
+    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let definition = |property: Value, version: Value| {
+        let mut own = json!({"name": "v1", "served": true, "storage": true,
+            "schema": {"openAPIV3Schema": {"type": "object", "properties": property}}});
+        merge(&mut own, &version);
+        json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "widgets.example.com"}, "spec": {"group": "example.com", "scope": "Namespaced",
+            "names": {"plural": "widgets", "kind": "Widget"}, "versions": [own]}})
+    };
+    let none = json!({});
+    let text = json!({"type": "string"});
+    let cases = [
+        (
+            json!({"a": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string", "nullable": true}}}),
+            none.clone(),
+            "spec.validation.openAPIV3Schema.properties[a].items.nullable: Forbidden: cannot be nullable when \
+             x-kubernetes-list-type is set",
+        ),
+        (
+            json!({"metadata": {"type": "object", "description": "d"}}),
+            none.clone(),
+            "spec.validation.openAPIV3Schema.properties[metadata]: Forbidden: must not specify anything other than name and \
+             generateName, but metadata is implicitly specified",
+        ),
+        (
+            json!({"a": {"type": "object", "anyOf": [{"properties": {"x": text}}]}}),
+            none.clone(),
+            "spec.validation.openAPIV3Schema.properties[a].anyOf[0].properties[x].type: Forbidden: must be empty to be \
+             structural",
+        ),
+        (
+            json!({"a": {"type": "object", "properties": {"x": text}, "default": {"y": 1}}}),
+            none,
+            "spec.validation.openAPIV3Schema.properties[a].default: Invalid value: {\"y\":1}: must not have unknown fields",
+        ),
+        (
+            json!({"a": text}),
+            json!({"selectableFields": [{"jsonPath": ".a[0]"}]}),
+            "spec.selectableFields[0].jsonPath: Invalid value: \".a[0]\": is an invalid path: array notation is not allowed",
+        ),
+        (
+            json!({"a": text}),
+            json!({"deprecated": true, "deprecationWarning": "a\nb"}),
+            "spec.versions[0].deprecationWarning: Invalid value: \"a\\nb\": must only contain printable UTF-8 characters; \
+             non-printable character found at index 1",
+        ),
+    ];
+    for (property, version, wanted) in cases {
+        let said = said(&cluster, path, &definition(property, version)).await;
+        assert!(said.ends_with(wanted), "{said}\n{wanted}");
+    }
+}

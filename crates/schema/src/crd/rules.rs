@@ -184,7 +184,7 @@ fn program(source: &str, env: &Env, wanted: &CelType, name: &str) -> Result<Prog
     } else {
         Err(match name {
             "bool" => "cel expression must evaluate to a bool".to_owned(),
-            _ => format!("must evaluate to {name}"),
+            _ => format!("must evaluate to a {name}"),
         })
     }
 }

@@ -6,6 +6,9 @@ use crate::error::{ErrorKind, FieldError};
 
 const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
 
+/// Where the paths of errors begin.
+const ROOT: &str = "openAPIV3Schema";
+
 /// Schemas nest no deeper than this.
 const DEPTH: usize = 128;
 
@@ -20,11 +23,13 @@ enum Level {
 /// All violations; paths begin with `openAPIV3Schema`.
 pub(super) fn check(schema: &Value) -> Vec<FieldError> {
     let mut checker = Checker { errors: Vec::new() };
-    let path = "openAPIV3Schema";
+    let path = ROOT;
     checker.form(schema, path, 0);
     // Of a malformed schema the structure says nothing more.
     if checker.errors.is_empty() {
         checker.structure(schema, Level::Root, path);
+        // The server reports them by their texts.
+        checker.errors.sort_by_cached_key(ToString::to_string);
     }
     checker.errors
 }
@@ -220,6 +225,9 @@ impl Checker {
                 ));
             }
         }
+        if kind_text == "set" {
+            self.set_items(map, path);
+        }
         if kind_text != "map" {
             if !keys.is_empty() {
                 let detail = "must be map if x-kubernetes-list-map-keys is non-empty";
@@ -247,6 +255,8 @@ impl Checker {
                 text(items, "type").into(),
                 "must be object if parent array's x-kubernetes-list-type is map",
             );
+            // What is no object has no properties to be keys.
+            return;
         }
         let required = items.get("required").and_then(Value::as_array);
         for (at, key) in keys.iter().enumerate() {
@@ -279,6 +289,26 @@ impl Checker {
                     format!("{field_path}.default"),
                     "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property",
                 );
+            }
+        }
+    }
+
+    /// The items of a set are compared as a whole, and none of them is nothing.
+    fn set_items(&mut self, map: &Map<String, Value>, path: &str) {
+        let Some(Value::Object(items)) = map.get("items") else {
+            return;
+        };
+        let path = format!("{path}.items");
+        if flag(items, "nullable") {
+            let detail = "cannot be nullable when x-kubernetes-list-type is set";
+            self.forbid(format!("{path}.nullable"), detail);
+        }
+        if text(items, "type") == "object" {
+            let field = "x-kubernetes-map-type";
+            let own = items.get(field).cloned().unwrap_or(Value::Null);
+            if own != "atomic" {
+                let detail = "must be atomic as item of a list with x-kubernetes-list-type=set";
+                self.invalid(format!("{path}.{field}"), own, detail);
             }
         }
     }
@@ -384,7 +414,12 @@ impl Checker {
             .and_then(Value::as_object)
             .into_iter()
             .flatten();
-        if fields.any(|(name, _)| name != "name" && name != "generateName") {
+        let named = |name: &str| name == "name" || name == "generateName";
+        let more = metadata.iter().any(|(key, value)| {
+            let empty = [json!(""), json!(false), json!({}), json!([]), Value::Null];
+            !matches!(key.as_str(), "type" | "properties" | "default") && !empty.contains(value)
+        });
+        if more || fields.any(|(name, _)| !named(name)) {
             self.forbid(
                 path,
                 "must not specify anything other than name and generateName, but metadata is implicitly specified",
@@ -395,6 +430,8 @@ impl Checker {
     /// allOf, anyOf, oneOf and not.
     fn value_checks(&mut self, map: &Map<String, Value>, path: &str) {
         let whole = flag(map, "x-kubernetes-int-or-string");
+        // Whether what is checked is described, too, is asked at the root alone.
+        let of = (path == ROOT).then_some(map);
         // The one form that may name types again.
         let both = json!([{"type": "integer"}, {"type": "string"}]);
         for key in ["allOf", "anyOf", "oneOf"] {
@@ -408,25 +445,40 @@ impl Checker {
                 if whole && key == "allOf" && at == 0 && check.get("anyOf") == Some(&both) {
                     continue;
                 }
-                self.value_check(check, Some(map), &format!("{path}.{key}[{at}]"), path);
+                self.value_check(check, of, &format!("{path}.{key}[{at}]"), path);
             }
         }
         if let Some(check) = map.get("not") {
-            self.value_check(check, Some(map), &format!("{path}.not"), path);
+            self.value_check(check, of, &format!("{path}.not"), path);
         }
     }
 
     fn value_check(&mut self, check: &Value, of: Option<&Map<String, Value>>, path: &str, of_path: &str) {
         let Value::Object(check) = check else { return };
-        for key in ["type", "title", "description", "default", "nullable"] {
-            if check
-                .get(key)
-                .is_some_and(|value| *value != json!("") && *value != json!(false))
-            {
+        for key in [
+            "type",
+            "title",
+            "description",
+            "x-kubernetes-list-map-keys",
+            "x-kubernetes-validations",
+        ] {
+            let empty = [json!(""), json!([]), Value::Null];
+            if check.get(key).is_some_and(|value| !empty.contains(value)) {
                 self.forbid(format!("{path}.{key}"), "must be empty to be structural");
             }
         }
         for key in [
+            "default",
+            "additionalProperties",
+            "x-kubernetes-list-type",
+            "x-kubernetes-map-type",
+        ] {
+            if check.get(key).is_some_and(|value| !value.is_null()) {
+                self.forbid(format!("{path}.{key}"), "must be undefined to be structural");
+            }
+        }
+        for key in [
+            "nullable",
             "x-kubernetes-preserve-unknown-fields",
             "x-kubernetes-embedded-resource",
             "x-kubernetes-int-or-string",
@@ -436,6 +488,10 @@ impl Checker {
             }
         }
         if let Some(Value::Object(fields)) = check.get("properties") {
+            if fields.contains_key("metadata") {
+                let at = format!("{path}.properties[metadata]");
+                self.forbid(at, "must not be specified in a nested context");
+            }
             let own = of.and_then(|of| of.get("properties")).and_then(Value::as_object);
             let values = of
                 .and_then(|of| of.get("additionalProperties"))

@@ -247,6 +247,10 @@ fn variables(spec: &Value, base: &dyn Fn() -> Env, errors: &mut Errors) -> Env {
         let output = expression(source, &env, &[], &format!("{path}.expression"), errors);
         types.insert(name.to_owned(), output);
     }
+    // Where there are none, nothing is called so.
+    if list(spec, "variables").is_empty() {
+        return base();
+    }
     base().variables(types)
 }
 
@@ -414,11 +418,11 @@ fn binding(spec: &Value, errors: &mut Errors) {
         if name.is_empty() && selector.is_null() {
             errors.push(required("spec.paramRef", either));
         } else if !name.is_empty() && !selector.is_null() {
-            errors.push(FieldError::plain(
-                ErrorKind::Forbidden,
-                "spec.paramRef.name",
-                "name and selector are mutually exclusive",
-            ));
+            let detail = "name and selector are mutually exclusive";
+            for field in ["name", "selector"] {
+                let path = format!("spec.paramRef.{field}");
+                errors.push(FieldError::plain(ErrorKind::Forbidden, path, detail));
+            }
         }
         if text(reference, "parameterNotFoundAction").is_empty() {
             errors.push(required("spec.paramRef.parameterNotFoundAction", ""));

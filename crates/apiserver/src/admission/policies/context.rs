@@ -64,6 +64,16 @@ impl Authorizer for Rules<'_> {
 }
 
 impl<'a> Context<'a> {
+    /// The name of what is written: of the path, or of a new object.
+    #[must_use]
+    pub fn name(&self) -> &'a str {
+        if self.request.target.name.is_empty() {
+            self.object["metadata"]["name"].as_str().unwrap_or("")
+        } else {
+            &self.request.target.name
+        }
+    }
+
     /// The object that selectors look at: what is written, or what is deleted.
     #[must_use]
     pub fn subjects(&self) -> [&'a Value; 2] {
@@ -114,11 +124,7 @@ impl<'a> Context<'a> {
         }
         let mut review = json!({"kind": gvk, "resource": gvr, "requestKind": gvk, "requestResource": gvr,
             "operation": self.operation, "userInfo": info, "dryRun": request.dry_run});
-        let name = if request.target.name.is_empty() {
-            self.object["metadata"]["name"].as_str().unwrap_or("")
-        } else {
-            &request.target.name
-        };
+        let name = self.name();
         for (field, value) in [
             ("name", name),
             ("namespace", &request.target.namespace),

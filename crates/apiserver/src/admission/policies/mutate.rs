@@ -72,13 +72,14 @@ fn run(
         {
             continue;
         }
+        let target = context.name().to_owned();
         let fail = |why: String| {
             let name = meta(binding, "name");
             let why = format!(
                 "MutatingAdmissionPolicy '{}' with binding '{name}' denied request: {why}",
                 policy.name
             );
-            refusal(request, &why, "")
+            refusal(request, &target, &why, "")
         };
         let params = match params::find(
             api,

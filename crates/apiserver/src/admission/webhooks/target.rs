@@ -203,7 +203,7 @@ impl Call {
         let name = ServerName::try_from(place.name.clone()).map_err(|error| text(&error))?;
         let stream = tokio::net::TcpStream::connect(&place.address)
             .await
-            .map_err(|error| format!("dial tcp {}: {error}", place.address))?;
+            .map_err(|error| format!("dial tcp {}: {}", place.address, unreached(&error)))?;
         let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
         let stream = connector
             .connect(name, stream)
@@ -251,6 +251,18 @@ async fn read(place: &Place, response: ::http::Response<hyper::body::Incoming>) 
     }
     let review = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
     Ok(Answer::Review(review))
+}
+
+/// Why nobody was reached, as Go says it.
+fn unreached(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::ConnectionRefused => "connect: connection refused".to_owned(),
+        ErrorKind::HostUnreachable => "connect: no route to host".to_owned(),
+        ErrorKind::NetworkUnreachable => "connect: network is unreachable".to_owned(),
+        ErrorKind::ConnectionReset => "connect: connection reset by peer".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 #[cfg(test)]

@@ -187,7 +187,15 @@ fn simple(kind: &Kind, object: &Value, age: &Value) -> Vec<Value> {
         ("", "PersistentVolumeClaim") => vec![
             status["phase"].clone(),
             text(&spec["volumeName"], ""),
-            text(&status["capacity"]["storage"], ""),
+            // What is bound and does not say how much there is has nothing.
+            text(
+                &status["capacity"]["storage"],
+                if spec["volumeName"].as_str().is_some_and(|name| !name.is_empty()) {
+                    "0"
+                } else {
+                    ""
+                },
+            ),
             access_modes(&status["accessModes"]),
             text(&spec["storageClassName"], ""),
             text(&spec["volumeAttributesClassName"], "<unset>"),
@@ -233,6 +241,11 @@ fn simple(kind: &Kind, object: &Value, age: &Value) -> Vec<Value> {
             });
             vec![owner.into(), object["revision"].clone(), age]
         }
+        ("autoscaling", "Scale") => vec![
+            count(&spec["replicas"]),
+            count(&object["status"]["replicas"]),
+            age,
+        ],
         ("autoscaling", _) if kind.version == "v1" => {
             let mut newest = object.clone();
             crate::convert::builtin_to_storage(kind, &mut newest);
@@ -288,6 +301,11 @@ fn pod(object: &Value, age: Value) -> Vec<Value> {
         .or_else(|| status["phase"].as_str())
         .unwrap_or("")
         .to_owned();
+    let gated = list(&status["conditions"])
+        .any(|own| own["type"] == "PodScheduled" && own["reason"] == "SchedulingGated");
+    if gated {
+        "SchedulingGated".clone_into(&mut reason);
+    }
     let mut running = false;
     for item in list(&status["containerStatuses"]) {
         restarts += item["restartCount"].as_i64().unwrap_or(0);
@@ -494,10 +512,11 @@ fn autoscaler(object: &Value, age: Value) -> Vec<Value> {
             }
         })
         .collect();
-    let metrics = if metrics.is_empty() {
-        "<none>".to_owned()
-    } else {
-        metrics.join(", ")
+    // The first two are shown.
+    let metrics = match metrics.len() {
+        0 => "<none>".to_owned(),
+        1 | 2 => metrics.join(", "),
+        all => format!("{} + {} more...", metrics[..2].join(", "), all - 2),
     };
     let least = spec["minReplicas"]
         .as_i64()

@@ -121,6 +121,10 @@ pub(super) fn selector(value: &Value, path: &str, errors: &mut Errors) {
             &format!("{path}.key"),
             errors,
         );
+        for (number, value) in items(expression, "values") {
+            let at = format!("{path}.values[{number}]");
+            named(value.as_str().unwrap_or(""), names::label_value, &at, errors);
+        }
     }
 }
 
@@ -151,13 +155,19 @@ pub(super) fn selector_matches(spec: &Value, kind: &str, errors: &mut Errors) {
             }
         }
         Ok(_) => {}
+        Err(_) if kind == "daemonset" => {}
         Err(_) => {
             let parts = ["matchLabels", "matchExpressions"].iter();
             let shown: Vec<String> = parts
                 .filter(|field| !is_empty(&own[**field]))
                 .map(|field| format!("\"{field}\":{}", own[*field]))
                 .collect();
-            let (shown, detail) = (format!("{{{}}}", shown.join(",")), "invalid label selector");
+            let shown = format!("{{{}}}", shown.join(","));
+            let detail = if kind == "statefulset" {
+                ""
+            } else {
+                "invalid label selector"
+            };
             errors.push(go_struct(ErrorKind::Invalid, "spec.selector", &shown, detail));
         }
     }

@@ -12,51 +12,103 @@ use crate::names;
 
 /// Most pods of a job with indexes.
 const INDEXES: i64 = 100_000;
+/// Most of them at once, and most that may fail, where there are more.
+const AT_ONCE: i64 = 10_000;
 
 /// Checks what is beyond a job's plain numbers.
 pub(super) fn policies(spec: &Value, path: &str, errors: &mut Errors) {
-    let indexed = spec["completionMode"] == "Indexed";
+    per_index(spec, path, errors);
+    if let Some(by) = spec["managedBy"].as_str() {
+        managed_by(by, &format!("{path}.managedBy"), errors);
+    }
+    let mode = &spec["completionMode"];
+    let allowed = ["NonIndexed", "Indexed"];
+    one_of(mode, &allowed, format!("{path}.completionMode"), errors);
+    let indexed = mode == "Indexed";
     if indexed {
-        for field in ["parallelism"] {
-            if spec[field].as_i64().is_some_and(|number| number > INDEXES)
-                && spec["completions"]
-                    .as_i64()
-                    .is_some_and(|number| number > INDEXES)
-            {
-                let detail =
-                    format!("must be less than or equal to {INDEXES} when completion mode is Indexed");
+        index_bounds(spec, path, errors);
+    } else if mode.is_null() || mode == "NonIndexed" {
+        for field in ["backoffLimitPerIndex", "maxFailedIndexes"] {
+            if !spec[field].is_null() {
+                let detail = "requires indexed completion mode";
                 errors.push(invalid(format!("{path}.{field}"), spec[field].clone(), detail));
             }
         }
     }
-    per_index(spec, indexed, path, errors);
     if !spec["podFailurePolicy"].is_null() {
         failure(spec, &format!("{path}.podFailurePolicy"), errors);
-        let policy = &spec["template"]["spec"]["restartPolicy"];
-        if policy != "Never" {
-            let detail = "only \"Never\" is supported when podFailurePolicy is specified";
-            let at = format!("{path}.template.spec.restartPolicy");
-            errors.push(invalid(at, policy.clone(), detail));
-        }
     }
+    success(spec, indexed, &format!("{path}.successPolicy"), errors);
     let allowed: &[&str] = if spec["podFailurePolicy"].is_null() {
         &["Failed", "TerminatingOrFailed"]
     } else {
         &["Failed"]
     };
-    one_of(
-        &spec["podReplacementPolicy"],
-        allowed,
-        format!("{path}.podReplacementPolicy"),
-        errors,
-    );
-    success(spec, indexed, &format!("{path}.successPolicy"), errors);
-    if let Some(by) = spec["managedBy"].as_str()
-        && !is_prefixed(by)
-    {
+    let at = format!("{path}.podReplacementPolicy");
+    one_of(&spec["podReplacementPolicy"], allowed, at, errors);
+}
+
+/// Who brings a job forward in the place of the usual controller.
+fn managed_by(by: &str, path: &str, errors: &mut Errors) {
+    if by.is_empty() {
+        errors.push(required(path, ""));
+    } else if !is_prefixed(by) {
         let detail = "must be a domain-prefixed path (such as \"acme.io/foo\")";
-        errors.push(invalid(format!("{path}.managedBy"), by, detail));
+        errors.push(invalid(path, by, detail));
     }
+    if by.len() > 63 {
+        let detail = "may not be more than 63 bytes";
+        errors.push(FieldError::plain(ErrorKind::TooLong, path, detail));
+    }
+}
+
+/// How many indexes there may be at once, and may fail.
+fn index_bounds(spec: &Value, path: &str, errors: &mut Errors) {
+    let number = |field: &str| spec[field].as_i64();
+    let (completions, failed) = (number("completions"), number("maxFailedIndexes"));
+    let parallel = number("parallelism").unwrap_or(0);
+    if completions.is_none() {
+        errors.push(required(
+            format!("{path}.completions"),
+            "when completion mode is Indexed",
+        ));
+    }
+    let many = completions.is_some_and(|most| most > INDEXES) && !spec["backoffLimitPerIndex"].is_null();
+    let mut missing = vec![];
+    if many && failed.is_none() {
+        let detail = format!("must be specified when completions is above {INDEXES}");
+        missing.push(required(format!("{path}.maxFailedIndexes"), &detail));
+    }
+    let mut wrong = |field: &str, detail: String| {
+        errors.push(invalid(format!("{path}.{field}"), spec[field].clone(), detail));
+    };
+    if parallel > INDEXES {
+        let detail = format!("must be less than or equal to {INDEXES} when completion mode is Indexed");
+        wrong("parallelism", detail);
+    }
+    if completions.is_some_and(|most| failed.is_some_and(|failed| failed > most)) {
+        wrong(
+            "maxFailedIndexes",
+            "must be less than or equal to completions".to_owned(),
+        );
+    }
+    if failed.is_some_and(|failed| failed > INDEXES) {
+        wrong(
+            "maxFailedIndexes",
+            format!("must be less than or equal to {INDEXES}"),
+        );
+    }
+    let detail = format!(
+        "must be less than or equal to {AT_ONCE} when completions are above {INDEXES} and used with backoff limit per \
+         index"
+    );
+    if many && parallel > AT_ONCE {
+        wrong("parallelism", detail.clone());
+    }
+    if many && failed.is_some_and(|failed| failed > AT_ONCE) {
+        wrong("maxFailedIndexes", detail);
+    }
+    errors.extend(missing);
 }
 
 fn is_prefixed(text: &str) -> bool {
@@ -64,21 +116,13 @@ fn is_prefixed(text: &str) -> bool {
         .is_some_and(|(domain, rest)| !rest.is_empty() && names::subdomain(domain).is_empty())
 }
 
-fn per_index(spec: &Value, indexed: bool, path: &str, errors: &mut Errors) {
+fn per_index(spec: &Value, path: &str, errors: &mut Errors) {
     for field in ["backoffLimitPerIndex", "maxFailedIndexes"] {
         not_negative(spec, field, path, errors);
     }
     if !spec["maxFailedIndexes"].is_null() && spec["backoffLimitPerIndex"].is_null() {
         let detail = "when maxFailedIndexes is specified";
         errors.push(required(format!("{path}.backoffLimitPerIndex"), detail));
-    }
-    if !indexed {
-        for field in ["backoffLimitPerIndex", "maxFailedIndexes"] {
-            if !spec[field].is_null() {
-                let detail = "requires indexed completion mode";
-                errors.push(invalid(format!("{path}.{field}"), spec[field].clone(), detail));
-            }
-        }
     }
 }
 
@@ -142,7 +186,12 @@ fn exit_codes(codes: &Value, containers: &BTreeSet<&str>, path: &str, errors: &m
         .filter_map(|(_, value)| value.as_i64())
         .collect();
     if values.is_empty() {
-        errors.push(invalid(at, json!([]), "at least one value is required"));
+        let shown = if codes["values"].is_array() {
+            json!([])
+        } else {
+            Value::Null
+        };
+        errors.push(invalid(at, shown, "at least one value is required"));
         return;
     }
     if values.len() > 255 {
@@ -172,6 +221,9 @@ fn exit_codes(codes: &Value, containers: &BTreeSet<&str>, path: &str, errors: &m
 
 /// The number of indexes that a text names.
 fn indexes(text: &str, completions: i64) -> Result<i64, String> {
+    if text.is_empty() {
+        return Ok(0);
+    }
     let mut count = 0;
     let mut last = -1;
     for part in text.split(',') {
@@ -207,7 +259,12 @@ fn success(spec: &Value, indexed: bool, path: &str, errors: &mut Errors) {
                 rule["succeededIndexes"], rule["succeededCount"]
             )
         });
-        let shown = format!("{{\"Rules\":[{}]}}", rules.collect::<Vec<_>>().join(","));
+        let rules = if policy["rules"].is_array() {
+            format!("[{}]", rules.collect::<Vec<_>>().join(","))
+        } else {
+            "null".to_owned()
+        };
+        let shown = format!("{{\"Rules\":{rules}}}");
         let detail = "requires indexed completion mode";
         errors.push(go_struct(ErrorKind::Invalid, path, &shown, detail));
         return;

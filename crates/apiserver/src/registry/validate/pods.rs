@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use fluvial_schema::ErrorKind;
 use serde_json::Value;
 
-use super::common::{Errors, address, duplicate, invalid, is_empty, items, named, one_of, required, text};
+use super::common::{
+    Errors, address, duplicate, go_struct, invalid, is_empty, items, named, one_of, required, text,
+};
 use crate::names;
 
 mod containers;
@@ -22,6 +25,7 @@ pub(super) use volumes::HOST_PATHS;
 /// What is wrong with the specification of a pod.
 pub(super) fn spec(spec: &Value, path: &str, errors: &mut Errors) {
     let good = volumes::volumes(spec, path, errors);
+    claims(spec, path, errors);
     containers::containers(spec, "containers", &good, path, errors);
     if is_empty(&spec["containers"]) {
         errors.push(required(format!("{path}.containers"), ""));
@@ -172,9 +176,63 @@ fn dns(spec: &Value, path: &str, errors: &mut Errors) {
         let detail = "must not have more than 32 search paths";
         errors.push(invalid(format!("{path}.searches"), all, detail));
     }
+    searches(config, &path, errors);
     for (index, option) in items(config, "options") {
         if text(option, "name").is_empty() {
             errors.push(required(format!("{path}.options[{index}]"), "must not be empty"));
+        }
+    }
+}
+
+/// Domains that names are looked for in.
+fn searches(config: &Value, path: &str, errors: &mut Errors) {
+    let all: Vec<&str> = items(config, "searches")
+        .map(|(_, search)| search.as_str().unwrap_or(""))
+        .collect();
+    if all.join(" ").len() > 2048 {
+        let detail = "must not have more than 2048 characters (including spaces) in the search list";
+        let list = config["searches"].clone();
+        errors.push(invalid(format!("{path}.searches"), list, detail));
+    }
+    for (index, search) in all.iter().enumerate().filter(|(_, search)| **search != ".") {
+        let search = search.strip_suffix('.').unwrap_or(search);
+        let at = format!("{path}.searches[{index}]");
+        named(search, names::search_domain, &at, errors);
+    }
+}
+
+/// Claims of devices that the containers of a pod may name.
+fn claims(spec: &Value, path: &str, errors: &mut Errors) {
+    let mut seen = BTreeSet::new();
+    for (index, claim) in items(spec, "resourceClaims") {
+        let path = format!("{path}.resourceClaims[{index}]");
+        let name = text(claim, "name");
+        if name.is_empty() {
+            errors.push(required(format!("{path}.name"), ""));
+        } else if !seen.insert(name) {
+            errors.push(duplicate(format!("{path}.name"), name));
+        } else {
+            named(name, names::label, &format!("{path}.name"), errors);
+        }
+        let (own, template) = (&claim["resourceClaimName"], &claim["resourceClaimTemplateName"]);
+        let detail = match (own.is_null(), template.is_null()) {
+            (true, true) => "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`",
+            (false, false) => {
+                "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"
+            }
+            _ => "",
+        };
+        if !detail.is_empty() {
+            let shown = format!(
+                "{{\"Name\":{},\"ResourceClaimName\":{own},\"ResourceClaimTemplateName\":{template}}}",
+                Value::from(name)
+            );
+            errors.push(go_struct(ErrorKind::Invalid, path.clone(), &shown, detail));
+        }
+        for field in ["resourceClaimName", "resourceClaimTemplateName"] {
+            if let Some(name) = claim[field].as_str() {
+                named(name, names::subdomain, &format!("{path}.{field}"), errors);
+            }
         }
     }
 }

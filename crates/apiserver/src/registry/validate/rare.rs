@@ -198,6 +198,125 @@ fn level(spec: &Value, errors: &mut Errors) {
     }
 }
 
+/// What keys may be certified for.
+const USAGES: &[&str] = &[
+    "any",
+    "cert sign",
+    "client auth",
+    "code signing",
+    "content commitment",
+    "crl sign",
+    "data encipherment",
+    "decipher only",
+    "digital signature",
+    "email protection",
+    "encipher only",
+    "ipsec end system",
+    "ipsec tunnel",
+    "ipsec user",
+    "key agreement",
+    "key encipherment",
+    "microsoft sgc",
+    "netscape sgc",
+    "ocsp signing",
+    "s/mime",
+    "server auth",
+    "signing",
+    "timestamping",
+];
+
+/// Conditions and certificate of a request for one: who decides may add conditions, who signs the certificate.
+pub(super) fn signed(new: &Value, old: &Value, subresource: &str, errors: &mut Errors) {
+    let path = "status.conditions";
+    let of = |object: &Value, kind: &str| -> Vec<Value> {
+        let all = common::items(&object["status"], "conditions").map(|(_, own)| own.clone());
+        all.filter(|own| own["type"] == kind).collect()
+    };
+    let mut seen: Vec<&str> = vec![];
+    for (index, condition) in common::items(&new["status"], "conditions") {
+        let at = format!("{path}[{index}]");
+        let kind = text(condition, "type");
+        if kind.is_empty() {
+            errors.push(required(format!("{at}.type"), ""));
+        }
+        let final_one = matches!(kind, "Approved" | "Denied" | "Failed");
+        let allowed: &[&str] = if final_one {
+            &["True"]
+        } else {
+            &["False", "True", "Unknown"]
+        };
+        if text(condition, "status").is_empty() {
+            errors.push(required(format!("{at}.status"), ""));
+        } else {
+            common::one_of(&condition["status"], allowed, format!("{at}.status"), errors);
+        }
+        let other = if kind == "Approved" { "Denied" } else { "Approved" };
+        if matches!(kind, "Approved" | "Denied") && seen.contains(&other) {
+            let detail = "Approved and Denied conditions are mutually exclusive";
+            errors.push(invalid(path, kind, detail));
+        }
+        if seen.contains(&kind) {
+            errors.push(common::duplicate(format!("{at}.type"), kind));
+        }
+        seen.push(kind);
+    }
+    certificate(new, errors);
+    for kind in ["Approved", "Denied", "Failed"] {
+        if of(new, kind).len() < of(old, kind).len() {
+            let detail = format!("updates may not remove a condition of type {kind:?}");
+            errors.push(common::forbidden(path, detail));
+        }
+    }
+    for kind in ["Approved", "Denied"]
+        .iter()
+        .filter(|_| subresource != "approval")
+    {
+        if of(new, kind).len() > of(old, kind).len() {
+            let detail = format!("updates may not add a condition of type {kind:?}");
+            errors.push(common::forbidden(path, detail));
+        }
+    }
+    let (now, before) = (
+        text(&new["status"], "certificate"),
+        text(&old["status"], "certificate"),
+    );
+    if now != before {
+        let detail = if subresource != "status" {
+            "updates may not set certificate content"
+        } else if before.is_empty() {
+            return;
+        } else {
+            "updates may not modify existing certificate content"
+        };
+        errors.push(common::forbidden("status.certificate", detail));
+    }
+}
+
+/// What was signed has to be certificates.
+fn certificate(object: &Value, errors: &mut Errors) {
+    use base64::Engine as _;
+    let text = text(&object["status"], "certificate");
+    if text.is_empty() {
+        return;
+    }
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .unwrap_or_default();
+    let pem = String::from_utf8_lossy(&bytes);
+    let mut kinds = pem
+        .split("-----BEGIN ")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("-----").map(|(kind, _)| kind));
+    let detail = match kinds.find(|kind| *kind != "CERTIFICATE") {
+        Some(other) => format!("only CERTIFICATE PEM blocks are allowed, found {other:?}"),
+        None if !pem.contains("-----BEGIN CERTIFICATE-----") => {
+            "must contain at least one CERTIFICATE PEM block".to_owned()
+        }
+        None => return,
+    };
+    errors.push(invalid("status.certificate", "<certificate data>", detail));
+}
+
 fn signing(spec: &Value, errors: &mut Errors) {
     use base64::Engine as _;
     let request = text(spec, "request");
@@ -218,8 +337,22 @@ fn signing(spec: &Value, errors: &mut Errors) {
     if is_empty(&spec["usages"]) {
         errors.push(required("spec.usages", ""));
     }
+    for (index, usage) in common::items(spec, "usages") {
+        let path = format!("spec.usages[{index}]");
+        common::one_of(usage, USAGES, path, errors);
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    for (index, usage) in common::items(spec, "usages") {
+        let usage = usage.as_str().unwrap_or("");
+        if !seen.insert(usage) {
+            errors.push(common::duplicate(format!("spec.usages[{index}]"), usage));
+        }
+    }
     let signer = text(spec, "signerName");
-    if signer.is_empty() {
+    if signer == "kubernetes.io/legacy-unknown" {
+        let detail = "the legacy signerName is not allowed via this API version";
+        errors.push(invalid("spec.signerName", signer, detail));
+    } else if signer.is_empty() {
         errors.push(required("spec.signerName", ""));
     } else if !signer.contains('/') {
         let detail = "must be a fully qualified domain and path of the form 'example.com/signer-name'";

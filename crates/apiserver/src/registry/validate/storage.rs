@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use fluvial_object::quantity::Quantity;
-use fluvial_schema::FieldError;
+use fluvial_schema::{ErrorKind, FieldError};
 use serde_json::Value;
 
 use super::common::{
-    Errors, duplicate, forbidden, invalid, is_empty, items, named, not_negative, one_of, required, selector,
-    shown, text,
+    Errors, duplicate, forbidden, go_struct, invalid, is_empty, items, named, not_negative, one_of, required,
+    selector, shown, text,
 };
 use super::diff::{self, Shown};
 use super::pods::HOST_PATHS;
@@ -466,8 +466,33 @@ pub(super) fn quota(object: &Value, errors: &mut Errors) {
         }
     }
     for (_, term) in items(&spec["scopeSelector"], "matchExpressions") {
+        let path = "spec.scopeSelector.matchExpressions";
+        let name = text(term, "scopeName");
+        if !SCOPES.contains(&name) {
+            errors.push(invalid(format!("{path}.scopeName"), name, "unsupported scope"));
+        }
+        for _ in misfits(spec, name) {
+            let shown = go_selector(&spec["scopeSelector"]);
+            errors.push(go_struct(ErrorKind::Invalid, path, &shown, MISFIT));
+        }
         scope_term(term, errors);
     }
+}
+
+/// A selector of scopes as Go prints it.
+fn go_selector(selector: &Value) -> String {
+    let terms = items(selector, "matchExpressions").map(|(_, term)| {
+        format!(
+            "{{\"ScopeName\":{},\"Operator\":{},\"Values\":{}}}",
+            Value::from(text(term, "scopeName")),
+            Value::from(text(term, "operator")),
+            term["values"]
+        )
+    });
+    format!(
+        "{{\"MatchExpressions\":[{}]}}",
+        terms.collect::<Vec<_>>().join(",")
+    )
 }
 
 fn scope_term(term: &Value, errors: &mut Errors) {
@@ -503,19 +528,21 @@ fn scope_term(term: &Value, errors: &mut Errors) {
     }
 }
 
+/// What quotas may be limited to.
+const SCOPES: &[&str] = &[
+    "Terminating",
+    "NotTerminating",
+    "BestEffort",
+    "NotBestEffort",
+    "PriorityClass",
+    "CrossNamespacePodAffinity",
+    "VolumeAttributesClass",
+];
+
 fn scopes(spec: &Value, errors: &mut Errors) {
-    const KNOWN: &[&str] = &[
-        "Terminating",
-        "NotTerminating",
-        "BestEffort",
-        "NotBestEffort",
-        "PriorityClass",
-        "CrossNamespacePodAffinity",
-        "VolumeAttributesClass",
-    ];
     for (_, scope) in items(spec, "scopes") {
         let name = scope.as_str().unwrap_or("");
-        if !KNOWN.contains(&name) {
+        if !SCOPES.contains(&name) {
             errors.push(invalid(
                 "spec.scopes",
                 spec["scopes"].clone(),
@@ -523,22 +550,52 @@ fn scopes(spec: &Value, errors: &mut Errors) {
             ));
             continue;
         }
-        let fits = |resource: &str| match name {
-            "BestEffort" => resource == "pods",
-            "Terminating" | "NotTerminating" | "NotBestEffort" | "PriorityClass" => {
-                let bare = resource
-                    .trim_start_matches("requests.")
-                    .trim_start_matches("limits.");
-                matches!(bare, "pods" | "cpu" | "memory" | "ephemeral-storage")
-            }
-            _ => true,
-        };
-        let mut hard = spec["hard"].as_object().into_iter().flatten();
-        if hard.any(|(resource, _)| !fits(resource)) {
-            let detail = "unsupported scope applied to resource";
-            errors.push(invalid("spec.scopes", spec["scopes"].clone(), detail));
+        for _ in misfits(spec, name) {
+            errors.push(invalid("spec.scopes", spec["scopes"].clone(), MISFIT));
         }
     }
+}
+
+const MISFIT: &str = "unsupported scope applied to resource";
+
+/// The resources of a quota that a scope says nothing about.
+fn misfits<'a>(spec: &'a Value, scope: &'a str) -> impl Iterator<Item = &'a str> {
+    let bare = |resource: &'a str| {
+        let parts = ["requests.", "limits."].iter();
+        let found = parts.filter_map(|part| resource.strip_prefix(part)).next();
+        found.unwrap_or(resource)
+    };
+    let amounts = |resource: &str| matches!(resource, "cpu" | "memory" | "ephemeral-storage");
+    let names = spec["hard"].as_object().into_iter().flatten();
+    names.map(|(name, _)| name.as_str()).filter(move |resource| {
+        let known = amounts(bare(resource))
+            || matches!(
+                *resource,
+                "pods"
+                    | "resourcequotas"
+                    | "services"
+                    | "replicationcontrollers"
+                    | "secrets"
+                    | "persistentvolumeclaims"
+                    | "configmaps"
+                    | "services.nodeports"
+                    | "services.loadbalancers"
+                    | "requests.storage"
+            );
+        let fits = match scope {
+            "BestEffort" => *resource == "pods",
+            "Terminating"
+            | "NotTerminating"
+            | "NotBestEffort"
+            | "PriorityClass"
+            | "CrossNamespacePodAffinity" => {
+                *resource == "pods" || matches!(bare(resource), "cpu" | "memory")
+            }
+            "VolumeAttributesClass" => matches!(*resource, "persistentvolumeclaims" | "requests.storage"),
+            _ => true,
+        };
+        known && !fits
+    })
 }
 
 /// Checks limits of what containers, pods and claims may ask for.

@@ -36,11 +36,15 @@ pub(super) fn validate(kind: &str, object: &Value, errors: &mut Errors) {
             not_negative(spec, "minReadySeconds", "spec", errors);
             selector_matches(spec, "deployment", errors);
             template(&spec["template"], "spec.template", true, errors);
+            no_deadline(spec, "ReplicaSet", errors);
         }
         "ReplicationController" => replication_controller(spec, errors),
         "DaemonSet" => daemon_set(spec, errors),
         "StatefulSet" => stateful_set(spec, errors),
-        "Job" => job(spec, "spec", errors),
+        "Job" => {
+            job(spec, "spec", errors);
+            hostname(object, errors);
+        }
         "CronJob" => {
             let name = crate::api::meta(object, "name");
             if name.len() > 52 {
@@ -78,8 +82,32 @@ pub(super) fn template(template: &Value, path: &str, always: bool, errors: &mut 
     }
 }
 
+/// Whether a number or percentage counts as nothing, as one does that cannot be read.
 fn is_zero(value: &Value) -> bool {
-    value == 0 || value == "0%"
+    match value {
+        Value::String(text) => {
+            let number = text
+                .strip_suffix('%')
+                .and_then(|number| number.parse::<i64>().ok());
+            number.unwrap_or(0) == 0
+        }
+        other => other.as_i64().unwrap_or(0) == 0,
+    }
+}
+
+/// The pods of a job with indexes are named after it, the last one with the longest name.
+fn hostname(job: &Value, errors: &mut Errors) {
+    let spec = &job["spec"];
+    let completions = spec["completions"].as_i64().filter(|number| *number > 0);
+    let Some(completions) = completions.filter(|_| spec["completionMode"] == "Indexed") else {
+        return;
+    };
+    let name = crate::api::meta(job, "name");
+    let last = format!("{name}-{}", completions - 1);
+    if !names::label(&last).is_empty() {
+        let detail = format!("will not able to create pod with invalid DNS label: {last}");
+        errors.push(invalid("metadata.name", name, detail));
+    }
 }
 
 fn deployment(spec: &Value, errors: &mut Errors) {
@@ -192,13 +220,26 @@ fn daemon_set(spec: &Value, errors: &mut Errors) {
             let detail = "cannot be 0 when maxSurge is 0";
             errors.push(required(format!("{path}.maxUnavailable"), detail));
         }
-        if !is_zero(unavailable) && !is_zero(surge) && !surge.is_null() {
+        if !is_zero(unavailable) && !is_zero(surge) {
             let detail = "may not be set when maxUnavailable is non-zero";
             errors.push(invalid(format!("{path}.maxSurge"), surge.clone(), detail));
         }
     }
     if let Some(other) = other_strategy(spec) {
-        let shown = format!("{{\"Type\":{other},\"RollingUpdate\":null}}");
+        let rolling = if rolling.is_null() {
+            "null".to_owned()
+        } else {
+            let number = |field: &str| {
+                if rolling[field].is_null() {
+                    0.into()
+                } else {
+                    rolling[field].clone()
+                }
+            };
+            let (most, more) = (number("maxUnavailable"), number("maxSurge"));
+            format!("{{\"MaxUnavailable\":{most},\"MaxSurge\":{more}}}")
+        };
+        let shown = format!("{{\"Type\":{other},\"RollingUpdate\":{rolling}}}");
         let detail = "supported values: \"RollingUpdate\", \"OnDelete\"";
         errors.push(go_struct(
             ErrorKind::NotSupported,
@@ -219,16 +260,24 @@ fn other_strategy(spec: &Value) -> Option<&Value> {
 fn stateful_update(spec: &Value, errors: &mut Errors) {
     let path = "spec.updateStrategy";
     let rolling = &spec["updateStrategy"]["rollingUpdate"];
-    if let Some(other) = other_strategy(spec) {
-        let shown = format!("{{\"Type\":{other},\"RollingUpdate\":null}}");
-        let detail = "must be 'RollingUpdate' or 'OnDelete'";
-        errors.push(go_struct(ErrorKind::Invalid, path, &shown, detail));
-    } else if spec["updateStrategy"]["type"] == "OnDelete" && !rolling.is_null() {
-        let shown = format!(
+    let numbers = || {
+        format!(
             "{{\"Partition\":{},\"MaxUnavailable\":{}}}",
             rolling["partition"].as_i64().unwrap_or(0),
             rolling["maxUnavailable"]
-        );
+        )
+    };
+    if let Some(other) = other_strategy(spec) {
+        let rolling = if rolling.is_null() {
+            "null".to_owned()
+        } else {
+            numbers()
+        };
+        let shown = format!("{{\"Type\":{other},\"RollingUpdate\":{rolling}}}");
+        let detail = "must be 'RollingUpdate' or 'OnDelete'";
+        errors.push(go_struct(ErrorKind::Invalid, path, &shown, detail));
+    } else if spec["updateStrategy"]["type"] == "OnDelete" && !rolling.is_null() {
+        let shown = numbers();
         let detail = "only allowed for updateStrategy 'RollingUpdate'";
         let path = format!("{path}.rollingUpdate");
         errors.push(go_struct(ErrorKind::Invalid, path, &shown, detail));
@@ -269,8 +318,9 @@ fn stateful_set(spec: &Value, errors: &mut Errors) {
 /// The template as its pods get it: with a volume for each claim.
 fn with_claims(spec: &Value) -> Value {
     let mut template = spec["template"].clone();
-    let claims: Vec<&str> = items(spec, "volumeClaimTemplates")
+    let claims: std::collections::BTreeSet<&str> = items(spec, "volumeClaimTemplates")
         .map(|(_, claim)| crate::api::meta(claim, "name"))
+        .filter(|name| !name.is_empty())
         .collect();
     if claims.is_empty() {
         return template;
@@ -303,18 +353,11 @@ fn job(spec: &Value, path: &str, errors: &mut Errors) {
     ] {
         not_negative(spec, field, path, errors);
     }
-    one_of(
-        &spec["completionMode"],
-        &["NonIndexed", "Indexed"],
-        format!("{path}.completionMode"),
-        errors,
-    );
-    let mode = text(spec, "completionMode");
-    if mode == "Indexed" && spec["completions"].is_null() {
-        let detail = format!("when completion mode is {mode}");
-        errors.push(required(format!("{path}.completions"), &detail));
-    }
-    if spec["manualSelector"] == true {
+    let cron = path != "spec";
+    if spec["manualSelector"] == true && !cron {
+        if spec["selector"].is_null() {
+            errors.push(required(format!("{path}.selector"), ""));
+        }
         let labels = &spec["template"]["metadata"]["labels"];
         let selector = fluvial_object::labels::Selector::from_value(&spec["selector"]);
         if selector.is_ok_and(|selector| !selector.matches(|name| labels[name].as_str())) {
@@ -329,7 +372,7 @@ fn job(spec: &Value, path: &str, errors: &mut Errors) {
     let policy = &spec["template"]["spec"]["restartPolicy"];
     if !matches!(policy.as_str(), Some("OnFailure" | "Never")) {
         let path = format!("{template_path}.spec.restartPolicy");
-        if policy == "Always" || policy.is_null() {
+        if policy == "Always" || is_empty(policy) {
             errors.push(required(path, "valid values: \"OnFailure\", \"Never\""));
         } else {
             errors.push(FieldError::not_supported(
@@ -338,6 +381,25 @@ fn job(spec: &Value, path: &str, errors: &mut Errors) {
                 &["OnFailure", "Never"],
             ));
         }
+    } else if policy != "Never" && !spec["podFailurePolicy"].is_null() {
+        let detail = "only \"Never\" is supported when podFailurePolicy is specified";
+        let at = format!("{template_path}.spec.restartPolicy");
+        errors.push(invalid(at, policy.clone(), detail));
+    }
+    if !cron {
+        return;
+    }
+    if !spec["selector"].is_null() {
+        let detail = "`selector` will be auto-generated";
+        errors.push(invalid(
+            format!("{path}.selector"),
+            spec["selector"].clone(),
+            detail,
+        ));
+    }
+    if spec["manualSelector"] == true {
+        let at = format!("{path}.manualSelector");
+        errors.push(FieldError::not_supported(at, true.into(), &["nil", "false"]));
     }
 }
 

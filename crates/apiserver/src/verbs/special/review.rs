@@ -349,10 +349,12 @@ fn bind_claims(api: &Api, request: &Request, object: &mut Value, claims: &mut Va
         return Ok(());
     }
     let (kind, name) = (text(&bound, "kind"), text(&bound, "name"));
-    let (collection, field, namespaced) = match (text(&bound, "apiVersion"), kind) {
-        ("v1", "Pod") => ("pods", "pod", true),
-        ("v1", "Secret") => ("secrets", "secret", true),
-        ("v1", "Node") => ("nodes", "node", false),
+    // The group counts, not the version.
+    let core = !text(&bound, "apiVersion").contains('/');
+    let (collection, field, namespaced) = match kind {
+        "Pod" if core => ("pods", "pod", true),
+        "Secret" if core => ("secrets", "secret", true),
+        "Node" if core => ("nodes", "node", false),
         _ => {
             let version = text(&bound, "apiVersion");
             let version = if version.contains('/') {
@@ -381,7 +383,7 @@ fn bind_claims(api: &Api, request: &Request, object: &mut Value, claims: &mut Va
         let why = format!(
             "the UID in the bound object reference ({wanted}) does not match the UID in record. The object might have been deleted and then recreated"
         );
-        return Err(Failure::conflict("", collection, name, &why));
+        return Err(Failure::conflict("", kind, name, &why));
     }
     claims["kubernetes.io"][field] = json!({"name": name, "uid": uid});
     Ok(())

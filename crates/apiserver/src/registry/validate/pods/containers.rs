@@ -376,6 +376,26 @@ pub(super) fn resource_ref(reference: &Value, file: bool, path: &str, errors: &m
             RESOURCES,
         ));
     }
+    divisor(&reference["divisor"], resource, path, errors);
+}
+
+/// Parts that a resource can be counted in.
+fn divisor(value: &Value, resource: &str, path: &str, errors: &mut Errors) {
+    const BYTES: &str = "1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei";
+    let Ok(given) = Quantity::from_value(value) else {
+        return;
+    };
+    let kind = resource.split_once('.').map_or("", |(_, kind)| kind);
+    let (allowed, shown, kind) = match kind {
+        "cpu" => ("1m, 1", "1m and 1", "cpu"),
+        "memory" | "ephemeral-storage" => (BYTES, BYTES, kind),
+        _ if kind.starts_with("hugepages-") => (BYTES, BYTES, "hugepages"),
+        _ => return,
+    };
+    if given.sign() != 0 && !allowed.split(", ").any(|part| part == given.to_string()) {
+        let detail = format!("only divisor's values {shown} are supported with the {kind} resource");
+        errors.push(invalid(format!("{path}.divisor"), resource, detail));
+    }
 }
 
 fn environment_from(container: &Value, path: &str, errors: &mut Errors) {

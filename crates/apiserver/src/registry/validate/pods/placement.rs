@@ -68,6 +68,11 @@ fn field(requirement: &Value, path: &str, errors: &mut Errors) {
             key,
             "not a valid field selector key",
         ));
+        return;
+    }
+    for (index, value) in items(requirement, "values") {
+        let at = format!("{path}.values[{index}]");
+        named(value.as_str().unwrap_or(""), names::subdomain, &at, errors);
     }
 }
 
@@ -119,19 +124,26 @@ fn node_affinity(affinity: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
+/// Labels of which pods must have the same value, or another.
+fn label_keys(owner: &Value, field: &str, path: &str, errors: &mut Errors) {
+    for (index, key) in items(owner, field) {
+        let at = format!("{path}.{field}[{index}]");
+        named(key.as_str().unwrap_or(""), names::qualified_name, &at, errors);
+    }
+}
+
 fn pod_term(term: &Value, path: &str, errors: &mut Errors) {
     for field in ["labelSelector", "namespaceSelector"] {
         if !term[field].is_null() {
             selector(&term[field], &format!("{path}.{field}"), errors);
-            for (index, own) in items(&term[field], "matchExpressions") {
-                label_values(own, &format!("{path}.{field}.matchExpressions[{index}]"), errors);
-            }
         }
     }
     for field in ["matchLabelKeys", "mismatchLabelKeys"] {
         if !is_empty(&term[field]) && term["labelSelector"].is_null() {
             let detail = "must not be specified when labelSelector is not set";
             errors.push(forbidden(format!("{path}.{field}"), detail));
+        } else {
+            label_keys(term, field, path, errors);
         }
     }
     for (_, namespace) in items(term, "namespaces") {
@@ -181,6 +193,8 @@ pub(super) fn spread(spec: &Value, path: &str, errors: &mut Errors) {
         if !is_empty(&constraint["matchLabelKeys"]) && constraint["labelSelector"].is_null() {
             let detail = "must not be specified when labelSelector is not set";
             errors.push(forbidden(format!("{path}.matchLabelKeys"), detail));
+        } else {
+            label_keys(constraint, "matchLabelKeys", &path, errors);
         }
         let (key, when) = (
             text(constraint, "topologyKey"),

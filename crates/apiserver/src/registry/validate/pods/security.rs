@@ -164,19 +164,35 @@ fn is_sysctl(name: &str) -> bool {
     name.len() <= 253 && name.split(['.', '/']).all(part)
 }
 
-fn sysctls(context: &Value, path: &str, errors: &mut Errors) {
+/// Parameters of the kernel that each space of processes has for itself.
+const IPC_SYSCTLS: &[&str] = &["kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue."];
+
+fn sysctls(spec: &Value, path: &str, errors: &mut Errors) {
+    let context = &spec["securityContext"];
     let mut seen = BTreeSet::new();
     for (index, sysctl) in items(context, "sysctls") {
         let path = format!("{path}.sysctls[{index}].name");
         let name = text(sysctl, "name");
         if name.is_empty() {
-            errors.push(required(path, ""));
+            errors.push(required(path.clone(), ""));
         } else if !is_sysctl(name) {
             let detail = "must have at most 253 characters and match regex \
                           ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
-            errors.push(invalid(path, name, detail));
+            errors.push(invalid(path.clone(), name, detail));
         } else if !seen.insert(name) {
-            errors.push(duplicate(path, name));
+            errors.push(duplicate(path.clone(), name));
+        }
+        let name = name.replace('/', ".");
+        let space = if name.starts_with("net.") {
+            "hostNetwork"
+        } else if IPC_SYSCTLS.iter().any(|head| name.starts_with(head)) {
+            "hostIPC"
+        } else {
+            continue;
+        };
+        if spec[space] == true {
+            let detail = format!("may not be specified when '{space}' is true");
+            errors.push(invalid(path, text(sysctl, "name"), detail));
         }
     }
 }
@@ -193,11 +209,12 @@ pub(super) fn pod(spec: &Value, path: &str, errors: &mut Errors) {
         let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
         errors.push(invalid(format!("{own}.shareProcessNamespace"), true, detail));
     }
-    sysctls(context, &own, errors);
+    sysctls(spec, &own, errors);
     for (field, allowed) in [
-        ("fsGroupChangePolicy", &["Always", "OnRootMismatch"]),
+        ("fsGroupChangePolicy", &["Always", "OnRootMismatch"][..]),
         ("supplementalGroupsPolicy", &["Merge", "Strict"]),
-        ("seLinuxChangePolicy", &["MountOption", "Recursive"]),
+        // The other way is known but not switched on.
+        ("seLinuxChangePolicy", &["Recursive"]),
     ] {
         one_of(&context[field], allowed, format!("{own}.{field}"), errors);
     }

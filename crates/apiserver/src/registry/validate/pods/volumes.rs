@@ -139,6 +139,7 @@ fn downward(source: &Value, path: &str, errors: &mut Errors) {
 
 fn projected(source: &Value, path: &str, errors: &mut Errors) {
     mode(&source["defaultMode"], format!("{path}.defaultMode"), errors);
+    let mut taken = BTreeSet::new();
     for (index, own) in items(source, "sources") {
         let at = format!("{path}.sources[{index}]");
         let mut count = 0;
@@ -153,9 +154,20 @@ fn projected(source: &Value, path: &str, errors: &mut Errors) {
                 "secret" | "configMap" => {
                     need(part, "name", &at, errors);
                     key_files(part, &at, errors);
+                    same_files(part, text(part, "name"), &mut taken, path, errors);
                 }
-                "downwardAPI" => downward(part, &at, errors),
-                _ => token(part, &at, path, errors),
+                "downwardAPI" => {
+                    downward(part, &at, errors);
+                    same_files(part, "downwardAPI", &mut taken, path, errors);
+                }
+                _ => {
+                    token(part, &at, path, errors);
+                    let file = text(part, "path");
+                    if !file.is_empty() && !taken.insert(file) {
+                        let detail = "conflicting duplicate paths";
+                        errors.push(invalid(path, file, detail));
+                    }
+                }
             }
         }
         if count > 1 {
@@ -163,6 +175,22 @@ fn projected(source: &Value, path: &str, errors: &mut Errors) {
                 at,
                 "may not specify more than 1 volume type per source",
             ));
+        }
+    }
+}
+
+/// Files that another source of the volume, or the same, has already.
+fn same_files<'a>(
+    part: &'a Value,
+    name: &str,
+    taken: &mut BTreeSet<&'a str>,
+    path: &str,
+    errors: &mut Errors,
+) {
+    for (_, item) in items(part, "items") {
+        let file = text(item, "path");
+        if !file.is_empty() && !taken.insert(file) {
+            errors.push(invalid(path, name, "conflicting duplicate paths"));
         }
     }
 }
@@ -201,7 +229,29 @@ fn ephemeral(source: &Value, path: &str, errors: &mut Errors) {
         errors.push(required(format!("{path}.volumeClaimTemplate"), ""));
         return;
     }
+    template_metadata(
+        &template["metadata"],
+        &format!("{path}.volumeClaimTemplate.metadata"),
+        errors,
+    );
     claim(template, &format!("{path}.volumeClaimTemplate.spec"), errors);
+}
+
+/// Claims made for a pod are named and owned by the server: their pattern has labels and annotations alone.
+fn template_metadata(meta: &Value, path: &str, errors: &mut Errors) {
+    crate::registry::meta::annotations(&meta["annotations"], &format!("{path}.annotations"), errors);
+    crate::registry::meta::validate_labels(&meta["labels"], &format!("{path}.labels"), errors);
+    for (field, _) in meta.as_object().into_iter().flatten() {
+        // An empty time is kept by nobody.
+        let own = matches!(
+            field.as_str(),
+            "labels" | "annotations" | "creationTimestamp" | "deletionTimestamp"
+        );
+        if !own {
+            let shown = if field == "uid" { "uID" } else { field };
+            errors.push(forbidden(format!("{path}.{shown}"), "cannot be set"));
+        }
+    }
 }
 
 /// A claim that another object holds the pattern of.
@@ -249,6 +299,7 @@ fn source(name: &str, source: &Value, path: &str, errors: &mut Errors) {
         "csi" => csi(source, path, errors),
         "ephemeral" => ephemeral(source, path, errors),
         "image" => {
+            need(source, "reference", path, errors);
             let policies = ["Always", "IfNotPresent", "Never"];
             one_of(
                 &source["pullPolicy"],
