@@ -196,7 +196,7 @@ impl Shaper {
     fn empty_row(&self, version: &str, mut object: Value, api: &Api) -> Value {
         let meta = json!({"resourceVersion": object["metadata"]["resourceVersion"].clone()});
         object["metadata"]["name"] = "".into();
-        let mut table = self.table(version, &meta, vec![object], api, false);
+        let mut table = self.table(version, &meta, object, api, false);
         let shown = table.pointer_mut("/rows/0/object/metadata");
         if let Some(shown) = shown.and_then(Value::as_object_mut) {
             shown.remove("name");
