@@ -118,10 +118,10 @@ fn names(profile: &str) -> BTreeSet<String> {
         // A function that calls itself is counted by depth.
         Some(name.split('\'').next().unwrap_or(name))
     });
-    // What has other signs is no function of ours but a place of the loader's.
+    // What has other signs is no function of ours but a place of the loader's; what has no name is known by its address.
     let is_name = |name: &&str| {
-        name.bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_.$".contains(&byte))
+        let mut bytes = name.bytes();
+        !name.starts_with("0x") && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_.$".contains(&byte))
     };
     spelt.filter(is_name).map(str::to_owned).collect()
 }
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn functions_are_named_once_however_they_are_met() {
-        let profile = "fn=(1) _ZN1a17h1E\n1 2\ncfn=(2) _ZN1b17h2E'2\ncalls=1 0\ncob=(3) libc.so\nfn=(4) (below main)\nfn=(1)\n";
+        let profile = "fn=(1) _ZN1a17h1E\n1 2\ncfn=(2) _ZN1b17h2E'2\ncalls=1 0\ncob=(3) libc.so\nfn=(5) 0x0000000000001050\nfn=(4) (below main)\nfn=(1)\n";
         let names: Vec<String> = names(profile).into_iter().collect();
         assert_eq!(names, ["_ZN1a17h1E", "_ZN1b17h2E"]);
     }
