@@ -304,7 +304,6 @@ impl Call {
             warnings: std::sync::Mutex::default(),
             calls: crate::admission::webhooks::Calls::enabled(),
         };
-        let writes = !matches!(verb, "get" | "list" | "watch");
         let result = loop {
             let result = dispatch(&self.api, &mut request, verb)
                 .and_then(|reply| response::shaped(&self.api, &request, reply));
@@ -318,7 +317,8 @@ impl Call {
                 None => break result,
             }
         };
-        if writes {
+        // What a crash could take back is told to nobody, not to readers either; a watch sees to its own events.
+        if verb != "watch" {
             self.api.store.settled().await.map_err(Failure::internal)?;
         }
         result

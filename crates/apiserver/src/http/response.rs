@@ -43,7 +43,7 @@ impl From<Bytes> for Body {
 
 fn next(mut watch: Box<Watch>) -> Next {
     Box::pin(async move {
-        let piece = watch.next().await;
+        let piece = watch.next_kept().await;
         (piece, watch)
     })
 }

@@ -180,6 +180,9 @@ impl Journal {
     /// Writing failed.
     pub async fn settled(&self) -> Result<(), JournalError> {
         let want = self.shared.lock().queued;
+        if self.progress.borrow().done >= want {
+            return Ok(());
+        }
         let mut progress = self.progress.clone();
         let seen = progress
             .wait_for(|progress| progress.done >= want || progress.failure.is_some())

@@ -355,8 +355,16 @@ impl Watch {
         self.line(change.as_str(), &object, out.own());
     }
 
+    /// The next piece of text once all that it tells is on disk: a client that goes on from an event after a crash
+    /// would otherwise know of writes that nobody else ever sees.
+    pub async fn next_kept(&mut self) -> Option<Bytes> {
+        let piece = self.next().await?;
+        self.api.store.settled().await.ok()?;
+        Some(piece)
+    }
+
     /// The next piece of text, or None when the watch is over.
-    pub async fn next(&mut self) -> Option<Bytes> {
+    async fn next(&mut self) -> Option<Bytes> {
         if self.ended {
             return None;
         }

@@ -143,6 +143,13 @@ fn kills(count: u64) {
         let mut client = Client::connect(server.port).unwrap();
         let there = check(&mut client, &known.lock().unwrap());
         if let Some((seen, version)) = before.take() {
+            for (name, object) in &seen {
+                let found = there.get(name).map(value_of);
+                assert!(
+                    found >= Some(value_of(object)),
+                    "{name} was read before it was kept"
+                );
+            }
             resume(&mut client, seen, &version, &there);
         }
         // What a killed server may have written counts as sent, and the next value follows it.

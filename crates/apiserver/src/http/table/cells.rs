@@ -227,19 +227,7 @@ fn simple(kind: &Kind, object: &Value, age: &Value) -> Vec<Value> {
             ]
         }
         ("apps", "ControllerRevision") => {
-            let owner =
-                list(&object["metadata"]["ownerReferences"]).find(|owner| owner["controller"] == true);
-            let owner = owner.map_or("<none>".to_owned(), |owner| {
-                let kind = owner["kind"].as_str().unwrap_or("").to_lowercase();
-                let group = owner["apiVersion"]
-                    .as_str()
-                    .unwrap_or("")
-                    .split_once('/')
-                    .map_or("", |(group, _)| group);
-                let dot = if group.is_empty() { "" } else { "." };
-                format!("{kind}{dot}{group}/{}", owner["name"].as_str().unwrap_or(""))
-            });
-            vec![owner.into(), object["revision"].clone(), age]
+            vec![controller(object).into(), object["revision"].clone(), age]
         }
         ("autoscaling", "Scale") => vec![
             count(&spec["replicas"]),
@@ -269,6 +257,21 @@ fn simple(kind: &Kind, object: &Value, age: &Value) -> Vec<Value> {
         ("rbac.authorization.k8s.io", _) => binding(object, age),
         _ => rare::of(kind, object, age),
     }
+}
+
+/// The owner that controls an object, as `kind.group/name`.
+fn controller(object: &Value) -> String {
+    let owner = list(&object["metadata"]["ownerReferences"]).find(|owner| owner["controller"] == true);
+    owner.map_or("<none>".to_owned(), |owner| {
+        let kind = owner["kind"].as_str().unwrap_or("").to_lowercase();
+        let group = owner["apiVersion"]
+            .as_str()
+            .unwrap_or("")
+            .split_once('/')
+            .map_or("", |(group, _)| group);
+        let dot = if group.is_empty() { "" } else { "." };
+        format!("{kind}{dot}{group}/{}", owner["name"].as_str().unwrap_or(""))
+    })
 }
 
 /// Init containers that go on running count as the others do.
