@@ -344,8 +344,11 @@ pub fn update(api: &Api, request: &Request, new: &mut Value, old: &Value) {
     ) || request.target.subresource == "ephemeralcontainers";
     // The classes of priorities are counted once.
     let counted = has_generation(kind) && kind.group != "scheduling.k8s.io";
-    // What is not kept is no wish, though its owner is recorded.
+    // What is not kept is no wish, though its owner is recorded. Of custom resources all is kept.
     let kept_changed = |new: &Value| {
+        if kind.custom.is_some() {
+            return true;
+        }
         let mut kept = new.clone();
         settle(request, &mut kept, old);
         wishes_changed(kind, &kept, old)
@@ -505,18 +508,22 @@ pub fn grace(kind: &Kind, object: &Value, asked: Option<i64>) -> i64 {
     if wanted < 0 { 1 } else { wanted }
 }
 
-/// What happens to dependents when the request does not say.
-#[must_use]
-pub fn default_propagation(request: &Request) -> &'static str {
-    let kind = &request.kind;
-    if kind.is("batch", "Job") {
+/// Warns of what a deletion without a policy leaves behind.
+pub fn warn_of_orphans(request: &Request) {
+    if request.kind.is("batch", "Job") {
         request.warn(
             "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove \
              them or set propagationPolicy=Orphan to suppress this warning",
         );
-        return "Orphan";
     }
-    if kind.is("", "ReplicationController") {
+}
+
+/// What happens to dependents when the request does not say, which is warned of.
+#[must_use]
+pub fn default_propagation(request: &Request) -> &'static str {
+    warn_of_orphans(request);
+    let kind = &request.kind;
+    if kind.is("batch", "Job") || kind.is("", "ReplicationController") {
         "Orphan"
     } else {
         "Background"

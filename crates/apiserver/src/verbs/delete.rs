@@ -202,7 +202,7 @@ pub fn collection(api: &Api, request: &mut Request) -> Outcome<Reply> {
     let options = read_options(request)?;
     let reply = read::list(api, request)?;
     if options.propagation.is_none() {
-        let _policy = prepare::default_propagation(request);
+        prepare::warn_of_orphans(request);
     }
     if let Reply::List { objects, .. } = &reply {
         for stored in objects {
@@ -222,7 +222,7 @@ fn precondition(request: &Request, what: &str, given: &str, found: &str, end: &s
     let kind = &request.kind;
     // Jobs warn before anything is looked at, kinds that go in two steps look themselves, and events have one store.
     if request.query.text("propagationPolicy").is_empty() {
-        let _policy = prepare::default_propagation(request);
+        prepare::warn_of_orphans(request);
     }
     if kind.is("", "Namespace") || kind.is("apiextensions.k8s.io", "CustomResourceDefinition") {
         let why =
@@ -258,7 +258,7 @@ pub fn one(api: &Api, request: &Request, options: &Options) -> Outcome<Reply> {
     loop {
         let Some(stored) = collection.get(&key) else {
             if options.propagation.is_none() {
-                let _policy = prepare::default_propagation(request);
+                prepare::warn_of_orphans(request);
             }
             return Err(request.not_found());
         };
