@@ -10,6 +10,7 @@
 mod answers;
 mod conversion;
 mod hooks;
+mod kept;
 mod kills;
 mod plain;
 mod rare;
