@@ -304,17 +304,19 @@ impl Call {
             warnings: std::sync::Mutex::default(),
             calls: crate::admission::webhooks::Calls::enabled(),
         };
-        let result = loop {
+        let (result, _attended) = loop {
+            let attended = self.api.store.attend();
             let result = dispatch(&self.api, &mut request, verb)
                 .and_then(|reply| response::shaped(&self.api, &request, reply));
             self.warnings = request.take_warnings();
             // A webhook has to be asked first: the work is done again with its answer.
             match request.calls.pending() {
                 Some((key, call)) => {
+                    drop(attended);
                     let answer = call.send().await;
                     request.calls.answered(key, answer);
                 }
-                None => break result,
+                None => break (result, attended),
             }
         };
         // What a crash could take back is told to nobody, not to readers either; a watch sees to its own events.

@@ -390,6 +390,12 @@ impl Store {
         self.journal.as_ref().map(Journal::together)
     }
 
+    /// Says that the caller waits for its writes, by [`Store::settled`], before it drops the result.
+    #[must_use]
+    pub fn attend(&self) -> Option<journal::Attended> {
+        self.journal.as_ref().map(Journal::attend)
+    }
+
     /// The latest version.
     #[must_use]
     pub fn version(&self) -> u64 {

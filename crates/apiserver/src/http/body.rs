@@ -25,8 +25,26 @@ pub struct Decoded {
     pub duplicates: Vec<String>,
 }
 
+/// Where a value is, spelled only where somebody asks.
+enum Path<'a> {
+    Root,
+    Field(&'a Path<'a>, &'a str),
+    Item(&'a Path<'a>, usize),
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Path::Root => Ok(()),
+            Path::Field(Path::Root, key) => formatter.write_str(key),
+            Path::Field(parent, key) => write!(formatter, "{parent}.{key}"),
+            Path::Item(parent, index) => write!(formatter, "{parent}[{index}]"),
+        }
+    }
+}
+
 struct Reader<'a> {
-    path: &'a str,
+    path: &'a Path<'a>,
     duplicates: &'a mut Vec<String>,
     /// A field that is there twice is read into what it held already.
     merges: bool,
@@ -78,7 +96,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
         loop {
-            let path = format!("{}[{}]", self.path, list.len());
+            let path = Path::Item(self.path, list.len());
             let reader = Reader {
                 path: &path,
                 duplicates: &mut *self.duplicates,
@@ -94,25 +112,23 @@ impl<'de> Visitor<'de> for Reader<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = access.next_key::<String>()? {
-            let path = if self.path.is_empty() {
-                key.clone()
-            } else {
-                format!("{}.{key}", self.path)
-            };
+            let path = Path::Field(self.path, &key);
             let value = access.next_value_seed(Reader {
                 path: &path,
                 duplicates: &mut *self.duplicates,
                 merges: self.merges,
             })?;
-            if let Some(before) = map.remove(&key) {
-                let value = if self.merges { joined(before, value) } else { value };
+            let Some(before) = map.get_mut(&key) else {
                 map.insert(key, value);
-                if !self.duplicates.contains(&path) {
-                    self.duplicates.push(path);
-                }
-            } else {
-                map.insert(key, value);
+                continue;
+            };
+            let path = path.to_string();
+            if !self.duplicates.contains(&path) {
+                self.duplicates.push(path);
             }
+            let before = std::mem::take(before);
+            let value = if self.merges { joined(before, value) } else { value };
+            map.insert(key, value);
         }
         Ok(Value::Object(map))
     }
@@ -157,7 +173,7 @@ fn read_json(text: &str, merges: bool) -> Result<Decoded, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let mut duplicates = Vec::new();
     let value = Reader {
-        path: "",
+        path: &Path::Root,
         duplicates: &mut duplicates,
         merges,
     }

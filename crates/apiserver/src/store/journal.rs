@@ -1,4 +1,4 @@
-//! The durable side of the store: one thread keeps what is written, many writes at a time.
+//! The durable side of the store: what is written is kept, many writes at a time, by a thread or by one who waits for it.
 //!
 //! What is acknowledged is in the log, whose blocks are allocated already, so that a write costs the disk one run of
 //! blocks; when the log is full, the data file takes over all that is in it in one transaction.
@@ -7,11 +7,14 @@
 //! last reserved block, so that no version that a client has seen is ever given to another write.
 
 mod base;
+mod blocks;
 mod log;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -22,6 +25,8 @@ use log::Log;
 
 /// Versions reserved at a time.
 const BLOCK: u64 = 16_384;
+/// Longest that a caller writes itself, which keeps what else its thread has to do.
+const PATIENCE: Duration = Duration::from_millis(1);
 
 /// Why the folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -57,18 +62,15 @@ struct Queue {
     queued: u64,
     /// How many want that nothing is kept yet.
     held: usize,
+    /// How many see to it themselves that what they queue is kept.
+    attended: usize,
     closed: bool,
 }
 
-#[derive(Debug)]
-struct Shared {
-    queue: Mutex<Queue>,
-    wake: Condvar,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+impl Queue {
+    /// Whether there is something to keep now.
+    fn is_due(&self) -> bool {
+        !self.operations.is_empty() && (self.held == 0 || self.closed)
     }
 }
 
@@ -78,11 +80,21 @@ struct Progress {
     failure: Option<String>,
 }
 
+#[derive(Debug)]
+struct Shared {
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    /// Locked before the queue is, by whoever writes.
+    writer: Mutex<Writer>,
+    /// The last write took longer than a caller may be kept.
+    slow: AtomicBool,
+    progress: watch::Sender<Progress>,
+}
+
 /// The open files with their writing thread.
 #[derive(Debug)]
 pub struct Journal {
     shared: Arc<Shared>,
-    progress: watch::Receiver<Progress>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -101,8 +113,21 @@ pub struct Together(Arc<Shared>);
 
 impl Drop for Together {
     fn drop(&mut self) {
-        self.0.lock().held -= 1;
-        self.0.wake.notify_one();
+        let mut queue = self.0.lock();
+        queue.held -= 1;
+        self.0.wake_for(&queue);
+    }
+}
+
+/// While it is there, somebody is about to wait for what is queued: the thread is not woken for it.
+#[derive(Debug)]
+pub struct Attended(Arc<Shared>);
+
+impl Drop for Attended {
+    fn drop(&mut self) {
+        let mut queue = self.0.lock();
+        queue.attended -= 1;
+        self.0.wake_for(&queue);
     }
 }
 
@@ -127,28 +152,22 @@ impl Journal {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             wake: Condvar::new(),
+            writer: Mutex::new(Writer {
+                base,
+                log,
+                pending: BTreeMap::new(),
+                reserved: loaded.version,
+            }),
+            slow: AtomicBool::new(false),
+            progress: watch::Sender::default(),
         });
-        let (sender, progress) = watch::channel(Progress::default());
-        let worker = Worker {
-            base,
-            log,
-            pending: BTreeMap::new(),
-            shared: shared.clone(),
-            progress: sender,
-            reserved: loaded.version,
-        };
+        let worker = shared.clone();
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || worker.run())
             .map_err(|error| JournalError::Folder(folder.to_owned(), error))?;
-        Ok((
-            Journal {
-                shared,
-                progress,
-                thread: Some(thread),
-            },
-            loaded,
-        ))
+        let thread = Some(thread);
+        Ok((Journal { shared, thread }, loaded))
     }
 
     /// Collects what is written until the result is dropped: many small writes cost the disk as much as one then.
@@ -156,6 +175,13 @@ impl Journal {
     pub fn together(&self) -> Together {
         self.shared.lock().held += 1;
         Together(self.shared.clone())
+    }
+
+    /// Says that the caller waits for what it is about to queue, by [`Journal::settled`], before it drops the result.
+    #[must_use]
+    pub fn attend(&self) -> Attended {
+        self.shared.lock().attended += 1;
+        Attended(self.shared.clone())
     }
 
     /// Queues a write; [`Journal::settled`] says when it is on disk.
@@ -171,19 +197,35 @@ impl Journal {
         let mut queue = self.shared.lock();
         queue.operations.push(operation);
         queue.queued += 1;
-        self.shared.wake.notify_one();
+        if queue.attended == 0 {
+            self.shared.wake_for(&queue);
+        }
     }
 
-    /// Waits until all that is queued now is on disk.
+    /// Waits until all that is queued now is on disk. Where the disk is quick and nobody else waits, it is written
+    /// here: to wake a thread and be woken by it takes as long as the disk does. The thread writes for many at once.
     ///
     /// # Errors
     /// Writing failed.
     pub async fn settled(&self) -> Result<(), JournalError> {
-        let want = self.shared.lock().queued;
-        if self.progress.borrow().done >= want {
+        let shared = &self.shared;
+        let (want, is_alone) = {
+            let queue = shared.lock();
+            (queue.queued, queue.attended <= 1)
+        };
+        if shared.progress.borrow().done >= want {
             return Ok(());
         }
-        let mut progress = self.progress.clone();
+        if is_alone
+            && !shared.slow.load(Ordering::Relaxed)
+            && let Ok(mut writer) = shared.writer.try_lock()
+        {
+            shared.keep(&mut writer, false);
+        }
+        let mut progress = shared.progress.subscribe();
+        if progress.borrow().done < want {
+            shared.wake_for(&shared.lock());
+        }
         let seen = progress
             .wait_for(|progress| progress.done >= want || progress.failure.is_some())
             .await
@@ -206,65 +248,119 @@ impl Drop for Journal {
     }
 }
 
-struct Worker {
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the thread write what is there.
+    fn wake_for(&self, queue: &Queue) {
+        if queue.is_due() {
+            self.wake.notify_one();
+        }
+    }
+
+    /// The thread.
+    fn run(&self) {
+        while self.wait() {
+            let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            self.keep(&mut writer, true);
+            if let Err(error) = writer.log.prepare() {
+                self.fail(&error);
+            }
+            if self.progress.borrow().failure.is_some() {
+                return;
+            }
+        }
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if !writer.pending.is_empty()
+            && let Err(error) = writer.hand_over()
+        {
+            self.fail(&error);
+        }
+    }
+
+    /// Waits for something to write; false at the end.
+    fn wait(&self) -> bool {
+        let mut queue = self.lock();
+        while !queue.is_due() && !queue.closed {
+            queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        !queue.operations.is_empty()
+    }
+
+    /// Puts what is queued on the disk. What takes long, which is all but adding to the log, is left to the thread.
+    fn keep(&self, writer: &mut Writer, is_thread: bool) {
+        if self.progress.borrow().failure.is_some() {
+            return;
+        }
+        let mut queue = self.lock();
+        if !queue.is_due() {
+            return;
+        }
+        let batch = std::mem::take(&mut queue.operations);
+        let queued = queue.queued;
+        drop(queue);
+        let began = Instant::now();
+        let kept = match writer.add(&batch) {
+            Ok(true) => {
+                self.slow.store(began.elapsed() > PATIENCE, Ordering::Relaxed);
+                writer.remember(batch);
+                Ok(())
+            }
+            Ok(false) if is_thread => {
+                writer.remember(batch);
+                writer.hand_over()
+            }
+            Ok(false) => {
+                let mut queue = self.lock();
+                let later = std::mem::replace(&mut queue.operations, batch);
+                queue.operations.extend(later);
+                return;
+            }
+            Err(error) => Err(error),
+        };
+        match kept {
+            Ok(()) => {
+                self.progress.send_modify(|progress| progress.done = queued);
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    fn fail(&self, error: &JournalError) {
+        tracing::error!(%error, "the data file cannot be written");
+        self.progress
+            .send_modify(|progress| progress.failure = Some(error.to_string()));
+    }
+}
+
+/// The open files.
+#[derive(Debug)]
+struct Writer {
     base: Base,
     log: Log,
     /// What only the log has, the last write of each object.
     pending: BTreeMap<(Arc<str>, Arc<str>), Operation>,
-    shared: Arc<Shared>,
-    progress: watch::Sender<Progress>,
     reserved: u64,
 }
 
-impl Worker {
-    fn run(mut self) {
-        if let Err(error) = self.follow() {
-            tracing::error!(%error, "the data file cannot be written");
-            self.progress
-                .send_modify(|progress| progress.failure = Some(error.to_string()));
-        }
-    }
-
-    fn follow(&mut self) -> Result<(), JournalError> {
-        while let Some((batch, queued)) = self.next() {
-            self.keep(batch)?;
-            self.progress.send_modify(|progress| progress.done = queued);
-            self.log.prepare()?;
-        }
-        if self.pending.is_empty() {
-            Ok(())
-        } else {
-            self.hand_over()
-        }
-    }
-
-    /// What has been written meanwhile, and the number of its last write; nothing at the end.
-    fn next(&self) -> Option<(Vec<Operation>, u64)> {
-        let mut queue = self.shared.lock();
-        while (queue.operations.is_empty() || queue.held > 0) && !queue.closed {
-            queue = self
-                .shared
-                .wake
-                .wait(queue)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-        let batch = std::mem::take(&mut queue.operations);
-        (!batch.is_empty()).then_some((batch, queue.queued))
-    }
-
-    /// Puts writes on the disk.
-    fn keep(&mut self, batch: Vec<Operation>) -> Result<(), JournalError> {
+impl Writer {
+    /// Adds writes to the log; false if it has no room for them.
+    fn add(&mut self, batch: &[Operation]) -> Result<bool, JournalError> {
         let highest = batch.iter().map(|operation| operation.version).max().unwrap_or(0);
         // Half a block is always left, for writes that are answered from memory meanwhile.
         if highest + BLOCK / 2 > self.reserved {
             self.reserved = highest + BLOCK;
         }
-        let logged = self.log.append(&batch, self.reserved)?;
+        self.log.append(batch, self.reserved)
+    }
+
+    fn remember(&mut self, batch: Vec<Operation>) {
         let keyed = batch
             .into_iter()
             .map(|operation| ((operation.collection.clone(), operation.key.clone()), operation));
         self.pending.extend(keyed);
-        if logged { Ok(()) } else { self.hand_over() }
     }
 
     /// The data file takes over what is pending; the log begins anew.
@@ -279,7 +375,8 @@ impl Worker {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Expect, Store};
+    use super::super::{Expect, LabelHint, Store};
+    use super::*;
     use serde_json::json;
 
     #[tokio::test]
@@ -303,6 +400,74 @@ mod tests {
         assert_eq!(things.get("a").unwrap().value()["metadata"]["name"], "a");
         assert!(store.version() >= last);
         assert!(things.events_after(last, 1).is_err());
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_kept_as_well() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, _) = Journal::open(folder.path()).unwrap();
+        let mut progress = journal.shared.progress.subscribe();
+        let mut kept = async |number| {
+            let seen = progress.wait_for(|progress: &Progress| progress.done == number);
+            tokio::time::timeout(Duration::from_secs(60), seen)
+                .await
+                .unwrap()
+                .unwrap();
+        };
+        let write = |version: u64| {
+            let object = Stored {
+                key: "a".into(),
+                version,
+                text: Bytes::from_static(b"{}").into(),
+                form: None,
+                labels: LabelHint::of(&json!({})),
+            };
+            journal.queue(&"things".into(), Change::Added, &object);
+        };
+        write(1);
+        kept(1).await;
+        // Whoever was to wait for it has gone.
+        let attended = journal.attend();
+        write(2);
+        drop(attended);
+        kept(2).await;
+        let together = journal.together();
+        write(3);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(journal.shared.progress.borrow().done, 2);
+        drop(together);
+        kept(3).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn many_writers_at_once_fill_the_log_again_and_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, _notices) = Store::durable(folder.path()).unwrap();
+        let store = std::sync::Arc::new(store);
+        let writers = (0..8).map(|writer| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let things = store.collection("things");
+                for count in 0..50 {
+                    let attended = (writer % 3 != 0).then(|| store.attend());
+                    let name = format!("{writer}-{count}");
+                    let mut object = json!({"metadata": {"name": name}, "filler": "x".repeat(300)});
+                    store.put(&things, &name, Expect::Absent, &mut object).unwrap();
+                    if attended.is_some() {
+                        store.settled().await.unwrap();
+                    }
+                }
+            })
+        });
+        for writer in writers.collect::<Vec<_>>() {
+            writer.await.unwrap();
+        }
+        store.settled().await.unwrap();
+        let version = store.version();
+        drop(store);
+        let (store, _notices) = Store::durable(folder.path()).unwrap();
+        assert_eq!(store.collection("things").len(), 400);
+        assert!(store.version() >= version);
     }
 
     const FOLDER: &str = "FLUVIAL_TEST_JOURNAL";

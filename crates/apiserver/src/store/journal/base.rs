@@ -19,6 +19,7 @@ fn file(error: impl Into<redb::Error>) -> JournalError {
 }
 
 /// The open file.
+#[derive(Debug)]
 pub(super) struct Base {
     database: Database,
     /// Versions below are never given again.

@@ -5,12 +5,13 @@
 //! an earlier turn bears another number, and a record that was cut off has another checksum: there the log ends.
 
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 
+use super::blocks::Blocks;
 use super::{JournalError, Operation};
 
 /// Bytes of the log; few in tests, which are to see it end.
@@ -26,9 +27,10 @@ pub(super) struct Left {
 }
 
 /// The open log.
+#[derive(Debug)]
 pub(super) struct Log {
     path: PathBuf,
-    file: Option<File>,
+    file: Option<Blocks>,
     epoch: u64,
     end: usize,
     /// Room for making a record.
@@ -41,17 +43,15 @@ impl Log {
         let path = folder.join("store.log");
         let failed = |error| JournalError::Log(path.clone(), error);
         let mut held = vec![];
-        let file = match File::options().read(true).write(true).open(&path) {
+        let file = match File::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             file => {
-                let mut file = file.map_err(failed)?;
                 let limit = CAPACITY as u64;
-                io::Read::by_ref(&mut file)
-                    .take(limit)
-                    .read_to_end(&mut held)
+                file.and_then(|file| file.take(limit).read_to_end(&mut held))
                     .map_err(failed)?;
                 // One that was cut off when it was made, or belonged to another data file, is made again.
-                Some(file).filter(|_| epoch != 0 && held.len() == CAPACITY)
+                let whole = epoch != 0 && held.len() == CAPACITY;
+                whole.then(|| Blocks::open(&path)).transpose().map_err(failed)?
             }
         };
         let left = read(held.into(), epoch).map_err(failed)?;
@@ -91,9 +91,7 @@ impl Log {
             self.record = vec![];
             return Ok(false);
         }
-        file.seek(SeekFrom::Start(self.end as u64))
-            .and_then(|_| file.write_all(&self.record))
-            .and_then(|()| file.sync_data())
+        file.write(&self.path, self.end, &self.record)
             .map_err(|error| JournalError::Log(self.path.clone(), error))?;
         self.end += self.record.len();
         Ok(true)
@@ -101,13 +99,8 @@ impl Log {
 }
 
 /// A log of zeros.
-fn make(path: &Path) -> io::Result<File> {
-    let mut file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(path)?;
+fn make(path: &Path) -> io::Result<Blocks> {
+    let mut file = File::create(path)?;
     file.write_all(&vec![0; CAPACITY])?;
     file.sync_all()?;
     // The name is to be there after a crash, too.
@@ -115,7 +108,7 @@ fn make(path: &Path) -> io::Result<File> {
     if let Some(folder) = path.parent() {
         File::open(folder)?.sync_all()?;
     }
-    Ok(file)
+    Blocks::open(path)
 }
 
 fn put(out: &mut Vec<u8>, bytes: &[u8]) {
