@@ -261,4 +261,38 @@ mod tests {
         log.restart(2);
         assert!(log.append(std::slice::from_ref(&large), 0).unwrap());
     }
+
+    #[test]
+    fn a_record_that_is_wrong_though_its_checksum_is_right_is_an_error_or_read() {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = move |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            usize::try_from(state >> 33).unwrap() % below
+        };
+        let (mut refused, mut taken) = (0, 0);
+        for _ in 0..20_000 {
+            let mut log = vec![];
+            write(&mut log, &[put(1, Some("{}")), put(2, None)], 100, 7);
+            for _ in 0..=random(4) {
+                let at = HEAD + random(log.len() - HEAD);
+                match random(3) {
+                    0 => log[at] = u8::try_from(random(256)).unwrap(),
+                    1 => log.truncate(at.max(HEAD + 1)),
+                    _ => log.insert(at, 0xff),
+                }
+            }
+            let length = u32::try_from(log.len() - HEAD).unwrap();
+            let sum = checksum(&log[HEAD..]);
+            log[..4].copy_from_slice(&length.to_le_bytes());
+            log[12..16].copy_from_slice(&sum.to_le_bytes());
+            match read(log.into(), 7) {
+                Ok(left) => {
+                    assert!(left.operations.len() <= 8);
+                    taken += 1;
+                }
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(refused > 1_000 && taken > 1_000, "{refused} {taken}");
+    }
 }
