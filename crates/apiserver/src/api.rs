@@ -54,6 +54,8 @@ pub struct Api {
     pub policies: crate::admission::policies::Cache,
     /// Bindings and roles, read once.
     pub rules: crate::auth::rbac::Cache,
+    /// Flow schemas, read once.
+    pub flows: crate::auth::flows::Cache,
     /// How users were let to act as others.
     pub impersonators: crate::http::impersonate::Ways,
     /// Held from a look at quotas to the write that they allow.
@@ -111,6 +113,7 @@ impl Api {
             disabled: parts.disabled,
             policies: crate::admission::policies::Cache::default(),
             rules: crate::auth::rbac::Cache::default(),
+            flows: crate::auth::flows::Cache::default(),
             impersonators: crate::http::impersonate::Ways::default(),
             quotas: std::sync::Mutex::default(),
         };

@@ -1,6 +1,7 @@
 //! Who asks, and whether they may.
 
 pub mod escalation;
+pub mod flows;
 pub mod rbac;
 pub mod tokens;
 
@@ -59,7 +60,7 @@ impl User {
 }
 
 /// What someone wants to do.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Attributes<'a> {
     /// get, list, watch, create, …
     pub verb: &'a str,

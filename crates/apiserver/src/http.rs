@@ -21,6 +21,7 @@ use http::{HeaderMap, Method, Response};
 use http_body_util::{BodyExt, Limited};
 
 use crate::api::Api;
+use crate::auth::flows::Flow;
 use crate::auth::{Attributes, User, rbac};
 use crate::request::Request;
 use crate::status::{Failure, Outcome};
@@ -55,6 +56,7 @@ where
         query,
         accept: accepted,
         warnings: vec![],
+        flow: None,
     };
     let result = call.run(body).await;
     let mut response = match result {
@@ -72,6 +74,11 @@ where
             response.headers_mut().append("warning", value);
         }
     }
+    if let Some(flow) = call.flow {
+        let headers = response.headers_mut();
+        headers.insert("x-kubernetes-pf-flowschema-uid", flow.schema);
+        headers.insert("x-kubernetes-pf-prioritylevel-uid", flow.level);
+    }
     if call.parts.method == Method::HEAD {
         *response.body_mut() = Body::from(Bytes::new());
     }
@@ -84,6 +91,7 @@ struct Call {
     query: Query,
     accept: Outcome<Accept>,
     warnings: Vec<String>,
+    flow: Option<Flow>,
 }
 
 impl Call {
@@ -94,7 +102,9 @@ impl Call {
     {
         let user = authenticate::user(&self.api, &self.parts)?;
         let path = self.parts.uri.path().to_owned();
-        match route::parse(&path) {
+        let place = route::parse(&path);
+        self.flow = self.flow_of(&user, &path, &place);
+        match place {
             Path::Resource(target) => self.resource(user, target, body).await,
             Path::Discovery(core, rest) => {
                 self.allow_path(&user, &path)?;
@@ -131,8 +141,9 @@ impl Call {
         }
     }
 
-    fn allow_path(&self, user: &User, path: &str) -> Outcome<()> {
-        let verb = match self.parts.method {
+    /// What a request of no resource does.
+    fn plain_verb(&self) -> &'static str {
+        match self.parts.method {
             Method::POST => "post",
             Method::PUT => "put",
             Method::DELETE => "delete",
@@ -140,9 +151,32 @@ impl Call {
             Method::HEAD => "head",
             Method::OPTIONS => "options",
             _ => "get",
+        }
+    }
+
+    fn flow_of(&self, user: &User, path: &str, parsed: &Path) -> Option<Flow> {
+        let wanted = match parsed {
+            Path::Resource(target) => Attributes {
+                verb: verb_of(&self.parts, &self.query, target),
+                group: &target.group,
+                resource: &target.resource,
+                subresource: &target.subresource,
+                namespace: &target.namespace,
+                name: &target.name,
+                path: "",
+            },
+            _ => Attributes {
+                verb: self.plain_verb(),
+                path,
+                ..Attributes::default()
+            },
         };
+        self.api.flows.of(&self.api.store, user, &wanted)
+    }
+
+    fn allow_path(&self, user: &User, path: &str) -> Outcome<()> {
         let wanted = Attributes {
-            verb,
+            verb: self.plain_verb(),
             path,
             ..Attributes::default()
         };

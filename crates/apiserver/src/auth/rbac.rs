@@ -24,7 +24,7 @@ pub struct Decision {
     pub reason: String,
 }
 
-fn strings<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a str> {
+pub(super) fn strings<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a str> {
     value[field]
         .as_array()
         .into_iter()
@@ -32,7 +32,7 @@ fn strings<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a str> {
         .filter_map(Value::as_str)
 }
 
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+pub(super) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or("")
 }
 

@@ -128,6 +128,13 @@ impl Shaper {
                     ("metadata", meta.clone()),
                     ("columnDefinitions", table::definitions(&self.kind)),
                 ];
+                let mut objects: Box<dyn Iterator<Item = Value>> = Box::new(objects);
+                if self.kind.is("flowcontrol.apiserver.k8s.io", "FlowSchema") {
+                    // What is matched first is shown first.
+                    let mut flows: Vec<Value> = objects.collect();
+                    flows.sort_by_key(|flow| flow["spec"]["matchingPrecedence"].as_i64());
+                    objects = Box::new(flows.into_iter());
+                }
                 let rows = objects.map(|object| self.row(version, object, now));
                 let shown = !is_empty || table::has_columns(&self.kind);
                 Ok(text(&fields, "rows", shown.then_some(rows)))

@@ -9,6 +9,7 @@
 
 mod answers;
 mod conversion;
+mod flows;
 mod hooks;
 mod kept;
 mod kills;
