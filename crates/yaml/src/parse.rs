@@ -39,6 +39,16 @@ pub fn parse_part(part: &Part<'_>, options: &ReadOptions) -> Result<Vec<Node>, E
     all_documents(parser)
 }
 
+/// The first document of a part of a text, if it has one, with its places in that text.
+///
+/// # Errors
+/// The document is no YAML, or exceeds a limit.
+pub fn parse_part_first(part: &Part<'_>, options: &ReadOptions) -> Result<Option<Node>, Error> {
+    let mut parser = Parser::new(part.text, options)?;
+    parser.scanner.start_at(part.line);
+    parser.document()
+}
+
 fn all_documents(mut parser: Parser<'_>) -> Result<Vec<Node>, Error> {
     let mut documents = Vec::new();
     while let Some(document) = parser.document()? {
@@ -94,6 +104,8 @@ impl<'a> Parser<'a> {
             ));
         }
         check_characters(text, file)?;
+        // The mark of the encoding is no part of the first line.
+        let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
         Ok(Parser {
             scanner: Scanner::new(text, file, options.limits.depth),
             file,
