@@ -331,10 +331,12 @@ impl<'n> Converter<'n> {
     fn key_v2(&mut self, key: &'n Node) -> Result<String, Error> {
         let target = self.merge_target(key)?;
         if !matches!(target.data, NodeData::Scalar { .. }) {
-            return Err(Error::new(
-                key.pos,
-                "invalid map key: a sequence or mapping cannot be one in JSON",
-            ));
+            let scalar = |node: &Node| match resolve_node(node, self.mode) {
+                Ok(Scalar::Other(resolved)) => Some(resolved),
+                _ => None,
+            };
+            let shown = crate::gosyntax::go_syntax(target, &scalar);
+            return Err(Error::new(key.pos, format!("invalid map key: {shown}")));
         }
         match resolve_node(target, self.mode)? {
             Scalar::Text(text) => Ok(text),

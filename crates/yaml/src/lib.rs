@@ -7,6 +7,7 @@ mod base64;
 mod documents;
 mod emit;
 mod error;
+mod gosyntax;
 mod json;
 mod node;
 mod number;

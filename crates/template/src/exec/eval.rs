@@ -41,7 +41,7 @@ impl<'t> State<'_, 't> {
 
     fn not_a_function(&self, words: &[Expr], last: &Final) -> Result2<()> {
         if words.len() > 1 || last.is_some() {
-            let first = words.first().map(ToString::to_string).unwrap_or_default();
+            let first = words.first().map(alone).unwrap_or_default();
             return self.fail(format!("can't give argument to non-function {first}"));
         }
         Ok(())
@@ -323,7 +323,11 @@ impl<'t> State<'_, 't> {
         }
         // `call` quotes the operand that is no function.
         let arguments_text = if name == "call" {
-            arguments.first().map(ToString::to_string)
+            let piped = || match last.as_ref()? {
+                Value::Str(text) => Some(text.to_string()),
+                other => Some(format!("<{} Value>", other.type_name())),
+            };
+            arguments.first().map(alone).or_else(piped)
         } else {
             None
         };
@@ -540,5 +544,13 @@ pub(crate) fn plain(value: &Value) -> Value {
             Underlying::Struct { .. } => value.clone(),
         },
         value => value.clone(),
+    }
+}
+
+/// How an operand is quoted by itself: a pipeline stands without the parentheses that it has among others.
+fn alone(operand: &Expr) -> String {
+    match &operand.kind {
+        ExprKind::Pipe(pipe) => pipe.to_string(),
+        _ => operand.to_string(),
     }
 }
