@@ -174,9 +174,15 @@ fn check_templates(chart: &Arc<Chart>, request: LintRequest<'_>, findings: &mut 
     });
     let files = match rendered {
         Ok(files) => files,
+        // How values and dependencies come together is not looked at here.
+        Err(error) if error.stage == Stage::Values => return,
         Err(error) => {
-            let end = if error.stage == Stage::Schema { "\n" } else { "" };
             let message = error.to_string();
+            let end = if error.stage == Stage::Schema && message.ends_with('\n') {
+                "\n"
+            } else {
+                ""
+            };
             return findings.add(Severity::Error, "templates/", message.trim_end().to_owned() + end);
         }
     };

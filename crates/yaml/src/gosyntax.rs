@@ -6,6 +6,20 @@ use crate::node::{Node, NodeData};
 use crate::number::Number;
 use crate::resolve::Resolved;
 
+/// The first key below a node that is a collection, in the order in which Go's library meets them.
+pub(crate) fn bad_key_in(node: &Node) -> Option<&Node> {
+    match &node.data {
+        NodeData::Mapping { entries, .. } => entries.iter().find_map(|entry| {
+            let is_bad = !matches!(entry.key.data, NodeData::Scalar { .. } | NodeData::Alias(_));
+            bad_key_in(&entry.key)
+                .or(is_bad.then_some(&entry.key))
+                .or_else(|| bad_key_in(&entry.value))
+        }),
+        NodeData::Sequence { items, .. } => items.iter().find_map(bad_key_in),
+        _ => None,
+    }
+}
+
 /// What a node holds, read by `scalar`.
 pub(crate) fn go_syntax(node: &Node, scalar: &dyn Fn(&Node) -> Option<Resolved>) -> String {
     let mut out = String::new();
@@ -74,8 +88,12 @@ mod tests {
     fn keys_that_are_none_are_quoted_as_go_writes_them() {
         let error = |text| yaml_to_json(text, false).unwrap_err().message;
         assert_eq!(
-            error("a: {{ .Values.b }}: c\n"),
+            error("a: {{ .Values.b }}\n"),
             "invalid map key: map[interface {}]interface {}{\".Values.b\":interface {}(nil)}"
+        );
+        assert_eq!(
+            error("{{ a }}: c\n"),
+            "invalid map key: map[interface {}]interface {}{\"a\":interface {}(nil)}"
         );
         assert_eq!(
             error("? [b, 1, 1.5, true, {z: \"q\\\"\", a: [~]}]\n: x\n"),

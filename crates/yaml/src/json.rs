@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Limits};
+use crate::gosyntax;
 use crate::node::{Entry, Node, NodeData, ScalarStyle, Style};
 use crate::number::{self, Number};
 use crate::parse::{ReadOptions, is_merge_key, parse_first};
@@ -335,7 +336,7 @@ impl<'n> Converter<'n> {
                 Ok(Scalar::Other(resolved)) => Some(resolved),
                 _ => None,
             };
-            let shown = crate::gosyntax::go_syntax(target, &scalar);
+            let shown = gosyntax::go_syntax(gosyntax::bad_key_in(target).unwrap_or(target), &scalar);
             return Err(Error::new(key.pos, format!("invalid map key: {shown}")));
         }
         match resolve_node(target, self.mode)? {
