@@ -32,7 +32,9 @@ impl<'t> State<'_, 't> {
             if pipe.assign {
                 self.assign(name, value.clone(), mark)?;
             } else {
-                self.note_set(self.variables.len(), mark);
+                let place = self.variables.len();
+                self.note_set(place, mark);
+                self.elements.variables.retain(|known| *known < place);
                 self.variables.push((name, value.clone()));
             }
         }
@@ -167,7 +169,14 @@ impl<'t> State<'_, 't> {
             return Ok(receiver);
         };
         let mut value = receiver;
-        let mut in_map = false;
+        let mut in_map = match &expr.kind {
+            ExprKind::Field(_) => self.elements.dot,
+            ExprKind::Variable(names) if !self.elements.variables.is_empty() => {
+                let at = self.variables.iter().rposition(|(known, _)| *known == &*names[0]);
+                at.is_some_and(|at| self.elements.variables.contains(&at))
+            }
+            _ => false,
+        };
         for name in path {
             let next = self.field(
                 dot,
