@@ -1,6 +1,7 @@
 //! A build: from a folder of a tree to ordered objects.
 
 use fluvial_tree::{Tree, TreePath};
+use fluvial_yaml::{Node, NodeData, ScalarStyle};
 
 use crate::accumulate::Target;
 use crate::error::{Error, Result};
@@ -185,7 +186,7 @@ fn all_plain_strings(resource: &Resource) -> bool {
         .node
         .get("metadata")
         .and_then(|metadata| metadata.get("annotations"))
-        .and_then(fluvial_yaml::Node::entries)
+        .and_then(Node::entries)
         .is_none_or(|entries| {
             entries
                 .iter()

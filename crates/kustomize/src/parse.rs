@@ -47,7 +47,7 @@ pub(crate) fn first_document(session: &Session<'_>, text: &str, file: FileId) ->
         file,
         limits: Limits::default(),
     };
-    let mut node = fluvial_yaml::parse_first(text, &options).map_err(|error| {
+    let mut node = fluvial_yaml::parse_values(text, &options).map_err(|error| {
         Error::new(format!("MalformedYAMLError: {}", error.message))
             .at(session.file_name(file), error.pos.line)
     })?;

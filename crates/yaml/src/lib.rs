@@ -22,6 +22,6 @@ pub use emit::{EmitOptions, SequenceIndent, emit, emit_deep, json_text_to_yaml, 
 pub use error::{Error, Limits};
 pub use json::yaml_to_json;
 pub use node::{Comments, Entry, FileId, Node, NodeData, Pos, ScalarStyle, Style};
-pub use parse::{ReadOptions, parse_documents, parse_first, parse_part, parse_part_first};
+pub use parse::{ReadOptions, parse_documents, parse_first, parse_part, parse_part_first, parse_values};
 pub use parts::{Part, ends_oddly, parts, separated};
 pub use resolve::{Mode, ScalarType, is_yaml_1_1_non_string, scalar_type};

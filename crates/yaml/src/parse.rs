@@ -39,6 +39,17 @@ pub fn parse_part(part: &Part<'_>, options: &ReadOptions) -> Result<Vec<Node>, E
     all_documents(parser)
 }
 
+/// The first document of a text as it is read for its values alone, as `sigs.k8s.io/yaml` does: errors come in another order
+/// than with comments, which look further ahead, and the comments of the nodes mean nothing.
+///
+/// # Errors
+/// The document is no YAML, or exceeds a limit.
+pub fn parse_values(text: &str, options: &ReadOptions) -> Result<Option<Node>, Error> {
+    let mut parser = Parser::new(text, options)?;
+    parser.scanner.look_at_one();
+    parser.document()
+}
+
 /// The first document of a part of a text, if it has one, with its places in that text.
 ///
 /// # Errors

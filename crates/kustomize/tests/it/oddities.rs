@@ -209,3 +209,30 @@ fn fields_of_configurations_are_known_ones() {
 fn a_label_has_a_name() {
     assert!(built("resources: [a.yaml]\ncommonLabels: {\"\": x}", &[("a.yaml", MAP)]).is_err());
 }
+
+#[test]
+fn folded_annotations_are_as_they_were_while_other_texts_change() {
+    let text = ">\n    a\n      b\n    c\n";
+    let map = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n  annotations:\n   x: {text}data:\n  x: {text}"
+    );
+    let output = built("resources: [a.yaml]", &[("a.yaml", &map)]).unwrap();
+    assert!(
+        output.contains("data:\n  x: |\n    a\n\n      b\n    c\n"),
+        "{output}"
+    );
+    assert!(
+        output.contains("    x: |\n      a\n        b\n      c\n"),
+        "{output}"
+    );
+}
+
+#[test]
+fn a_kustomization_ends_where_a_directive_begins() {
+    let output = built(
+        "resources: [a.yaml]\n%YAML 1.2\nnamePrefix: p-\n",
+        &[("a.yaml", MAP)],
+    )
+    .unwrap();
+    assert!(output.contains("name: a\n"), "{output}");
+}
