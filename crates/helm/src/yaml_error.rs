@@ -18,7 +18,7 @@ enum Place {
 }
 
 /// Beginnings of messages, the reference's words, and where it says they are.
-const WORDS: [(&str, &str, Place); 27] = [
+const WORDS: [(&str, &str, Place); 30] = [
     (
         "could not find the ':'",
         "could not find expected ':'",
@@ -112,6 +112,21 @@ const WORDS: [(&str, &str, Place); 27] = [
     (
         "did not find two hexadecimal",
         "did not find URI escaped octet",
+        Place::Scanner,
+    ),
+    (
+        "did not find the 2 hex",
+        "did not find expected hexdecimal number",
+        Place::Scanner,
+    ),
+    (
+        "did not find the 4 hex",
+        "did not find expected hexdecimal number",
+        Place::Scanner,
+    ),
+    (
+        "did not find the 8 hex",
+        "did not find expected hexdecimal number",
         Place::Scanner,
     ),
     (

@@ -203,6 +203,11 @@ fn fields_of_configurations_are_known_ones() {
         ],
     );
     assert!(error.unwrap_err().contains("unknown field \"kinds\""));
+    let error = built(
+        "resources: [a.yaml]\nconfigurations: [c.yaml]",
+        &[("a.yaml", MAP), ("c.yaml", "images: [{path: a, path: b}]")],
+    );
+    assert!(error.unwrap_err().contains("already set in map"));
 }
 
 #[test]
