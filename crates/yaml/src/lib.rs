@@ -4,6 +4,7 @@
 
 mod anchors;
 mod base64;
+mod characters;
 mod documents;
 mod emit;
 mod error;
