@@ -257,7 +257,7 @@ impl Reader {
     fn fields(&mut self, value: &Value, folder: &Path) -> Result<(), String> {
         match value {
             Value::Object(fields) => fields.iter().try_for_each(|(name, item)| {
-                if NAMING.contains(&name.as_str()) {
+                if NAMING.iter().any(|known| known.eq_ignore_ascii_case(name)) {
                     self.texts(name, item, folder)
                 } else {
                     self.fields(item, folder)
@@ -346,6 +346,7 @@ mod tests {
         let kustomization = "\
 resources: [one.yaml, ../base]
 namePrefix: secret.txt
+Components: [../other]
 patches:
 - path: patch.yaml
 - patch: |
@@ -370,6 +371,7 @@ transformers:
             ("base/kustomization.yaml", "resources: [two.yaml]"),
             ("base/two.yaml", ""),
             ("base/unnamed.yaml", ""),
+            ("other/kustomization.yaml", "namePrefix: a-"),
         ]);
         assert_eq!(
             read,
@@ -380,7 +382,8 @@ transformers:
                 "app/one.yaml",
                 "app/patch.yaml",
                 "base/kustomization.yaml",
-                "base/two.yaml"
+                "base/two.yaml",
+                "other/kustomization.yaml"
             ]
         );
     }

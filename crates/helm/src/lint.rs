@@ -4,6 +4,7 @@
 mod metadata;
 mod objects;
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::error::{Error, Stage};
 use crate::functions::NoCluster;
 use crate::render::{Options, Release, RenderRequest, render_files};
 use crate::schema;
-use crate::values::{Values, yaml_to_json};
+use crate::values::{Coalesce, Values, yaml_to_json};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -138,15 +139,21 @@ pub fn lint(request: LintRequest<'_>) -> Result<Vec<Finding>, Error> {
 fn check_values(text: &str, chart: Option<&Arc<Chart>>, request: &LintRequest<'_>, findings: &mut Findings) {
     const FILE: &str = "values.yaml";
     let own = yaml_to_json(text).and_then(|json| Values::from_json(&json).map_err(|error| error.to_string()));
-    let mut values = match own {
-        Ok(values) => values,
+    let own = match own {
+        Ok(values) => values.to_map(),
         Err(error) => {
             return findings.add(Severity::Error, FILE, format!("unable to parse YAML: {error}"));
         }
     };
-    values.merge(request.values.clone());
+    // A null of the user's takes away what the chart has.
+    let values = request.values.to_map();
+    let how = Coalesce {
+        merge: false,
+        warnings: &RefCell::default(),
+    };
+    how.tables(&values, &own, "");
     if let Some(chart) = chart.filter(|_| !request.skip_schema)
-        && let Err(problem) = schema::own(chart, &values.to_map())
+        && let Err(problem) = schema::own(chart, &values)
     {
         findings.add(Severity::Error, FILE, problem);
     }
@@ -174,9 +181,15 @@ fn check_templates(chart: &Arc<Chart>, request: LintRequest<'_>, findings: &mut 
     });
     let files = match rendered {
         Ok(files) => files,
+        // How values and dependencies come together is not looked at here.
+        Err(error) if error.stage == Stage::Values => return,
         Err(error) => {
-            let end = if error.stage == Stage::Schema { "\n" } else { "" };
             let message = error.to_string();
+            let end = if error.stage == Stage::Schema && message.ends_with('\n') {
+                "\n"
+            } else {
+                ""
+            };
             return findings.add(Severity::Error, "templates/", message.trim_end().to_owned() + end);
         }
     };

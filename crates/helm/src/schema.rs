@@ -139,19 +139,19 @@ impl UrlLoader for Refuse {
 fn compile(schema: &[u8]) -> Result<Compiled, String> {
     let text = String::from_utf8_lossy(schema);
     if text.trim().is_empty() {
-        return Err("EOF\n".to_owned());
+        return Err("EOF".to_owned());
     }
     let json: Json = serde_json::from_str(&text)
         .map_err(|error| go_json_error(&text).unwrap_or_else(|| error.to_string()))
         // The schema is read from a stream, whose end has a name of its own.
-        .map_err(|error| error.replace("unexpected end of JSON input", "unexpected EOF") + "\n")?;
+        .map_err(|error| error.replace("unexpected end of JSON input", "unexpected EOF"))?;
     let mut schemas = Schemas::new();
     let mut compiler = Compiler::new();
     compiler.use_loader(Box::new(Refuse));
     let draft = json.get("$schema").and_then(Json::as_str).map(str::to_owned);
     compiler
         .add_resource(NAME, json.clone())
-        .map_err(|error| format!("{error}\n"))?;
+        .map_err(|error| error.to_string())?;
     match compiler.compile(NAME, &mut schemas) {
         Ok(index) => Ok(Compiled {
             schemas,
@@ -166,19 +166,26 @@ fn compile_problem(error: &CompileError, json: &Json, draft: Option<&str>) -> St
     match error {
         CompileError::ValidationError { src, .. } => {
             let text = report(src, &Json::Null);
-            format!("\"{NAME}#\" is not valid against metaschema: {text}\n")
+            format!("\"{NAME}#\" is not valid against metaschema: {text}")
         }
         CompileError::InvalidRegex { .. } => match against_meta(json, draft) {
-            Some(text) => format!("\"{NAME}#\" is not valid against metaschema: {text}\n"),
-            None => format!("{error}\n"),
+            Some(text) => format!("\"{NAME}#\" is not valid against metaschema: {text}"),
+            None => error.to_string(),
         },
         CompileError::LoadUrlError { url, src } => {
-            format!("failing loading {}: {src}\n", fluvial_template::quote(url))
+            format!("failing loading {}: {src}", fluvial_template::quote(url))
         }
         CompileError::JsonPointerNotFound(url) => {
-            format!("json-pointer in {} not found\n", fluvial_template::quote(url))
+            format!("json-pointer in {} not found", fluvial_template::quote(url))
         }
-        other => format!("{other}\n"),
+        other => match draft.filter(|draft| !draft.contains(':')) {
+            // A name that is no address cannot be fetched, whoever may.
+            Some(draft) => {
+                let draft = fluvial_template::quote(draft);
+                format!("failing loading {draft}: no URLLoader registered for {draft}")
+            }
+            None => other.to_string(),
+        },
     }
 }
 

@@ -84,6 +84,12 @@ impl Report<'_> {
                         &format!("jsonschema validation failed with {}", quote(&url)),
                     );
                 }
+                ErrorKind::Pattern { got, want } => {
+                    // The validator shows the pattern as it takes it, not as it is written.
+                    let want = quote(self.pattern(error).unwrap_or(want));
+                    let what = format!("{} does not match pattern {want}", quote(got));
+                    self.at(indent, &tokens, &what);
+                }
                 kind => self.at(indent, &tokens, &describe(kind)),
             }
             indent += 1;
@@ -108,6 +114,12 @@ impl Report<'_> {
                 }
             }
         }
+    }
+
+    /// The pattern that a text does not match, as the schema has it.
+    fn pattern(&self, error: &ValidationError<'_, '_>) -> Option<&str> {
+        let place = self.schema.pointer(&pointer_of(error.schema_url)?)?;
+        place.get("pattern").unwrap_or(place).as_str()
     }
 
     /// Several causes behind one left-out step: the place of the group that they formed there.

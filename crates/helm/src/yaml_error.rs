@@ -18,7 +18,7 @@ enum Place {
 }
 
 /// Beginnings of messages, the reference's words, and where it says they are.
-const WORDS: [(&str, &str, Place); 27] = [
+const WORDS: [(&str, &str, Place); 30] = [
     (
         "could not find the ':'",
         "could not find expected ':'",
@@ -115,6 +115,21 @@ const WORDS: [(&str, &str, Place); 27] = [
         Place::Scanner,
     ),
     (
+        "did not find the 2 hex",
+        "did not find expected hexdecimal number",
+        Place::Scanner,
+    ),
+    (
+        "did not find the 4 hex",
+        "did not find expected hexdecimal number",
+        Place::Scanner,
+    ),
+    (
+        "did not find the 8 hex",
+        "did not find expected hexdecimal number",
+        Place::Scanner,
+    ),
+    (
         "found unknown directive",
         "found unknown directive name",
         Place::Scanner,
@@ -172,6 +187,9 @@ pub(crate) fn go_yaml_error(text: &str, error: &Error) -> String {
     if message.starts_with("unknown anchor") || message.starts_with("anchor ") {
         return format!("yaml: {message}");
     }
+    if message.starts_with("invalid map key: ") {
+        return format!("yaml: {message}");
+    }
     let known = WORDS.iter().find(|(start, _, _)| message.starts_with(start));
     let (words, place) = match known {
         Some((_, words, place)) => (*words, *place),
@@ -204,12 +222,24 @@ pub(crate) fn go_yaml_error(text: &str, error: &Error) -> String {
     }
 }
 
-/// The first line with content behind another, from 1; else that of the text's end. Lines that are indented deeper than
-/// the scalar in `column`, from 1, are more of it.
+/// The line, from 1, where a scalar that begins in `column`, from 1, of a line is found to be no key, or that of the text's
+/// end. Lines that are indented deeper are more of it, up to a comment or a colon; if it ends in its first line, it is the
+/// next token that shows it.
 fn next_line(text: &str, zero_based: usize, column: usize) -> usize {
-    let found = text.lines().enumerate().skip(zero_based + 1).find(|(_, line)| {
+    let mut lines = text.lines().enumerate().skip(zero_based);
+    let start = lines.next().map_or("", |(_, line)| line);
+    let start = start.get(column.saturating_sub(1)..).unwrap_or_default();
+    let ended = start.starts_with(['"', '\'', '[', '{']) || start.contains(" #");
+    let found = lines.find(|(_, line)| {
         let content = line.trim_start();
-        !content.is_empty() && !content.starts_with('#') && line.len() - content.len() < column
+        if content.is_empty() || content.starts_with('#') {
+            return !content.is_empty() && !ended;
+        }
+        let deeper = line.len() - content.len() >= column;
+        ended
+            || !deeper
+            || [": ", " #"].iter().any(|mark| content.contains(mark))
+            || content.trim_end().ends_with(':')
     });
     found.map_or(text.matches('\n').count(), |(index, _)| index) + 1
 }
@@ -249,4 +279,25 @@ fn value_of_null_key(node: &fluvial_yaml::Node, depth: usize) -> Option<String> 
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::next_line;
+
+    #[test]
+    fn a_scalar_that_is_no_key_is_found_where_the_reference_finds_it() {
+        for (text, line) in [
+            ("a: 1\nfoo\nb: 1\n", 3),
+            ("a: 1\nfoo\n\n\n", 5),
+            ("a: 1\nfoo bar\n  baz: 1\n  quux: 2\n", 3),
+            ("a: 1\nfoo\n  x:y\n  z\n  b:\n    c: 1\n", 5),
+            ("a: 1\nfoo\n# c\nb: 1\n", 3),
+            ("a: 1\nfoo\n  x\n  y # c\n  b: 1\n", 4),
+            ("a: 1\nfoo # x\n  # c\n\n  b: 1\n", 5),
+            ("a: 1\n\"foo\"\n  c: 1\n", 3),
+        ] {
+            assert_eq!(next_line(text, 1, 1), line, "{text:?}");
+        }
+    }
 }

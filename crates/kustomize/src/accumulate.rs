@@ -108,8 +108,11 @@ impl<'s, 'a> Target<'s, 'a> {
             let read = || {
                 let loaded = self.loader.load(self.session, &path.text).map_err(Error::from)?;
                 let file = self.session.add_file(&loaded.name);
-                let documents = crate::parse::documents(self.session, loaded.text()?, file)?;
-                documents.first().map_or_else(
+                // No key may stand twice here.
+                fluvial_yaml::yaml_to_json(loaded.text()?, true)
+                    .map_err(|error| Error::new(error.message).at(&loaded.name, error.pos.line))?;
+                let document = crate::parse::first_document(self.session, loaded.text()?, file)?;
+                document.as_ref().map_or_else(
                     || Ok(TransformerConfig::default()),
                     |node| {
                         let reader = Reader::new(node, &loaded.name, fluvial_yaml::Mode::Json)?;

@@ -1,6 +1,7 @@
 //! A build: from a folder of a tree to ordered objects.
 
 use fluvial_tree::{Tree, TreePath};
+use fluvial_yaml::{Node, NodeData, ScalarStyle};
 
 use crate::accumulate::Target;
 use crate::error::{Error, Result};
@@ -147,7 +148,7 @@ fn finish(resource: &mut Resource, origin: bool, transformations: bool) -> Resul
         .is_some_and(|metadata| metadata.get("annotations").is_some());
     if has_field {
         let plain = resource.annotations().iter().all(|(key, _)| !is_internal(key))
-            && all_strings(resource)
+            && all_plain_strings(resource)
             && !resource.annotations().is_empty();
         if !plain {
             let kept: Vec<(String, String)> = resource
@@ -169,13 +170,28 @@ fn finish(resource: &mut Resource, origin: bool, transformations: bool) -> Resul
     Ok(())
 }
 
-fn all_strings(resource: &Resource) -> bool {
+/// Whether all annotations are strings, and none is folded: the reference writes them anew, and a folded text that is
+/// written and read again is another.
+fn all_plain_strings(resource: &Resource) -> bool {
+    let folded = |node: &Node| {
+        matches!(
+            node.data,
+            NodeData::Scalar {
+                style: ScalarStyle::Folded,
+                ..
+            }
+        )
+    };
     resource
         .node
         .get("metadata")
         .and_then(|metadata| metadata.get("annotations"))
-        .and_then(fluvial_yaml::Node::entries)
-        .is_none_or(|entries| entries.iter().all(|entry| crate::nodes::is_string(&entry.value)))
+        .and_then(Node::entries)
+        .is_none_or(|entries| {
+            entries
+                .iter()
+                .all(|entry| crate::nodes::is_string(&entry.value) && !folded(&entry.value))
+        })
 }
 
 /// A convenience for callers that only want text.

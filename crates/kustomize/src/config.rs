@@ -130,13 +130,18 @@ impl TransformerConfig {
         let mut known = vec!["nameReference"];
         known.extend(config.lists_mut().map(|(name, _)| name));
         reader.only(&known)?;
+        let strictly = |field: Reader<'_>| {
+            field.only(&["group", "version", "kind", "path", "create"])?;
+            field_spec(&field)
+        };
         for (name, list) in config.lists_mut() {
-            *list = reader.list(name, |field| field_spec(&field))?;
+            *list = reader.list(name, strictly)?;
         }
         config.name_reference = reader.list("nameReference", |reference| {
+            reference.only(&["group", "version", "kind", "fieldSpecs"])?;
             Ok(NameReference {
                 target: gvk(&reference)?,
-                referrers: reference.list("fieldSpecs", |field| field_spec(&field))?,
+                referrers: reference.list("fieldSpecs", strictly)?,
             })
         })?;
         Ok(config)
@@ -145,6 +150,7 @@ impl TransformerConfig {
 
 /// Reads `group`, `version` and `kind`.
 pub(crate) fn gvk(reader: &Reader<'_>) -> Result<Gvk> {
+    let reader = reader.strict();
     Ok(Gvk {
         group: reader.string("group")?,
         version: reader.string("version")?,

@@ -219,6 +219,10 @@ pub(crate) fn place(node: &mut Node, pos: Pos) {
 
 /// Writes the values, in the order of their keys.
 fn fill(node: &mut Node, kind: MapKind, pairs: &KeyValues) -> Result<()> {
+    if kind == MapKind::Secret {
+        // The reference makes this field even where nothing is put into it.
+        nodes::field_or_create(node, "data", Kind::Mapping)?;
+    }
     for (key, (value, pos)) in pairs {
         let (field, text) = match (kind, std::str::from_utf8(value)) {
             (MapKind::ConfigMap, Ok(text)) => ("data", text.to_owned()),

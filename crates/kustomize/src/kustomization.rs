@@ -116,7 +116,7 @@ impl Kustomization {
         let (name, loaded) = find_file(session, loader)?;
         let file = session.add_file(&loaded.name);
         let text = loaded.text()?;
-        let node = crate::parse::documents(session, text, file)?.into_iter().next();
+        let node = crate::parse::first_document(session, text, file)?;
         let node = node
             .filter(|node| !is_nil_or_empty(node))
             .ok_or_else(|| Error::new(format!("{name} is empty")).at(&loaded.name, 0))?;
@@ -175,7 +175,7 @@ impl Kustomization {
             .images
             .extend(reader.list("imageTags", |image| Image::read(&image))?);
         kustomization.read_generators(reader)?;
-        kustomization.check_build_metadata(reader)?;
+        check_metadata(reader)?;
         Ok(kustomization)
     }
 
@@ -201,20 +201,6 @@ impl Kustomization {
             self.helm_charts.push(chart);
             if self.helm_globals.is_none() && !globals.chart_home.is_empty() {
                 self.helm_globals = Some(globals);
-            }
-        }
-        Ok(())
-    }
-
-    fn check_build_metadata(&self, reader: &Reader<'_>) -> Result<()> {
-        for option in &self.build_metadata {
-            if !matches!(
-                &**option,
-                "originAnnotations" | "transformerAnnotations" | "managedByLabel"
-            ) {
-                return Err(reader.error(format!(
-                    "invalid buildMetadata option '{option}': must be one of originAnnotations, transformerAnnotations, managedByLabel"
-                )));
             }
         }
         Ok(())
@@ -273,6 +259,19 @@ fn check_kind(reader: &Reader<'_>) -> Result<bool> {
         return Err(reader.error(format!("apiVersion for {kind} should be {wanted}")));
     }
     Ok(component)
+}
+
+/// The metadata of a kustomization do nothing, but are no place for other things.
+fn check_metadata(reader: &Reader<'_>) -> Result<()> {
+    let Some(metadata) = reader.object("metadata")? else {
+        return Ok(());
+    };
+    metadata.only(&["name", "namespace", "labels", "annotations"])?;
+    metadata.string("name")?;
+    metadata.string("namespace")?;
+    metadata.string_map("labels")?;
+    metadata.string_map("annotations")?;
+    Ok(())
 }
 
 fn read_replacement(reader: &Reader<'_>) -> Result<ReplacementEntry> {

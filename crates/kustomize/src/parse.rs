@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use fluvial_yaml::{FileId, Limits, Node, NodeData, ReadOptions};
+use fluvial_yaml::{FileId, Limits, Node, NodeData, ReadOptions, parse_part_first};
 
 use crate::error::{Error, Result};
 use crate::nodes::{self, Kind, is_nil_or_empty, is_null, text_at};
@@ -17,15 +17,49 @@ pub(crate) fn documents(session: &Session<'_>, text: &str, file: FileId) -> Resu
         file,
         limits: Limits::default(),
     };
-    let mut nodes = parallel::read(text, &options, session.options.threads).map_err(|error| {
-        let line = error.pos.line;
-        Error::new(format!("MalformedYAMLError: {}", error.message)).at(session.file_name(file), line)
-    })?;
+    let malformed = |error: fluvial_yaml::Error| {
+        Error::new(format!("MalformedYAMLError: {}", error.message))
+            .at(session.file_name(file), error.pos.line)
+    };
+    // The reference cuts at lines of `---` alone and reads one document of each part: what follows a document that
+    // ends otherwise is lost.
+    let mut nodes = if fluvial_yaml::ends_oddly(text) {
+        fluvial_yaml::separated(text).and_then(|parts| {
+            parts
+                .iter()
+                .filter_map(|part| parse_part_first(part, &options).transpose())
+                .collect()
+        })
+    } else {
+        parallel::read(text, &options, session.options.threads)
+    }
+    .map_err(malformed)?;
     for node in &mut nodes {
-        node.deanchor()
-            .map_err(|error| Error::new(error.message).at(session.file_name(file), error.pos.line))?;
+        expand(session, node, file)?;
     }
     Ok(nodes)
+}
+
+/// Reads the first document of a text, anchors expanded; what follows it is not looked at.
+pub(crate) fn first_document(session: &Session<'_>, text: &str, file: FileId) -> Result<Option<Node>> {
+    session.budget.read(text.len())?;
+    let options = ReadOptions {
+        file,
+        limits: Limits::default(),
+    };
+    let mut node = fluvial_yaml::parse_values(text, &options).map_err(|error| {
+        Error::new(format!("MalformedYAMLError: {}", error.message))
+            .at(session.file_name(file), error.pos.line)
+    })?;
+    if let Some(node) = &mut node {
+        expand(session, node, file)?;
+    }
+    Ok(node)
+}
+
+fn expand(session: &Session<'_>, node: &mut Node, file: FileId) -> Result<()> {
+    node.deanchor()
+        .map_err(|error| Error::new(error.message).at(session.file_name(file), error.pos.line))
 }
 
 /// Reads the resources of a file.
@@ -101,32 +135,16 @@ fn checked(session: &Session<'_>, node: Node) -> Result<Option<Node>> {
         return Ok(None);
     }
     validate(&node).map_err(|error| session.about(error, &node))?;
-    if let Some(path) = null_item(&node, &mut Vec::new()) {
-        let error = Error::new(format!("empty item at {path} in object"));
-        return Err(session.about(error, &node));
-    }
     Ok(Some(node))
 }
 
-/// Fails unless an object has a kind and a name (a list needs none) and well-formed metadata.
+/// Fails unless an object has a kind and a name (a list needs none).
 fn validate(node: &Node) -> Result<()> {
     if Kind::of(node) != Kind::Mapping {
         return Err(Error::new(format!(
             "an object must be a mapping, this is a {}",
             Kind::of(node).name()
         )));
-    }
-    for field in ["apiVersion", "kind"] {
-        scalar_or_absent(node, field)?;
-    }
-    if let Some(metadata) = node.get("metadata").filter(|node| !is_null(node)) {
-        nodes::expect_kind(metadata, Kind::Mapping)?;
-        for field in ["name", "namespace"] {
-            scalar_or_absent(metadata, field)?;
-        }
-        for field in ["labels", "annotations"] {
-            string_values(metadata, field)?;
-        }
     }
     let kind = text_at(node, &["kind"]);
     if kind.is_empty() {
@@ -138,51 +156,4 @@ fn validate(node: &Node) -> Result<()> {
         )));
     }
     Ok(())
-}
-
-fn scalar_or_absent(node: &Node, field: &str) -> Result<()> {
-    match node.get(field) {
-        Some(value) if Kind::of(value) != Kind::Scalar => {
-            Err(Error::new(format!("field {field} must be a string")))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn string_values(metadata: &Node, field: &str) -> Result<()> {
-    let Some(map) = metadata.get(field).filter(|node| !is_null(node)) else {
-        return Ok(());
-    };
-    let entries = map
-        .entries()
-        .ok_or_else(|| Error::new(format!("metadata.{field} must be a mapping of strings")))?;
-    for entry in entries {
-        if Kind::of(&entry.value) != Kind::Scalar {
-            return Err(Error::new(format!(
-                "metadata.{field}.{} must be a string",
-                nodes::text_of(&entry.key)
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// The path of a null item of a sequence.
-fn null_item(node: &Node, path: &mut Vec<String>) -> Option<String> {
-    match &node.data {
-        NodeData::Mapping { entries, .. } => entries.iter().find_map(|entry| {
-            path.push(nodes::text_of(&entry.key).to_owned());
-            let found = null_item(&entry.value, path);
-            path.pop();
-            found
-        }),
-        NodeData::Sequence { items, .. } => items.iter().find_map(|item| {
-            if is_null(item) {
-                Some(path.join("."))
-            } else {
-                null_item(item, path)
-            }
-        }),
-        _ => None,
-    }
 }

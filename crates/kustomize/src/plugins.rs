@@ -45,6 +45,9 @@ fn built_in<'a>(config: &'a Resource, file: &'a str) -> Result<Reader<'a>> {
             config.id()
         )));
     }
+    // It is written and read again there, which a key that stands twice does not survive.
+    fluvial_yaml::node_to_yaml(&config.node)
+        .map_err(|error| Error::new(error.message).at(file, error.pos.line))?;
     Ok(Reader::new(&config.node, file, Mode::Kyaml)?.lenient())
 }
 
@@ -103,6 +106,9 @@ pub(crate) fn transformers(
     let file = session.file_name(config.node.pos.file);
     let reader = built_in(config, &file)?;
     let affix = |end, field: &str| -> Result<Box<dyn Transformer>> {
+        if !reader.has("fieldSpecs") {
+            return Err(reader.error("fieldSpecs is not expected to be nil"));
+        }
         Ok(Box::new(AffixTransformer {
             end,
             affix: reader.located(field)?,

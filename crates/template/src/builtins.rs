@@ -105,12 +105,12 @@ fn index(values: &[Value]) -> FunctionResult {
         item = match &item {
             Value::Nil | Value::NilInterface => return Err("index of nil pointer".into()),
             Value::List(list) => {
-                let at = position(key, list.items().len())?;
+                let at = position(key, list.items().len(), "slice")?;
                 list.items()[at].clone()
             }
             Value::Str(string) => {
                 let bytes = to_bytes(string);
-                let at = position(key, bytes.len())?;
+                let at = position(key, bytes.len(), "string")?;
                 Value::Uint(u64::from(bytes[at]), UintType::Uint8)
             }
             Value::Map(map) => entry(map.get(map_key(key)?), map.element),
@@ -140,11 +140,15 @@ fn map_key(key: &Value) -> Result<&str, String> {
     }
 }
 
-/// An index into something of this length.
-fn position(key: &Value, length: usize) -> Result<usize, String> {
+/// An index into something of this length. The place right behind the end gets past the check of the reference, and fails
+/// deeper down.
+fn position(key: &Value, length: usize, what: &str) -> Result<usize, String> {
     let number = whole(key)?;
-    let position = usize::try_from(number).ok().filter(|position| *position < length);
-    position.ok_or_else(|| format!("index out of range: {number}"))
+    match usize::try_from(number) {
+        Ok(position) if position < length => Ok(position),
+        Ok(position) if position == length => Err(format!("reflect: {what} index out of range")),
+        _ => Err(format!("index out of range: {number}")),
+    }
 }
 
 fn whole(key: &Value) -> Result<i64, String> {

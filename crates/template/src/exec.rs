@@ -16,7 +16,7 @@ use crate::function::{FunctionError, Functions};
 use crate::parse::{ParseError, parse};
 use crate::sprig::Patterns;
 use crate::trace::{Depth, Lines, Trace};
-use crate::value::{IntType, Value};
+use crate::value::{Element, IntType, Value};
 
 /// What a key that a map lacks gives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -250,6 +250,7 @@ fn execute(
         tree,
         at: None,
         variables: vec![("$", data.clone())],
+        elements: Elements::default(),
         out: String::new(),
         lines: Lines::default(),
         within: None,
@@ -339,11 +340,30 @@ enum Flow {
     Continue,
 }
 
+/// What holds an item of an untyped collection as it came out of a `range`: to errors its type is `interface {}`, until it
+/// goes through a pipeline.
+#[derive(Default)]
+struct Elements {
+    /// The dot does.
+    dot: bool,
+    /// The variables that do, by their places.
+    variables: Vec<usize>,
+}
+
+impl Elements {
+    fn add(&mut self, variable: usize) {
+        if !self.variables.contains(&variable) {
+            self.variables.push(variable);
+        }
+    }
+}
+
 struct State<'s, 't> {
     set: &'t Set,
     tree: &'t Tree,
     at: Option<At<'t>>,
     variables: Vec<(&'t str, Value)>,
+    elements: Elements,
     out: String,
     /// Who wrote which line, if it is noted.
     lines: Lines,
@@ -487,12 +507,12 @@ impl<'t> State<'_, 't> {
         let value = self.pipeline(dot, &branch.pipe)?;
         self.note_branch(branch, &value, read, Depth::Emptiness);
         let flow = if value.truth() {
-            let dot = if branch.kind == BranchKind::With {
-                &value
-            } else {
-                dot
-            };
-            self.walk_list(dot, &branch.list)?
+            let with = branch.kind == BranchKind::With;
+            let outer = self.elements.dot;
+            self.elements.dot &= !with;
+            let flow = self.walk_list(if with { &value } else { dot }, &branch.list)?;
+            self.elements.dot = outer;
+            flow
         } else if let Some(otherwise) = &branch.otherwise {
             self.walk_list(dot, otherwise)?
         } else {
@@ -524,9 +544,10 @@ impl<'t> State<'_, 't> {
                     .iter()
                     .map(|(key, value)| (key.clone(), value.clone()))
                     .collect();
+                let untyped = map.element == Element::Any;
                 for (key, item) in entries {
                     any = true;
-                    if !self.iteration(branch, Value::Str(key), item)? {
+                    if !self.iteration(branch, Value::Str(key), item, untyped)? {
                         break;
                     }
                 }
@@ -535,7 +556,7 @@ impl<'t> State<'_, 't> {
                 for (index, item) in list.items().iter().enumerate() {
                     any = true;
                     let index = Value::int(i64::try_from(index).unwrap_or(i64::MAX));
-                    if !self.iteration(branch, index, item.clone())? {
+                    if !self.iteration(branch, index, item.clone(), list.element == Element::Any)? {
                         break;
                     }
                 }
@@ -575,15 +596,15 @@ impl<'t> State<'_, 't> {
         let mut any = false;
         for index in 0..count {
             any = true;
-            if !self.iteration(branch, Value::Int(index, kind), Value::Int(index, kind))? {
+            if !self.iteration(branch, Value::Int(index, kind), Value::Int(index, kind), false)? {
                 break;
             }
         }
         Ok(any)
     }
 
-    /// One round; `false` after a `break`.
-    fn iteration(&mut self, branch: &'t Branch, index: Value, item: Value) -> Result2<bool> {
+    /// One round; `false` after a `break`. An item of an untyped collection stays one for errors.
+    fn iteration(&mut self, branch: &'t Branch, index: Value, item: Value, untyped: bool) -> Result2<bool> {
         self.step()?;
         let mark = self.variables.len();
         let item = item.unwrap_interface();
@@ -598,16 +619,17 @@ impl<'t> State<'_, 't> {
             if branch.pipe.assign {
                 let mark = self.mark();
                 self.assign(name, value, mark)?;
-            } else if let Some(variable) = self
-                .variables
-                .iter_mut()
-                .rev()
-                .find(|(known, _)| *known == &**name)
-            {
-                variable.1 = value;
+            } else if let Some(at) = self.variables.iter().rposition(|(known, _)| *known == &**name) {
+                self.variables[at].1 = value;
+            }
+            let at = self.variables.iter().rposition(|(known, _)| *known == &**name);
+            if let Some(at) = at.filter(|_| untyped && names.last() == Some(name)) {
+                self.elements.add(at);
             }
         }
+        let outer = std::mem::replace(&mut self.elements.dot, untyped);
         let flow = self.walk_list(&item, &branch.list)?;
+        self.elements.dot = outer;
         self.variables.truncate(mark);
         Ok(!matches!(flow, Flow::Break))
     }
@@ -616,6 +638,7 @@ impl<'t> State<'_, 't> {
         match self.variables.iter().rposition(|(known, _)| *known == name) {
             Some(index) => {
                 self.variables[index].1 = value;
+                self.elements.variables.retain(|known| *known != index);
                 self.note_set(index, mark);
                 Ok(())
             }
@@ -638,14 +661,19 @@ impl<'t> State<'_, 't> {
         self.budget.depth = depth;
         let variables = std::mem::replace(&mut self.variables, vec![("$", data.clone())]);
         let set_by = std::mem::take(&mut self.set_by);
+        let elements = std::mem::take(&mut self.elements);
         let (own, at) = (std::mem::replace(&mut self.tree, tree), self.at);
         let result = stacker::maybe_grow(64 << 10, 1 << 20, || self.walk_list(&data, &tree.root));
         result?;
         self.variables = variables;
         self.set_by = set_by;
+        self.elements = elements;
         self.tree = own;
         self.at = at;
         self.budget.depth += 1;
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

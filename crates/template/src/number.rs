@@ -1,5 +1,7 @@
 //! Numbers as Go's `strconv` reads and writes them.
 
+use std::borrow::Cow;
+
 /// `ParseUint(text, 0, 64)`: prefixes `0x`, `0o`, `0b`, `0`, and underscores between digits.
 #[must_use]
 pub fn parse_uint(text: &str) -> Option<u64> {
@@ -55,7 +57,7 @@ pub fn parse_float(text: &str) -> Option<f64> {
         b'+' => (false, &text[1..]),
         _ => (false, text),
     };
-    let lower = body.to_ascii_lowercase();
+    let lower = without_underscores(body)?.to_ascii_lowercase();
     let magnitude = match lower.as_str() {
         "inf" | "infinity" => f64::INFINITY,
         "nan" => f64::NAN,
@@ -72,6 +74,22 @@ pub fn parse_float(text: &str) -> Option<f64> {
         }
     };
     Some(if negative { -magnitude } else { magnitude })
+}
+
+/// A number without the underscores between its digits; none if one stands elsewhere.
+fn without_underscores(body: &str) -> Option<Cow<'_, str>> {
+    if !body.contains('_') {
+        return Some(Cow::Borrowed(body));
+    }
+    let hex = body.starts_with("0x") || body.starts_with("0X");
+    let digit =
+        |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_digit() || hex && byte.is_ascii_hexdigit());
+    let bytes = body.as_bytes();
+    let placed = bytes.iter().enumerate().all(|(at, byte)| {
+        let after_prefix = hex && at == 2;
+        *byte != b'_' || (after_prefix || at > 0 && digit(bytes.get(at - 1))) && digit(bytes.get(at + 1))
+    });
+    placed.then(|| Cow::Owned(body.replace('_', "")))
 }
 
 fn parse_hex_float(body: &str) -> Option<f64> {

@@ -3,6 +3,7 @@
 //! Time and randomness come from the run's host through [`Ambient`]; a run without them is
 //! deterministic.
 
+mod cases;
 mod cast;
 mod clock;
 mod crypto;

@@ -10,9 +10,10 @@ use rustc_hash::FxHashMap;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Limits};
+use crate::gosyntax;
 use crate::node::{Entry, Node, NodeData, ScalarStyle, Style};
 use crate::number::{self, Number};
-use crate::parse::{ReadOptions, is_merge_key, parse_first};
+use crate::parse::{ReadOptions, is_merge_key, parse_first, parse_values};
 use crate::resolve::{Mode, Resolved, resolve_plain};
 use crate::simple;
 
@@ -30,7 +31,7 @@ pub fn yaml_to_json(text: &str, strict: bool) -> Result<Value, Error> {
 
 /// As [`yaml_to_json`], by the whole parser.
 pub(crate) fn whole(text: &str, strict: bool) -> Result<Value, Error> {
-    match parse_first(text, &ReadOptions::default())? {
+    match parse_values(text, &ReadOptions::default())? {
         Some(node) => Converter::new(&node, Mode::Json, strict).convert(),
         None => Ok(Value::Null),
     }
@@ -331,10 +332,12 @@ impl<'n> Converter<'n> {
     fn key_v2(&mut self, key: &'n Node) -> Result<String, Error> {
         let target = self.merge_target(key)?;
         if !matches!(target.data, NodeData::Scalar { .. }) {
-            return Err(Error::new(
-                key.pos,
-                "invalid map key: a sequence or mapping cannot be one in JSON",
-            ));
+            let scalar = |node: &Node| match resolve_node(node, self.mode) {
+                Ok(Scalar::Other(resolved)) => Some(resolved),
+                _ => None,
+            };
+            let shown = gosyntax::go_syntax(gosyntax::bad_key_in(target).unwrap_or(target), &scalar);
+            return Err(Error::new(key.pos, format!("invalid map key: {shown}")));
         }
         match resolve_node(target, self.mode)? {
             Scalar::Text(text) => Ok(text),

@@ -4,9 +4,11 @@
 
 mod anchors;
 mod base64;
+mod characters;
 mod documents;
 mod emit;
 mod error;
+mod gosyntax;
 mod json;
 mod node;
 mod number;
@@ -21,6 +23,6 @@ pub use emit::{EmitOptions, SequenceIndent, emit, emit_deep, json_text_to_yaml, 
 pub use error::{Error, Limits};
 pub use json::yaml_to_json;
 pub use node::{Comments, Entry, FileId, Node, NodeData, Pos, ScalarStyle, Style};
-pub use parse::{ReadOptions, parse_documents, parse_first, parse_part};
-pub use parts::{Part, parts};
+pub use parse::{ReadOptions, parse_documents, parse_first, parse_part, parse_part_first, parse_values};
+pub use parts::{Part, ends_oddly, parts, separated};
 pub use resolve::{Mode, ScalarType, is_yaml_1_1_non_string, scalar_type};

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use crate::characters;
 use crate::error::{Error, Limits};
 use crate::node::{Comments, Entry, FileId, Node, NodeData, ScalarStyle, Style};
 use crate::parts::Part;
@@ -37,6 +38,27 @@ pub fn parse_part(part: &Part<'_>, options: &ReadOptions) -> Result<Vec<Node>, E
     let mut parser = Parser::new(part.text, options)?;
     parser.scanner.start_at(part.line);
     all_documents(parser)
+}
+
+/// The first document of a text as it is read for its values alone, as `sigs.k8s.io/yaml` does: errors come in another order
+/// than with comments, which look further ahead, and the comments of the nodes mean nothing.
+///
+/// # Errors
+/// The document is no YAML, or exceeds a limit.
+pub fn parse_values(text: &str, options: &ReadOptions) -> Result<Option<Node>, Error> {
+    let mut parser = Parser::new(text, options)?;
+    parser.scanner.look_at_one();
+    parser.document()
+}
+
+/// The first document of a part of a text, if it has one, with its places in that text.
+///
+/// # Errors
+/// The document is no YAML, or exceeds a limit.
+pub fn parse_part_first(part: &Part<'_>, options: &ReadOptions) -> Result<Option<Node>, Error> {
+    let mut parser = Parser::new(part.text, options)?;
+    parser.scanner.start_at(part.line);
+    parser.document()
 }
 
 fn all_documents(mut parser: Parser<'_>) -> Result<Vec<Node>, Error> {
@@ -93,7 +115,9 @@ impl<'a> Parser<'a> {
                 ),
             ));
         }
-        check_characters(text, file)?;
+        characters::check(text, file)?;
+        // The mark of the encoding is no part of the first line.
+        let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
         Ok(Parser {
             scanner: Scanner::new(text, file, options.limits.depth),
             file,
@@ -749,37 +773,6 @@ fn exact<T>(mut buffer: Vec<T>, spare: &mut Vec<Vec<T>>) -> Vec<T> {
     kept.append(&mut buffer);
     spare.push(buffer);
     kept
-}
-
-fn check_characters(text: &str, file: FileId) -> Result<(), Error> {
-    let bytes = text.as_bytes();
-    // Without a way out of the loop, the compiler looks at many bytes at a time.
-    let suspect = bytes.iter().fold(false, |found, byte| {
-        found
-            | ((*byte < 0x20) & (*byte != b'\t') & (*byte != b'\n') & (*byte != b'\r'))
-            | matches!(byte, 0x7F | 0xC2 | 0xEF)
-    });
-    let found = if suspect {
-        text.char_indices().find(|(_, c)| {
-            matches!(c, '\0'..='\x08' | '\x0B' | '\x0C' | '\x0E'..='\x1F' | '\x7F'..='\u{84}' | '\u{86}'..='\u{9F}' | '\u{FFFE}' | '\u{FFFF}')
-        })
-    } else {
-        None
-    };
-    let Some((at, found)) = found else {
-        return Ok(());
-    };
-    let before = &text[..at];
-    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    let mark = Mark {
-        index: at,
-        line: u32::try_from(before.matches('\n').count()).unwrap_or(u32::MAX - 1),
-        column: u32::try_from(before[line_start..].chars().count()).unwrap_or(u32::MAX - 1),
-    };
-    Err(Error::new(
-        mark.pos(file),
-        format!("control characters are not allowed, found {found:?}"),
-    ))
 }
 
 /// True if the text of a plain scalar stands for the merge key.

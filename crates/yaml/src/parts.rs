@@ -2,12 +2,92 @@
 
 use memchr::{memchr_iter, memchr3, memmem};
 
+use crate::error::Error;
+use crate::node::Pos;
+
 /// A run of whole documents of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part<'a> {
     pub(crate) text: &'a str,
     /// How many lines are before it.
     pub(crate) line: u32,
+}
+
+impl<'a> Part<'a> {
+    /// The text of the part.
+    #[must_use]
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// How many lines are before the part.
+    #[must_use]
+    pub fn line(&self) -> u32 {
+        self.line
+    }
+}
+
+/// Whether a document of a text may end or begin otherwise than by a line `---`: by the marker `...`, a directive, or
+/// something behind `---`. Then reading the parts between such lines ([`separated`]) gives other documents than reading
+/// the whole.
+#[must_use]
+pub fn ends_oddly(text: &str) -> bool {
+    let odd = |line: &[u8]| match line.first() {
+        Some(b'.') => line.starts_with(b"..."),
+        Some(b'%') => true,
+        Some(b'-') => line.starts_with(b"---") && !is_separator(line),
+        _ => false,
+    };
+    let bytes = text.as_bytes();
+    matches!(bytes.first(), Some(b'.' | b'%')) && odd(bytes)
+        || memchr_iter(b'\n', bytes).any(|at| odd(&bytes[at + 1..]))
+}
+
+/// Whether nothing but a comment follows the `---` that a line begins with.
+fn is_separator(line: &[u8]) -> bool {
+    let end = memchr::memchr(b'\n', line).unwrap_or(line.len());
+    let behind = line[3..end].trim_ascii();
+    behind.is_empty() || behind.starts_with(b"#")
+}
+
+/// The parts of a text between lines that begin with `---`, as kustomize cuts it before it reads one document of each.
+///
+/// # Errors
+/// Something else than a comment follows `---` in its line.
+pub fn separated(text: &str) -> Result<Vec<Part<'_>>, Error> {
+    let mut parts = Vec::new();
+    let (mut start, mut start_line) = (0, 0);
+    let (mut at, mut line) = (0, 0);
+    while let Some(end) = memchr::memchr(b'\n', &text.as_bytes()[at..]) {
+        (at, line) = (at + end + 1, line + 1);
+        let rest = &text[at..];
+        let Some(end) = rest.find('\n').filter(|_| rest.starts_with("---")) else {
+            continue;
+        };
+        if !is_separator(rest.as_bytes()) {
+            let pos = Pos {
+                line: line + 1,
+                column: 1,
+                ..Pos::NONE
+            };
+            let message = format!("invalid document separator: {}", rest[..end].trim());
+            return Err(Error::new(pos, message));
+        }
+        parts.push(Part {
+            text: &text[start..at],
+            line: start_line,
+        });
+        // The line break of a separator belongs to it: another one does not follow at once.
+        (at, line) = (at + end + 1, line + 1);
+        (start, start_line) = (at, line);
+    }
+    if !text.is_empty() {
+        parts.push(Part {
+            text: &text[start..],
+            line: start_line,
+        });
+    }
+    Ok(parts)
 }
 
 /// Cuts a text into at most `count` runs of documents of about the same length. Read one by one with
@@ -108,5 +188,38 @@ mod tests {
         ] {
             assert_eq!(parts(text, 4), [Part { text, line: 0 }], "{text:?}");
         }
+    }
+
+    #[test]
+    fn documents_that_end_by_other_marks_are_seen() {
+        for text in [
+            "a: 1\n...\nb: 2\n",
+            "%YAML 1.1\n---\na: 1\n",
+            "a: 1\n--- b\n",
+            "a: 1\n---b\n",
+        ] {
+            assert!(ends_oddly(text), "{text:?}");
+        }
+        for text in ["", "--- a\n", "a: 1\n--- # b\n---\r\n- x\n.a: 1\n", "a: ...\n"] {
+            assert!(!ends_oddly(text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn separators_hold_nothing_but_comments() {
+        let texts = |text| {
+            separated(text).map(|parts| {
+                parts
+                    .iter()
+                    .map(|part| (part.text, part.line))
+                    .collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(
+            texts("---\na: 1\n...\nb\n--- # c\n---\nd\n").unwrap(),
+            [("---\na: 1\n...\nb\n", 0), ("---\nd\n", 5)]
+        );
+        assert_eq!(texts("").unwrap(), []);
+        assert!(texts("a\n--- b\n").is_err());
     }
 }

@@ -101,6 +101,8 @@ pub(crate) struct Scanner<'a> {
     depth_limit: usize,
     simple_key_allowed: bool,
     simple_keys: Vec<SimpleKey>,
+    /// How many tokens behind the next one are looked at.
+    ahead: usize,
     /// Comments that no token has taken yet.
     pub(crate) comments: VecDeque<Comment>,
 }
@@ -140,6 +142,7 @@ impl<'a> Scanner<'a> {
             depth_limit,
             simple_key_allowed: true,
             simple_keys: vec![SimpleKey::default()],
+            ahead: 2,
             comments: VecDeque::new(),
         }
     }
@@ -147,6 +150,11 @@ impl<'a> Scanner<'a> {
     /// Counts lines from one that has as many before it.
     pub(crate) fn start_at(&mut self, line: u32) {
         self.line = line;
+    }
+
+    /// Looks at no more tokens than it must: comments may get lost, but what is wrong further on is nobody's error yet.
+    pub(crate) fn look_at_one(&mut self) {
+        self.ahead = 0;
     }
 
     /// The next token without taking it. Three tokens are looked at, because a foot comment must
@@ -164,7 +172,7 @@ impl<'a> Scanner<'a> {
 
     /// Reads on until no later `:` can put another token in front of the next one.
     fn settle(&mut self) -> Result<(), Error> {
-        while !self.ended && (self.tokens.len() <= 2 || self.key_may_precede_head()?) {
+        while !self.ended && (self.tokens.len() <= self.ahead || self.key_may_precede_head()?) {
             self.fetch()?;
         }
         self.settled = true;

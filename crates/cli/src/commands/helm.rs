@@ -113,6 +113,27 @@ struct Refused {
     /// Only an installation minds
     #[arg(long, hide = true)]
     replace: bool,
+    /// Only an installation minds
+    #[arg(long, hide = true)]
+    create_namespace: bool,
+    /// Only an installation minds
+    #[arg(long, hide = true, value_name = "HOW", num_args = 0..=1, default_missing_value = "", require_equals = true)]
+    wait: Option<String>,
+    /// Only an installation minds
+    #[arg(long, hide = true)]
+    wait_for_jobs: bool,
+    /// Only an installation minds
+    #[arg(long, hide = true, alias = "atomic")]
+    rollback_on_failure: bool,
+    /// Only an installation minds
+    #[arg(long, hide = true)]
+    take_ownership: bool,
+    /// Only an installation minds
+    #[arg(short, long, hide = true, value_name = "LABELS")]
+    labels: Vec<String>,
+    /// What is done is not told here
+    #[arg(long, hide = true)]
+    debug: bool,
 }
 
 impl Refused {
@@ -228,10 +249,10 @@ fn named(session: &Session<'_>, options: &Options) -> Result<(String, String), F
     };
     let name = match (name, &options.name_template, options.generate_name) {
         (Some(_), Some(_), _) => {
-            return Err(Failure::new("name the release or give --name-template, not both"));
+            return Err(Failure::new("cannot set --name-template and also specify a name"));
         }
         (Some(_), None, true) => {
-            return Err(Failure::new("name the release or give --generate-name, not both"));
+            return Err(Failure::new("cannot set --generate-name and also specify a name"));
         }
         (None, Some(template), _) => {
             charts::named(template, session.env.outside.as_ref()).map_err(Failure::new)?

@@ -194,7 +194,10 @@ async fn helm_template_says_what_is_wrong_with_a_chart() {
             "invalid kube version 'x'",
         ),
         ("helm template Bad_Name PATH/web", "Bad_Name"),
-        ("helm template shop PATH/web --name-template x", "not both"),
+        (
+            "helm template shop PATH/web --name-template x",
+            "cannot set --name-template and also specify a name",
+        ),
     ] {
         let line = line.replace("PATH", &path.to_string());
         let (code, out, err) = fluvial(&Memory::default(), &line).await;

@@ -217,6 +217,10 @@ fn problem(text: &str, error: &toml::de::Error) -> String {
     let here = text.lines().nth(line - 1).unwrap_or_default();
     let at_end = text.get(start..).is_none_or(|rest| rest.trim().is_empty());
     let message = error.message();
+    if let Some(odd) = behind_key(here) {
+        let odd = fluvial_template::quote_char(odd, false);
+        return format!("toml: line {line}: expected '.' or '=', but got {odd} instead");
+    }
     if message.contains("duplicate key") {
         let key = text.get(span).unwrap_or_default().trim();
         return format!("toml: line {line} (last key \"{key}\"): Key '{key}' has already been defined.");
@@ -234,6 +238,24 @@ fn problem(text: &str, error: &toml::de::Error) -> String {
         return format!("toml: line {line}: unexpected EOF; expected key separator '='");
     }
     format!("toml: line {line}: {message}")
+}
+
+/// What stands behind a plain key in a line, if it is neither a dot nor the separator.
+fn behind_key(line: &str) -> Option<char> {
+    let mut rest = line.trim_start();
+    if rest.starts_with(['"', '\'', '[', '#']) {
+        return None;
+    }
+    loop {
+        rest = rest
+            .trim_start_matches(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+            .trim_start_matches([' ', '\t']);
+        match rest.chars().next()? {
+            '.' => rest = rest[1..].trim_start_matches([' ', '\t']),
+            '=' | '\r' => return None,
+            odd => return Some(odd),
+        }
+    }
 }
 
 fn from_toml(value: &toml::Value) -> Value {

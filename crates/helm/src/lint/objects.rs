@@ -32,7 +32,8 @@ pub(super) fn check(
     }
     let broken = |error: String| format!("unable to parse YAML: {error}");
     let documents = fluvial_yaml::split_documents(text)
-        .map_err(|error| broken(format!("error converting YAML to JSON: {error}")))?;
+        // The reference spells it in its own way here.
+        .map_err(|error| broken(error.message.replace("YAML document", "Yaml document")))?;
     let first = documents.first().and_then(|document| yaml_to_json(document).ok());
     for document in &documents {
         let object = yaml_to_json(document).map_err(broken)?;

@@ -17,6 +17,11 @@ impl Ambient for Still {
 
 /// The findings about `//- name` marked files.
 fn findings(files: &str) -> Vec<String> {
+    findings_with(files, &Values::new())
+}
+
+/// The same with values of a user.
+fn findings_with(files: &str, values: &Values) -> Vec<String> {
     let mut builder = TreeBuilder::default();
     for part in files.split("//- ").skip(1) {
         let (name, content) = part.split_once('\n').unwrap();
@@ -26,7 +31,7 @@ fn findings(files: &str) -> Vec<String> {
         tree: &builder.build(),
         path: &TreePath::root(),
         folder: "/charts/one",
-        values: &Values::new(),
+        values,
         namespace: "default",
         capabilities: &Capabilities::default(),
         skip_schema: false,
@@ -134,5 +139,51 @@ fn what_cannot_be_rendered_or_read_is_said_once() {
             "[ERROR] templates/: values don't meet the specifications of the schema(s) in the following chart(s):\none:\n\
              - at '/a': got number, want string\n",
         ]
+    );
+}
+
+#[test]
+fn schemas_are_quoted_as_they_are_written() {
+    let with = |schema: &str| {
+        findings(&format!(
+            "{CHART}//- values.yaml\na: x\n//- values.schema.json\n{schema}\n"
+        ))
+    };
+    let first = |schema: &str| with(schema).remove(0);
+    assert_eq!(
+        first(r#"{"properties": {"a": {"pattern": "^\\d+$"}}}"#),
+        "[ERROR] values.yaml: - at '/a': 'x' does not match pattern '^\\\\d+$'\n"
+    );
+    assert_eq!(
+        first(r#"{"$schema": "odd"}"#),
+        "[ERROR] values.yaml: failing loading \"odd\": no URLLoader registered for \"odd\""
+    );
+    assert_eq!(
+        first("x"),
+        "[ERROR] values.yaml: invalid character 'x' looking for beginning of value"
+    );
+}
+
+#[test]
+fn a_null_of_the_users_takes_away_what_the_chart_has() {
+    let files = format!(
+        "{CHART}//- values.yaml\na: x\n//- values.schema.json\n{{\"properties\": {{\"a\": {{\"type\": \"string\"}}}}}}\n\
+         //- templates/a.yaml\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\n"
+    );
+    let values = Values::from_yaml("a: null\n").unwrap();
+    assert_eq!(findings_with(&files, &values), Vec::<String>::new());
+}
+
+#[test]
+fn values_that_do_not_fit_together_are_not_looked_at() {
+    let files = format!(
+        "{CHART}//- values.yaml\na: x\n//- templates/a.yaml\n{{{{ fail \"seen\" }}}}\n\
+         //- charts/b/Chart.yaml\napiVersion: v2\nname: b\nversion: 1.0.0\n"
+    );
+    let values = Values::from_yaml("b: text\n").unwrap();
+    let found = findings_with(&files, &values);
+    assert!(
+        found.iter().all(|finding| !finding.contains("templates/")),
+        "{found:?}"
     );
 }

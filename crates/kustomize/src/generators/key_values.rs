@@ -118,6 +118,9 @@ fn env_lines(data: &[u8]) -> Result<Vec<(u32, String, Vec<u8>)>> {
         }
         // Without `=`, the reference asks the environment of the process; a build has none.
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
+        if key.is_empty() {
+            continue;
+        }
         pairs.push((number, key.to_owned(), value.as_bytes().to_vec()));
     }
     Ok(pairs)
@@ -168,6 +171,7 @@ mod tests {
             pairs,
             [("A".to_owned(), b"1=2 ".to_vec()), ("B".to_owned(), Vec::new())]
         );
+        assert_eq!(env_file(b"=x\n").unwrap(), []);
         assert!(env_file(b"a=\xFF").is_err());
     }
 

@@ -58,6 +58,12 @@ impl<'a> Reader<'a> {
         self
     }
 
+    /// Takes strings alone, as the fields of a nested identity are read even in plugins' configurations.
+    pub(crate) fn strict(mut self) -> Self {
+        self.lenient = false;
+        self
+    }
+
     /// Notes unknown fields instead of refusing them.
     pub(crate) fn forgiving(mut self, unknown: &'a RefCell<Vec<Error>>) -> Self {
         self.unknown = Some(unknown);

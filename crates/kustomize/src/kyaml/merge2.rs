@@ -85,6 +85,10 @@ pub fn apply_patch(
         infer: false,
         schemas: schemas.cloned(),
     };
+    // The reference writes into the resource that it has, where nothing can take the place of the whole.
+    if patch.get("$patch").and_then(Node::as_text) == Some("replace") {
+        return Ok(Some(resource));
+    }
     let Some(mut merged) = merge(patch, Some(resource), None, &options)? else {
         return Ok(None);
     };

@@ -3,7 +3,7 @@
 
 use fluvial_yaml::{
     EmitOptions, Entry, Error as YamlError, Node, NodeData, ReadOptions, ScalarStyle, SequenceIndent, emit,
-    parse_first,
+    parse_part_first, separated,
 };
 
 use super::{Error, is_null, wrong_kind};
@@ -71,16 +71,18 @@ pub fn read(text: &str, options: StreamOptions) -> Result<Stream, Error> {
         });
     }
     let text = text.replace("\r\n", "\n");
-    let chunks = split(&text)?;
+    let chunks = separated(&text).map_err(|error| Error {
+        pos: error.pos,
+        message: error.message,
+    })?;
     let mut stream = Stream::default();
     let mut index = 0;
     for chunk in &chunks {
-        let node = parse_first(&chunk.text, &ReadOptions::default())
-            .map_err(|error| malformed(&error, chunk.line))?;
+        let node = parse_part_first(chunk, &ReadOptions::default()).map_err(|error| malformed(&error))?;
         let Some(node) = node.filter(|node| !is_null(node)) else {
             continue;
         };
-        let node = annotated(node, &chunk.text, index, options)?;
+        let node = annotated(node, chunk.text(), index, options)?;
         let kind = node.get("kind").and_then(Node::as_text).unwrap_or_default();
         let has_list = node.get("items").is_some() || node.get("functionConfig").is_some();
         if !options.keep_lists && chunks.len() == 1 && matches!(kind, "ResourceList" | "List") && has_list {
@@ -92,17 +94,13 @@ pub fn read(text: &str, options: StreamOptions) -> Result<Stream, Error> {
     }
     if options.deanchor {
         for node in &mut stream.documents {
-            node.deanchor().map_err(|error| malformed(&error, 0))?;
+            node.deanchor().map_err(|error| malformed(&error))?;
         }
     }
     Ok(stream)
 }
 
-fn malformed(error: &YamlError, line: u32) -> Error {
-    let mut error = error.clone();
-    if error.pos.line > 0 {
-        error.pos.line += line;
-    }
+fn malformed(error: &YamlError) -> Error {
     Error {
         pos: error.pos,
         message: format!("MalformedYAMLError: {error}"),
@@ -133,59 +131,6 @@ fn unwrap_list(mut node: Node, stream: &mut Stream) {
     if let Some(NodeData::Sequence { items, .. }) = take("items").map(|items| items.data) {
         stream.documents.extend(items);
     }
-}
-
-/// One document's text and how many lines are above it.
-struct Chunk {
-    text: String,
-    line: u32,
-}
-
-/// Cuts at the lines that begin with `---`, where nothing but a comment may follow.
-fn split(text: &str) -> Result<Vec<Chunk>, Error> {
-    let mut chunks = Vec::new();
-    let (mut start, mut start_line) = (0, 0);
-    let mut line = 0;
-    let mut at = 0;
-    while let Some(length) = text[at..].find('\n') {
-        let next = at + length + 1;
-        line += 1;
-        let rest = &text[next..];
-        if next > start && rest.starts_with("---") {
-            let Some(length) = rest.find('\n') else {
-                break;
-            };
-            let behind = rest[3..length].trim();
-            if !behind.is_empty() && !behind.starts_with('#') {
-                return Err(Error {
-                    pos: fluvial_yaml::Pos {
-                        line: line + 1,
-                        column: 1,
-                        ..fluvial_yaml::Pos::NONE
-                    },
-                    message: format!("invalid document separator: {}", rest[..length].trim()),
-                });
-            }
-            chunks.push(Chunk {
-                text: text[start..next].to_owned(),
-                line: start_line,
-            });
-            start = next + length + 1;
-            start_line = line + 1;
-            // The separator's own line break is part of it: the next one cannot follow at once.
-            at = start;
-            line += 1;
-        } else {
-            at = next;
-        }
-    }
-    if !text.is_empty() {
-        chunks.push(Chunk {
-            text: text[start..].to_owned(),
-            line: start_line,
-        });
-    }
-    Ok(chunks)
 }
 
 /// Wraps a bare sequence and sets the annotations of a document's place.

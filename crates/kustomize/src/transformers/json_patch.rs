@@ -24,6 +24,8 @@ enum OperationKind {
     Remove,
     Move(Vec<String>),
     Copy(Vec<String>),
+    /// Nothing that there is, or without what it needs: an error where the patch has a target.
+    Wrong(Error),
 }
 
 /// Reads a patch: a sequence of operations.
@@ -34,11 +36,20 @@ pub(crate) fn read(node: &Node) -> Result<Vec<Operation>> {
         )),
         None => Error::new("a JSON patch is a sequence of operations"),
     })?;
-    items.iter().map(read_operation).collect()
+    items
+        .iter()
+        .map(|item| {
+            nodes::expect_kind(item, nodes::Kind::Mapping).within(|| "JSON patch operation".to_owned())?;
+            Ok(read_operation(item).unwrap_or_else(|error| Operation {
+                kind: OperationKind::Wrong(error),
+                path: Vec::new(),
+                text: item.get("path").map(text_of).unwrap_or_default().to_owned(),
+            }))
+        })
+        .collect()
 }
 
 fn read_operation(node: &Node) -> Result<Operation> {
-    nodes::expect_kind(node, nodes::Kind::Mapping).within(|| "JSON patch operation".to_owned())?;
     let text = |name: &str| node.get(name).map(text_of).map(str::to_owned);
     let pointer = |name: &str| {
         text(name)
@@ -115,6 +126,7 @@ fn apply_one(document: &mut Node, operation: &Operation, budget: &Budget) -> Res
             add(document, path, value)
         }
         OperationKind::Test(value) => test(document, path, value),
+        OperationKind::Wrong(error) => Err(error.clone()),
     }
 }
 

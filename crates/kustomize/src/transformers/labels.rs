@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fluvial_yaml::Node;
 
 use crate::config::TransformerConfig;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fieldspec::{Create, FieldSpec, merge_all, merge_one};
 use crate::id::Gvk;
 use crate::kustomization::read::{Reader, Text};
@@ -109,6 +109,10 @@ impl EntriesTransformer {
 /// Sets one entry; given back if what it was written to is one with other nodes.
 fn set_entry(node: &mut Node, key: &str, value: &NewScalar<'_>, twin: u32) -> Result<Option<Node>> {
     nodes::expect_kind(node, Kind::Mapping)?;
+    if key.is_empty() {
+        // The reference takes an entry without a name for the mapping itself, which cannot be the value.
+        return Err(Error::new("an entry must have a name"));
+    }
     if let Some(field) = node.get_mut(key) {
         value.write_over(field);
         return Ok((field.twin() != 0).then(|| field.clone()));

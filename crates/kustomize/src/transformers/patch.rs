@@ -50,11 +50,16 @@ impl Patch {
         })
     }
 
-    /// The patch's text with the file it stands in.
-    fn load(&self, session: &Session<'_>, loader: &Loader) -> Result<Source> {
-        let inline = !self.patch.text.trim().is_empty();
-        match (inline, self.path.is_empty()) {
-            (true, true) => Ok(Source::inline(&self.patch)),
+    /// The patch's text, as one of these takes it, with the file it stands in.
+    fn load(
+        &self,
+        session: &Session<'_>,
+        loader: &Loader,
+        inline: impl Fn(&Text) -> Source,
+    ) -> Result<Source> {
+        let is_inline = !self.patch.text.trim().is_empty();
+        match (is_inline, self.path.is_empty()) {
+            (true, true) => Ok(inline(&self.patch)),
             (false, false) => Source::file(session, loader, &self.path),
             (false, true) => Err(Error::new("must specify one of patch and path in a patch")),
             (true, false) => Err(Error::new("patch and path can't be set at the same time")),
@@ -75,6 +80,19 @@ impl Source {
             text: text.text.clone(),
             file: text.pos.file,
             above: text.pos.line,
+        }
+    }
+
+    /// An inline entry of `patches`, whose text loses the white space around it: a block scalar at its end has no last
+    /// line break.
+    fn trimmed(text: &Text) -> Self {
+        let trimmed = text.text.trim();
+        let before = text.text.len() - text.text.trim_start().len();
+        let lines = text.text[..before].matches('\n').count();
+        Source {
+            text: trimmed.to_owned(),
+            file: text.pos.file,
+            above: text.pos.line + u32::try_from(lines).unwrap_or_default(),
         }
     }
 
@@ -102,8 +120,14 @@ impl Source {
 
     /// The patch as JSON patch operations.
     fn operations(&self, session: &Session<'_>) -> Result<Vec<Operation>> {
-        let mut documents = crate::parse::documents(session, &self.text, self.file)?.into_iter();
-        let mut node = documents.next().ok_or_else(|| Error::new("the patch is empty"))?;
+        if self.text.starts_with('[') {
+            // What begins so has to be JSON; another text may be YAML.
+            serde_json::from_str::<serde::de::IgnoredAny>(&self.text).map_err(|error| {
+                Error::new(format!("the patch begins as JSON does, and is none: {error}"))
+            })?;
+        }
+        let node = crate::parse::first_document(session, &self.text, self.file)?;
+        let mut node = node.ok_or_else(|| Error::new("the patch is empty"))?;
         normalise(session, &mut node)?;
         shift(&mut node, self.above);
         json_patch::read(&node)
@@ -165,7 +189,7 @@ impl PatchTransformer {
     /// Loads an entry of `patches`, which may be of either kind.
     pub(crate) fn new(session: &Session<'_>, loader: &Loader, patch: &Patch) -> Result<Self> {
         let load = || {
-            let source = patch.load(session, loader)?;
+            let source = patch.load(session, loader, Source::trimmed)?;
             let merge = source.objects(session);
             let json = source.operations(session);
             match (merge, json) {
@@ -208,7 +232,7 @@ impl PatchTransformer {
                     "must specify the target name of a patchesJson6902 entry",
                 ));
             }
-            let source = patch.load(session, loader)?;
+            let source = patch.load(session, loader, Source::inline)?;
             Ok(PatchTransformer {
                 change: Change::Json(source.operations(session)?),
                 target: Some(target.clone()),
@@ -233,7 +257,7 @@ impl PatchTransformer {
             (Change::Json(operations), Some(target)) => {
                 let matcher = Matcher::new(target)?;
                 for index in matcher.candidates(map) {
-                    if matcher.selects(&map.resources()[index]) {
+                    if matcher.selects(&map.resources()[index])? {
                         map.change(index, |resource| {
                             if self.remembers {
                                 resource.remember_id();
@@ -299,7 +323,7 @@ fn merge_selected(
     patch.spell_out_metadata()?;
     for index in matcher.candidates(map) {
         let resource = &map.resources()[index];
-        if !matcher.selects(resource) {
+        if !matcher.selects(resource)? {
             continue;
         }
         // The patch counts as one of the object's own group and version.

@@ -261,13 +261,14 @@ fn apply(resources: &mut [Resource], value: &Node, target: &Target, budget: &Bud
         rejected.push((reject, Matcher::new(reject)?));
     }
     for resource in resources {
-        if !matcher.matches_metadata(resource) {
+        if !matcher.matches_metadata(resource)? {
             continue;
         }
-        let by_metadata = rejected.iter().any(|(selector, matcher)| {
-            !(selector.label_selector.is_empty() && selector.annotation_selector.is_empty())
-                && matcher.matches_metadata(resource)
-        });
+        let mut by_metadata = false;
+        for (selector, matcher) in &rejected {
+            let asks = !(selector.label_selector.is_empty() && selector.annotation_selector.is_empty());
+            by_metadata = by_metadata || asks && matcher.matches_metadata(resource)?;
+        }
         if by_metadata {
             continue;
         }

@@ -43,8 +43,8 @@ impl Selector {
     pub(crate) fn read_loosely(reader: &Reader<'_>) -> Result<Self> {
         Ok(Selector {
             gvk: crate::config::gvk(reader)?,
-            name: reader.string("name")?,
-            namespace: reader.string("namespace")?,
+            name: reader.strict().string("name")?,
+            namespace: reader.strict().string("namespace")?,
             label_selector: reader.string("labelSelector")?,
             annotation_selector: reader.string("annotationSelector")?,
         })
@@ -64,8 +64,9 @@ pub(crate) struct Matcher {
     kind: Pattern,
     name: Pattern,
     namespace: Pattern,
-    labels: Requirements,
-    annotations: Requirements,
+    // What is wrong with these is only an error where an object fits all else.
+    labels: Result<Requirements>,
+    annotations: Result<Requirements>,
 }
 
 impl Matcher {
@@ -76,8 +77,8 @@ impl Matcher {
             kind: Pattern::new(&selector.gvk.kind)?,
             name: Pattern::new(&selector.name)?,
             namespace: Pattern::new(&selector.namespace)?,
-            labels: Requirements::parse(&selector.label_selector)?,
-            annotations: Requirements::parse(&selector.annotation_selector)?,
+            labels: Requirements::parse(&selector.label_selector),
+            annotations: Requirements::parse(&selector.annotation_selector),
         })
     }
 
@@ -101,20 +102,24 @@ impl Matcher {
     }
 
     /// Whether labels and annotations fit.
-    pub(crate) fn matches_metadata(&self, resource: &Resource) -> bool {
-        (self.labels.is_empty() || self.labels.match_all(&resource.labels()))
-            && (self.annotations.is_empty() || self.annotations.match_all(&resource.annotations()))
+    pub(crate) fn matches_metadata(&self, resource: &Resource) -> Result<bool> {
+        let labels = self.labels.as_ref().map_err(Clone::clone)?;
+        if !labels.is_empty() && !labels.match_all(&resource.labels()) {
+            return Ok(false);
+        }
+        let annotations = self.annotations.as_ref().map_err(Clone::clone)?;
+        Ok(annotations.is_empty() || annotations.match_all(&resource.annotations()))
     }
 
     /// Whether an object is a patch's target: name and namespace may be the first or current ones.
-    pub(crate) fn selects(&self, resource: &Resource) -> bool {
+    pub(crate) fn selects(&self, resource: &Resource) -> Result<bool> {
         let (_, first_name, first_namespace) = resource.first();
         let (group, version) = crate::id::split_api_version(resource.api_version());
-        (self.name.matches(first_name) || self.name.matches(resource.name()))
+        let fits = (self.name.matches(first_name) || self.name.matches(resource.name()))
             && (self.namespace.matches(first_namespace)
                 || self.namespace.matches(resource.effective_namespace()))
-            && self.matches_gvk(group, version, resource.kind())
-            && self.matches_metadata(resource)
+            && self.matches_gvk(group, version, resource.kind());
+        Ok(fits && self.matches_metadata(resource)?)
     }
 }
 

@@ -44,6 +44,8 @@ pub(crate) enum SortOrder {
     Fifo,
     /// By kind.
     Legacy { first: Vec<String>, last: Vec<String> },
+    /// None that there is: only the kustomization that is built says in what order, the others' are not looked at.
+    Wrong(Error),
 }
 
 impl SortOrder {
@@ -59,9 +61,9 @@ impl SortOrder {
         let legacy = reader.object("legacySortOptions")?;
         match &*reader.string("order")? {
             "fifo" if legacy.is_none() => Ok(SortOrder::Fifo),
-            "fifo" => Err(reader.error(
+            "fifo" => Ok(SortOrder::Wrong(reader.error(
                 "the field 'sortOptions.legacySortOptions' needs the sort order 'legacy', the order is 'fifo'",
-            )),
+            ))),
             "legacy" => {
                 let Some(legacy) = legacy else {
                     return Ok(SortOrder::legacy());
@@ -72,17 +74,19 @@ impl SortOrder {
                     last: legacy.strings("orderLast")?,
                 })
             }
-            "" => Err(reader.error("the field 'sortOptions.order' must be one of 'fifo' or 'legacy'")),
-            other => Err(reader.error(format!(
+            "" => Ok(SortOrder::Wrong(
+                reader.error("the field 'sortOptions.order' must be one of 'fifo' or 'legacy'"),
+            )),
+            other => Ok(SortOrder::Wrong(reader.error(format!(
                 "the field 'sortOptions.order' must be one of 'fifo' or 'legacy', not '{other}'"
-            ))),
+            )))),
         }
     }
 }
 
 /// Where a kind stands.
 fn rank(kind: &str, first: &[String], last: &[String]) -> i64 {
-    let position = |list: &[String]| list.iter().position(|one| one == kind).map(|at| at as i64);
+    let position = |list: &[String]| list.iter().rposition(|one| one == kind).map(|at| at as i64);
     match (position(first), position(last)) {
         (_, Some(at)) => at + 1,
         (Some(at), None) => at - first.len() as i64,
@@ -114,17 +118,19 @@ fn gvk_text(gvk: &Gvk) -> String {
     )
 }
 
-/// What sorts objects of one rank: group, version and kind, then namespace and name.
-fn id_key(resource: &Resource) -> (String, String) {
+/// What sorts objects: their kind's rank, then group, version and kind, then namespace and name.
+fn key(resource: &Resource, first: &[String], last: &[String]) -> (i64, String, String) {
     let gvk = resource.gvk();
+    let rank = rank(&gvk.kind, first, last);
     // Namespaces of Kubernetes itself come before those of other groups.
-    let kind = if gvk.kind == "Namespace" && gvk.group.is_empty() {
+    let kind = if rank != 0 && gvk.kind == "Namespace" && gvk.group.is_empty() {
         String::new()
     } else {
         gvk_text(&gvk)
     };
-    let name = format!("{}_{}", or(resource.namespace(), "~X"), or(resource.name(), "~N"));
-    (kind, name)
+    // The two are compared as one text: a bar comes after all that names are made of.
+    let name = format!("{}|{}", or(resource.namespace(), "~X"), or(resource.name(), "~N"));
+    (rank, kind, name)
 }
 
 /// The transformer.
@@ -135,19 +141,13 @@ pub(crate) struct SortOrderTransformer {
 
 impl Transformer for SortOrderTransformer {
     fn transform(&self, map: &mut ResMap, _session: &Session<'_>) -> Result<()> {
-        let SortOrder::Legacy { first, last } = &self.order else {
-            return Ok(());
+        let (first, last) = match &self.order {
+            SortOrder::Fifo => return Ok(()),
+            SortOrder::Wrong(error) => return Err(error.clone()),
+            SortOrder::Legacy { first, last } => (first, last),
         };
-        for list in [first, last] {
-            let mut seen = std::collections::BTreeSet::new();
-            if let Some(twice) = list.iter().find(|kind| !seen.insert(*kind)) {
-                return Err(Error::new(format!(
-                    "kind '{twice}' is listed twice in legacySortOptions"
-                )));
-            }
-        }
         map.resources_mut()
-            .sort_by_cached_key(|resource| (rank(resource.kind(), first, last), id_key(resource)));
+            .sort_by_cached_key(|resource| key(resource, first, last));
         Ok(())
     }
 }

@@ -120,7 +120,7 @@ impl Transformer for ValueAddTransformer {
         for target in &self.targets {
             let matcher = Matcher::new(&target.selector)?;
             for resource in map.resources_mut() {
-                if matcher.selects(resource) {
+                if matcher.selects(resource)? {
                     add(&mut resource.node, &self.value, &target.field, target.position)?;
                 }
             }

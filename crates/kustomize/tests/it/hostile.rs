@@ -187,7 +187,7 @@ fn a_file_that_is_read_a_thousand_times_is_refused() {
 
 #[test]
 fn regular_expressions_are_bounded() {
-    let file = "resources: [m.yaml]\npatches:\n- target: {name: '((a{1000}){1000}){1000}'}\n  patch: '[{op: remove, path: /data}]'\n";
+    let file = "resources: [m.yaml]\npatches:\n- target: {name: '((a{1000}){1000}){1000}'}\n  patch: '- {op: remove, path: /data}'\n";
     refused(
         &[("kustomization.yaml", file), ("m.yaml", MAP)],
         "is not a regular expression",
@@ -195,7 +195,7 @@ fn regular_expressions_are_bounded() {
     // Patterns that make backtracking matchers explode take linear time.
     let name = "a".repeat(200);
     let map = MAP.replace("name: m", &format!("name: {name}"));
-    let file = "resources: [m.yaml]\npatches:\n- target: {name: '(a+)+$b'}\n  patch: '[{op: remove, path: /data}]'\n";
+    let file = "resources: [m.yaml]\npatches:\n- target: {name: '(a+)+$b'}\n  patch: '- {op: remove, path: /data}'\n";
     let built = build_at(
         &tree(&[("kustomization.yaml", file), ("m.yaml", &map)]),
         "",

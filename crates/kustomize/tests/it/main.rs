@@ -9,6 +9,7 @@
 
 mod fuzz;
 mod hostile;
+mod oddities;
 mod patches;
 mod places;
 mod remote;

@@ -69,7 +69,7 @@ fn incompatible(left: &Value, right: &Value) -> FunctionError {
 
 fn non_comparable(left: &Value, right: &Value) -> FunctionError {
     let shown = |value: &Value| crate::print::sprintf("%s", std::slice::from_ref(value));
-    if left.type_name() == right.type_name() {
+    if left.kind() == right.kind() {
         return format!("non-comparable type {}: {}", shown(right), right.type_name()).into();
     }
     format!(

@@ -32,7 +32,9 @@ impl<'t> State<'_, 't> {
             if pipe.assign {
                 self.assign(name, value.clone(), mark)?;
             } else {
-                self.note_set(self.variables.len(), mark);
+                let place = self.variables.len();
+                self.note_set(place, mark);
+                self.elements.variables.retain(|known| *known < place);
                 self.variables.push((name, value.clone()));
             }
         }
@@ -41,7 +43,7 @@ impl<'t> State<'_, 't> {
 
     fn not_a_function(&self, words: &[Expr], last: &Final) -> Result2<()> {
         if words.len() > 1 || last.is_some() {
-            let first = words.first().map(ToString::to_string).unwrap_or_default();
+            let first = words.first().map(alone).unwrap_or_default();
             return self.fail(format!("can't give argument to non-function {first}"));
         }
         Ok(())
@@ -167,7 +169,14 @@ impl<'t> State<'_, 't> {
             return Ok(receiver);
         };
         let mut value = receiver;
-        let mut in_map = false;
+        let mut in_map = match &expr.kind {
+            ExprKind::Field(_) => self.elements.dot,
+            ExprKind::Variable(names) if !self.elements.variables.is_empty() => {
+                let at = self.variables.iter().rposition(|(known, _)| *known == &*names[0]);
+                at.is_some_and(|at| self.elements.variables.contains(&at))
+            }
+            _ => false,
+        };
         for name in path {
             let next = self.field(
                 dot,
@@ -323,7 +332,11 @@ impl<'t> State<'_, 't> {
         }
         // `call` quotes the operand that is no function.
         let arguments_text = if name == "call" {
-            arguments.first().map(ToString::to_string)
+            let piped = || match last.as_ref()? {
+                Value::Str(text) => Some(text.to_string()),
+                other => Some(format!("<{} Value>", other.type_name())),
+            };
+            arguments.first().map(alone).or_else(piped)
         } else {
             None
         };
@@ -540,5 +553,13 @@ pub(crate) fn plain(value: &Value) -> Value {
             Underlying::Struct { .. } => value.clone(),
         },
         value => value.clone(),
+    }
+}
+
+/// How an operand is quoted by itself: a pipeline stands without the parentheses that it has among others.
+fn alone(operand: &Expr) -> String {
+    match &operand.kind {
+        ExprKind::Pipe(pipe) => pipe.to_string(),
+        _ => operand.to_string(),
     }
 }

@@ -190,7 +190,11 @@ impl<'a> Printer<'a> {
             self.out.push_str(&value.type_name());
             self.out.push('=');
             let erroring = std::mem::replace(&mut self.erroring, true);
+            // Only `%#v` asks for Go's syntax.
+            let sharp = self.flags.sharp;
+            self.flags.sharp &= verb == 'v';
             self.value(value, 'v');
+            self.flags.sharp = sharp;
             self.erroring = erroring;
         }
         self.out.push(')');

@@ -148,7 +148,13 @@ fn decode_base32(encoded: &str) -> Result<String, String> {
         let bad = clean
             .iter()
             .position(|byte| !BASE32.contains(byte) && *byte != b'=');
-        return fail(bad.unwrap_or(clean.len()));
+        // What lacks padding is refused from the last group of eight on.
+        let last = if letters == clean.len() {
+            clean.len() / 8 * 8
+        } else {
+            clean.len()
+        };
+        return fail(bad.unwrap_or(last));
     }
     let padding = clean.len() - letters;
     if padding > 6 || matches!(padding, 2 | 5) || clean[letters..].iter().any(|byte| *byte != b'=') {
@@ -303,9 +309,46 @@ fn write_json_text(out: &mut String, string: &str, escape: bool) {
 }
 
 fn decode_json(source: &str) -> Result<Value, String> {
-    let json: serde_json::Value = serde_json::from_str(source)
-        .map_err(|error| super::go_json_error(source).unwrap_or_else(|| error.to_string()))?;
+    let json: serde_json::Value = serde_json::from_str(source).map_err(|error| {
+        super::go_json_error(source)
+            .or_else(|| too_large(source))
+            .unwrap_or_else(|| error.to_string())
+    })?;
     Ok(Value::from_json(&json))
+}
+
+/// Go's error for the first number of a JSON text that no float can hold.
+fn too_large(source: &str) -> Option<String> {
+    let mut rest = source;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit() || c == '"') {
+        let from = if rest[..start].ends_with('-') {
+            start - 1
+        } else {
+            start
+        };
+        rest = &rest[from..];
+        if let Some(text) = rest.strip_prefix('"') {
+            let mut escaped = false;
+            let end = text.find(|c| {
+                let ends = c == '"' && !escaped;
+                escaped = c == '\\' && !escaped;
+                ends
+            });
+            rest = &text[end? + 1..];
+            continue;
+        }
+        let end = rest
+            .find(|c: char| !(c.is_ascii_alphanumeric() || "+-.".contains(c)))
+            .unwrap_or(rest.len());
+        let number = &rest[..end];
+        if number.parse::<f64>().is_ok_and(f64::is_infinite) {
+            return Some(format!(
+                "json: cannot unmarshal number {number} into Go value of type float64"
+            ));
+        }
+        rest = &rest[end..];
+    }
+    None
 }
 
 /// For tests of callers: JSON of a value as `toJson` gives it.
@@ -324,6 +367,10 @@ mod tests {
             json(&serde_json::json!({"b": [1, 2.5, 1e21], "a": "<&>"})),
             r#"{"a":"\u003c\u0026\u003e","b":[1,2.5,1e+21]}"#
         );
+        assert_eq!(
+            decode_json(r#"{"a\"1e999": [1, -1e999]}"#).unwrap_err(),
+            "json: cannot unmarshal number -1e999 into Go value of type float64"
+        );
         assert_eq!(json_float(1e-7).unwrap(), "1e-7");
         assert_eq!(json_float(1_000_000.0).unwrap(), "1000000");
     }
@@ -333,5 +380,8 @@ mod tests {
         for text in ["", "f", "fo", "foo", "foob", "fooba", "foobar"] {
             assert_eq!(decode_base32(&encode_base32(text.as_bytes())).unwrap(), text);
         }
+        let error = |text| decode_base32(text).unwrap_err();
+        assert_eq!(error("42"), "illegal base32 data at input byte 0");
+        assert_eq!(error("MFRGGZDFMY"), "illegal base32 data at input byte 8");
     }
 }

@@ -27,6 +27,9 @@ struct Scanner<'t> {
 
 type Step = Result<(), String>;
 
+/// Where no control character may be.
+const IN_STRING: &str = "in string literal";
+
 impl Scanner<'_> {
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
@@ -40,7 +43,15 @@ impl Scanner<'_> {
 
     fn bad(&self, place: &str) -> Step {
         let Some(byte) = self.peek() else {
-            return Err("unexpected end of JSON input".to_owned());
+            // A text ends as if a space followed, which words and numbers do not take.
+            let open = ["in ", "after decimal"]
+                .iter()
+                .any(|start| place.starts_with(start));
+            return Err(if open && place != IN_STRING {
+                format!("invalid character ' ' {place}")
+            } else {
+                "unexpected end of JSON input".to_owned()
+            });
         };
         let shown = match byte {
             b'\'' => r"'\''".to_owned(),
@@ -146,7 +157,7 @@ impl Scanner<'_> {
                     }
                 }
                 Some(byte) if byte >= b' ' => self.at += 1,
-                _ => return self.bad("in string literal"),
+                _ => return self.bad(IN_STRING),
             }
         }
     }
@@ -204,6 +215,12 @@ mod tests {
         let error = |text| go_json_error(text).unwrap_or_default();
         assert_eq!(error("{\"a\":1}"), "");
         assert_eq!(error("{"), "unexpected end of JSON input");
+        assert_eq!(error("\"a"), "unexpected end of JSON input");
+        assert_eq!(
+            error("tru"),
+            "invalid character ' ' in literal true (expecting 'e')"
+        );
+        assert_eq!(error("-"), "invalid character ' ' in numeric literal");
         assert_eq!(
             error("{'a':1}"),
             r"invalid character '\'' looking for beginning of object key string"

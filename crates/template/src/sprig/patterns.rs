@@ -226,7 +226,7 @@ fn after_char(text: &str, at: usize) -> Option<usize> {
 }
 
 /// The length of `{n}`, `{n,}` or `{n,m}`, and whether a count is beyond a thousand.
-fn counted(text: &str) -> Option<(usize, bool)> {
+pub(super) fn counted(text: &str) -> Option<(usize, bool)> {
     let end = text.find('}')?;
     let (low, high) = text[1..end].split_once(',').unwrap_or((&text[1..end], ""));
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());

@@ -11,6 +11,7 @@ use crate::function::{Function, FunctionResult, Functions, Params, Type, text};
 use crate::print::sprintf;
 use crate::value::{IntType, List, Value};
 
+use super::patterns::counted;
 use super::{int_at, text_at};
 
 const INT: Type = Type::Int(IntType::Int);
@@ -168,6 +169,14 @@ fn in_our_syntax(pattern: &str) -> String {
                 out.push(']');
             }
             '\\' => escape(&mut chars, in_class, &mut out),
+            // A brace that no count follows is itself.
+            '{' if !in_class => {
+                let rest: String = std::iter::once(c).chain(chars.clone()).collect();
+                if counted(&rest).is_none() {
+                    out.push('\\');
+                }
+                out.push('{');
+            }
             c => out.push(c),
         }
     }
@@ -302,6 +311,9 @@ mod tests {
             (r"^[a[]+$", "a[", true),
             (r"^\101$", "A", true),
             (r"^.$", "é", true),
+            ("^{{ .a }}-{,2}$", "{{ xa }}-{,2}", true),
+            (r"^a{2,3}$", "aaa", true),
+            (r"^[{]$", "{", true),
         ] {
             let regex = compile(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
             assert_eq!(regex.is_match(text), want, "{pattern} {text}");

@@ -84,6 +84,16 @@ fn check_host(host: &str) -> Result<(), String> {
     if !port.is_empty() && !digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit())) {
         return Err(format!("invalid port {} after host", crate::quote(port)));
     }
+    for (at, _) in host.match_indices('%') {
+        let code = host
+            .get(at + 1..at + 3)
+            .and_then(|code| u8::from_str_radix(code, 16).ok());
+        // Of ASCII only the percent sign itself is written so here.
+        if code.is_none_or(|code| code < 0x80 && code != b'%') {
+            let bad: String = host[at..].chars().take(3).collect();
+            return Err(format!("invalid URL escape {}", crate::quote(&bad)));
+        }
+    }
     let fits = |c: char| !c.is_ascii() || c.is_ascii_alphanumeric() || "-_.~!$&'()*+,;=:[]<>\"%".contains(c);
     match host.chars().find(|c| !fits(*c)) {
         Some(odd) => {

@@ -3,6 +3,7 @@
 use crate::function::{FunctionResult, Functions, Params, Type, text};
 use crate::value::{IntType, Value};
 
+use super::cases::{pascal, separated};
 use super::strings::{lower, upper};
 use super::{int_at, text_at};
 
@@ -79,10 +80,11 @@ fn map_first(words: &str, change: fn(char) -> char) -> String {
         .collect()
 }
 
+/// The first letter of each word; each byte counts as a character.
 fn initials(words: &str) -> String {
     let mut before_space = true;
     let mut out = String::new();
-    for c in words.chars() {
+    for c in words.bytes().map(char::from) {
         if before_space && !c.is_whitespace() {
             out.push(c);
         }
@@ -110,102 +112,6 @@ fn swap_case(words: &str) -> String {
 
 fn title_case(c: char) -> char {
     upper(c)
-}
-
-/// What a character is to the case converters.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
-    Upper,
-    Lower,
-    Digit,
-    Other,
-    Connector,
-}
-
-fn class(c: char) -> Class {
-    if matches!(c, '-' | '_') || c.is_whitespace() {
-        Class::Connector
-    } else if c.is_uppercase() {
-        Class::Upper
-    } else if c.is_numeric() {
-        Class::Digit
-    } else if c.is_lowercase() {
-        Class::Lower
-    } else {
-        Class::Other
-    }
-}
-
-/// `snake_case` and `kebab-case`: words begin at connectors, at capitals, and where digits begin.
-fn separated(words: &str, connector: char) -> String {
-    let chars: Vec<char> = words.chars().collect();
-    let mut out = String::with_capacity(words.len() + 8);
-    for (index, c) in chars.iter().enumerate() {
-        let kind = class(*c);
-        if kind == Class::Connector {
-            out.push(connector);
-            continue;
-        }
-        let before = index.checked_sub(1).map(|at| class(chars[at]));
-        let after = chars.get(index + 1).map(|c| class(*c));
-        let begins = match (before, kind) {
-            (None | Some(Class::Connector), _) => false,
-            (Some(Class::Upper), Class::Upper) => after == Some(Class::Lower),
-            (Some(_), Class::Upper) => true,
-            (Some(Class::Digit), Class::Lower) => false,
-            (Some(Class::Upper | Class::Lower), Class::Digit) => digits_begin_word(&chars, index),
-            _ => false,
-        };
-        if begins {
-            out.push(connector);
-        }
-        out.push(lower(*c));
-    }
-    out
-}
-
-/// A run of digits begins a word if a small letter follows it; otherwise it ends the word before.
-fn digits_begin_word(chars: &[char], index: usize) -> bool {
-    let rest = chars[index..].iter().find(|c| class(**c) != Class::Digit);
-    rest.is_some_and(|c| class(*c) == Class::Lower)
-}
-
-/// `PascalCase`: every word's first letter large, the rest as it was.
-fn pascal(words: &str) -> String {
-    let mut out = String::with_capacity(words.len());
-    let mut chars = words.chars().peekable();
-    // Connectors in front stay.
-    while let Some(c) = chars.next_if(|c| class(*c) == Class::Connector) {
-        out.push(c);
-    }
-    let mut start = true;
-    let mut pending = String::new();
-    for c in chars {
-        if class(c) == Class::Connector {
-            pending.push(c);
-            continue;
-        }
-        if !pending.is_empty() {
-            pending.clear();
-            start = true;
-        }
-        if start {
-            out.push(upper(c));
-        } else {
-            out.push(lower_unless_word(&out, c));
-        }
-        start = false;
-    }
-    out.push_str(&pending);
-    out
-}
-
-/// Inside a word, a capital after a small letter begins another word and stays.
-fn lower_unless_word(written: &str, c: char) -> char {
-    match written.chars().next_back() {
-        Some(before) if before.is_uppercase() && c.is_uppercase() => lower(c),
-        _ => c,
-    }
 }
 
 /// Breaks lines at spaces so that they are at most `width` long, as `goutils.WrapCustom`.

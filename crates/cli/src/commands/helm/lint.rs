@@ -244,6 +244,8 @@ async fn refused(
     let refusals = refusals.map_err(|error| Failure::new(error.message))?;
     Ok(refusals
         .iter()
+        // Of kinds that are not built in and do not come with the chart, nothing can be said.
+        .filter(|refusal| !refusal.unknown)
         .map(|refusal| finding(refusal, rendered.provenance.as_ref()))
         .collect())
 }
@@ -251,15 +253,6 @@ async fn refused(
 fn finding(refusal: &Refusal, provenance: Option<&Provenance>) -> Finding {
     let place = place(refusal, provenance);
     let Refusal { object, reason, .. } = refusal;
-    if refusal.unknown {
-        return Finding {
-            severity: Severity::Info,
-            path: place,
-            message: format!(
-                "{object}: its kind is not built in and does not come with the chart, so it is not checked"
-            ),
-        };
-    }
     let field = if refusal.field.is_empty() || reason.contains(&refusal.field) {
         String::new()
     } else {

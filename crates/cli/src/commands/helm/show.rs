@@ -34,12 +34,12 @@ fn text(chart: &Chart, what: &str) -> String {
         out.push_str(&fluvial_yaml::json_to_yaml(&chart.metadata.to_json()));
         out.push('\n');
     }
-    if wants("values") {
+    if wants("values")
+        && let Some(values) = &chart.values_text
+    {
         line(&mut out);
-        if let Some(values) = &chart.values_text {
-            out.push_str(&values.text());
-            out.push('\n');
-        }
+        out.push_str(&values.text());
+        out.push('\n');
     }
     if wants("readme")
         && let Some(readme) = chart.files.iter().find(|file| is_readme(&file.name))

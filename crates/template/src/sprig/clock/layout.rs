@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use super::{Civil, Time, Zone, days_from_civil};
-use crate::quote::quote;
 
 pub(super) const MONTHS: &[&str] = &[
     "January",
@@ -275,6 +274,22 @@ struct Found {
     offset: Option<i64>,
     zone: Option<String>,
     utc: bool,
+}
+
+/// A text as errors about times show it: what is not ASCII, and control characters, byte by byte.
+fn quote(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => out.extend(['\\', char::from(byte)]),
+            b' '..=b'~' | 0x7F => out.push(char::from(byte)),
+            // Writing into a String cannot fail.
+            _ => drop(write!(out, "\\x{byte:02x}")),
+        }
+    }
+    out.push('"');
+    out
 }
 
 /// Why a chunk could not be read.
