@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, HeaderValue, Method, Response};
 use http_body_util::{BodyExt, Limited};
 
 use crate::api::Api;
@@ -68,19 +68,15 @@ where
         }
         Err(failure) => response::failure(&failure, format),
     };
-    for warning in &call.warnings {
-        let text = format!("299 - \"{}\"", warning.replace('\\', "\\\\").replace('"', "\\\""));
-        if let Ok(value) = http::HeaderValue::from_str(&text) {
-            response.headers_mut().append("warning", value);
-        }
-    }
-    if let Some(flow) = call.flow {
-        let headers = response.headers_mut();
-        headers.insert("x-kubernetes-pf-flowschema-uid", flow.schema);
-        headers.insert("x-kubernetes-pf-prioritylevel-uid", flow.level);
-    }
+    call.mark(response.headers_mut());
     if call.parts.method == Method::HEAD {
+        let size = http_body::Body::size_hint(response.body()).exact();
         *response.body_mut() = Body::from(Bytes::new());
+        if let Some(size) = size {
+            response
+                .headers_mut()
+                .insert(http::header::CONTENT_LENGTH, size.into());
+        }
     }
     response
 }
@@ -95,6 +91,27 @@ struct Call {
 }
 
 impl Call {
+    /// What an answer says of its request: warnings, the flow that it belongs to, and under which name it is known.
+    fn mark(&self, headers: &mut HeaderMap) {
+        for warning in &self.warnings {
+            let text = format!("299 - \"{}\"", warning.replace('\\', "\\\\").replace('"', "\\\""));
+            if let Ok(value) = HeaderValue::from_str(&text) {
+                headers.append("warning", value);
+            }
+        }
+        if let Some(flow) = &self.flow {
+            headers.insert("x-kubernetes-pf-flowschema-uid", flow.schema.clone());
+            headers.insert("x-kubernetes-pf-prioritylevel-uid", flow.level.clone());
+        }
+        let audit = match header(&self.parts.headers, "audit-id") {
+            Some(given) if !given.is_empty() => HeaderValue::from_str(given),
+            _ => HeaderValue::from_str(&crate::api::new_uid()),
+        };
+        if let Ok(audit) = audit {
+            headers.insert("audit-id", audit);
+        }
+    }
+
     async fn run<B>(&mut self, body: B) -> Outcome<Answer>
     where
         B: http_body::Body,

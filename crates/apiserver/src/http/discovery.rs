@@ -244,9 +244,12 @@ pub fn tagged(text: impl Into<Bytes>, media: &'static str, headers: &HeaderMap) 
     tag.push('"');
     let known = headers.get("if-none-match").and_then(|value| value.to_str().ok());
     if known.is_some_and(|known| known == tag) {
-        return Answer::bytes(304, "", "").with_header("etag", tag);
+        return Answer::bytes(304, "", "")
+            .with_header("etag", tag)
+            .with_header("cache-control", "public");
     }
     Answer::bytes(200, text, media)
         .with_header("etag", tag)
         .with_header("vary", "Accept")
+        .with_header("cache-control", "public")
 }

@@ -75,8 +75,12 @@ pub fn answer(api: &Api, path: &str, query: &Query) -> Option<Answer> {
     match path {
         "/version" => Some(Answer::json(200, &version())),
         "/healthz" | "/livez" | "/readyz" => {
+            let whole = |text: String| {
+                let answer = Answer::bytes(200, text, TEXT);
+                Some(answer.with_header("x-content-type-options", "nosniff"))
+            };
             if query.get("verbose").is_none() {
-                return Some(Answer::bytes(200, "ok", TEXT));
+                return whole("ok".to_owned());
             }
             let name = &path[1..];
             let excluded: Vec<&str> = query.all("exclude").collect();
@@ -90,7 +94,7 @@ pub fn answer(api: &Api, path: &str, query: &Query) -> Option<Answer> {
                 text.push_str(&format!("[+]{check} {shown}\n"));
             }
             text.push_str(&format!("{name} check passed\n"));
-            Some(Answer::bytes(200, text, TEXT))
+            whole(text)
         }
         "/metrics" => Some(Answer::bytes(
             200,

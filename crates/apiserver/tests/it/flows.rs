@@ -73,3 +73,28 @@ async fn whoever_is_known_is_told_of_the_flow() {
     let (status, flow, _) = asked(&cluster, None, "/livez/ping").await;
     assert_eq!((status, flow), (401, None));
 }
+
+#[tokio::test]
+async fn an_answer_without_a_body_says_how_long_it_would_be_and_keeps_the_name_of_its_request() {
+    let cluster = Cluster::start();
+    let send = async |method: &str| {
+        let mut request = http::Request::builder()
+            .method(method)
+            .uri("/livez/ping")
+            .header("audit-id", "mine")
+            .body(Full::<bytes::Bytes>::default())
+            .unwrap();
+        request.extensions_mut().insert(User::admin());
+        let Ok(response) = cluster.0.service().oneshot(request).await;
+        let (head, body) = response.into_parts();
+        assert_eq!(head.headers["audit-id"], "mine");
+        let Ok(body) = body.collect().await;
+        (head, body.to_bytes().len())
+    };
+    let (_, whole) = send("GET").await;
+    let (head, none) = send("HEAD").await;
+    assert_eq!(
+        (head.headers["content-length"].to_str().unwrap(), none),
+        (whole.to_string().as_str(), 0)
+    );
+}
