@@ -18,6 +18,7 @@ mod network;
 mod pods;
 mod rare;
 mod services;
+mod shown;
 mod status;
 mod storage;
 mod workloads;
@@ -176,7 +177,22 @@ pub fn update(
         events::update(kind, new, old, errors);
         return;
     }
-    check(kind, new, errors);
+    if kind.is("resource.k8s.io", "ResourceClaim") {
+        // All of it is fixed, so nothing else is said of it.
+        if new["spec"] != old["spec"] {
+            errors.push(shown::fixed("&resource.ResourceClaimSpec", "spec", &new["spec"]));
+        }
+        return;
+    }
+    if kind.is("apps", "StatefulSet") {
+        workloads::stateful_again(new, errors);
+    } else {
+        check(kind, new, errors);
+    }
+    if kind.is("", "PersistentVolume") {
+        // Changed volumes are looked at twice.
+        check(kind, new, errors);
+    }
     if kind.is("batch", "Job") {
         // Changed jobs are looked at twice.
         core::job_selector(new, true, errors);

@@ -366,7 +366,6 @@ fn applied_scale(api: &Api, request: &Request, live: &Value, given: &Value, path
         }
         failure
     })?;
-    crate::registry::prepare::update(api, request, &mut new, live);
     timeless(&mut new, request.query.text("fieldManager"));
     Ok(new)
 }
@@ -466,7 +465,6 @@ pub fn put_scale(api: &Api, request: &mut Request, patch: bool) -> Outcome<Reply
             .split('.')
             .fold(&mut new, |value, name| &mut value[name]);
         *slot = wanted.into();
-        crate::registry::prepare::update(api, request, &mut new, live);
         let mut new = create::own(api, request, Some(live), new, &manager);
         timeless(&mut new, &manager);
         Ok(new)

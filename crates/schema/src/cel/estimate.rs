@@ -471,13 +471,8 @@ fn result<'s>(call: &Call, cost: Span, args: &[Known<'s>]) -> Known<'s> {
                 .clone()
                 .any(|overload| matches!(overload.result, Type::String))
             {
-                let form = if args.first().is_some_and(|arg| arg.form == Form::Scalar) {
-                    // Numbers and times have short texts.
-                    up_to(64)
-                } else {
-                    UNKNOWN
-                };
-                return Known::with(cost, form, Form::Text);
+                // How long the text of a number is, nobody says.
+                return Known::with(cost, UNKNOWN, Form::Text);
             }
             if all.all(|overload| scalar(&overload.result)) {
                 return Known::scalar(cost);

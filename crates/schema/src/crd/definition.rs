@@ -107,12 +107,24 @@ impl Checker<'_> {
         let message = compiled
             .message
             .as_ref()
-            .and_then(|message| message.as_ref().ok());
+            .and_then(|message| message.as_ref().ok())
+            .filter(|_| compiled.program.is_ok());
+        // A message is made once, whatever the number of values.
         let all = [
-            (compiled.program.as_ref().ok(), "rule", "estimated rule cost"),
-            (message, "messageExpression", "estimated messageExpression cost"),
+            (
+                compiled.program.as_ref().ok(),
+                "rule",
+                "estimated rule cost",
+                count,
+            ),
+            (
+                message,
+                "messageExpression",
+                "estimated messageExpression cost",
+                1,
+            ),
         ];
-        for (program, key, what) in all {
+        for (program, key, what, count) in all {
             let Some(program) = program else { continue };
             let cost = estimate::max_cost(program, schema).saturating_mul(count);
             let path = format!("{path}.{key}");
@@ -215,7 +227,9 @@ impl Checker<'_> {
             self.meaning
                 .push(FieldError::plain(ErrorKind::Invalid, path, shown(text)));
         }
-        if let Some(Err(text)) = &compiled.message {
+        if let Some(Err(text)) = &compiled.message
+            && compiled.program.is_ok()
+        {
             let path = format!("{path}.messageExpression");
             let text = shown(&format!("messageExpression {text}"));
             self.meaning

@@ -16,15 +16,6 @@ pub(super) enum Shown {
 }
 
 impl Shown {
-    /// Fields of an object by their JSON names, in order; those that are absent show `otherwise`.
-    pub(super) fn fields(object: &Value, names: &[(&str, &str, &Value)]) -> Shown {
-        let all = names.iter().map(|(shown, name, otherwise)| {
-            let value = object.get(*name).filter(|value| !value.is_null());
-            ((*shown).to_owned(), Shown::of(value.unwrap_or(otherwise)))
-        });
-        Shown::Fields(all.collect())
-    }
-
     pub(super) fn of(value: &Value) -> Shown {
         match value {
             Value::Array(items) => Shown::List(items.iter().map(Shown::of).collect()),
@@ -36,13 +27,29 @@ impl Shown {
         }
     }
 
+    /// On one line, as it is shown in other messages.
+    pub(super) fn compact(&self) -> String {
+        let joined = |parts: Vec<String>| parts.join(",");
+        match self {
+            Shown::Plain(value) => go_json(value),
+            Shown::List(items) => format!("[{}]", joined(items.iter().map(Shown::compact).collect())),
+            Shown::Fields(fields) => {
+                let fields = fields
+                    .iter()
+                    .map(|(name, value)| format!("{}:{}", go_json(&name.as_str().into()), value.compact()));
+                format!("{{{}}}", joined(fields.collect()))
+            }
+        }
+    }
+
     fn write(&self, depth: usize, out: &mut String) {
         let line = |out: &mut String, depth: usize| {
             out.push('\n');
             out.extend(std::iter::repeat_n(' ', depth));
         };
         match self {
-            Shown::Plain(value) => out.push_str(&value.to_string()),
+            Shown::Plain(value) => out.push_str(&go_json(value)),
+            Shown::Fields(fields) if fields.is_empty() => out.push_str("{}"),
             Shown::List(items) if items.is_empty() => out.push_str("[]"),
             Shown::List(items) => {
                 out.push('[');
@@ -63,7 +70,7 @@ impl Shown {
                         out.push(',');
                     }
                     line(out, depth + 1);
-                    out.push_str(&Value::from(name.as_str()).to_string());
+                    out.push_str(&go_json(&name.as_str().into()));
                     out.push_str(": ");
                     value.write(depth + 1, out);
                 }
@@ -78,6 +85,17 @@ impl Shown {
         self.write(0, &mut out);
         out.split('\n').map(str::to_owned).collect()
     }
+}
+
+/// JSON with the characters escaped that mean something in HTML.
+fn go_json(value: &Value) -> String {
+    let text = value.to_string();
+    if !text.contains(['<', '>', '&']) {
+        return text;
+    }
+    text.replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
 }
 
 /// One line of a comparison.

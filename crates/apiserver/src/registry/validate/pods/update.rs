@@ -4,8 +4,7 @@ use fluvial_schema::{ErrorKind, FieldError};
 use serde_json::Value;
 
 use super::super::common::{Errors, invalid, items, required, text};
-use super::super::diff;
-use super::shown;
+use super::super::{diff, shown};
 
 const FEW: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
 `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),\
@@ -47,7 +46,7 @@ pub(in super::super) fn update(new: &Value, old: &Value, errors: &mut Errors) {
     }
     let munged = munged(new, old);
     if munged != *old {
-        let shown = diff::unified(&shown::spec(old), &shown::spec(&munged));
+        let shown = diff::unified(&shown::of("PodSpec", old), &shown::of("PodSpec", &munged));
         errors.push(forbidden("spec", format!("{FEW}{shown}")));
     }
 }
@@ -145,7 +144,10 @@ pub(in super::super) fn ephemeral(new: &Value, old: &Value, errors: &mut Errors)
                 errors.push(forbidden(FIELD, detail));
             }
             Some((_, item)) if item != own => {
-                let shown = diff::unified(&shown::ephemeral(own), &shown::ephemeral(item));
+                let shown = diff::unified(
+                    &shown::of("EphemeralContainer", own),
+                    &shown::of("EphemeralContainer", item),
+                );
                 let detail = format!("existing ephemeral containers \"{name}\" may not be changed\n{shown}");
                 errors.push(forbidden(FIELD, detail));
             }
