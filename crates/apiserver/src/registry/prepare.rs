@@ -338,6 +338,8 @@ pub fn update(api: &Api, request: &Request, new: &mut Value, old: &Value) {
         template_generation(new, old_generation + changed);
     }
     if kind.is("certificates.k8s.io", "CertificateSigningRequest") {
+        // What was asked for stays what was asked for.
+        copy(new, old, "spec");
         condition_times(new, old, &api.now());
     }
 }

@@ -13,7 +13,9 @@ mod common;
 mod core;
 mod diff;
 mod events;
+mod flows;
 mod jobs;
+mod lasting;
 mod network;
 mod pods;
 mod rare;
@@ -68,6 +70,7 @@ fn check(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
         ("storage.k8s.io", "StorageClass") => classes::storage(object, errors),
         ("storage.k8s.io", "CSIDriver") => classes::driver(object, errors),
         ("discovery.k8s.io", "EndpointSlice") => classes::slice(object, errors),
+        ("", "Node") => lasting::taints(&object["spec"], errors),
         _ if rare::validate(kind, object, errors) => {}
         _ => core::validate(kind, object, errors),
     }
@@ -177,11 +180,7 @@ pub fn update(
         events::update(kind, new, old, errors);
         return;
     }
-    if kind.is("resource.k8s.io", "ResourceClaim") {
-        // All of it is fixed, so nothing else is said of it.
-        if new["spec"] != old["spec"] {
-            errors.push(shown::fixed("&resource.ResourceClaimSpec", "spec", &new["spec"]));
-        }
+    if !lasting::before(kind, new, old, errors) {
         return;
     }
     if kind.is("apps", "StatefulSet") {
@@ -199,6 +198,7 @@ pub fn update(
         check(kind, new, errors);
         core::job_selector(new, false, errors);
     }
+    lasting::after(kind, new, old, errors);
     core::immutable(kind, new, old, errors);
     fixed(kind, new, old, errors);
 }

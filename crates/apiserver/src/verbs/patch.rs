@@ -88,7 +88,11 @@ pub fn patch(api: &Api, request: &mut Request) -> Outcome<Reply> {
         let shown = Shown {
             form,
             patch,
-            custom: request.kind.custom.is_some(),
+            kind: request
+                .kind
+                .custom
+                .is_none()
+                .then(|| format!("{}.{}", request.kind.api_version(), request.kind.kind)),
         };
         let mut new = retyped(api, request, new, &mut complaints, &shown)?;
         update::named(request, &mut new)?;

@@ -283,9 +283,7 @@ pub(super) fn immutable(kind: &Kind, new: &Value, old: &Value, errors: &mut Vec<
                 errors.push(invalid("type", new["type"].clone(), FIXED));
             }
         }
-        ("apps", "Deployment" | "ReplicaSet" | "DaemonSet")
-            if new["spec"]["selector"] != old["spec"]["selector"] =>
-        {
+        ("apps", "Deployment" | "ReplicaSet") if new["spec"]["selector"] != old["spec"]["selector"] => {
             let form = "*metav1.LabelSelector";
             errors.push(shown::fixed(form, "spec.selector", &new["spec"]["selector"]));
         }

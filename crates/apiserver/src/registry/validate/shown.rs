@@ -13,7 +13,7 @@ use super::diff::Shown;
 /// colon: `s` text, `n` number, `b` truth value, `q` quantity, `p` whatever may be absent, `&T` a struct, `*T` one that
 /// may be absent, `[T` a list of structs, `{T` a map of them. `~T` has its fields here.
 static TYPES: LazyLock<BTreeMap<&'static str, &'static str>> = LazyLock::new(|| {
-    let lines = include_str!("types.txt").lines();
+    let lines = include_str!("../../../data/shown.txt").lines();
     lines.filter_map(|line| line.split_once(' ')).collect()
 });
 
@@ -35,7 +35,7 @@ pub(super) fn of(name: &str, value: &Value) -> Shown {
 
 /// The complaint about a part that has changed and must not.
 pub(super) fn fixed(form: &str, path: impl Into<String>, value: &Value) -> FieldError {
-    let shown = shown(form, value).compact();
+    let shown = of_form(form, value).compact();
     go_struct(ErrorKind::Invalid, path, &shown, "field is immutable")
 }
 
@@ -69,9 +69,9 @@ fn add(name: &str, value: &Value, out: &mut Vec<(String, Shown)>) {
             for field in OF_THE_HOST {
                 own[field] = value[field].clone();
             }
-            shown(form, &own)
+            of_form(form, &own)
         } else {
-            shown(form, own)
+            of_form(form, own)
         };
         out.push((field.to_owned(), shown));
     }
@@ -81,7 +81,8 @@ fn is_nothing(value: &Value) -> bool {
     super::common::is_empty(value) || *value == false || *value == 0
 }
 
-fn shown(form: &str, value: &Value) -> Shown {
+/// A value of a form, as fields of types are.
+pub(super) fn of_form(form: &str, value: &Value) -> Shown {
     let (mark, name) = form.split_at(1);
     match (mark, value) {
         ("&", _) => of(name, value),

@@ -246,11 +246,9 @@ pub(super) fn volume_fixed(new: &Value, old: &Value, errors: &mut Errors) {
     }
     volume_mode(new, old, errors);
     if !was["nodeAffinity"].is_null() && is["nodeAffinity"] != was["nodeAffinity"] {
-        errors.push(shown::fixed(
-            "*VolumeNodeAffinity",
-            "nodeAffinity",
-            &is["nodeAffinity"],
-        ));
+        let affinity = shown::of_form("*VolumeNodeAffinity", &is["nodeAffinity"]).compact();
+        let detail = "field is immutable, except for updating from beta label to GA";
+        errors.push(go_struct(ErrorKind::Invalid, "nodeAffinity", &affinity, detail));
     }
     const CLASS: &str = "volumeAttributesClassName";
     if is[CLASS].is_null() && !was[CLASS].is_null() {

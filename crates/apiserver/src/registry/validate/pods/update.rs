@@ -17,20 +17,19 @@ fn forbidden(path: impl Into<String>, detail: impl Into<String>) -> FieldError {
 /// What is wrong with a change of the pod itself.
 pub(in super::super) fn update(new: &Value, old: &Value, errors: &mut Errors) {
     let (new, old) = (&new["spec"], &old["spec"]);
-    let before = errors.len();
-    for (field, what) in [
-        ("containers", "containers"),
-        ("initContainers", "init containers"),
-    ] {
+    for field in ["containers", "initContainers"] {
         let count = |spec: &Value| spec[field].as_array().map_or(0, Vec::len);
         if count(new) != count(old) {
-            let detail = format!("pod updates may not add or remove {what}");
+            let detail = "pod updates may not add or remove containers";
             errors.push(forbidden(format!("spec.{field}"), detail));
             return;
         }
+        images(new, field, errors);
     }
-    images(new, errors);
-    deadline(new, old, errors);
+    if !deadline(new, old, errors) {
+        return;
+    }
+    tolerations(new, old, errors);
     for (index, gate) in items(new, "schedulingGates") {
         if !items(old, "schedulingGates").any(|(_, own)| own["name"] == gate["name"]) {
             let detail = format!(
@@ -40,36 +39,28 @@ pub(in super::super) fn update(new: &Value, old: &Value, errors: &mut Errors) {
             errors.push(forbidden(format!("spec.schedulingGates[{index}].name"), detail));
         }
     }
-    tolerations(new, old, errors);
-    if errors.len() > before {
-        return;
-    }
     let munged = munged(new, old);
-    if munged != *old {
-        let shown = diff::unified(&shown::of("PodSpec", old), &shown::of("PodSpec", &munged));
-        errors.push(forbidden("spec", format!("{FEW}{shown}")));
+    let (was, is) = (shown::of("PodSpec", old), shown::of("PodSpec", &munged));
+    if munged != *old && was.compact() != is.compact() {
+        errors.push(forbidden("spec", format!("{FEW}{}", diff::unified(&was, &is))));
     }
 }
 
-fn images(new: &Value, errors: &mut Errors) {
-    for field in ["containers", "initContainers"] {
-        for (index, container) in items(new, field) {
-            let path = format!("spec.{field}[{index}].image");
-            let image = text(container, "image");
-            if image.is_empty() {
-                errors.push(required(path, ""));
-            } else if image.trim() != image {
-                errors.push(invalid(
-                    path,
-                    image,
-                    "must not have leading or trailing whitespace",
-                ));
-            }
+fn images(new: &Value, field: &str, errors: &mut Errors) {
+    for (index, container) in items(new, field) {
+        let path = format!("spec.{field}[{index}].image");
+        let image = text(container, "image");
+        if image.is_empty() {
+            errors.push(required(path, ""));
+        } else if image.trim() != image {
+            let detail = "must not have leading or trailing whitespace";
+            errors.push(invalid(path, image, detail));
         }
     }
 }
 
-fn deadline(new: &Value, old: &Value, errors: &mut Errors) {
+/// Whether the rest is looked at.
+fn deadline(new: &Value, old: &Value, errors: &mut Errors) -> bool {
     const FIELD: &str = "spec.activeDeadlineSeconds";
     let (is, was) = (
         new["activeDeadlineSeconds"].as_i64(),
@@ -80,11 +71,17 @@ fn deadline(new: &Value, old: &Value, errors: &mut Errors) {
             let detail = "must not update from a positive integer to nil value";
             errors.push(invalid(FIELD, Value::Null, detail));
         }
+        (Some(is), _) if !(0..=i64::from(i32::MAX)).contains(&is) => {
+            errors.push(invalid(FIELD, is, "must be between 0 and 2147483647, inclusive"));
+            return false;
+        }
         (Some(is), Some(was)) if is > was => {
             errors.push(invalid(FIELD, is, "must be less than or equal to previous value"));
+            return false;
         }
         _ => {}
     }
+    true
 }
 
 fn tolerations(new: &Value, old: &Value, errors: &mut Errors) {
