@@ -358,8 +358,9 @@ pub fn count(request: &Request, new: &mut Value, old: &Value) {
         request.target.subresource.as_str(),
         "" | "scale" | "approval" | "finalize" | "resize" | "ephemeralcontainers"
     );
-    // The classes of priorities are counted once.
-    let counted = has_generation(kind) && kind.group != "scheduling.k8s.io";
+    // Drivers are counted from their first change on, and classes of priorities never again.
+    let driver = kind.is("storage.k8s.io", "CSIDriver");
+    let counted = driver || (has_generation(kind) && kind.group != "scheduling.k8s.io");
     if counted && wishes && wishes_changed(kind, new, old) {
         let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
         new["metadata"]["generation"] = generation.into();
