@@ -242,8 +242,10 @@ impl Call {
             if crate::controllers::aggregation::is_remote(&self.api, &target.group, &target.version) {
                 return Err(Failure::unavailable());
             }
-            let known = kinds.version(&target.group, &target.version);
-            let builtin = known.is_some_and(|kinds| kinds.iter().all(|kind| kind.custom.is_none()));
+            // A group of the server's own answers for versions that it has not.
+            let group = kinds.group(&target.group).unwrap_or_default();
+            let mut known = group.iter().flat_map(|(_, kinds)| kinds).peekable();
+            let builtin = known.peek().is_some() && known.all(|kind| kind.custom.is_none());
             return Err(if builtin {
                 Failure::no_resource()
             } else {

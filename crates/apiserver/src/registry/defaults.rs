@@ -162,6 +162,12 @@ fn service(object: &mut Value) {
     }
     if kind == "LoadBalancer" {
         set(spec, "allocateLoadBalancerNodePorts", true);
+        let entries = object.pointer_mut("/status/loadBalancer/ingress");
+        for entry in entries.and_then(Value::as_array_mut).into_iter().flatten() {
+            if entry["ip"].as_str().is_some_and(|ip| !ip.is_empty()) {
+                set(entry, "ipMode", "VIP");
+            }
+        }
     }
 }
 

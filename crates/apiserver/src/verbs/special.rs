@@ -165,7 +165,12 @@ fn disruption(api: &Api, request: &Request, pod: &Value) -> Outcome<()> {
 }
 
 fn binding(api: &Api, request: &mut Request) -> Outcome<Reply> {
-    let binding = decode::object(api, request)?;
+    let mut binding = decode::object(api, request)?;
+    create::place(request, &mut binding)?;
+    if meta(&binding, "name") != request.target.name {
+        let why = "name in URL does not match name in Binding object";
+        return Err(Failure::bad_request(why));
+    }
     bind(api, request, &binding)
 }
 

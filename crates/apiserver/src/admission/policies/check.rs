@@ -329,11 +329,7 @@ fn validating(name: &str, spec: &Value, errors: &mut Errors) {
         let path = format!("spec.auditAnnotations[{index}]");
         let (at, key) = (format!("{path}.key"), format!("{name}/{}", text(one, "key")));
         let wrong = names::qualified_name(&key);
-        errors.extend(
-            wrong
-                .into_iter()
-                .map(|detail| invalid(&at, key.as_str(), detail)),
-        );
+        errors.extend(wrong.into_iter().map(|detail| invalid(&at, key.as_str(), detail)));
         let source = text(one, "valueExpression").trim();
         if source.is_empty() {
             errors.push(required(

@@ -136,6 +136,15 @@ fn repeated_ports(spec: &Value, errors: &mut Errors) {
 /// What must not change in a service.
 pub(super) fn service_fixed(new: &Value, old: &Value, errors: &mut Errors) {
     let (new, old) = (&new["spec"], &old["spec"]);
+    let class = |spec: &Value| spec["loadBalancerClass"].clone();
+    let balanced = |spec: &Value| spec["type"] == "LoadBalancer";
+    if balanced(new) && balanced(old) && class(new) != class(old) {
+        errors.push(invalid(
+            "spec.loadBalancerClass",
+            class(new),
+            "may not change once set",
+        ));
+    }
     let external = |spec: &Value| spec["type"] == "ExternalName";
     if external(new) || external(old) || old["clusterIP"].is_null() {
         return;

@@ -362,7 +362,8 @@ pub(super) fn quota(object: &Value, errors: &mut Errors) {
         let path = format!("spec.hard[{name}]");
         let before = errors.len();
         named(name, names::qualified_name, &path, errors);
-        let standard = is_standard(name) || name.contains('/');
+        let pages = name.starts_with("hugepages-") || name.starts_with("requests.hugepages-");
+        let standard = is_standard(name) || pages || name.contains('/');
         if errors.len() == before && !standard {
             let detail = "must be a standard resource type or fully qualified";
             errors.push(invalid(&path, name.clone(), detail));

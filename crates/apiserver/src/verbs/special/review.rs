@@ -349,6 +349,9 @@ fn bind_claims(api: &Api, request: &Request, object: &mut Value, claims: &mut Va
         return Ok(());
     }
     let (kind, name) = (text(&bound, "kind"), text(&bound, "name"));
+    if name.is_empty() {
+        return Err(Failure::bad_request("Name parameter required."));
+    }
     // The group counts, not the version.
     let core = !text(&bound, "apiVersion").contains('/');
     let (collection, field, namespaced) = match kind {

@@ -180,5 +180,27 @@ pub(in super::super) fn resize(new: &Value, old: &Value, errors: &mut Errors) {
     };
     if plain(new) != plain(old) {
         errors.push(forbidden("spec", "only cpu and memory resources are mutable"));
+        return;
+    }
+    let class = crate::registry::workloads::quality(old);
+    if crate::registry::workloads::quality(new) != class {
+        let detail = "Pod QOS Class may not change as a result of resizing";
+        errors.push(invalid("spec", class, detail));
+    }
+    for field in ["containers", "initContainers"] {
+        for (index, container) in items(new, field) {
+            let name = &container["name"];
+            let Some((_, was)) = items(old, field).find(|(_, own)| own["name"] == *name) else {
+                continue;
+            };
+            for part in ["requests", "limits"] {
+                let had = was["resources"][part].as_object().into_iter().flatten();
+                let mut gone = had.filter(|(name, _)| container["resources"][part][name.as_str()].is_null());
+                if part == "limits" && gone.next().is_some() {
+                    let path = format!("spec.{field}[{index}].resources.{part}");
+                    errors.push(forbidden(path, format!("resource {part} cannot be removed")));
+                }
+            }
+        }
     }
 }
