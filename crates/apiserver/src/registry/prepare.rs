@@ -455,6 +455,12 @@ fn status_only(kind: &Kind, new: &mut Value, old: &Value) {
         copy_meta(new, labels, "labels");
     }
     if kind.is("", "Pod") {
+        // Old kubelets know of one address, which then counts.
+        let (one, first) = (&new["status"]["podIP"], &new["status"]["podIPs"][0]["ip"]);
+        if !one.is_null() && one != first {
+            let one = one.clone();
+            new["status"]["podIPs"] = json!([{"ip": one}]);
+        }
         let owners = old["metadata"]["ownerReferences"].clone();
         copy_meta(new, owners, "ownerReferences");
     }

@@ -109,13 +109,6 @@ fn cluster_addresses(spec: &Value, errors: &mut Errors) {
     if !asked.is_empty() && asked != "None" && spec["type"] != "ExternalName" {
         address(asked, "spec.clusterIPs[0]", errors);
     }
-    let first = spec["clusterIPs"][0].as_str().unwrap_or(asked);
-    if let (Some("IPv6"), Ok(std::net::IpAddr::V4(_))) =
-        (spec["ipFamilies"][0].as_str(), first.parse::<std::net::IpAddr>())
-    {
-        let detail = "expected an IPv6 value as indicated by `ipFamilies[0]`";
-        errors.push(invalid("spec.clusterIPs[0]", first, detail));
-    }
 }
 
 fn repeated_ports(spec: &Value, errors: &mut Errors) {
