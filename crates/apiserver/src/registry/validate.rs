@@ -57,7 +57,7 @@ fn check(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
         ("apiregistration.k8s.io", "APIService") => core::api_service(object, errors),
         ("coordination.k8s.io", "Lease") => storage::lease(object, errors),
         ("node.k8s.io", "RuntimeClass") => {
-            workloads::handler(object, errors);
+            rare::handler(object, errors);
             classes::runtime(object, errors);
         }
         ("autoscaling", "HorizontalPodAutoscaler") => {

@@ -117,17 +117,10 @@ pub fn change(
     Err(request.changed())
 }
 
-/// Writes a new state; None if the object changed meanwhile.
-fn write(
-    api: &Api,
-    request: &Request,
-    collection: &Collection,
-    stored: &Stored,
-    live: &Value,
-    mut new: Value,
-) -> Outcome<Option<Reply>> {
+/// Whether the new state may replace any version; else it must be that of this one.
+fn check_version(request: &Request, stored: &Stored, new: &Value) -> Outcome<bool> {
     let kind = &request.kind;
-    let version = meta(&new, "resourceVersion").to_owned();
+    let version = meta(new, "resourceVersion").to_owned();
     let free = version.is_empty() || version == "0";
     if free && !prepare::unconditional(kind) {
         let error = fluvial_schema::FieldError::new(
@@ -156,6 +149,20 @@ fn write(
     if !free && version != stored.version.to_string() {
         return Err(request.changed());
     }
+    Ok(free)
+}
+
+/// Writes a new state; None if the object changed meanwhile.
+fn write(
+    api: &Api,
+    request: &Request,
+    collection: &Collection,
+    stored: &Stored,
+    live: &Value,
+    mut new: Value,
+) -> Outcome<Option<Reply>> {
+    let kind = &request.kind;
+    let free = check_version(request, stored, &new)?;
     new["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
     // Whoever may change the object sees it as it was sent: only then it takes over what is not its own to say.
     admission::before_update(api, request, &mut new, live)?;

@@ -31,7 +31,7 @@ async fn with_account() -> Cluster {
     cluster
 }
 
-fn pod(name: &str, container: Value) -> Value {
+fn pod(name: &str, container: &Value) -> Value {
     let mut own = json!({"name": "c", "image": "i"});
     for (key, value) in container.as_object().into_iter().flatten() {
         own[key.as_str()] = value.clone();
@@ -43,7 +43,7 @@ fn pod(name: &str, container: Value) -> Value {
 #[tokio::test]
 async fn a_change_is_shown_from_the_first_differing_line_and_tolerations_that_come_back_are_none() {
     let cluster = with_account().await;
-    cluster.create(&format!("{NS}/pods"), pod("p", json!({}))).await;
+    cluster.create(&format!("{NS}/pods"), pod("p", &json!({}))).await;
     let path = format!("{NS}/pods/p");
     let command = json!([{"op": "add", "path": "/spec/containers/0/command", "value": ["a"]}]);
     let (status, answer) = patch(&cluster, "json", &path, command).await;
@@ -152,7 +152,7 @@ async fn statuses_and_resizes_are_checked() {
     let cluster = with_account().await;
     let resources = json!({"resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "2"}}});
     for (name, container) in [("plain", json!({})), ("sized", resources)] {
-        cluster.create(&format!("{NS}/pods"), pod(name, container)).await;
+        cluster.create(&format!("{NS}/pods"), pod(name, &container)).await;
     }
     let resize = |name: &str| format!("{NS}/pods/{name}/resize");
     let sized = |part: &str, value: Value| json!({"spec": {"containers": [{"name": "c", "resources": {part: {"cpu": value}}}]}});

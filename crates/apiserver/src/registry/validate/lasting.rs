@@ -132,11 +132,10 @@ pub(super) fn taints(spec: &Value, errors: &mut Errors) {
         let value = text(taint, "value");
         let wrong = names::label_value(value);
         if !wrong.is_empty() {
-            let all: Vec<String> = wrong.into_iter().map(|detail| detail.to_string()).collect();
             errors.push(super::common::invalid(
                 format!("{path}.value"),
                 value,
-                all.join(";"),
+                wrong.join(";"),
             ));
         }
         if effect.is_empty() {

@@ -366,3 +366,11 @@ fn slice(spec: &Value, errors: &mut Errors) {
         errors.push(required("spec", detail));
     }
 }
+
+/// The name of a runtime's handler.
+pub(super) fn handler(object: &Value, errors: &mut Errors) {
+    match text(object, "handler") {
+        "" => errors.push(required("handler", "")),
+        own => common::named(own, names::label, "handler", errors),
+    }
+}

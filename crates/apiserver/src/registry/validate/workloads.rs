@@ -495,11 +495,3 @@ fn revision(object: &Value, errors: &mut Errors) {
         errors.push(invalid("revision", number, "must be greater than or equal to 0"));
     }
 }
-
-/// The name of a runtime's handler.
-pub(super) fn handler(object: &Value, errors: &mut Errors) {
-    match text(object, "handler") {
-        "" => errors.push(required("handler", "")),
-        own => named(own, names::label, "handler", errors),
-    }
-}
