@@ -542,7 +542,10 @@ pub(super) fn limits(object: &Value, errors: &mut Errors) {
             errors.push(duplicate(format!("{path}.type"), kind));
             continue;
         }
-        if kind == "Pod" {
+        limited(limit, &["max", "min"], &path, errors);
+        if kind != "Pod" {
+            limited(limit, &["default", "defaultRequest"], &path, errors);
+        } else {
             for field in ["default", "defaultRequest"] {
                 if !is_empty(&limit[field]) {
                     let detail = "may not be specified when `type` is 'Pod'";
@@ -555,12 +558,28 @@ pub(super) fn limits(object: &Value, errors: &mut Errors) {
             let detail = "must be a standard limit type or fully qualified";
             errors.push(invalid(format!("{path}.type"), kind, detail));
         }
+        limited(limit, &["maxLimitRequestRatio"], &path, errors);
         limit_order(limit, &path, errors);
         ratios(limit, &path, errors);
         let bound = |field: &str| !limit[field]["storage"].is_null();
         if kind == "PersistentVolumeClaim" && !bound("min") && !bound("max") {
             let detail = "either minimum or maximum storage value is required, but neither was provided";
             errors.push(required(format!("{path}.limits"), detail));
+        }
+    }
+}
+
+/// What is limited must be known.
+fn limited(limit: &Value, fields: &[&str], path: &str, errors: &mut Errors) {
+    let of_pods = matches!(text(limit, "type"), "Pod" | "Container");
+    for field in fields {
+        for name in limit[*field].as_object().into_iter().flat_map(|map| map.keys()) {
+            let path = format!("{path}.{field}[{name}]");
+            if of_pods {
+                super::pods::resource_name(name, &path, errors);
+            } else {
+                named(name, names::qualified_name, &path, errors);
+            }
         }
     }
 }
@@ -618,7 +637,7 @@ fn limit_order(limit: &Value, path: &str, errors: &mut Errors) {
                 "defaultRequest",
             ),
             ("default", "min", "default", "default", "min"),
-            ("default", "default", "max", "max", "default"),
+            ("default", "default", "max", "max", "max"),
         ];
         for (field, small, large, shown, value) in pairs {
             let (Some(first), Some(second)) = (quantity(&limit[small][name]), quantity(&limit[large][name]))
