@@ -362,6 +362,10 @@ mod tests {
                 "type(self.either) == string ? self.either.matches('^a+$') : self.either > 3",
                 "",
             ),
+            (
+                "(has(self.long) ? 1 : 0) + (has(self.short) ? 1 : 0) + (has(self.map) ? 1 : 0) == 1",
+                "",
+            ),
             // A text takes mixed values.
             ("'%s-%d'.format([self.short, self.count]) == 'a'", "1.6x"),
         ] {
