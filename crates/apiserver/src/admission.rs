@@ -467,8 +467,23 @@ pub fn before_update(api: &Api, request: &Request, new: &mut Value, old: &Value)
         if request.kind.is("", "Pod") && api.disabled.allows(Plugin::DefaultTolerationSeconds) {
             tolerations(new);
         }
+        if request.kind.is("", "Pod") && api.disabled.allows(Plugin::Priority) {
+            // Whoever leaves out what was given to the pod does not take it away.
+            for field in ["priority", "preemptionPolicy"] {
+                if new["spec"][field].is_null() && !old["spec"][field].is_null() {
+                    new["spec"][field] = old["spec"][field].clone();
+                }
+            }
+        }
     }
-    mutate(api, request, "UPDATE", new, old)?;
+    mutate(api, request, "UPDATE", new, old)
+}
+
+/// Takes the addresses and ports that a change asks for.
+///
+/// # Errors
+/// None is left, or the one asked for is taken.
+pub fn allocate(api: &Api, request: &Request, new: &mut Value, old: &Value) -> Outcome<()> {
     if request.kind.is("", "Service") && request.target.subresource.is_empty() {
         if request.dry_run {
             api.services.rehearse(new, Some(old))?;

@@ -274,6 +274,21 @@ impl Call {
         ))
     }
 
+    /// Nothing is served under this name: a group of the server's own says so for versions that it has not, too.
+    fn unserved(&self, target: &Target) -> Failure {
+        if crate::controllers::aggregation::is_remote(&self.api, &target.group, &target.version) {
+            return Failure::unavailable();
+        }
+        let kinds = self.api.kinds();
+        let group = kinds.group(&target.group).unwrap_or_default();
+        let mut known = group.iter().flat_map(|(_, kinds)| kinds).peekable();
+        if known.peek().is_some() && known.all(|kind| kind.custom.is_none()) {
+            Failure::no_resource()
+        } else {
+            Failure::no_page()
+        }
+    }
+
     async fn resource<B>(&mut self, user: User, target: Target, body: B) -> Outcome<Answer>
     where
         B: http_body::Body,
@@ -290,16 +305,7 @@ impl Call {
             .find(&target.group, &target.version, &target.resource)
             .cloned()
         else {
-            if crate::controllers::aggregation::is_remote(&self.api, &target.group, &target.version) {
-                return Err(Failure::unavailable());
-            }
-            let known = kinds.version(&target.group, &target.version);
-            let builtin = known.is_some_and(|kinds| kinds.iter().all(|kind| kind.custom.is_none()));
-            return Err(if builtin {
-                Failure::no_resource()
-            } else {
-                Failure::no_page()
-            });
+            return Err(self.unserved(&target));
         };
         let misplaced = (!kind.namespaced && !target.namespace.is_empty() && kind.plural != "namespaces")
             || (kind.namespaced && target.namespace.is_empty() && !target.name.is_empty());

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use fluvial_object::fields::FieldSelector;
+use fluvial_object::fields::{FieldSelector, Term};
 use fluvial_object::labels::Selector;
 use serde::Deserialize;
 use serde_json::Value;
@@ -141,6 +141,13 @@ impl Selection {
     #[must_use]
     pub fn is_everything(&self) -> bool {
         self.labels.is_everything() && self.fields.is_empty() && self.name.is_none()
+    }
+
+    /// Whether one object is asked for by its name.
+    #[must_use]
+    pub fn is_one(&self) -> bool {
+        let named = |term: &Term| term.equal && term.field == "metadata.name";
+        self.name.is_some() || self.fields.terms().iter().any(named)
     }
 
     /// Whether an object is selected.

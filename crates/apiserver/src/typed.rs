@@ -289,6 +289,9 @@ impl Walk {
                             *item = Value::String(String::new());
                         }
                         self.visit_inside(item, values, &format!("{path}.{key}"));
+                        if is_quantity(values.resolve()) {
+                            round(item);
+                        }
                     }
                 }
             }
@@ -386,6 +389,20 @@ fn canonical(text: &str) -> Result<String, String> {
     let nothing = Quantity::from_integer(0, quantity.format());
     // A sum is not shown as it was written.
     Ok(quantity.add(&nothing).to_string())
+}
+
+/// Amounts of resources have three places after the point, rounded up.
+fn round(value: &mut Value) {
+    use fluvial_object::quantity::Quantity;
+    const EXACT: f64 = 1e12;
+    let Some(text) = value.as_str().filter(|text| text.contains(['n', 'u', '.'])) else {
+        return;
+    };
+    let Ok(own) = Quantity::parse(text) else { return };
+    let rounded = Quantity::from_milli(own.milli_value(), own.format());
+    if rounded != own && own.as_float().abs() < EXACT {
+        *value = rounded.to_string().into();
+    }
 }
 
 fn is_open(of: Type<'_>) -> bool {

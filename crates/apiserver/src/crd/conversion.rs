@@ -67,7 +67,8 @@ pub fn url(url: &str, at: &str, errors: &mut Errors) {
         errors.push(required(at, &detail));
         return;
     }
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    // Without a scheme it is a path, and has no host.
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", ""));
     if scheme != "https" {
         let detail = format!("'https' is the only allowed URL scheme{FORM}");
         errors.push(invalid(at, scheme, detail));
@@ -93,7 +94,8 @@ pub fn url(url: &str, at: &str, errors: &mut Errors) {
     }
 }
 
-fn service(service: &Value, at: &str, errors: &mut Errors) {
+/// Errors of the service that a webhook is behind.
+pub fn service(service: &Value, at: &str, errors: &mut Errors) {
     for field in ["name", "namespace"] {
         if text(service, field).is_empty() {
             errors.push(required(format!("{at}.{field}"), ""));
@@ -116,19 +118,20 @@ fn service_path(path: &str, at: &str, errors: &mut Errors) {
     if path == "/" || path.is_empty() {
         return;
     }
+    if path == "//" {
+        errors.push(invalid(at, path, "segment[0] may not be empty"));
+        return;
+    }
     if !path.starts_with('/') {
         errors.push(invalid(at, path, "must start with a '/'"));
     }
-    let whole = path.strip_suffix('/').unwrap_or(path);
-    // What stands before the first slash counts for nothing, whether or not there is one.
-    let steps = whole.split('/').skip(1).map(Some);
-    let steps = if whole.starts_with('/') {
-        steps.collect::<Vec<_>>()
-    } else {
-        std::iter::once(None).chain(steps).collect()
-    };
-    for (index, step) in steps.into_iter().enumerate() {
-        match step.unwrap_or("") {
+    // The first character counts for nothing, whether or not it is a slash.
+    let mut rest = path.chars();
+    rest.next();
+    let rest = rest.as_str();
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    for (index, step) in rest.split('/').enumerate() {
+        match step {
             "" => {
                 let detail = format!("segment[{index}] may not be empty");
                 errors.push(invalid(at, path, detail));
@@ -144,11 +147,16 @@ fn service_path(path: &str, at: &str, errors: &mut Errors) {
 
 fn review_versions(given: &Value, errors: &mut Errors) {
     let path = format!("{AT}.conversionReviewVersions");
-    let list = given.as_array().map_or(&[][..], Vec::as_slice);
-    if list.is_empty() {
+    if given.as_array().is_none_or(Vec::is_empty) {
         errors.push(required(path, ""));
         return;
     }
+    known_versions(given, &path, errors);
+}
+
+/// Errors of the versions in which a webhook understands reviews.
+pub fn known_versions(given: &Value, path: &str, errors: &mut Errors) {
+    let list = given.as_array().map_or(&[][..], Vec::as_slice);
     for (index, version) in list.iter().enumerate() {
         let at = format!("{path}[{index}]");
         let name = version.as_str().unwrap_or("");

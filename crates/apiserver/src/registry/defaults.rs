@@ -162,6 +162,12 @@ fn service(object: &mut Value) {
     }
     if kind == "LoadBalancer" {
         set(spec, "allocateLoadBalancerNodePorts", true);
+        let entries = object.pointer_mut("/status/loadBalancer/ingress");
+        for entry in entries.and_then(Value::as_array_mut).into_iter().flatten() {
+            if entry["ip"].as_str().is_some_and(|ip| !ip.is_empty()) {
+                set(entry, "ipMode", "VIP");
+            }
+        }
     }
 }
 
@@ -476,16 +482,17 @@ fn admission(name: &str, object: &mut Value) {
 }
 
 fn flow_level(spec: &mut Value) {
-    if spec["type"] == "Limited" {
-        set(spec, "limited", json!({}));
-        set(&mut spec["limited"], "nominalConcurrencyShares", 30);
-        set(&mut spec["limited"], "lendablePercent", 0);
-        set(&mut spec["limited"], "limitResponse", json!({"type": "Reject"}));
-        if spec["limited"]["limitResponse"]["type"] == "Queue" {
-            set(&mut spec["limited"]["limitResponse"], "queuing", json!({}));
-            for (field, value) in [("queues", 64), ("handSize", 8), ("queueLengthLimit", 50)] {
-                set(&mut spec["limited"]["limitResponse"]["queuing"], field, value);
-            }
+    if spec["type"] != "Limited" || !spec["limited"].is_object() {
+        return;
+    }
+    let limited = &mut spec["limited"];
+    set(limited, "nominalConcurrencyShares", 30);
+    set(limited, "lendablePercent", 0);
+    if let Some(queues) = limited.pointer_mut("/limitResponse/queuing")
+        && queues.is_object()
+    {
+        for (field, value) in [("queues", 64), ("handSize", 8), ("queueLengthLimit", 50)] {
+            set(queues, field, value);
         }
     }
 }

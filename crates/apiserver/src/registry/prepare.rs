@@ -51,9 +51,11 @@ pub fn unconditional(kind: &Kind) -> bool {
             | ("apiregistration.k8s.io", _)
             | ("policy", _)
             | ("admissionregistration.k8s.io", _)
-            | ("storage.k8s.io", "CSIDriver" | "CSINode" | "VolumeAttachment")
+            | (
+                "storage.k8s.io",
+                "CSIDriver" | "CSINode" | "CSIStorageCapacity" | "VolumeAttachment"
+            )
             | ("node.k8s.io", _)
-            | ("resource.k8s.io", _)
     )
 }
 
@@ -336,25 +338,31 @@ pub fn update(api: &Api, request: &Request, new: &mut Value, old: &Value) {
         template_generation(new, old_generation + changed);
     }
     if kind.is("certificates.k8s.io", "CertificateSigningRequest") {
+        // What was asked for stays what was asked for.
+        copy(new, old, "spec");
         condition_times(new, old, &api.now());
     }
+}
+
+/// Whether a change may be recorded as it was sent, because what it has no say in counts for nobody anyway. The narrow
+/// subresources take their part out of it first.
+#[must_use]
+pub fn in_time(request: &Request) -> bool {
+    matches!(request.target.subresource.as_str(), "" | "status" | "scale")
+}
+
+/// Counts the change of an object's wishes. What is not kept is no wish, so it is asked last.
+pub fn count(request: &Request, new: &mut Value, old: &Value) {
+    let kind = &request.kind;
     let wishes = matches!(
         request.target.subresource.as_str(),
-        "" | "scale" | "approval" | "finalize" | "resize"
-    ) || request.target.subresource == "ephemeralcontainers";
-    // The classes of priorities are counted once.
-    let counted = has_generation(kind) && kind.group != "scheduling.k8s.io";
-    // What is not kept is no wish, though its owner is recorded. Of custom resources all is kept.
-    let kept_changed = |new: &Value| {
-        if kind.custom.is_some() {
-            return true;
-        }
-        let mut kept = new.clone();
-        settle(request, &mut kept, old);
-        wishes_changed(kind, &kept, old)
-    };
-    if counted && wishes && wishes_changed(kind, new, old) && kept_changed(new) {
-        let generation = old_meta["generation"].as_i64().unwrap_or(0) + 1;
+        "" | "scale" | "approval" | "finalize" | "resize" | "ephemeralcontainers"
+    );
+    // Drivers are counted from their first change on, and classes of priorities never again.
+    let driver = kind.is("storage.k8s.io", "CSIDriver");
+    let counted = driver || (has_generation(kind) && kind.group != "scheduling.k8s.io");
+    if counted && wishes && wishes_changed(kind, new, old) {
+        let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
         new["metadata"]["generation"] = generation.into();
     }
 }
@@ -447,6 +455,12 @@ fn status_only(kind: &Kind, new: &mut Value, old: &Value) {
         copy_meta(new, labels, "labels");
     }
     if kind.is("", "Pod") {
+        // Old kubelets know of one address, which then counts.
+        let (one, first) = (&new["status"]["podIP"], &new["status"]["podIPs"][0]["ip"]);
+        if !one.is_null() && one != first {
+            let one = one.clone();
+            new["status"]["podIPs"] = json!([{"ip": one}]);
+        }
         let owners = old["metadata"]["ownerReferences"].clone();
         copy_meta(new, owners, "ownerReferences");
     }

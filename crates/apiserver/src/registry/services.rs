@@ -272,17 +272,22 @@ fn families(object: &mut Value) {
     if spec["ipFamilies"].is_null() {
         spec["ipFamilies"] = json!(["IPv4"]);
     }
+    let headless = spec["clusterIP"] == "None" && spec["selector"].is_null();
     if spec["ipFamilyPolicy"].is_null() {
-        let headless = spec["clusterIP"] == "None" && spec["selector"].is_null();
-        spec["ipFamilyPolicy"] = if headless {
+        let policy = if headless {
             "RequireDualStack"
         } else {
             "SingleStack"
-        }
-        .into();
-        if headless {
-            spec["ipFamilies"] = json!(["IPv4", "IPv6"]);
-        }
+        };
+        spec["ipFamilyPolicy"] = policy.into();
+    }
+    // Those that nobody answers for may have both families on every cluster.
+    if headless
+        && spec["ipFamilyPolicy"] != "SingleStack"
+        && let Some([only]) = spec["ipFamilies"].as_array().map(Vec::as_slice)
+    {
+        let other = if only == "IPv4" { "IPv6" } else { "IPv4" };
+        spec["ipFamilies"] = json!([only, other]);
     }
 }
 
@@ -347,7 +352,12 @@ impl Taken {
                 continue;
             }
             let number = u16::try_from(asked).unwrap_or(0);
-            if mine.contains(&number) {
+            // One number serves several protocols.
+            let here = given
+                .iter()
+                .any(|(_, protocol, own)| *own == number && *protocol != port["protocol"]);
+            given.push((port["port"].clone(), port["protocol"].clone(), number.into()));
+            if mine.contains(&number) || here {
                 continue;
             }
             let refuse = |detail: String| {
@@ -429,46 +439,41 @@ fn clean(new: &mut Value) {
 
 /// Drops what belonged to the old type and was not asked for anew. Owners keep it in their records.
 pub fn drop_dependents(new: &mut Value, old: &Value) {
-    let kind = |service: &Value| service["spec"]["type"].as_str().unwrap_or("").to_owned();
-    let (is, was) = (kind(new), kind(old));
-    if is == was {
-        return;
-    }
-    if is == "ExternalName" {
-        for field in [
-            "clusterIP",
-            "clusterIPs",
-            "ipFamilies",
-            "ipFamilyPolicy",
-            "internalTrafficPolicy",
-        ] {
-            let asked = !matches!(&new["spec"][field], Value::String(text) if text.is_empty())
-                && new["spec"][field] != old["spec"][field]
-                && new["spec"][field].as_array().is_none_or(|list| !list.is_empty());
-            if !asked || field.starts_with("ip") || field == "internalTrafficPolicy" {
-                new["spec"][field] = Value::Null;
-            }
-        }
-    }
-    let outside = |service: &Value| {
-        matches!(
-            service["spec"]["type"].as_str(),
-            Some("NodePort" | "LoadBalancer")
-        )
+    let is = |service: &Value, kind: &str| service["spec"]["type"] == kind;
+    let addressed = |service: &Value| !is(service, "ExternalName");
+    let outside = |service: &Value| is(service, "NodePort") || is(service, "LoadBalancer");
+    let balanced = |service: &Value| is(service, "LoadBalancer");
+    let health = |service: &Value| balanced(service) && service["spec"]["externalTrafficPolicy"] == "Local";
+    let reached = |service: &Value| {
+        let external = service["spec"]["externalIPs"].as_array();
+        outside(service) || (is(service, "ClusterIP") && external.is_some_and(|list| !list.is_empty()))
     };
-    if outside(old) && !outside(new) {
-        for field in [
-            "externalTrafficPolicy",
-            "allocateLoadBalancerNodePorts",
-            "healthCheckNodePort",
-        ] {
-            if new["spec"][field] == old["spec"][field] {
-                new["spec"][field] = Value::Null;
-            }
+    let mut gone: Vec<&str> = vec![];
+    if addressed(old) && !addressed(new) {
+        let empty = |value: &Value| value.as_str().is_some_and(str::is_empty);
+        let given = |field: &str| new["spec"][field] != old["spec"][field];
+        if empty(&new["spec"]["clusterIP"]) || !given("clusterIP") {
+            gone.extend(["clusterIP", "clusterIPs"]);
+        }
+        gone.extend(["ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"]);
+    }
+    if health(old) && !health(new) {
+        gone.push("healthCheckNodePort");
+    }
+    if balanced(old) && !balanced(new) {
+        gone.extend(["allocateLoadBalancerNodePorts", "loadBalancerClass"]);
+    }
+    if reached(old) && !reached(new) {
+        gone.push("externalTrafficPolicy");
+    }
+    for field in gone {
+        let dropped = matches!(field, "clusterIP" | "clusterIPs" | "internalTrafficPolicy");
+        if dropped || new["spec"][field] == old["spec"][field] {
+            new["spec"][field] = Value::Null;
         }
     }
-    if !wants_ports(new) {
-        let had: Vec<Value> = old["spec"]["ports"].as_array().cloned().unwrap_or_default();
+    if outside(old) && !outside(new) {
+        let had = old["spec"]["ports"].as_array().cloned().unwrap_or_default();
         let list = new["spec"].get_mut("ports").and_then(Value::as_array_mut);
         for (index, port) in list.into_iter().flatten().enumerate() {
             let same = had
@@ -478,6 +483,9 @@ pub fn drop_dependents(new: &mut Value, old: &Value) {
                 map.remove("nodePort");
             }
         }
+    }
+    if !balanced(new) && !new["status"]["loadBalancer"]["ingress"].is_null() {
+        new["status"]["loadBalancer"] = json!({});
     }
     clean(new);
 }

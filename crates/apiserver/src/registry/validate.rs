@@ -13,11 +13,14 @@ mod common;
 mod core;
 mod diff;
 mod events;
+mod flows;
 mod jobs;
+mod lasting;
 mod network;
 mod pods;
 mod rare;
 mod services;
+mod shown;
 mod status;
 mod storage;
 mod workloads;
@@ -54,7 +57,7 @@ fn check(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
         ("apiregistration.k8s.io", "APIService") => core::api_service(object, errors),
         ("coordination.k8s.io", "Lease") => storage::lease(object, errors),
         ("node.k8s.io", "RuntimeClass") => {
-            workloads::handler(object, errors);
+            rare::handler(object, errors);
             classes::runtime(object, errors);
         }
         ("autoscaling", "HorizontalPodAutoscaler") => {
@@ -67,6 +70,7 @@ fn check(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
         ("storage.k8s.io", "StorageClass") => classes::storage(object, errors),
         ("storage.k8s.io", "CSIDriver") => classes::driver(object, errors),
         ("discovery.k8s.io", "EndpointSlice") => classes::slice(object, errors),
+        ("", "Node") => lasting::taints(&object["spec"], errors),
         _ if rare::validate(kind, object, errors) => {}
         _ => core::validate(kind, object, errors),
     }
@@ -176,13 +180,25 @@ pub fn update(
         events::update(kind, new, old, errors);
         return;
     }
-    check(kind, new, errors);
+    if !lasting::before(kind, new, old, errors) {
+        return;
+    }
+    if kind.is("apps", "StatefulSet") {
+        workloads::stateful_again(new, errors);
+    } else {
+        check(kind, new, errors);
+    }
+    if kind.is("", "PersistentVolume") {
+        // Changed volumes are looked at twice.
+        check(kind, new, errors);
+    }
     if kind.is("batch", "Job") {
         // Changed jobs are looked at twice.
         core::job_selector(new, true, errors);
         check(kind, new, errors);
         core::job_selector(new, false, errors);
     }
+    lasting::after(kind, new, old, errors);
     core::immutable(kind, new, old, errors);
     fixed(kind, new, old, errors);
 }

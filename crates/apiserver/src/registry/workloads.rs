@@ -23,9 +23,8 @@ fn is_guaranteed(spec: &Value) -> bool {
         })
 }
 
-/// A new pod's status.
-pub fn pod_status(object: &mut Value, now: &str) {
-    let spec = &object["spec"];
+/// How well a pod's share of its node is kept.
+pub fn quality(spec: &Value) -> &'static str {
     let any = resources(spec).iter().any(|own| {
         ["limits", "requests"].iter().any(|field| {
             let given = own[field].as_object().into_iter().flatten();
@@ -34,11 +33,17 @@ pub fn pod_status(object: &mut Value, now: &str) {
                 .any(|(name, _)| matches!(name.as_str(), "cpu" | "memory"))
         })
     });
-    let class = match (any, is_guaranteed(spec)) {
+    match (any, is_guaranteed(spec)) {
         (_, true) => "Guaranteed",
         (true, _) => "Burstable",
         _ => "BestEffort",
-    };
+    }
+}
+
+/// A new pod's status.
+pub fn pod_status(object: &mut Value, now: &str) {
+    let spec = &object["spec"];
+    let class = quality(spec);
     let gated = spec["schedulingGates"]
         .as_array()
         .is_some_and(|list| !list.is_empty());

@@ -257,7 +257,7 @@ fn check_kind(api: &Api, kind: &Kind, value: &mut Value, bytes: &[u8]) -> Outcom
         } else {
             format!("no kind \"{given_kind}\" is registered for version \"{given}\" in scheme \"{SCHEME}\"")
         };
-        return Err(cannot_handle(&given_kind, &given, &kind.kind, &why));
+        return Err(cannot_handle(&given_kind, short, &kind.kind, &why));
     }
     value["apiVersion"] = own.into();
     value["kind"] = given_kind.into();

@@ -88,10 +88,17 @@ pub fn patch(api: &Api, request: &mut Request) -> Outcome<Reply> {
         let shown = Shown {
             form,
             patch,
-            custom: request.kind.custom.is_some(),
+            kind: request
+                .kind
+                .custom
+                .is_none()
+                .then(|| format!("{}.{}", request.kind.api_version(), request.kind.kind)),
         };
-        let new = retyped(api, request, new, &mut complaints, &shown)?;
-        let new = update::prepared(api, request, new, live)?;
+        let mut new = retyped(api, request, new, &mut complaints, &shown)?;
+        update::named(request, &mut new)?;
+        if !prepare::in_time(request) {
+            prepare::update(api, request, &mut new, live);
+        }
         Ok(create::own(api, request, Some(live), new, &manager))
     })
 }
@@ -296,8 +303,9 @@ fn apply(api: &Api, request: &Request) -> Outcome<Reply> {
         }
     }
     let result = update::change(api, request, &mut |live| {
-        let new = merged(api, request, Some(live), &applied)?;
-        update::prepared(api, request, new, live)
+        let mut new = merged(api, request, Some(live), &applied)?;
+        update::named(request, &mut new)?;
+        Ok(new)
     });
     match result {
         // It was deleted meanwhile.

@@ -249,7 +249,9 @@ pub fn list(api: &Api, request: &Request) -> Outcome<Reply> {
         && objects
             .get(limit - 1)
             .is_some_and(|last| Some(&last.key) != end.as_ref());
-    if full && !whole {
+    // One object is no page of a list.
+    let one = selection.is_one() && (!kind.namespaced || !request.target.namespace.is_empty());
+    if full && !whole && !one {
         let left = objects.len() - limit;
         objects.truncate(limit);
         next = objects

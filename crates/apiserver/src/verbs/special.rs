@@ -165,7 +165,12 @@ fn disruption(api: &Api, request: &Request, pod: &Value) -> Outcome<()> {
 }
 
 fn binding(api: &Api, request: &mut Request) -> Outcome<Reply> {
-    let binding = decode::object(api, request)?;
+    let mut binding = decode::object(api, request)?;
+    create::place(request, &mut binding)?;
+    if meta(&binding, "name") != request.target.name {
+        let why = "name in URL does not match name in Binding object";
+        return Err(Failure::bad_request(why));
+    }
     bind(api, request, &binding)
 }
 
@@ -366,7 +371,6 @@ fn applied_scale(api: &Api, request: &Request, live: &Value, given: &Value, path
         }
         failure
     })?;
-    crate::registry::prepare::update(api, request, &mut new, live);
     timeless(&mut new, request.query.text("fieldManager"));
     Ok(new)
 }
@@ -466,7 +470,6 @@ pub fn put_scale(api: &Api, request: &mut Request, patch: bool) -> Outcome<Reply
             .split('.')
             .fold(&mut new, |value, name| &mut value[name]);
         *slot = wanted.into();
-        crate::registry::prepare::update(api, request, &mut new, live);
         let mut new = create::own(api, request, Some(live), new, &manager);
         timeless(&mut new, &manager);
         Ok(new)

@@ -56,19 +56,11 @@ pub fn update(api: &Api, request: &mut Request) -> Outcome<Reply> {
         if object["metadata"]["managedFields"].is_null() && !live["metadata"]["managedFields"].is_null() {
             object["metadata"]["managedFields"] = live["metadata"]["managedFields"].clone();
         }
-        let object = prepared(api, request, object, live)?;
+        if !prepare::in_time(request) {
+            prepare::update(api, request, &mut object, live);
+        }
         Ok(create::own(api, request, Some(live), object, &manager))
     })
-}
-
-/// Checks a new state's name and namespace and takes over what cannot be changed.
-///
-/// # Errors
-/// It is another object's state.
-pub fn prepared(api: &Api, request: &Request, mut object: Value, live: &Value) -> Outcome<Value> {
-    named(request, &mut object)?;
-    prepare::update(api, request, &mut object, live);
-    Ok(object)
 }
 
 /// 400 for an object without a name, which has to have the one of the path.
@@ -80,7 +72,10 @@ pub(super) fn nameless(request: &Request) -> Failure {
 }
 
 /// Whether an object has the name and the namespace of the path.
-fn named(request: &Request, object: &mut Value) -> Outcome<()> {
+///
+/// # Errors
+/// It is another object's state.
+pub(super) fn named(request: &Request, object: &mut Value) -> Outcome<()> {
     let name = meta(object, "name");
     if name.is_empty() {
         return Err(nameless(request));
@@ -122,17 +117,10 @@ pub fn change(
     Err(request.changed())
 }
 
-/// Writes a new state; None if the object changed meanwhile.
-fn write(
-    api: &Api,
-    request: &Request,
-    collection: &Collection,
-    stored: &Stored,
-    live: &Value,
-    mut new: Value,
-) -> Outcome<Option<Reply>> {
+/// Whether the new state may replace any version; else it must be that of this one.
+fn check_version(request: &Request, stored: &Stored, new: &Value) -> Outcome<bool> {
     let kind = &request.kind;
-    let version = meta(&new, "resourceVersion").to_owned();
+    let version = meta(new, "resourceVersion").to_owned();
     let free = version.is_empty() || version == "0";
     if free && !prepare::unconditional(kind) {
         let error = fluvial_schema::FieldError::new(
@@ -161,9 +149,27 @@ fn write(
     if !free && version != stored.version.to_string() {
         return Err(request.changed());
     }
+    Ok(free)
+}
+
+/// Writes a new state; None if the object changed meanwhile.
+fn write(
+    api: &Api,
+    request: &Request,
+    collection: &Collection,
+    stored: &Stored,
+    live: &Value,
+    mut new: Value,
+) -> Outcome<Option<Reply>> {
+    let kind = &request.kind;
+    let free = check_version(request, stored, &new)?;
     new["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
+    // Whoever may change the object sees it as it was sent: only then it takes over what is not its own to say.
     admission::before_update(api, request, &mut new, live)?;
+    prepare::update(api, request, &mut new, live);
+    admission::allocate(api, request, &mut new, live)?;
     prepare::settle(request, &mut new, live);
+    prepare::count(request, &mut new, live);
     let mut errors = vec![];
     registry::meta::validate_update(kind, &request.target.subresource, &new, live, &mut errors);
     validate::update(api, kind, &new, live, &request.target.subresource, &mut errors);

@@ -11,7 +11,7 @@ const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 const POLICIES: &str = "/apis/admissionregistration.k8s.io/v1";
 
 /// Sends a request as somebody, with headers; its status and body.
-async fn asked(
+pub(crate) async fn asked(
     cluster: &Cluster,
     user: User,
     (method, path): (&str, &str),

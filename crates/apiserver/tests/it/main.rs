@@ -8,6 +8,7 @@
 )]
 
 mod answers;
+mod changes;
 mod conversion;
 mod flows;
 mod hooks;

@@ -20,6 +20,8 @@ pub(crate) struct Checker<'e> {
     known: Known,
     scope: Vec<(Arc<str>, Type)>,
     issues: Vec<Issue>,
+    /// How many calls of `format` are around: literals within may mix types.
+    formats: usize,
 }
 
 /// Checks an expression and resolves its names; the result's type.
@@ -34,6 +36,7 @@ pub(crate) fn check(
         known: Known::default(),
         scope: Vec::new(),
         issues: Vec::new(),
+        formats: 0,
     };
     let kind = checker.expr(expr);
     if checker.issues.is_empty() {
@@ -224,7 +227,10 @@ impl Checker<'_> {
         {
             namespaced(call, self.libraries);
         }
+        let format = usize::from(&*call.name == "format");
+        self.formats += format;
         let kinds: Vec<Type> = call.args.iter_mut().map(|arg| self.expr(arg)).collect();
+        self.formats -= format;
         if !declared(&call.name, self.libraries) {
             return self.undeclared(at, &call.name.clone());
         }
@@ -268,6 +274,8 @@ impl Checker<'_> {
             Some(before) => {
                 if self.known.assignable(&before, &kind) {
                     most_general(&before, &kind)
+                } else if self.formats > 0 {
+                    Type::Dyn
                 } else {
                     self.mismatch(at, &before, &kind)
                 }

@@ -107,12 +107,24 @@ impl Checker<'_> {
         let message = compiled
             .message
             .as_ref()
-            .and_then(|message| message.as_ref().ok());
+            .and_then(|message| message.as_ref().ok())
+            .filter(|_| compiled.program.is_ok());
+        // A message is made once, whatever the number of values.
         let all = [
-            (compiled.program.as_ref().ok(), "rule", "estimated rule cost"),
-            (message, "messageExpression", "estimated messageExpression cost"),
+            (
+                compiled.program.as_ref().ok(),
+                "rule",
+                "estimated rule cost",
+                count,
+            ),
+            (
+                message,
+                "messageExpression",
+                "estimated messageExpression cost",
+                1,
+            ),
         ];
-        for (program, key, what) in all {
+        for (program, key, what, count) in all {
             let Some(program) = program else { continue };
             let cost = estimate::max_cost(program, schema).saturating_mul(count);
             let path = format!("{path}.{key}");
@@ -215,7 +227,9 @@ impl Checker<'_> {
             self.meaning
                 .push(FieldError::plain(ErrorKind::Invalid, path, shown(text)));
         }
-        if let Some(Err(text)) = &compiled.message {
+        if let Some(Err(text)) = &compiled.message
+            && compiled.program.is_ok()
+        {
             let path = format!("{path}.messageExpression");
             let text = shown(&format!("messageExpression {text}"));
             self.meaning
@@ -311,6 +325,68 @@ mod tests {
         };
         assert_eq!(list(json!(10)), [""; 0]);
         assert_eq!(list(Json::Null).len(), 3);
+    }
+
+    /// By how much a rule of items is too dear, of which there may be a million.
+    fn factor(rule: &str) -> String {
+        let text = |limit: u64| json!({"type": "string", "maxLength": limit});
+        let items = json!({"type": "object", "required": ["id"], "properties": {
+            "id": text(4), "short": text(10), "long": text(40), "count": {"type": "integer"},
+            "list": {"type": "array", "maxItems": 5, "items": text(10)},
+            "map": {"type": "object", "maxProperties": 4, "additionalProperties": text(6)},
+            "either": {"x-kubernetes-int-or-string": true, "maxLength": 5},
+            "parts": {"type": "array", "maxItems": 3, "items": {"type": "object", "properties": {"key": text(8)}}},
+        }, "x-kubernetes-validations": [{"rule": rule}]});
+        let found = texts(&json!({"type": "array", "maxItems": 1_000_000, "items": items,
+            "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"]}));
+        let first = found.first().cloned().unwrap_or_default();
+        let at = first.find("factor of ").map_or(0, |at| at + "factor of ".len());
+        first[at..].split(" (").next().unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn rules_cost_what_the_server_says() {
+        for (rule, wanted) in [
+            // What a walk over a computed list binds has the limits of the rule's own place.
+            ("self.list.map(x, x + 'a').all(y, y.contains('b'))", "12.4x"),
+            ("self.list.filter(x, x != 'a').all(y, y.contains('b'))", "10.9x"),
+            ("self.map.transformMap(k, v, v + 'b').size() > 2", "6.3x"),
+            ("self.map.transformMapEntry(k, v, {v: k}).size() > 2", "17.1x"),
+            ("self.long.split(',').all(x, x == 'abc')", "67.5x"),
+            ("self.long.replace('', 'bc').size() > 3", "3.6x"),
+            ("self.list.join() == 'a'", "2.3x"),
+            ("self.list.sort().size() > 1", "6.8x"),
+            ("self.list.sortBy(x, x).size() > 1", "15.6x"),
+            ("cidr(self.long).containsCIDR('10.0.0.0/8')", "2.6x"),
+            (
+                "type(self.either) == string ? self.either.matches('^a+$') : self.either > 3",
+                "",
+            ),
+            (
+                "(has(self.long) ? 1 : 0) + (has(self.short) ? 1 : 0) + (has(self.map) ? 1 : 0) == 1",
+                "",
+            ),
+            // A text takes mixed values.
+            ("'%s-%d'.format([self.short, self.count]) == 'a'", "1.6x"),
+        ] {
+            assert_eq!(factor(rule), wanted, "{rule}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_made_once_and_must_be_short() {
+        let found = |message: &str| {
+            let rules = json!([{"rule": "true", "messageExpression": message}]);
+            texts(&json!({"type": "array", "items": {"type": "integer", "x-kubernetes-validations": rules}}))
+        };
+        assert_eq!(found("'x'"), [""; 0]);
+        let dear = found("'x' + string(self)").join("; ");
+        assert!(
+            dear.starts_with(
+                ".items.x-kubernetes-validations[0].messageExpression: Forbidden: estimated messageExpression cost exceeds budget by factor of more than 100x"
+            ),
+            "{dear}"
+        );
     }
 
     #[test]

@@ -9,6 +9,8 @@ use serde_json::Value;
 use crate::kinds::Kind;
 use crate::names;
 
+mod hooks;
+
 type Errors = Vec<FieldError>;
 
 fn invalid(path: impl Into<String>, value: impl Into<Value>, detail: impl Into<String>) -> FieldError {
@@ -31,7 +33,7 @@ fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
 pub fn validate(kind: &Kind, object: &Value, errors: &mut Errors) {
     let spec = &object["spec"];
     match kind.kind.as_str() {
-        "ValidatingAdmissionPolicy" => validating(spec, errors),
+        "ValidatingAdmissionPolicy" => validating(crate::api::meta(object, "name"), spec, errors),
         "MutatingAdmissionPolicy" => mutating(spec, errors),
         "ValidatingAdmissionPolicyBinding" => {
             binding(spec, errors);
@@ -42,7 +44,7 @@ pub fn validate(kind: &Kind, object: &Value, errors: &mut Errors) {
             let mut seen: Vec<&str> = vec![];
             for (index, hook) in list(object, "webhooks").iter().enumerate() {
                 let path = format!("webhooks[{index}]");
-                webhook(hook, &path, kind.kind == "MutatingWebhookConfiguration", errors);
+                hooks::webhook(hook, &path, kind.kind == "MutatingWebhookConfiguration", errors);
                 let name = text(hook, "name");
                 if seen.contains(&name) {
                     errors.push(FieldError::new(
@@ -78,11 +80,43 @@ fn param_kind(spec: &Value, errors: &mut Errors) {
     if !kind.is_object() {
         return;
     }
-    if text(kind, "apiVersion").is_empty() {
-        errors.push(required("spec.paramKind.apiVersion", ""));
+    group_version(text(kind, "apiVersion"), "spec.paramKind.apiVersion", errors);
+    let (name, at) = (text(kind, "kind"), "spec.paramKind.kind");
+    let wrong = names::label_1035(&name.to_lowercase());
+    if name.is_empty() {
+        errors.push(required(at, ""));
+    } else if !wrong.is_empty() {
+        let detail = format!(
+            "may have mixed case, but should otherwise match: {}",
+            wrong.join(",")
+        );
+        errors.push(invalid(at, name, detail));
     }
-    if text(kind, "kind").is_empty() {
-        errors.push(required("spec.paramKind.kind", ""));
+}
+
+fn group_version(given: &str, at: &str, errors: &mut Errors) {
+    let (group, version) = match given.split_once('/') {
+        None if given.is_empty() => {
+            errors.push(required(at, ""));
+            return;
+        }
+        Some((_, version)) if version.contains('/') => {
+            let detail = format!("unexpected GroupVersion string: {given}");
+            errors.push(invalid(at, given, detail));
+            return;
+        }
+        Some(pair) => pair,
+        None => ("", given),
+    };
+    let wrong = names::subdomain(group);
+    if !group.is_empty() && !wrong.is_empty() {
+        errors.push(invalid(at, group, wrong.join(",")));
+    }
+    let wrong = names::label_1035(version);
+    if version.is_empty() {
+        errors.push(invalid(at, given, "version must be specified"));
+    } else if !wrong.is_empty() {
+        errors.push(invalid(at, version, wrong.join(",")));
     }
 }
 
@@ -103,7 +137,18 @@ fn resources(own: &Value, path: &str, errors: &mut Errors) {
     selectors(own, path, errors);
     for field in ["resourceRules", "excludeResourceRules"] {
         for (index, one) in list(own, field).iter().enumerate() {
-            rule(one, &format!("{path}.{field}[{index}]"), errors);
+            let path = format!("{path}.{field}[{index}]");
+            let names = list(one, "resourceNames");
+            for (index, name) in names.iter().enumerate() {
+                let at = format!("{path}.resourceNames[{index}]");
+                let text = name.as_str().unwrap_or("");
+                let wrong = names::segment(text);
+                errors.extend(wrong.into_iter().map(|detail| invalid(&at, text, detail)));
+                if names[..index].contains(name) {
+                    errors.push(FieldError::new(ErrorKind::Duplicate, at, text.into(), ""));
+                }
+            }
+            rule(one, &path, errors);
         }
     }
 }
@@ -140,7 +185,7 @@ fn rule(one: &Value, path: &str, errors: &mut Errors) {
         let all = list(one, field);
         let at = format!("{path}.{field}");
         if all.is_empty() {
-            errors.push(required(at, ""));
+            errors.push(required(&at, ""));
         } else if field != "resources" && all.len() > 1 && all.iter().any(|own| own == "*") {
             let what = if field == "apiGroups" {
                 "API groups"
@@ -148,8 +193,9 @@ fn rule(one: &Value, path: &str, errors: &mut Errors) {
                 "API versions"
             };
             let detail = format!("if '*' is present, must not specify other {what}");
-            errors.push(invalid(at, one[field].clone(), detail));
-        } else if field != "apiGroups" {
+            errors.push(invalid(&at, one[field].clone(), detail));
+        }
+        if field != "apiGroups" {
             for (index, own) in all.iter().enumerate() {
                 if own == "" {
                     errors.push(required(format!("{at}[{index}]"), ""));
@@ -262,7 +308,7 @@ fn is_identifier(name: &str) -> bool {
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-fn validating(spec: &Value, errors: &mut Errors) {
+fn validating(name: &str, spec: &Value, errors: &mut Errors) {
     failure_policy(spec, "spec", errors);
     param_kind(spec, errors);
     constraints(spec, errors);
@@ -281,9 +327,9 @@ fn validating(spec: &Value, errors: &mut Errors) {
     }
     for (index, one) in annotations.iter().enumerate() {
         let path = format!("spec.auditAnnotations[{index}]");
-        if text(one, "key").is_empty() {
-            errors.push(required(format!("{path}.key"), ""));
-        }
+        let (at, key) = (format!("{path}.key"), format!("{name}/{}", text(one, "key")));
+        let wrong = names::qualified_name(&key);
+        errors.extend(wrong.into_iter().map(|detail| invalid(&at, key.as_str(), detail)));
         let source = text(one, "valueExpression").trim();
         if source.is_empty() {
             errors.push(required(
@@ -393,7 +439,7 @@ fn mutating(spec: &Value, errors: &mut Errors) {
         let at = format!("{at}.expression");
         let source = text(&mutation[field], "expression").trim();
         if source.is_empty() {
-            errors.push(required(at, "expression is not specified"));
+            errors.push(required(at, ""));
         } else {
             expression(source, &env, &[wanted, "list(dyn)"], &at, errors);
         }
@@ -470,86 +516,5 @@ fn actions(spec: &Value, errors: &mut Errors) {
         let detail = "must not contain both Deny and Warn (repeating the same validation failure information in the API \
                       response and headers serves no purpose)";
         errors.push(invalid(path, spec["validationActions"].clone(), detail));
-    }
-}
-
-fn webhook(hook: &Value, path: &str, mutating: bool, errors: &mut Errors) {
-    let name = text(hook, "name");
-    let wrong = names::subdomain(name);
-    if name.is_empty() {
-        errors.push(required(format!("{path}.name"), ""));
-    } else if !wrong.is_empty() {
-        errors.extend(
-            wrong
-                .into_iter()
-                .map(|detail| invalid(format!("{path}.name"), name, detail)),
-        );
-    } else if name.split('.').count() < 3 {
-        let detail = "should be a domain with at least three segments separated by dots";
-        errors.push(invalid(format!("{path}.name"), name, detail));
-    }
-    for (index, own) in list(hook, "rules").iter().enumerate() {
-        rule(own, &format!("{path}.rules[{index}]"), errors);
-    }
-    failure_policy(hook, path, errors);
-    one_of(hook, "matchPolicy", &["Equivalent", "Exact"], path, errors);
-    if text(hook, "sideEffects").is_empty() {
-        errors.push(required(
-            format!("{path}.sideEffects"),
-            "must specify one of None, NoneOnDryRun",
-        ));
-    }
-    one_of(hook, "sideEffects", &["None", "NoneOnDryRun"], path, errors);
-    if let Some(seconds) = hook["timeoutSeconds"]
-        .as_i64()
-        .filter(|own| !(1..=30).contains(own))
-    {
-        let detail = "the timeout value must be between 1 and 30 seconds";
-        errors.push(invalid(format!("{path}.timeoutSeconds"), seconds, detail));
-    }
-    selectors(hook, path, errors);
-    if mutating {
-        one_of(hook, "reinvocationPolicy", &["IfNeeded", "Never"], path, errors);
-    }
-    client(&hook["clientConfig"], &format!("{path}.clientConfig"), errors);
-    let env = Env::admission(false).authorizer();
-    conditions(hook, &format!("{path}."), &env, errors);
-    let at = format!("{path}.admissionReviewVersions");
-    let versions = list(hook, "admissionReviewVersions");
-    if versions.is_empty() {
-        errors.push(required(at, "must specify one of v1, v1beta1"));
-    } else if !versions.iter().any(|own| own == "v1" || own == "v1beta1") {
-        let detail = "must include at least one of v1, v1beta1";
-        errors.push(invalid(at, hook["admissionReviewVersions"].clone(), detail));
-    }
-}
-
-/// Where a webhook is.
-fn client(config: &Value, path: &str, errors: &mut Errors) {
-    let (url, service) = (config["url"].as_str(), &config["service"]);
-    if url.is_some() == service.is_object() {
-        errors.push(required(path, "exactly one of url or service is required"));
-        return;
-    }
-    if let Some(url) = url {
-        crate::crd::conversion::url(url, &format!("{path}.url"), errors);
-        return;
-    }
-    for field in ["namespace", "name"] {
-        if text(service, field).is_empty() {
-            let what = if field == "name" {
-                "service name is required"
-            } else {
-                "service namespace is required"
-            };
-            errors.push(required(format!("{path}.service.{field}"), what));
-        }
-    }
-    if let Some(port) = service["port"]
-        .as_i64()
-        .filter(|port| !(1..=65_535).contains(port))
-    {
-        let detail = "port is not valid: must be between 1 and 65535, inclusive";
-        errors.push(invalid(format!("{path}.service.port"), port, detail));
     }
 }

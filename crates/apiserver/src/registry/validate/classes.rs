@@ -10,6 +10,7 @@ use super::common::{
     Errors, address, duplicate, forbidden, go_struct, int_or_percent, invalid, is_empty, items, named,
     one_of, outside_address, required, selector, text,
 };
+use super::shown;
 use crate::names;
 
 /// Checks a class of storage.
@@ -166,7 +167,8 @@ pub(super) fn budget(object: &Value, errors: &mut Errors) {
     if !least.is_null() && !most.is_null() {
         let shown = format!(
             "{{\"MinAvailable\":{least},\"Selector\":{},\"MaxUnavailable\":{most},\"UnhealthyPodEvictionPolicy\":{}}}",
-            spec["selector"], spec["unhealthyPodEvictionPolicy"]
+            shown::of_form("*metav1.LabelSelector", &spec["selector"]).compact(),
+            spec["unhealthyPodEvictionPolicy"]
         );
         let detail = "minAvailable and maxUnavailable cannot be both set";
         errors.push(go_struct(ErrorKind::Invalid, "spec", &shown, detail));

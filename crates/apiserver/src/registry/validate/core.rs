@@ -7,6 +7,7 @@ use crate::kinds::Kind;
 use crate::names;
 
 use super::common::go_struct;
+use super::shown;
 
 fn invalid(path: impl Into<String>, value: impl Into<Value>, detail: impl Into<String>) -> FieldError {
     FieldError::new(ErrorKind::Invalid, path, value.into(), detail)
@@ -200,20 +201,65 @@ pub(super) fn job_selector(job: &Value, generated: bool, errors: &mut Vec<FieldE
     }
 }
 
-/// A template as it is compared: of a job that never ran, what concerns scheduling may change.
-fn job_template(job: &Value, old: &Value) -> Value {
+/// A job's template with what another state of it may say otherwise.
+fn job_template(job: &Value, open: bool) -> Value {
     let mut template = job["spec"]["template"].clone();
-    if old["spec"]["suspend"] == true && old["status"]["startTime"].is_null() {
+    if open {
         if let Some(template) = template.as_object_mut() {
             template.remove("metadata");
         }
         if let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut) {
-            for field in ["nodeSelector", "affinity", "tolerations", "schedulingGates"] {
+            for field in ["nodeSelector", "tolerations", "schedulingGates"] {
                 spec.remove(field);
+            }
+            if let Some(affinity) = spec.get_mut("affinity").and_then(Value::as_object_mut) {
+                affinity.remove("nodeAffinity");
+                if affinity.is_empty() {
+                    spec.remove("affinity");
+                }
+            }
+            for field in ["containers", "initContainers"] {
+                let list = spec.get_mut(field).and_then(Value::as_array_mut);
+                for container in list.into_iter().flatten().filter_map(Value::as_object_mut) {
+                    container.remove("resources");
+                }
             }
         }
     }
     template
+}
+
+/// What a job keeps for life. One that is suspended and has no pods may still say where they run and what they get.
+fn job_fixed(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
+    let (is, was) = (&new["spec"], &old["spec"]);
+    let conditions = old["status"]["conditions"].as_array().into_iter().flatten();
+    let mut suspended = conditions.filter(|item| item["type"] == "Suspended" && item["status"] == "True");
+    let open = was["suspend"] == true
+        && (old["status"]["startTime"].is_null() || suspended.next().is_some())
+        && old["status"]["active"].as_i64().unwrap_or(0) == 0;
+    for (field, form) in [
+        ("selector", "*metav1.LabelSelector"),
+        ("template", "&PodTemplateSpec"),
+        ("completionMode", "p"),
+        ("podFailurePolicy", "*batch.PodFailurePolicy"),
+        ("backoffLimitPerIndex", "p"),
+        ("managedBy", "p"),
+        ("successPolicy", "*batch.SuccessPolicy"),
+    ] {
+        let path = format!("spec.{field}");
+        if field == "template" {
+            if job_template(new, open) == job_template(old, open) {
+                continue;
+            }
+            errors.push(if open {
+                shown::fixed("&PodSpec", "spec.template.spec", &is[field]["spec"])
+            } else {
+                shown::fixed(form, path, &is[field])
+            });
+        } else if is[field] != was[field] {
+            errors.push(shown::fixed(form, path, &is[field]));
+        }
+    }
 }
 
 /// Errors of a change.
@@ -237,10 +283,9 @@ pub(super) fn immutable(kind: &Kind, new: &Value, old: &Value, errors: &mut Vec<
                 errors.push(invalid("type", new["type"].clone(), FIXED));
             }
         }
-        ("apps", "Deployment" | "ReplicaSet" | "DaemonSet")
-            if new["spec"]["selector"] != old["spec"]["selector"] =>
-        {
-            errors.push(invalid("spec.selector", new["spec"]["selector"].clone(), FIXED));
+        ("apps", "Deployment" | "ReplicaSet") if new["spec"]["selector"] != old["spec"]["selector"] => {
+            let form = "*metav1.LabelSelector";
+            errors.push(shown::fixed(form, "spec.selector", &new["spec"]["selector"]));
         }
         ("batch", "Job") => {
             // Only an elastic job, in which both numbers move together, may change its completions.
@@ -254,26 +299,7 @@ pub(super) fn immutable(kind: &Kind, new: &Value, old: &Value, errors: &mut Vec<
                     FIXED,
                 ));
             }
-            for field in [
-                "selector",
-                "template",
-                "completionMode",
-                "podFailurePolicy",
-                "backoffLimitPerIndex",
-                "managedBy",
-            ] {
-                let changed = match field {
-                    "template" => job_template(new, old) != job_template(old, old),
-                    _ => new["spec"][field] != old["spec"][field],
-                };
-                if changed {
-                    errors.push(invalid(
-                        format!("spec.{field}"),
-                        new["spec"][field].clone(),
-                        FIXED,
-                    ));
-                }
-            }
+            job_fixed(new, old, errors);
         }
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding")
             if new["roleRef"] != old["roleRef"] =>

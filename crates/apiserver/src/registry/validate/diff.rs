@@ -1,5 +1,7 @@
 //! What changed in a field that may not change, shown as Go tools show it: two texts of JSON side by side.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 /// Lines around a change.
@@ -16,15 +18,6 @@ pub(super) enum Shown {
 }
 
 impl Shown {
-    /// Fields of an object by their JSON names, in order; those that are absent show `otherwise`.
-    pub(super) fn fields(object: &Value, names: &[(&str, &str, &Value)]) -> Shown {
-        let all = names.iter().map(|(shown, name, otherwise)| {
-            let value = object.get(*name).filter(|value| !value.is_null());
-            ((*shown).to_owned(), Shown::of(value.unwrap_or(otherwise)))
-        });
-        Shown::Fields(all.collect())
-    }
-
     pub(super) fn of(value: &Value) -> Shown {
         match value {
             Value::Array(items) => Shown::List(items.iter().map(Shown::of).collect()),
@@ -36,13 +29,29 @@ impl Shown {
         }
     }
 
+    /// On one line, as it is shown in other messages.
+    pub(super) fn compact(&self) -> String {
+        let joined = |parts: Vec<String>| parts.join(",");
+        match self {
+            Shown::Plain(value) => go_json(value),
+            Shown::List(items) => format!("[{}]", joined(items.iter().map(Shown::compact).collect())),
+            Shown::Fields(fields) => {
+                let fields = fields
+                    .iter()
+                    .map(|(name, value)| format!("{}:{}", go_json(&name.as_str().into()), value.compact()));
+                format!("{{{}}}", joined(fields.collect()))
+            }
+        }
+    }
+
     fn write(&self, depth: usize, out: &mut String) {
         let line = |out: &mut String, depth: usize| {
             out.push('\n');
             out.extend(std::iter::repeat_n(' ', depth));
         };
         match self {
-            Shown::Plain(value) => out.push_str(&value.to_string()),
+            Shown::Plain(value) => out.push_str(&go_json(value)),
+            Shown::Fields(fields) if fields.is_empty() => out.push_str("{}"),
             Shown::List(items) if items.is_empty() => out.push_str("[]"),
             Shown::List(items) => {
                 out.push('[');
@@ -63,7 +72,7 @@ impl Shown {
                         out.push(',');
                     }
                     line(out, depth + 1);
-                    out.push_str(&Value::from(name.as_str()).to_string());
+                    out.push_str(&go_json(&name.as_str().into()));
                     out.push_str(": ");
                     value.write(depth + 1, out);
                 }
@@ -80,6 +89,17 @@ impl Shown {
     }
 }
 
+/// JSON with the characters escaped that mean something in HTML.
+fn go_json(value: &Value) -> String {
+    let text = value.to_string();
+    if !text.contains(['<', '>', '&']) {
+        return text;
+    }
+    text.replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
+}
+
 /// One line of a comparison.
 enum Line<'a> {
     Same(&'a str),
@@ -87,44 +107,84 @@ enum Line<'a> {
     New(&'a str),
 }
 
-/// The lines of two texts in one order, by their longest common subsequence. Texts are short: specs of single objects.
+/// Texts of so many lines and more have lines that say nothing, for they are everywhere.
+const LONG: usize = 200;
+
+/// Finds what two texts have in common, as Go tools do: the longest run of equal lines, and then on both sides of it. Runs
+/// begin and end at lines that are not everywhere, and are then made longer by those that are.
+struct Matcher<'a> {
+    old: &'a [String],
+    new: &'a [String],
+    places: BTreeMap<&'a str, Vec<usize>>,
+    runs: Vec<(usize, usize, usize)>,
+}
+
+impl<'a> Matcher<'a> {
+    fn new(old: &'a [String], new: &'a [String]) -> Self {
+        let mut places: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (index, line) in new.iter().enumerate() {
+            places.entry(line).or_default().push(index);
+        }
+        if new.len() >= LONG {
+            let most = new.len() / 100 + 1;
+            places.retain(|_, own| own.len() <= most);
+        }
+        let mut matcher = Matcher {
+            old,
+            new,
+            places,
+            runs: vec![],
+        };
+        matcher.find((0, old.len()), (0, new.len()));
+        matcher
+    }
+
+    fn find(&mut self, old: (usize, usize), new: (usize, usize)) {
+        let (mut i, mut j, mut size) = (old.0, new.0, 0);
+        // How long the run is that ends at a line of the new text and the last one of the old text.
+        let mut ending: BTreeMap<usize, usize> = BTreeMap::new();
+        for at in old.0..old.1 {
+            let mut next = BTreeMap::new();
+            let places = self.places.get(self.old[at].as_str());
+            for place in places.into_iter().flatten().copied() {
+                if !(new.0..new.1).contains(&place) {
+                    continue;
+                }
+                let before = place.checked_sub(1).and_then(|before| ending.get(&before));
+                let length = before.copied().unwrap_or(0) + 1;
+                next.insert(place, length);
+                if length > size {
+                    (i, j, size) = (at + 1 - length, place + 1 - length, length);
+                }
+            }
+            ending = next;
+        }
+        while i > old.0 && j > new.0 && self.old[i - 1] == self.new[j - 1] {
+            (i, j, size) = (i - 1, j - 1, size + 1);
+        }
+        while i + size < old.1 && j + size < new.1 && self.old[i + size] == self.new[j + size] {
+            size += 1;
+        }
+        if size == 0 {
+            return;
+        }
+        self.find((old.0, i), (new.0, j));
+        self.runs.push((i, j, size));
+        self.find((i + size, old.1), (j + size, new.1));
+    }
+}
+
+/// The lines of two texts in one order.
 fn align<'a>(old: &'a [String], new: &'a [String]) -> Vec<Line<'a>> {
-    let head = old.iter().zip(new).take_while(|(a, b)| a == b).count();
-    let tail = old[head..]
-        .iter()
-        .rev()
-        .zip(new[head..].iter().rev())
-        .take_while(|(a, b)| a == b)
-        .count();
-    let (mid_old, mid_new) = (&old[head..old.len() - tail], &new[head..new.len() - tail]);
-    let width = mid_new.len() + 1;
-    let mut table = vec![0_usize; (mid_old.len() + 1) * width];
-    for (i, a) in mid_old.iter().enumerate().rev() {
-        for (j, b) in mid_new.iter().enumerate().rev() {
-            table[i * width + j] = if a == b {
-                table[(i + 1) * width + j + 1] + 1
-            } else {
-                table[(i + 1) * width + j].max(table[i * width + j + 1])
-            };
-        }
-    }
-    let mut lines: Vec<Line<'a>> = old[..head].iter().map(|line| Line::Same(line)).collect();
+    let mut lines = vec![];
     let (mut i, mut j) = (0, 0);
-    while i < mid_old.len() || j < mid_new.len() {
-        if i < mid_old.len() && j < mid_new.len() && mid_old[i] == mid_new[j] {
-            lines.push(Line::Same(&mid_old[i]));
-            (i, j) = (i + 1, j + 1);
-        } else if j >= mid_new.len()
-            || (i < mid_old.len() && table[(i + 1) * width + j] >= table[i * width + j + 1])
-        {
-            lines.push(Line::Gone(&mid_old[i]));
-            i += 1;
-        } else {
-            lines.push(Line::New(&mid_new[j]));
-            j += 1;
-        }
+    let end = (old.len(), new.len(), 0);
+    for (at, place, size) in Matcher::new(old, new).runs.into_iter().chain([end]) {
+        lines.extend(old[i..at].iter().map(|line| Line::Gone(line)));
+        lines.extend(new[j..place].iter().map(|line| Line::New(line)));
+        lines.extend(old[at..at + size].iter().map(|line| Line::Same(line)));
+        (i, j) = (at + size, place + size);
     }
-    lines.extend(old[old.len() - tail..].iter().map(|line| Line::Same(line)));
     lines
 }
 
@@ -182,6 +242,21 @@ fn hunk(lines: &[Line<'_>], start: usize, end: usize, out: &mut String) {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn an_item_more_at_the_end_of_a_list_begins_where_the_longest_run_ends() {
+        let list = |items: &[i64]| {
+            let item = |value: &i64| Shown::Fields(vec![("N".into(), Shown::Plain((*value).into()))]);
+            let rest = (0..9).map(|index| (format!("R{index}"), Shown::Plain(index.into())));
+            let list = ("List".to_owned(), Shown::List(items.iter().map(item).collect()));
+            Shown::Fields([list].into_iter().chain(rest).collect())
+        };
+        let text = unified(&list(&[1]), &list(&[1, 2]));
+        assert_eq!(
+            text,
+            "@@ -2,6 +2,9 @@\n  \"List\": [\n   {\n    \"N\": 1\n+  },\n+  {\n+   \"N\": 2\n   }\n  ],\n  \"R0\": 0,\n"
+        );
+    }
 
     #[test]
     fn a_change_is_shown_with_three_lines_around_it() {

@@ -1,12 +1,13 @@
 //! Events: strict in their own group, lenient in the first one.
 
-use fluvial_schema::{ErrorKind, FieldError};
+use fluvial_schema::FieldError;
 use serde_json::Value;
 
 use crate::kinds::Kind;
 use crate::names;
 
 use super::common::{invalid, required};
+use super::shown;
 
 type Errors = Vec<FieldError>;
 
@@ -151,12 +152,15 @@ pub(super) fn update(kind: &Kind, new: &Value, old: &Value, errors: &mut Errors)
             } else {
                 name
             };
-            errors.push(FieldError::new(
-                ErrorKind::Invalid,
-                path,
-                is.clone(),
-                "field is immutable",
-            ));
+            let form = match name {
+                "involvedObject" => "&ObjectReference",
+                "related" => "*ObjectReference",
+                "source" => "&EventSource",
+                "count" => "n",
+                "firstTimestamp" | "lastTimestamp" | "eventTime" => "p",
+                _ => "s",
+            };
+            errors.push(shown::fixed(form, path, is));
         }
     }
 }

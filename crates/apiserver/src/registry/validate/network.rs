@@ -109,13 +109,6 @@ fn cluster_addresses(spec: &Value, errors: &mut Errors) {
     if !asked.is_empty() && asked != "None" && spec["type"] != "ExternalName" {
         address(asked, "spec.clusterIPs[0]", errors);
     }
-    let first = spec["clusterIPs"][0].as_str().unwrap_or(asked);
-    if let (Some("IPv6"), Ok(std::net::IpAddr::V4(_))) =
-        (spec["ipFamilies"][0].as_str(), first.parse::<std::net::IpAddr>())
-    {
-        let detail = "expected an IPv6 value as indicated by `ipFamilies[0]`";
-        errors.push(invalid("spec.clusterIPs[0]", first, detail));
-    }
 }
 
 fn repeated_ports(spec: &Value, errors: &mut Errors) {
@@ -136,6 +129,15 @@ fn repeated_ports(spec: &Value, errors: &mut Errors) {
 /// What must not change in a service.
 pub(super) fn service_fixed(new: &Value, old: &Value, errors: &mut Errors) {
     let (new, old) = (&new["spec"], &old["spec"]);
+    let class = |spec: &Value| spec["loadBalancerClass"].clone();
+    let balanced = |spec: &Value| spec["type"] == "LoadBalancer";
+    if balanced(new) && balanced(old) && class(new) != class(old) {
+        errors.push(invalid(
+            "spec.loadBalancerClass",
+            class(new),
+            "may not change once set",
+        ));
+    }
     let external = |spec: &Value| spec["type"] == "ExternalName";
     if external(new) || external(old) || old["clusterIP"].is_null() {
         return;

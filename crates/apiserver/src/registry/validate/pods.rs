@@ -16,7 +16,6 @@ mod placement;
 mod probes;
 mod restarts;
 mod security;
-mod shown;
 pub(super) mod update;
 mod volumes;
 

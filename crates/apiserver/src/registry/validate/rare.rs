@@ -25,8 +25,8 @@ pub(super) fn validate(kind: &Kind, object: &Value, errors: &mut Errors) -> bool
         }
         ("storage.k8s.io", "VolumeAttachment") => attachment(&object["spec"], errors),
         ("storage.k8s.io", "VolumeAttributesClass") => attributes(object, errors),
-        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => flow(&object["spec"], errors),
-        ("flowcontrol.apiserver.k8s.io", _) => level(&object["spec"], errors),
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => super::flows::schema(object, errors),
+        ("flowcontrol.apiserver.k8s.io", _) => super::flows::level(object, errors),
         ("certificates.k8s.io", "CertificateSigningRequest") => signing(&object["spec"], errors),
         ("resource.k8s.io", "ResourceSlice") => slice(&object["spec"], errors),
         _ => return false,
@@ -157,44 +157,6 @@ fn attributes(object: &Value, errors: &mut Errors) {
     }
     if is_empty(&object["parameters"]) {
         errors.push(required("parameters", "must contain at least one key/value pair"));
-    }
-}
-
-fn flow(spec: &Value, errors: &mut Errors) {
-    let precedence = spec["matchingPrecedence"].as_i64().unwrap_or(1000);
-    if precedence <= 0 {
-        errors.push(invalid(
-            "spec.matchingPrecedence",
-            precedence,
-            "must be a positive value",
-        ));
-    }
-    if precedence > 10_000 {
-        let detail = "must not be greater than 10000";
-        errors.push(invalid("spec.matchingPrecedence", precedence, detail));
-    }
-    let distinguisher = &spec["distinguisherMethod"];
-    if distinguisher.is_object() {
-        let allowed = ["ByNamespace", "ByUser"];
-        common::one_of(
-            &distinguisher["type"],
-            &allowed,
-            "spec.distinguisherMethod",
-            errors,
-        );
-    }
-    let name = text(&spec["priorityLevelConfiguration"], "name");
-    let field = "spec.priorityLevelConfiguration.name";
-    if name.is_empty() {
-        errors.push(required(field, "must reference a priority level"));
-    } else {
-        common::named(name, names::subdomain, field, errors);
-    }
-}
-
-fn level(spec: &Value, errors: &mut Errors) {
-    if text(spec, "type").is_empty() {
-        errors.push(required("spec.type", ""));
     }
 }
 
@@ -402,5 +364,13 @@ fn slice(spec: &Value, errors: &mut Errors) {
         "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required";
     if count == 0 {
         errors.push(required("spec", detail));
+    }
+}
+
+/// The name of a runtime's handler.
+pub(super) fn handler(object: &Value, errors: &mut Errors) {
+    match text(object, "handler") {
+        "" => errors.push(required("handler", "")),
+        own => common::named(own, names::label, "handler", errors),
     }
 }

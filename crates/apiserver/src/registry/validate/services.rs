@@ -64,14 +64,12 @@ pub(super) fn by_type(spec: &Value, errors: &mut Errors) {
     }
 }
 
-/// Families of addresses, and the addresses that a service asks for.
+/// Families of addresses, and the addresses that a service asks for. There is one family here.
 fn families(spec: &Value, errors: &mut Errors) {
+    const POLICY: &str = "spec.ipFamilyPolicy";
+    let before = errors.len();
     let policies = ["PreferDualStack", "RequireDualStack", "SingleStack"];
-    one_of(&spec["ipFamilyPolicy"], &policies, "spec.ipFamilyPolicy", errors);
-    if spec["ipFamilyPolicy"] == "RequireDualStack" {
-        let detail = "this cluster is not configured for dual-stack services";
-        errors.push(invalid("spec.ipFamilyPolicy", "RequireDualStack", detail));
-    }
+    one_of(&spec["ipFamilyPolicy"], &policies, POLICY, errors);
     let mut seen = std::collections::BTreeSet::new();
     for (index, family) in items(spec, "ipFamilies") {
         let path = format!("spec.ipFamilies[{index}]");
@@ -79,6 +77,72 @@ fn families(spec: &Value, errors: &mut Errors) {
         if !seen.insert(family.as_str()) {
             errors.push(duplicate(path, family.clone()));
         }
+    }
+    let first = text(spec, "clusterIP");
+    let single = serde_json::json!([first]);
+    let asked = match &spec["clusterIPs"] {
+        list if !is_empty(list) => list,
+        _ if first.is_empty() => &Value::Null,
+        _ => &single,
+    };
+    let addresses: Vec<std::net::IpAddr> = asked
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|address| address.as_str()?.parse().ok())
+        .collect();
+    let name = |address: &std::net::IpAddr| if address.is_ipv4() { "IPv4" } else { "IPv6" };
+    if let [one, other] = addresses.as_slice()
+        && name(one) == name(other)
+    {
+        let detail = "may specify no more than one IP for each IP family";
+        errors.push(invalid("spec.clusterIPs", asked.clone(), detail));
+    }
+    let given = spec["ipFamilies"].as_array().map_or(&[][..], Vec::as_slice);
+    for (index, (family, address)) in given.iter().zip(&addresses).enumerate() {
+        if *family != name(address) {
+            let family = family.as_str().unwrap_or("");
+            let detail = format!("expected an {family} value as indicated by `ipFamilies[{index}]`");
+            let path = format!("spec.clusterIPs[{index}]");
+            errors.push(invalid(path, address.to_string(), detail));
+        }
+    }
+    if errors.len() > before {
+        return;
+    }
+    let headless = first == "None" && is_empty(&spec["selector"]);
+    let policy = match text(spec, "ipFamilyPolicy") {
+        "" if headless => "RequireDualStack",
+        "" => "SingleStack",
+        own => own,
+    };
+    for (many, what) in [(addresses.len(), "cluster IPs"), (given.len(), "IP families")] {
+        if policy == "SingleStack" && many == 2 {
+            let detail =
+                format!("must be 'RequireDualStack' or 'PreferDualStack' when multiple {what} are specified");
+            errors.push(invalid(POLICY, policy, detail));
+        }
+    }
+    for (index, address) in addresses.iter().enumerate().skip(given.len()) {
+        if address.is_ipv6() {
+            let path = format!("spec.clusterIPs[{index}]");
+            errors.push(invalid(
+                path,
+                asked.clone(),
+                "IPv6 is not configured on this cluster",
+            ));
+        }
+    }
+    if errors.len() > before || headless {
+        return;
+    }
+    if policy == "RequireDualStack" {
+        let detail = "this cluster is not configured for dual-stack services";
+        errors.push(invalid(POLICY, policy, detail));
+    }
+    for (index, family) in given.iter().enumerate().filter(|(_, family)| *family == "IPv6") {
+        let path = format!("spec.ipFamilies[{index}]");
+        errors.push(invalid(path, family.clone(), "not configured on this cluster"));
     }
 }
 

@@ -1,11 +1,13 @@
 //! Statuses that workload controllers write.
 
-use fluvial_schema::FieldError;
+use fluvial_schema::{ErrorKind, FieldError};
 use serde_json::Value;
 
 use crate::kinds::Kind;
+use crate::names;
 
-use super::common::invalid;
+use super::common::{forbidden, go_struct, invalid, is_empty, items, named, text};
+use super::shown;
 
 /// What must hold of the numbers in a status.
 struct Rules {
@@ -101,6 +103,74 @@ fn number(status: &Value, field: &str) -> i64 {
     status[field].as_i64().unwrap_or(0)
 }
 
+/// What a balancer says of where a service or an ingress is reached.
+fn balancer(new: &Value, modes: bool, errors: &mut Vec<FieldError>) {
+    const PATH: &str = "status.loadBalancer.ingress";
+    if modes && new["spec"]["type"] != "LoadBalancer" && !is_empty(&new["status"]["loadBalancer"]["ingress"])
+    {
+        let detail = "may only be used when `spec.type` is 'LoadBalancer'";
+        errors.push(forbidden(PATH, detail));
+        return;
+    }
+    for (index, entry) in items(&new["status"]["loadBalancer"], "ingress") {
+        let path = format!("{PATH}[{index}]");
+        let (ip, host) = (text(entry, "ip"), text(entry, "hostname"));
+        if !ip.is_empty() && ip.parse::<std::net::IpAddr>().is_err() {
+            errors.push(invalid(format!("{path}.ip"), ip, ADDRESS));
+        }
+        let at = format!("{path}.ipMode");
+        match entry["ipMode"].as_str().filter(|_| modes) {
+            None => {}
+            Some(_) if ip.is_empty() => {
+                errors.push(forbidden(at, "may not be specified when `ip` is not set"));
+            }
+            Some(mode) if !matches!(mode, "Proxy" | "VIP") => {
+                errors.push(FieldError::not_supported(at, mode.into(), &["Proxy", "VIP"]));
+            }
+            Some(_) => {}
+        }
+        let at = format!("{path}.hostname");
+        if host.parse::<std::net::IpAddr>().is_ok() {
+            errors.push(invalid(at, host, "must be a DNS name, not an IP address"));
+        } else if !host.is_empty() {
+            named(host, names::subdomain, &at, errors);
+        }
+    }
+}
+
+const ADDRESS: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+
+/// What a kubelet says of a pod.
+fn pod(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
+    let (is, was) = (&new["status"], &old["status"]);
+    let node = text(is, "nominatedNodeName");
+    if !node.is_empty() {
+        named(node, names::subdomain, "status.nominatedNodeName", errors);
+    }
+    if is["qosClass"] != was["qosClass"] {
+        errors.push(shown::fixed("s", "status.qosClass", &is["qosClass"]));
+    }
+    let list: Vec<&str> = items(is, "podIPs").map(|(_, item)| text(item, "ip")).collect();
+    let mut families = vec![];
+    for (index, ip) in list.iter().enumerate() {
+        match ip.parse::<std::net::IpAddr>() {
+            Ok(address) => families.push(address.is_ipv4()),
+            Err(_) => errors.push(invalid(format!("status.podIPs[{index}]"), *ip, ADDRESS)),
+        }
+    }
+    if let [one, rest @ ..] = families.as_slice()
+        && (rest.len() > 1 || rest.first() == Some(one))
+    {
+        let all: Vec<String> = list
+            .iter()
+            .map(|ip| format!("{{\"IP\":{}}}", Value::from(*ip)))
+            .collect();
+        let shown = format!("[{}]", all.join(","));
+        let detail = "may specify no more than one IP for each IP family";
+        errors.push(go_struct(ErrorKind::Invalid, "status.podIPs", &shown, detail));
+    }
+}
+
 /// Errors of a status.
 pub(super) fn validate(kind: &Kind, new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
     let rules = match (kind.group.as_str(), kind.kind.as_str()) {
@@ -109,6 +179,9 @@ pub(super) fn validate(kind: &Kind, new: &Value, old: &Value, errors: &mut Vec<F
         ("apps", "StatefulSet") => STATEFUL_SET,
         ("apps", "DaemonSet") => DAEMON_SET,
         ("policy", "PodDisruptionBudget") => BUDGET,
+        ("", "Pod") => return pod(new, old, errors),
+        ("", "Service") => return balancer(new, true, errors),
+        ("networking.k8s.io", "Ingress") => return balancer(new, false, errors),
         _ => return,
     };
     let status = &new["status"];

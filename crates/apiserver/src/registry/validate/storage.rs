@@ -10,8 +10,8 @@ use super::common::{
     Errors, duplicate, forbidden, go_struct, invalid, is_empty, items, named, not_negative, one_of, required,
     selector, shown, text,
 };
-use super::diff::{self, Shown};
 use super::pods::HOST_PATHS;
+use super::{diff, shown};
 use crate::names;
 
 const MODES: &[&str] = &[
@@ -181,148 +181,80 @@ pub(super) fn volume(object: &Value, errors: &mut Errors) {
 
 /// What must not change in a claim.
 pub(super) fn claim_fixed(new: &Value, old: &Value, errors: &mut Errors) {
-    let bound = old["status"]["phase"] == "Bound";
-    let rest = |value: &Value| {
-        let mut spec = value["spec"].clone();
-        if let Some(map) = spec.as_object_mut() {
-            map.remove("volumeAttributesClassName");
-            // Whoever binds a claim names its volume.
-            if old["spec"]["volumeName"].is_null() {
-                map.remove("volumeName");
-            }
-            if bound && let Some(requests) = map.get_mut("resources").and_then(Value::as_object_mut) {
-                requests.remove("requests");
-            }
+    const TYPE: &str = "PersistentVolumeClaimSpec";
+    let bound = new["status"]["phase"] == "Bound";
+    let (mut is, mut was) = (new["spec"].clone(), old["spec"].clone());
+    // Whoever binds a claim names its volume, and one that waited for a default class gets it.
+    if text(&was, "volumeName").is_empty() {
+        was["volumeName"] = is["volumeName"].clone();
+    }
+    let annotated = !old["metadata"]["annotations"]["volume.beta.kubernetes.io/storage-class"].is_null();
+    if was["storageClassName"].is_null() && !annotated {
+        was["storageClassName"] = is["storageClassName"].clone();
+    }
+    if bound {
+        if is["resources"]["requests"].is_object() {
+            is["resources"]["requests"]["storage"] = was["resources"]["requests"]["storage"].clone();
         }
-        spec
-    };
-    let (new, old) = (rest(new), rest(old));
-    if new != old {
+        is["volumeAttributesClassName"] = was["volumeAttributesClassName"].clone();
+    }
+    let shown = |spec: &Value| shown::of(TYPE, spec);
+    if shown(&is).compact() != shown(&was).compact() {
         let detail = format!(
             "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound \
              claims\n{}",
-            diff::unified(&claim_shown(&old), &claim_shown(&new))
+            diff::unified(&shown(&was), &shown(&is))
         );
         errors.push(forbidden("spec", detail));
     }
+    let size = |value: &Value| quantity(&value["storage"]).unwrap_or_default();
+    let wanted = size(&new["spec"]["resources"]["requests"]);
+    if wanted < size(&old["spec"]["resources"]["requests"]) && wanted <= size(&old["status"]["capacity"]) {
+        errors.push(forbidden(
+            "spec.resources.requests.storage",
+            "field can not be less than status.capacity",
+        ));
+    }
+    volume_mode(new, old, errors);
 }
 
-/// A claim's spec as the server's own type shows it.
-fn claim_shown(spec: &Value) -> Shown {
-    const NONE: &Value = &Value::Null;
-    let empty = Value::from("");
-    let source = |field: &str| match &spec[field] {
-        Value::Null => Shown::Plain(Value::Null),
-        source => Shown::fields(
-            source,
-            &[
-                ("APIGroup", "apiGroup", NONE),
-                ("Kind", "kind", &empty),
-                ("Name", "name", &empty),
-            ],
-        ),
-    };
-    let resources = Shown::fields(
-        &spec["resources"],
-        &[("Limits", "limits", NONE), ("Requests", "requests", NONE)],
-    );
-    let own = |field: &str| Shown::of(&spec[field]);
-    let name = spec["volumeName"].as_str().unwrap_or("");
-    let fields = [
-        ("AccessModes", own("accessModes")),
-        ("Selector", own("selector")),
-        ("Resources", resources),
-        ("VolumeName", Shown::Plain(name.into())),
-        ("StorageClassName", own("storageClassName")),
-        ("VolumeMode", own("volumeMode")),
-        ("DataSource", source("dataSource")),
-        ("DataSourceRef", source("dataSourceRef")),
-        ("VolumeAttributesClassName", own("volumeAttributesClassName")),
-    ];
-    Shown::Fields(fields.map(|(name, value)| (name.to_owned(), value)).into())
-}
-
-/// The kinds of volumes, as the server's own type orders them.
-const SOURCES: &[(&str, &str)] = &[
-    ("GCEPersistentDisk", "gcePersistentDisk"),
-    ("AWSElasticBlockStore", "awsElasticBlockStore"),
-    ("HostPath", "hostPath"),
-    ("Glusterfs", "glusterfs"),
-    ("NFS", "nfs"),
-    ("RBD", "rbd"),
-    ("Quobyte", "quobyte"),
-    ("ISCSI", "iscsi"),
-    ("FlexVolume", "flexVolume"),
-    ("Cinder", "cinder"),
-    ("CephFS", "cephfs"),
-    ("FC", "fc"),
-    ("Flocker", "flocker"),
-    ("AzureFile", "azureFile"),
-    ("VsphereVolume", "vsphereVolume"),
-    ("AzureDisk", "azureDisk"),
-    ("PhotonPersistentDisk", "photonPersistentDisk"),
-    ("PortworxVolume", "portworxVolume"),
-    ("ScaleIO", "scaleIO"),
-    ("Local", "local"),
-    ("StorageOS", "storageos"),
-    ("CSI", "csi"),
-];
-
-fn source_shown(source: &Value, kind: &str) -> Shown {
-    const NONE: &Value = &Value::Null;
-    let (empty, no) = (Value::from(""), Value::from(false));
-    match (kind, source) {
-        (_, Value::Null) => Shown::Plain(Value::Null),
-        ("HostPath", _) => Shown::fields(source, &[("Path", "path", &empty), ("Type", "type", NONE)]),
-        ("Local", _) => Shown::fields(source, &[("Path", "path", &empty), ("FSType", "fsType", NONE)]),
-        ("NFS", _) => Shown::fields(
-            source,
-            &[
-                ("Server", "server", &empty),
-                ("Path", "path", &empty),
-                ("ReadOnly", "readOnly", &no),
-            ],
-        ),
-        ("CSI", _) => Shown::fields(
-            source,
-            &[
-                ("Driver", "driver", &empty),
-                ("VolumeHandle", "volumeHandle", &empty),
-                ("ReadOnly", "readOnly", &no),
-                ("FSType", "fsType", &empty),
-                ("VolumeAttributes", "volumeAttributes", NONE),
-                ("ControllerPublishSecretRef", "controllerPublishSecretRef", NONE),
-                ("NodeStageSecretRef", "nodeStageSecretRef", NONE),
-                ("NodePublishSecretRef", "nodePublishSecretRef", NONE),
-                ("ControllerExpandSecretRef", "controllerExpandSecretRef", NONE),
-                ("NodeExpandSecretRef", "nodeExpandSecretRef", NONE),
-            ],
-        ),
-        (_, other) => Shown::of(other),
+fn volume_mode(new: &Value, old: &Value, errors: &mut Errors) {
+    let (is, was) = (&new["spec"]["volumeMode"], &old["spec"]["volumeMode"]);
+    if is != was {
+        errors.push(shown::fixed("p", "volumeMode", is));
     }
 }
 
 /// What must not change in a volume: where its data is.
 pub(super) fn volume_fixed(new: &Value, old: &Value, errors: &mut Errors) {
-    let (new, old) = (&new["spec"], &old["spec"]);
-    if SOURCES.iter().any(|(_, field)| new[*field] != old[*field]) {
-        let shown = |spec: &Value| {
-            let all = SOURCES
-                .iter()
-                .map(|(name, field)| ((*name).to_owned(), source_shown(&spec[*field], name)));
-            Shown::Fields(all.collect())
-        };
+    const SECRET: &str = "controllerExpandSecretRef";
+    let mut is = new["spec"].clone();
+    let was = &old["spec"];
+    if was["csi"].is_object()
+        && was["csi"][SECRET].is_null()
+        && let Some(csi) = is.get_mut("csi").and_then(Value::as_object_mut)
+    {
+        csi.remove(SECRET);
+    }
+    let source = |spec: &Value| shown::of("PersistentVolumeSource", spec);
+    if source(&is).compact() != source(was).compact() {
         let detail = format!(
             "spec.persistentvolumesource is immutable after creation\n{}",
-            diff::unified(&shown(old), &shown(new))
+            diff::unified(&source(was), &source(&is))
         );
         errors.push(forbidden("spec.persistentvolumesource", detail));
     }
-    if new["volumeMode"] != old["volumeMode"] {
-        errors.push(invalid(
-            "spec.volumeMode",
-            shown(&new["volumeMode"]),
-            "field is immutable",
+    volume_mode(new, old, errors);
+    if !was["nodeAffinity"].is_null() && is["nodeAffinity"] != was["nodeAffinity"] {
+        let affinity = shown::of_form("*VolumeNodeAffinity", &is["nodeAffinity"]).compact();
+        let detail = "field is immutable, except for updating from beta label to GA";
+        errors.push(go_struct(ErrorKind::Invalid, "nodeAffinity", &affinity, detail));
+    }
+    const CLASS: &str = "volumeAttributesClassName";
+    if is[CLASS].is_null() && !was[CLASS].is_null() {
+        errors.push(forbidden(
+            "spec.volumeAttributesClassName",
+            "update from non-nil value to nil is forbidden",
         ));
     }
 }
@@ -430,7 +362,8 @@ pub(super) fn quota(object: &Value, errors: &mut Errors) {
         let path = format!("spec.hard[{name}]");
         let before = errors.len();
         named(name, names::qualified_name, &path, errors);
-        let standard = is_standard(name) || name.contains('/');
+        let pages = name.starts_with("hugepages-") || name.starts_with("requests.hugepages-");
+        let standard = is_standard(name) || pages || name.contains('/');
         if errors.len() == before && !standard {
             let detail = "must be a standard resource type or fully qualified";
             errors.push(invalid(&path, name.clone(), detail));
@@ -609,7 +542,10 @@ pub(super) fn limits(object: &Value, errors: &mut Errors) {
             errors.push(duplicate(format!("{path}.type"), kind));
             continue;
         }
-        if kind == "Pod" {
+        limited(limit, &["max", "min"], &path, errors);
+        if kind != "Pod" {
+            limited(limit, &["default", "defaultRequest"], &path, errors);
+        } else {
             for field in ["default", "defaultRequest"] {
                 if !is_empty(&limit[field]) {
                     let detail = "may not be specified when `type` is 'Pod'";
@@ -622,12 +558,28 @@ pub(super) fn limits(object: &Value, errors: &mut Errors) {
             let detail = "must be a standard limit type or fully qualified";
             errors.push(invalid(format!("{path}.type"), kind, detail));
         }
+        limited(limit, &["maxLimitRequestRatio"], &path, errors);
         limit_order(limit, &path, errors);
         ratios(limit, &path, errors);
         let bound = |field: &str| !limit[field]["storage"].is_null();
         if kind == "PersistentVolumeClaim" && !bound("min") && !bound("max") {
             let detail = "either minimum or maximum storage value is required, but neither was provided";
             errors.push(required(format!("{path}.limits"), detail));
+        }
+    }
+}
+
+/// What is limited must be known.
+fn limited(limit: &Value, fields: &[&str], path: &str, errors: &mut Errors) {
+    let of_pods = matches!(text(limit, "type"), "Pod" | "Container");
+    for field in fields {
+        for name in limit[*field].as_object().into_iter().flat_map(|map| map.keys()) {
+            let path = format!("{path}.{field}[{name}]");
+            if of_pods {
+                super::pods::resource_name(name, &path, errors);
+            } else {
+                named(name, names::qualified_name, &path, errors);
+            }
         }
     }
 }
@@ -685,7 +637,7 @@ fn limit_order(limit: &Value, path: &str, errors: &mut Errors) {
                 "defaultRequest",
             ),
             ("default", "min", "default", "default", "min"),
-            ("default", "default", "max", "max", "default"),
+            ("default", "default", "max", "max", "max"),
         ];
         for (field, small, large, shown, value) in pairs {
             let (Some(first), Some(second)) = (quantity(&limit[small][name]), quantity(&limit[large][name]))

@@ -40,7 +40,10 @@ pub(super) fn validate(kind: &str, object: &Value, errors: &mut Errors) {
         }
         "ReplicationController" => replication_controller(spec, errors),
         "DaemonSet" => daemon_set(spec, errors),
-        "StatefulSet" => stateful_set(spec, errors),
+        "StatefulSet" => {
+            stateful_set(spec, errors);
+            claim_templates(spec, errors);
+        }
         "Job" => {
             job(spec, "spec", errors);
             hostname(object, errors);
@@ -308,11 +311,19 @@ fn stateful_set(spec: &Value, errors: &mut Errors) {
         named(name, names::label, "spec.serviceName", errors);
     }
     template(&with_claims(spec), "spec.template", true, errors);
+    no_deadline(spec, "StatefulSet", errors);
+}
+
+fn claim_templates(spec: &Value, errors: &mut Errors) {
     for (index, claim) in items(spec, "volumeClaimTemplates") {
         let at = format!("spec.volumeClaimTemplates[{index}].spec");
         super::pods::claim(claim, &at, errors);
     }
-    no_deadline(spec, "StatefulSet", errors);
+}
+
+/// Checks a stateful set that was there. Its claims are fixed, so what is wrong with them is no news.
+pub(super) fn stateful_again(object: &Value, errors: &mut Errors) {
+    stateful_set(&object["spec"], errors);
 }
 
 /// The template as its pods get it: with a volume for each claim.
@@ -482,13 +493,5 @@ fn revision(object: &Value, errors: &mut Errors) {
     }
     if let Some(number) = object["revision"].as_i64().filter(|number| *number < 0) {
         errors.push(invalid("revision", number, "must be greater than or equal to 0"));
-    }
-}
-
-/// The name of a runtime's handler.
-pub(super) fn handler(object: &Value, errors: &mut Errors) {
-    match text(object, "handler") {
-        "" => errors.push(required("handler", "")),
-        own => named(own, names::label, "handler", errors),
     }
 }

@@ -1,6 +1,7 @@
 //! Subresources that lead to what runs: logs, exec, attach, port forwarding, proxies. There is no kubelet here, so they
 //! answer what a real server answers while the other end cannot be reached.
 
+use fluvial_schema::{ErrorKind, FieldError};
 use serde_json::Value;
 
 use super::super::{Reply, show};
@@ -24,6 +25,7 @@ pub fn open(api: &Api, request: &Request) -> Outcome<Reply> {
     let object = show(&request.kind, &stored);
     match (request.kind.kind.as_str(), request.target.subresource.as_str()) {
         ("Pod", "log") => {
+            log_options(request)?;
             node(api, &object)?;
             log(request, &object)
         }
@@ -107,6 +109,50 @@ fn container(request: &Request, pod: &Value) -> Outcome<String> {
         why.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
     }
     Err(Failure::bad_request(why))
+}
+
+/// What is asked of a log must be numbers and times that mean something.
+fn log_options(request: &Request) -> Outcome<()> {
+    let mut errors = vec![];
+    for (field, least) in [("tailLines", 0), ("limitBytes", 1), ("sinceSeconds", 1)] {
+        let asked = request.query.text(field);
+        if asked.is_empty() {
+            continue;
+        }
+        let Ok(number) = asked.parse::<i64>() else {
+            let why = format!("strconv.ParseInt: parsing {asked:?}: invalid syntax");
+            return Err(Failure::bad_request(why));
+        };
+        if number < least {
+            let detail = if least == 0 {
+                "must be greater than or equal to 0"
+            } else {
+                "must be greater than 0"
+            };
+            errors.push(FieldError::new(ErrorKind::Invalid, field, number.into(), detail));
+        }
+    }
+    let both = !request.query.text("sinceSeconds").is_empty() && !request.query.text("sinceTime").is_empty();
+    if both {
+        let detail = "at most one of `sinceTime` or `sinceSeconds` may be specified";
+        errors.push(FieldError::plain(ErrorKind::Forbidden, "[]", detail));
+    }
+    if !request.query.text("stream").is_empty() {
+        errors.push(FieldError::plain(
+            ErrorKind::Forbidden,
+            "stream",
+            "may not be specified",
+        ));
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::invalid(
+        "",
+        "PodLogOptions",
+        &request.target.name,
+        &errors,
+    ))
 }
 
 /// Nothing runs, so nothing was written: the log of a pod on a node is empty, and one without a node has none.

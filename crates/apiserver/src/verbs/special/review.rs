@@ -10,6 +10,8 @@ use crate::request::Request;
 use crate::status::{Failure, Outcome};
 use crate::verbs::{Reply, create, decode, show};
 
+mod selectors;
+
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or("")
 }
@@ -142,19 +144,6 @@ fn question_errors(request: &Request, spec: &Value, own: bool) -> Vec<fluvial_sc
             detail,
         });
     }
-    if let Some(raw) = resource["fieldSelector"]["rawSelector"].as_str().filter(|raw| {
-        !raw.is_empty()
-            && resource["fieldSelector"]["requirements"]
-                .as_array()
-                .is_some_and(|list| !list.is_empty())
-    }) {
-        errors.push(fluvial_schema::FieldError::new(
-            fluvial_schema::ErrorKind::Invalid,
-            "spec.resourceAttributes.fieldSelector.rawSelector",
-            raw.into(),
-            "may not specified at the same time as requirements",
-        ));
-    }
     if !own && text(spec, "user").is_empty() && texts(&spec["groups"]).is_empty() {
         let detail = "at least one of user or group must be specified";
         errors.push(fluvial_schema::FieldError::new(
@@ -164,6 +153,7 @@ fn question_errors(request: &Request, spec: &Value, own: bool) -> Vec<fluvial_sc
             detail,
         ));
     }
+    selectors::errors(resource, &mut errors);
     if request.kind.kind == "LocalSubjectAccessReview" {
         local(request, resource, other, &mut errors);
     }
@@ -231,6 +221,9 @@ fn access_review(api: &Api, request: &Request, object: &mut Value) -> Outcome<()
     object["status"] = json!({"allowed": decision.allowed});
     if !decision.reason.is_empty() {
         object["status"]["reason"] = decision.reason.into();
+    }
+    if let Some(ignored) = selectors::ignored(resource) {
+        object["status"]["evaluationError"] = ignored.into();
     }
     Ok(())
 }
@@ -349,6 +342,9 @@ fn bind_claims(api: &Api, request: &Request, object: &mut Value, claims: &mut Va
         return Ok(());
     }
     let (kind, name) = (text(&bound, "kind"), text(&bound, "name"));
+    if name.is_empty() {
+        return Err(Failure::bad_request("Name parameter required."));
+    }
     // The group counts, not the version.
     let core = !text(&bound, "apiVersion").contains('/');
     let (collection, field, namespaced) = match kind {

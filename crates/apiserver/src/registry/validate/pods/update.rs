@@ -4,8 +4,7 @@ use fluvial_schema::{ErrorKind, FieldError};
 use serde_json::Value;
 
 use super::super::common::{Errors, invalid, items, required, text};
-use super::super::diff;
-use super::shown;
+use super::super::{diff, shown};
 
 const FEW: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
 `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),\
@@ -18,20 +17,19 @@ fn forbidden(path: impl Into<String>, detail: impl Into<String>) -> FieldError {
 /// What is wrong with a change of the pod itself.
 pub(in super::super) fn update(new: &Value, old: &Value, errors: &mut Errors) {
     let (new, old) = (&new["spec"], &old["spec"]);
-    let before = errors.len();
-    for (field, what) in [
-        ("containers", "containers"),
-        ("initContainers", "init containers"),
-    ] {
+    for field in ["containers", "initContainers"] {
         let count = |spec: &Value| spec[field].as_array().map_or(0, Vec::len);
         if count(new) != count(old) {
-            let detail = format!("pod updates may not add or remove {what}");
+            let detail = "pod updates may not add or remove containers";
             errors.push(forbidden(format!("spec.{field}"), detail));
             return;
         }
+        images(new, field, errors);
     }
-    images(new, errors);
-    deadline(new, old, errors);
+    if !deadline(new, old, errors) {
+        return;
+    }
+    tolerations(new, old, errors);
     for (index, gate) in items(new, "schedulingGates") {
         if !items(old, "schedulingGates").any(|(_, own)| own["name"] == gate["name"]) {
             let detail = format!(
@@ -41,36 +39,28 @@ pub(in super::super) fn update(new: &Value, old: &Value, errors: &mut Errors) {
             errors.push(forbidden(format!("spec.schedulingGates[{index}].name"), detail));
         }
     }
-    tolerations(new, old, errors);
-    if errors.len() > before {
-        return;
-    }
     let munged = munged(new, old);
-    if munged != *old {
-        let shown = diff::unified(&shown::spec(old), &shown::spec(&munged));
-        errors.push(forbidden("spec", format!("{FEW}{shown}")));
+    let (was, is) = (shown::of("PodSpec", old), shown::of("PodSpec", &munged));
+    if munged != *old && was.compact() != is.compact() {
+        errors.push(forbidden("spec", format!("{FEW}{}", diff::unified(&was, &is))));
     }
 }
 
-fn images(new: &Value, errors: &mut Errors) {
-    for field in ["containers", "initContainers"] {
-        for (index, container) in items(new, field) {
-            let path = format!("spec.{field}[{index}].image");
-            let image = text(container, "image");
-            if image.is_empty() {
-                errors.push(required(path, ""));
-            } else if image.trim() != image {
-                errors.push(invalid(
-                    path,
-                    image,
-                    "must not have leading or trailing whitespace",
-                ));
-            }
+fn images(new: &Value, field: &str, errors: &mut Errors) {
+    for (index, container) in items(new, field) {
+        let path = format!("spec.{field}[{index}].image");
+        let image = text(container, "image");
+        if image.is_empty() {
+            errors.push(required(path, ""));
+        } else if image.trim() != image {
+            let detail = "must not have leading or trailing whitespace";
+            errors.push(invalid(path, image, detail));
         }
     }
 }
 
-fn deadline(new: &Value, old: &Value, errors: &mut Errors) {
+/// Whether the rest is looked at.
+fn deadline(new: &Value, old: &Value, errors: &mut Errors) -> bool {
     const FIELD: &str = "spec.activeDeadlineSeconds";
     let (is, was) = (
         new["activeDeadlineSeconds"].as_i64(),
@@ -81,11 +71,17 @@ fn deadline(new: &Value, old: &Value, errors: &mut Errors) {
             let detail = "must not update from a positive integer to nil value";
             errors.push(invalid(FIELD, Value::Null, detail));
         }
+        (Some(is), _) if !(0..=i64::from(i32::MAX)).contains(&is) => {
+            errors.push(invalid(FIELD, is, "must be between 0 and 2147483647, inclusive"));
+            return false;
+        }
         (Some(is), Some(was)) if is > was => {
             errors.push(invalid(FIELD, is, "must be less than or equal to previous value"));
+            return false;
         }
         _ => {}
     }
+    true
 }
 
 fn tolerations(new: &Value, old: &Value, errors: &mut Errors) {
@@ -145,7 +141,10 @@ pub(in super::super) fn ephemeral(new: &Value, old: &Value, errors: &mut Errors)
                 errors.push(forbidden(FIELD, detail));
             }
             Some((_, item)) if item != own => {
-                let shown = diff::unified(&shown::ephemeral(own), &shown::ephemeral(item));
+                let shown = diff::unified(
+                    &shown::of("EphemeralContainer", own),
+                    &shown::of("EphemeralContainer", item),
+                );
                 let detail = format!("existing ephemeral containers \"{name}\" may not be changed\n{shown}");
                 errors.push(forbidden(FIELD, detail));
             }
@@ -181,5 +180,27 @@ pub(in super::super) fn resize(new: &Value, old: &Value, errors: &mut Errors) {
     };
     if plain(new) != plain(old) {
         errors.push(forbidden("spec", "only cpu and memory resources are mutable"));
+        return;
+    }
+    let class = crate::registry::workloads::quality(old);
+    if crate::registry::workloads::quality(new) != class {
+        let detail = "Pod QOS Class may not change as a result of resizing";
+        errors.push(invalid("spec", class, detail));
+    }
+    for field in ["containers", "initContainers"] {
+        for (index, container) in items(new, field) {
+            let name = &container["name"];
+            let Some((_, was)) = items(old, field).find(|(_, own)| own["name"] == *name) else {
+                continue;
+            };
+            for part in ["requests", "limits"] {
+                let had = was["resources"][part].as_object().into_iter().flatten();
+                let mut gone = had.filter(|(name, _)| container["resources"][part][name.as_str()].is_null());
+                if part == "limits" && gone.next().is_some() {
+                    let path = format!("spec.{field}[{index}].resources.{part}");
+                    errors.push(forbidden(path, format!("resource {part} cannot be removed")));
+                }
+            }
+        }
     }
 }
