@@ -22,16 +22,23 @@ pub(super) struct Blocks {
 }
 
 /// The file past the page cache; an error where the system or the file's place has no such thing.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn direct(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
+    // Of Linux' binary interface, which does not change.
+    const O_DSYNC: i32 = 0o10_000;
+    const O_DIRECT: i32 = if cfg!(target_arch = "x86_64") {
+        0o40_000
+    } else {
+        0o200_000
+    };
     File::options()
         .write(true)
-        .custom_flags(libc::O_DIRECT | libc::O_DSYNC)
+        .custom_flags(O_DIRECT | O_DSYNC)
         .open(path)
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 fn direct(_path: &Path) -> io::Result<File> {
     Err(io::ErrorKind::Unsupported.into())
 }
