@@ -6,10 +6,16 @@ use std::process::Command;
 /// What the program runs, one name a line; `cargo xtask functions` writes it. A name that is no more is passed over.
 const FUNCTIONS: &str = "functions.txt";
 
+/// How the allocator is set.
+const ALLOCATOR: &str = "allocator.c";
+
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed={FUNCTIONS}");
     let target = |what: &str| std::env::var(format!("CARGO_CFG_TARGET_{what}")).unwrap_or_default();
+    if target("ENV") != "msvc" {
+        allocator();
+    }
     if target("OS") != "linux" || target("ENV") != "gnu" {
         return;
     }
@@ -21,6 +27,20 @@ fn main() {
             list.display()
         );
     }
+}
+
+/// The allocator's settings: it takes them from the environment or from C, and from nobody else.
+fn allocator() {
+    println!("cargo:rerun-if-changed={ALLOCATOR}");
+    let Some(headers) = std::env::var_os("DEP_MIMALLOC_INCLUDE_DIR") else {
+        return;
+    };
+    // Nobody calls what is in it: the linker is told to keep it whole.
+    cc::Build::new()
+        .include(headers)
+        .file(ALLOCATOR)
+        .link_lib_modifier("+whole-archive")
+        .compile("allocator");
 }
 
 fn functions() -> Option<PathBuf> {

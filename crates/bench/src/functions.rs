@@ -1,13 +1,16 @@
 //! Which of its functions the program runs, for the linker: what runs is laid side by side then. Otherwise each of them
 //! brings the pages around it into memory, and a process maps most of a program of which it runs a sixth.
 //!
-//! Names come from valgrind's callgrind, which sees every call; the work is a start, builds, renderings and small fleets,
-//! in that order, so that what all need comes first and a short command maps little of the rest.
+//! Names come from valgrind's callgrind, which sees every call; the work is a start, builds, renderings, small fleets and
+//! a control plane that is asked, in that order, so that what all need comes first and a short command maps little of the rest.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::mttp::{Made, once};
@@ -42,23 +45,34 @@ pub(crate) fn run(words: &[String]) -> Result<Value, Failure> {
         counts.push(json!({"work": name, "commands": jobs.len(), "functions": new.len()}));
         known.extend(found);
     }
+    // Names that the list had and the program no longer runs, or runs under another name: how stale it was.
+    let old = std::fs::read_to_string(into).unwrap_or_default();
+    let stale = old.lines().filter(|name| !known.contains(*name)).count();
     std::fs::write(into, text).map_err(|error| format!("{into}: {error}"))?;
-    Ok(counts.into())
+    Ok(
+        json!({"work": counts, "functions": known.len(), "before": old.lines().count(), "stale_before": stale}),
+    )
 }
 
-/// A command, and where it runs.
+/// How long the program may take, watched, until it answers what it is asked.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A command, and where it runs. One that stays is asked by others, and ended then.
 struct Job {
     words: Vec<String>,
     folder: PathBuf,
+    asked: Vec<Vec<String>>,
 }
 
 fn phases(ours: &str, shared: &Path, work: &Path) -> Result<Vec<(&'static str, Vec<Job>)>, Failure> {
+    let line = |words: &[&str]| -> Vec<String> {
+        let words = words.iter().copied();
+        std::iter::once(ours).chain(words).map(str::to_owned).collect()
+    };
     let job = |words: &[&str], folder: &Path| Job {
-        words: std::iter::once(ours)
-            .chain(words.iter().copied())
-            .map(str::to_owned)
-            .collect(),
+        words: line(words),
         folder: folder.to_owned(),
+        asked: vec![],
     };
     let builds = kustomize::largest(shared, &work.join("builds"))?;
     let builds = builds.iter().map(|input| {
@@ -77,7 +91,37 @@ fn phases(ours: &str, shared: &Path, work: &Path) -> Result<Vec<(&'static str, V
         Ok(vec![Job {
             words: once(ours, &folder),
             folder: work.to_owned(),
+            asked: vec![],
         }])
+    };
+    // A control plane that keeps its objects on disk, and stays to be looked at.
+    let folder = work.join("stays");
+    crate::mttp::repository(&folder, Made::HelmReleases, OWNERS, None)?;
+    let (folder, data) = (
+        folder.display().to_string(),
+        work.join("data").display().to_string(),
+    );
+    let access = work.join("kubeconfig").display().to_string();
+    let up = [
+        "up",
+        &folder,
+        "--path",
+        "clusters/bench",
+        "--data",
+        &data,
+        "--kubeconfig-out",
+        &access,
+    ];
+    let look = |words: &[&str]| line(&[words, &["--kubeconfig", &access]].concat());
+    let stays = Job {
+        asked: vec![
+            look(&["get", "all", "--all-namespaces"]),
+            look(&["reconcile", "kustomization", "flux-system", "--with-source"]),
+            look(&["events", "--all-namespaces"]),
+            look(&["export", "helmrelease", "--all"]),
+            look(&["tree", "kustomization", "flux-system"]),
+        ],
+        ..job(&up, work)
     };
     Ok(vec![
         (
@@ -88,26 +132,51 @@ fn phases(ours: &str, shared: &Path, work: &Path) -> Result<Vec<(&'static str, V
         ("helm template", charts.collect()),
         ("Kustomizations", fleet(Made::Kustomizations)?),
         ("HelmReleases", fleet(Made::HelmReleases)?),
+        ("a control plane that is asked", vec![stays]),
     ])
 }
 
 /// The functions of the program that a command calls.
 fn called(job: &Job, work: &Path) -> Result<BTreeSet<String>, Failure> {
     let out = work.join("calls");
-    let status = Command::new("valgrind")
+    let mut watched = Command::new("valgrind")
         .args(["--quiet", "--tool=callgrind", "--demangle=no"])
         .arg(format!("--callgrind-out-file={}", out.display()))
         .args(&job.words)
         .current_dir(&job.folder)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .status()
+        .spawn()
         .map_err(|error| format!("valgrind, which watches the program: {error}"))?;
-    if !status.success() {
+    let asked = job.asked.iter().try_for_each(|words| ask(words));
+    if !job.asked.is_empty() {
+        let pid = i32::try_from(watched.id()).map_err(|error| error.to_string())?;
+        kill(Pid::from_raw(pid), Signal::SIGTERM).map_err(|error| error.to_string())?;
+    }
+    let status = watched.wait().map_err(|error| error.to_string())?;
+    asked?;
+    if job.asked.is_empty() && !status.success() {
         return Err(format!("{} failed", job.words.join(" ")));
     }
     let text = std::fs::read(&out).map_err(|error| format!("{}: {error}", out.display()))?;
     Ok(names(&String::from_utf8_lossy(&text)))
+}
+
+/// Asks until there is an answer: what is asked may not be there yet.
+fn ask(words: &[String]) -> Result<(), Failure> {
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        let answer = Command::new(&words[0])
+            .args(&words[1..])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        if answer.is_ok_and(|status| status.success()) {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    Err(format!("{} has no answer", words.join(" ")))
 }
 
 /// The functions that a profile names, where each is spelt out once: as a caller or as one that is called.
