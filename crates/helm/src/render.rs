@@ -241,7 +241,8 @@ fn execute(
 }
 
 fn plain(request: RenderRequest<'_>, warnings: &RefCell<Vec<String>>) -> Result<Rendered, Error> {
-    let (root, top) = prepare(&request, warnings)?;
+    let threads = request.options.threads;
+    let (root, top) = engine::meanwhile(request.chart, threads, || prepare(&request, warnings))?;
     let values = Value::Map(top.values.clone()).to_json();
     let options = request.options;
     let files = execute(request, &root, &top, None)?;
