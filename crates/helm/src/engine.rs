@@ -52,13 +52,14 @@ pub(crate) struct Notes<'n> {
     pub(crate) before: Option<(&'n Record, &'n serde_json::Value)>,
 }
 
-/// The text of every template of the release by its full name. Those that are taken over are left out.
+/// Runs every template of the release; `made` gets its full name and its text. Those that are taken over are left out.
 pub(crate) fn run(
     root: &Member,
     top: &Top,
     mut mode: Mode,
     mut notes: Option<Notes<'_>>,
-) -> Result<BTreeMap<String, String>, Error> {
+    made: &mut dyn FnMut(String, String),
+) -> Result<(), Error> {
     let mut sources = Vec::new();
     let mut unlink = Unlink(vec![top.values.clone()]);
     gather(root, None, None, top, &root.chart, &mut sources, &mut unlink)?;
@@ -101,7 +102,6 @@ pub(crate) fn run(
         ambient: mode.ambient,
         state: Box::new(RunState::new(Arc::clone(&set), mode.lookup, mode.lint)),
     };
-    let mut rendered = BTreeMap::new();
     let mut left = mode.limits.output;
     for name in &order {
         if name.rsplit('/').next().is_some_and(|base| base.starts_with('_')) {
@@ -139,9 +139,9 @@ pub(crate) fn run(
         } else {
             out
         };
-        rendered.insert(name.clone(), out);
+        made(name.clone(), out);
     }
-    Ok(rendered)
+    Ok(())
 }
 
 /// Empties the tables of a run when it ends: templates tie them into each other, and nobody would

@@ -90,6 +90,12 @@ pub fn scan<'t>(text: &'t str, events: &mut dyn Events<'t>) -> Told {
             return Err(NotSimple);
         }
         first = false;
+        // Templates often write an empty collection below its key.
+        if content.starts_with(['{', '[']) && scan.pending.is_some_and(|above| indent > above.indent) {
+            scan.pending = None;
+            scan.value(content)?;
+            continue;
+        }
         scan.place(indent, content)?;
         scan.item(indent, content)?;
     }
