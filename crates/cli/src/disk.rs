@@ -5,7 +5,8 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io::Read;
+use std::fs::FileType;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -40,6 +41,8 @@ const NAMING: [&str; 19] = [
 ];
 /// Files above this are no manifests.
 const LARGEST: u64 = 64 << 20;
+/// Files below this are read at once.
+const BUFFER: usize = 64 << 10;
 /// More files than any build reads.
 const MOST: usize = 200_000;
 
@@ -72,6 +75,8 @@ pub(crate) struct Reader {
     root: Option<PathBuf>,
     // Paths are compared as bytes: by their parts it takes many times as long.
     seen: BTreeSet<OsString>,
+    /// What files are read into.
+    buffer: Vec<u8>,
 }
 
 impl Reader {
@@ -140,20 +145,29 @@ impl Reader {
     /// Takes in a folder with all that is below it, whatever its files name.
     pub(crate) fn plain_folder(&mut self, folder: &Path) -> Result<(), String> {
         self.add_folder(folder)?;
-        let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)
+        let mut entries: Vec<(OsString, FileType)> = std::fs::read_dir(folder)
             .map_err(|error| format!("{}: {error}", folder.display()))?
-            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter_map(|entry| {
+                let entry = entry.ok()?;
+                Some((entry.file_name(), entry.file_type().ok()?))
+            })
             .collect();
-        entries.sort();
-        for path in entries {
-            if !path.is_dir() {
+        entries.sort_by(|a, b| a.0.cmp(&b.0));
+        for (name, kind) in entries {
+            let path = folder.join(&name);
+            // What the folder says of an entry need not be asked again.
+            if kind.is_file() {
+                self.plain_file(path)?;
+                continue;
+            }
+            if !kind.is_dir() && !path.is_dir() {
                 self.file(&path)?;
                 continue;
             }
             // A link to a folder above leads in circles.
-            let circle = path.is_symlink()
+            let circle = kind.is_symlink()
                 && std::fs::canonicalize(&path).map_or(true, |target| path.starts_with(target));
-            if path.file_name().is_some_and(|name| name != ".git") && !circle {
+            if name != ".git" && !circle {
                 self.plain_folder(&path)?;
             }
         }
@@ -195,32 +209,67 @@ impl Reader {
     /// Takes in a file.
     pub(crate) fn file(&mut self, path: &Path) -> Result<(), String> {
         let path = tidy(path);
-        if !self.seen.insert(path.clone().into_os_string()) {
+        // Of a link to nothing the build says that the file is missing if it needs it.
+        if std::fs::metadata(&path).is_ok_and(|facts| facts.is_file()) {
+            self.plain_file(path)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Takes in what is known to be a file, at a tidy path.
+    fn plain_file(&mut self, path: PathBuf) -> Result<(), String> {
+        if self.seen.contains(path.as_os_str()) {
             return Ok(());
         }
         let fail = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        let Ok(facts) = std::fs::metadata(&path) else {
-            // A link to nothing; the build says that the file is missing if it needs it.
-            return Ok(());
-        };
-        if !facts.is_file() {
-            return Ok(());
-        }
-        if facts.len() > LARGEST {
-            return Err(fail(&format!(
-                "{} bytes are too many for a manifest",
-                facts.len()
-            )));
-        }
-        if self.seen.len() > MOST {
+        if self.seen.len() >= MOST {
             return Err(fail(&"too many files; name a folder with fewer"));
         }
-        let data = read(&path, facts.len()).map_err(|error| fail(&error))?;
+        let data = match self.read(&path) {
+            Ok(Some(data)) => data,
+            Ok(None) => {
+                return Err(fail(&format!(
+                    "more than {LARGEST} bytes are too many for a manifest"
+                )));
+            }
+            // It has gone since.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(fail(&error)),
+        };
         let place = self.place(&path)?;
         self.builder
             .file(place.as_str(), File::new(data, false))
             .map_err(|error| fail(&error))?;
+        self.seen.insert(path.into_os_string());
         Ok(())
+    }
+
+    /// Reads a file into the memory in which the tree keeps it; nothing if it is too large. Most are small and need no
+    /// more than to be opened and read to the end.
+    fn read(&mut self, path: &Path) -> std::io::Result<Option<Arc<[u8]>>> {
+        let mut file = std::fs::File::open(path)?;
+        self.buffer.resize(BUFFER, 0);
+        let mut length = 0;
+        while length < BUFFER {
+            match file.read(&mut self.buffer[length..])? {
+                0 => return Ok(Some(self.buffer[..length].into())),
+                more => length += more,
+            }
+        }
+        let size = file.metadata()?.len();
+        if size > LARGEST {
+            return Ok(None);
+        }
+        let size = usize::try_from(size).unwrap_or(BUFFER).max(BUFFER);
+        let zeros = std::iter::repeat_n(0, size - BUFFER);
+        let mut data: Arc<[u8]> = self.buffer.iter().copied().chain(zeros).collect();
+        let whole = match Arc::get_mut(&mut data).map(|data| file.read_exact(&mut data[BUFFER..])) {
+            Some(Ok(())) => file.read(&mut [0])? == 0,
+            _ => false,
+        };
+        // It may be of another size by now.
+        Ok(Some(if whole { data } else { std::fs::read(path)?.into() }))
     }
 
     /// Takes in what the texts of a YAML file name.
@@ -302,23 +351,6 @@ fn chart_homes(value: &Value) -> impl Iterator<Item = &str> {
         )
         .filter_map(Value::as_str);
     named.chain(inflates.then_some("charts"))
-}
-
-/// Reads a file that has so many bytes into the memory in which the tree keeps it.
-fn read(path: &Path, size: u64) -> std::io::Result<Arc<[u8]>> {
-    let mut file = std::fs::File::open(path)?;
-    let size = usize::try_from(size).unwrap_or(usize::MAX);
-    let mut data: Arc<[u8]> = std::iter::repeat_n(0, size).collect();
-    let whole = match Arc::get_mut(&mut data).map(|data| file.read_exact(data)) {
-        Some(Ok(())) => file.read(&mut [0])? == 0,
-        _ => false,
-    };
-    // It may be of another size by now.
-    if whole {
-        Ok(data)
-    } else {
-        Ok(std::fs::read(path)?.into())
-    }
 }
 
 #[cfg(test)]

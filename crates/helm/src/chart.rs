@@ -103,6 +103,11 @@ impl std::fmt::Debug for Parses {
 }
 
 impl Parses {
+    pub(crate) fn is_empty(&self) -> bool {
+        let templates = self.templates.lock();
+        templates.unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<Parsed> {
         self.templates
             .lock()

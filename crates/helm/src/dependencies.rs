@@ -219,9 +219,14 @@ fn import(member: &mut Member, warnings: &RefCell<Vec<String>>) -> Result<(), Er
             }
         }
     }
-    let values = copy_map(&values);
-    how.tables(&values, &imported, "");
-    member.values = Some(values);
+    // What is taken from it is copied; only what is put into it must not show elsewhere.
+    member.values = Some(if imported.borrow().is_empty() {
+        values
+    } else {
+        let values = copy_map(&values);
+        how.tables(&values, &imported, "");
+        values
+    });
     Ok(())
 }
 

@@ -1,7 +1,9 @@
 //! Runs a release's templates: order, data of each chart, and Helm's shape of errors.
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use fluvial_parallel::{WORTH, each};
@@ -50,13 +52,14 @@ pub(crate) struct Notes<'n> {
     pub(crate) before: Option<(&'n Record, &'n serde_json::Value)>,
 }
 
-/// The text of every template of the release by its full name. Those that are taken over are left out.
+/// Runs every template of the release; `made` gets its full name and its text. Those that are taken over are left out.
 pub(crate) fn run(
     root: &Member,
     top: &Top,
     mut mode: Mode,
     mut notes: Option<Notes<'_>>,
-) -> Result<BTreeMap<String, String>, Error> {
+    made: &mut dyn FnMut(String, String),
+) -> Result<(), Error> {
     let mut sources = Vec::new();
     let mut unlink = Unlink(vec![top.values.clone()]);
     gather(root, None, None, top, &root.chart, &mut sources, &mut unlink)?;
@@ -99,7 +102,6 @@ pub(crate) fn run(
         ambient: mode.ambient,
         state: Box::new(RunState::new(Arc::clone(&set), mode.lookup, mode.lint)),
     };
-    let mut rendered = BTreeMap::new();
     let mut left = mode.limits.output;
     for name in &order {
         if name.rsplit('/').next().is_some_and(|base| base.starts_with('_')) {
@@ -137,9 +139,9 @@ pub(crate) fn run(
         } else {
             out
         };
-        rendered.insert(name.clone(), out);
+        made(name.clone(), out);
     }
-    Ok(rendered)
+    Ok(())
 }
 
 /// Empties the tables of a run when it ends: templates tie them into each other, and nobody would
@@ -163,27 +165,92 @@ struct Source {
     cache: Arc<Chart>,
 }
 
-/// Parses the templates of a large chart that has not been parsed, by several threads.
+/// Parses the templates of a chart that have not been parsed, a large one's by several threads. Charts often hold the
+/// same library several times: equal texts are parsed once.
 fn read_ahead(sources: &[Source], threads: usize) {
-    if threads < 2 {
-        return;
-    }
-    let missing = |source: &&Source| source.cache.parsed.get(&source.name).is_none();
-    let texts: Vec<(&str, &[u8])> = sources
-        .iter()
-        .filter(missing)
-        .map(|source| (source.name.as_str(), &*source.text))
-        .collect();
-    let size: usize = texts.iter().map(|(_, text)| text.len()).sum();
-    let Some(first) = sources.first().filter(|_| size > WORTH) else {
+    let Some(cache) = sources.first().map(|source| &source.cache.parsed) else {
         return;
     };
+    let is_missing = |index: &usize| cache.get(&sources[*index].name).is_none();
+    let missing: Vec<usize> = (0..sources.len()).filter(is_missing).collect();
+    if missing.is_empty() {
+        return;
+    }
+    let equal = earlier_equals(sources.iter().map(|source| &*source.text));
+    let (copies, firsts): (Vec<usize>, Vec<usize>) =
+        missing.into_iter().partition(|index| equal[*index].is_some());
+    let size: usize = firsts.iter().map(|index| sources[*index].text.len()).sum();
+    let texts: Vec<(&str, &[u8])> = firsts
+        .iter()
+        .map(|index| (&*sources[*index].name, &*sources[*index].text))
+        .collect();
+    let threads = if size > WORTH { threads } else { 1 };
     let parsed = each(&texts, threads, |(name, text)| parse(name, text).ok());
     for ((name, _), parsed) in texts.iter().zip(parsed) {
         // What does not parse says so when its turn comes.
         if let Some(parsed) = parsed {
-            first.cache.parsed.put(name, parsed);
+            cache.put(name, parsed);
         }
+    }
+    for index in copies {
+        let first = equal[index].and_then(|first| cache.get(&sources[first].name));
+        if let Some(parsed) = first {
+            let name = &sources[index].name;
+            cache.put(name, parsed.again(name));
+        }
+    }
+}
+
+/// For each text the first one, if that is an earlier one, that is equal to it.
+fn earlier_equals<'t>(texts: impl Iterator<Item = &'t [u8]>) -> Vec<Option<usize>> {
+    let mut known: BTreeMap<(usize, &[u8]), usize> = BTreeMap::new();
+    let mut first = |(index, text): (usize, &'t [u8])| {
+        let first = *known.entry((text.len(), text)).or_insert(index);
+        (first < index).then_some(first)
+    };
+    texts.enumerate().map(&mut first).collect()
+}
+
+/// Runs what has to be done before templates are needed, while another thread begins to parse those of a large chart.
+/// Which of them take part is not known yet: only those whose charts have no other name are named right, and the thread
+/// stops as soon as it is known.
+pub(crate) fn meanwhile<T>(chart: &Arc<Chart>, threads: usize, run: impl FnOnce() -> T) -> T {
+    let mut texts = Vec::new();
+    if threads > 1 && chart.parsed.is_empty() {
+        texts_of(chart, None, &mut texts);
+    }
+    let size: usize = texts.iter().map(|(_, text)| text.len()).sum();
+    if size <= WORTH {
+        return run();
+    }
+    let known = AtomicBool::new(false);
+    let work = || {
+        let equal = earlier_equals(texts.iter().map(|(_, text)| *text));
+        for ((name, text), _) in texts.iter().zip(equal).filter(|(_, equal)| equal.is_none()) {
+            if known.load(Ordering::Relaxed) {
+                return;
+            }
+            if let Ok(parsed) = parse(name, text) {
+                chart.parsed.put(name, parsed);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let other = scope.spawn(work);
+        let done = run();
+        known.store(true, Ordering::Relaxed);
+        other.join().unwrap_or_else(|panic| resume_unwind(panic));
+        done
+    })
+}
+
+/// The templates of a chart and of those below it by the names that they have without aliases.
+fn texts_of<'c>(chart: &'c Chart, parent: Option<&str>, texts: &mut Vec<(String, &'c [u8])>) {
+    let path = full_path(parent, chart.name());
+    let templates = chart.templates.iter();
+    texts.extend(templates.map(|file| (format!("{path}/{}", file.name), &*file.data)));
+    for child in &chart.dependencies {
+        texts_of(child, Some(&path), texts);
     }
 }
 

@@ -2,9 +2,12 @@
 
 mod head;
 
-use std::sync::OnceLock;
+use std::collections::VecDeque;
+use std::panic::resume_unwind;
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{Scope, ScopedJoinHandle};
 
-use fluvial_parallel::{WORTH, each};
+use fluvial_parallel::WORTH;
 use serde_json::Value as Json;
 
 use crate::error::{Error, Stage};
@@ -181,16 +184,119 @@ pub(crate) fn read(path: &str, text: String, documents: &mut Vec<Document>) -> R
     Ok(())
 }
 
-/// The documents of what templates made; by several threads if that is much.
-pub(crate) fn read_all(files: Vec<(String, String)>, threads: usize) -> Result<Vec<Document>, Error> {
-    let size: usize = files.iter().map(|(_, text)| text.len()).sum();
-    let threads = if size > WORTH { threads } else { 1 };
-    let all = each(&files, threads, |(path, text)| heads(path, text));
-    let mut documents = Vec::with_capacity(files.len());
-    for ((path, text), heads) in files.into_iter().zip(all) {
-        add(&path, text, heads?, &mut documents);
+/// Texts that are read while the next ones are made.
+#[derive(Default)]
+struct Texts {
+    waiting: VecDeque<(String, String)>,
+    read: Vec<(String, Result<Vec<Document>, Error>)>,
+    /// No more will come.
+    complete: bool,
+}
+
+#[derive(Default)]
+struct Queue {
+    texts: Mutex<Texts>,
+    changed: Condvar,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Texts> {
+        self.texts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn complete(&self) {
+        self.lock().complete = true;
+        self.changed.notify_all();
+    }
+
+    /// Reads until everything is read.
+    fn work(&self) {
+        let mut texts = self.lock();
+        loop {
+            if let Some((path, text)) = texts.waiting.pop_front() {
+                drop(texts);
+                let mut documents = Vec::new();
+                let result = read(&path, text, &mut documents).map(|()| documents);
+                texts = self.lock();
+                texts.read.push((path, result));
+            } else if texts.complete {
+                return;
+            } else {
+                texts = self.changed.wait(texts).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+}
+
+/// Takes what templates make.
+pub(crate) struct Reading<'s, 'q> {
+    scope: &'s Scope<'s, 'q>,
+    queue: &'q Queue,
+    threads: usize,
+    size: usize,
+    workers: Vec<ScopedJoinHandle<'s, ()>>,
+}
+
+impl Reading<'_, '_> {
+    /// Another text; once they are many, other threads begin to read.
+    pub(crate) fn add(&mut self, path: String, text: String) {
+        self.size += text.len();
+        self.queue.lock().waiting.push_back((path, text));
+        self.queue.changed.notify_one();
+        if self.size > WORTH && self.workers.len() + 1 < self.threads {
+            let queue = self.queue;
+            self.workers.push(self.scope.spawn(move || queue.work()));
+        }
+    }
+}
+
+/// The documents of what templates make, in the order of the templates' names.
+pub(crate) fn read_while(
+    threads: usize,
+    make: impl FnOnce(&mut Reading<'_, '_>) -> Result<(), Error>,
+) -> Result<Vec<Document>, Error> {
+    let queue = Queue::default();
+    let made = std::thread::scope(|scope| {
+        let mut reading = Reading {
+            scope,
+            queue: &queue,
+            threads,
+            size: 0,
+            workers: Vec::new(),
+        };
+        // Whoever waits has to be told, whatever happens.
+        let told = Told(&queue);
+        let made = make(&mut reading);
+        drop(told);
+        if made.is_ok() {
+            queue.work();
+        }
+        for worker in reading.workers {
+            worker.join().unwrap_or_else(|panic| resume_unwind(panic));
+        }
+        made
+    });
+    made?;
+    let mut read = queue
+        .texts
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner)
+        .read;
+    read.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut documents = Vec::with_capacity(read.len());
+    for (_, result) in read {
+        documents.extend(result?);
     }
     Ok(documents)
+}
+
+/// Says that no more texts come.
+struct Told<'q>(&'q Queue);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        self.0.complete();
+    }
 }
 
 fn heads(path: &str, text: &str) -> Result<Vec<Head>, Error> {

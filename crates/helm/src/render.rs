@@ -48,6 +48,8 @@ pub struct Options {
     pub skip_schema: bool,
     /// The notes of dependencies count too.
     pub sub_notes: bool,
+    /// The values are told ([`Rendered::values`]).
+    pub values: bool,
     /// Where everything comes from is noted ([`Rendered::provenance`]).
     pub provenance: bool,
     /// Bounds of the templates.
@@ -103,7 +105,7 @@ pub struct Rendered {
     pub notes: String,
     /// What is odd without being wrong.
     pub warnings: Vec<String>,
-    /// What the templates got as `.Values`.
+    /// What the templates got as `.Values`, if it was asked for ([`Options::values`]).
     pub values: Json,
     /// The charts that took part, by full path, the release's own first.
     pub charts: Vec<String>,
@@ -183,7 +185,10 @@ fn finish<T>(
 pub fn render_files(request: RenderRequest<'_>) -> Result<BTreeMap<String, String>, Error> {
     let warnings = RefCell::new(Vec::new());
     let (root, top) = prepare(&request, &warnings)?;
-    execute(request, &root, &top, None)
+    let mut files = BTreeMap::new();
+    let mut made = |name, text| drop(files.insert(name, text));
+    execute(request, &root, &top, None, &mut made)?;
+    Ok(files)
 }
 
 fn prepare(request: &RenderRequest<'_>, warnings: &RefCell<Vec<String>>) -> Result<(Member, Top), Error> {
@@ -220,7 +225,8 @@ fn execute(
     root: &Member,
     top: &Top,
     notes: Option<Notes<'_>>,
-) -> Result<BTreeMap<String, String>, Error> {
+    made: &mut dyn FnMut(String, String),
+) -> Result<(), Error> {
     let wanted = &request.chart.metadata.kube_version;
     let cluster = request.capabilities.kube_version.normalized();
     if !request.options.lint && !wanted.is_empty() && !compatible(wanted, cluster) {
@@ -237,16 +243,27 @@ fn execute(
         lookup: request.lookup,
         ambient: request.ambient,
     };
-    engine::run(root, top, mode, notes)
+    engine::run(root, top, mode, notes, made)
 }
 
 fn plain(request: RenderRequest<'_>, warnings: &RefCell<Vec<String>>) -> Result<Rendered, Error> {
-    let (root, top) = prepare(&request, warnings)?;
-    let values = Value::Map(top.values.clone()).to_json();
+    let threads = request.options.threads;
+    let (root, top) = engine::meanwhile(request.chart, threads, || prepare(&request, warnings))?;
     let options = request.options;
-    let files = execute(request, &root, &top, None)?;
-    let (notes, files): (Vec<_>, Vec<_>) = files.into_iter().partition(|(name, _)| name.ends_with(NOTES));
-    let documents = manifest::read_all(files, options.threads)?;
+    let values = match options.values {
+        true => Value::Map(top.values.clone()).to_json(),
+        false => Json::Null,
+    };
+    let mut notes = BTreeMap::new();
+    let documents = manifest::read_while(options.threads, |reading| {
+        execute(request, &root, &top, None, &mut |name, text| {
+            if name.ends_with(NOTES) {
+                notes.insert(name, text);
+            } else {
+                reading.add(name, text);
+            }
+        })
+    })?;
     let texts = notes.iter().map(|(name, text)| (name.as_str(), text.as_str()));
     Ok(assemble(&root, values, texts, documents, options))
 }
@@ -326,7 +343,9 @@ fn attempt(
         recorder: &mut recorder,
         before: before.map(|before| (before, &values)),
     };
-    let files = execute(request, &root, &top, Some(notes))?;
+    let mut files = BTreeMap::new();
+    let mut made = |name, text| drop(files.insert(name, text));
+    execute(request, &root, &top, Some(notes), &mut made)?;
     if before.is_some() && recorder.moved {
         return Ok(None);
     }

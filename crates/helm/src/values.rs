@@ -111,6 +111,7 @@ pub(crate) fn read_values(text: &str) -> Result<Json, Error> {
             .map_err(|error| Error::values(format!("cannot unmarshal yaml document: {error}")))?;
         match floats(json) {
             Json::Null => {}
+            Json::Object(fields) if values.is_empty() => values = fields,
             Json::Object(fields) => merge_json(&mut values, fields),
             other => {
                 let problem = crate::metadata::mismatch(&other, "", "map[string]interface {}");
@@ -124,18 +125,20 @@ pub(crate) fn read_values(text: &str) -> Result<Json, Error> {
 }
 
 /// The numbers of files are floats to templates; only `--set` makes integers.
-pub(crate) fn floats(json: Json) -> Json {
+pub(crate) fn floats(mut json: Json) -> Json {
+    make_floats(&mut json);
+    json
+}
+
+fn make_floats(json: &mut Json) {
     match json {
-        Json::Number(number) if !number.is_f64() => number
-            .as_f64()
-            .and_then(serde_json::Number::from_f64)
-            .map_or(Json::Number(number), Json::Number),
-        Json::Array(items) => items.into_iter().map(floats).collect(),
-        Json::Object(fields) => fields
-            .into_iter()
-            .map(|(key, value)| (key, floats(value)))
-            .collect(),
-        other => other,
+        Json::Number(number) if !number.is_f64() => {
+            let float = number.as_f64().and_then(serde_json::Number::from_f64);
+            *number = float.unwrap_or_else(|| number.clone());
+        }
+        Json::Array(items) => items.iter_mut().for_each(make_floats),
+        Json::Object(fields) => fields.values_mut().for_each(make_floats),
+        _ => {}
     }
 }
 

@@ -174,7 +174,7 @@ impl Loader {
                 self.root_name()
             )));
         }
-        if own {
+        if own && !session.options.forget_reads {
             session.read(&path, Some(file.digest()));
         }
         Ok(Loaded {

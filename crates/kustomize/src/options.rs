@@ -45,6 +45,8 @@ pub struct Options {
     /// Whether every object remembers what changed its fields, for [`crate::history`]; that takes
     /// time and memory.
     pub record_changes: bool,
+    /// Whether nobody will ask what was read: the digests of large files are not for nothing.
+    pub forget_reads: bool,
     /// How many threads one build may use for large files; 0 and 1: the caller's own only. Who builds many
     /// kustomizations at once has nothing to gain from more.
     pub threads: usize,

@@ -5,6 +5,9 @@ use fluvial_yaml::{Node, ReadOptions};
 
 use crate::error::Result;
 
+/// Parts of a text for each thread: documents differ in size, and none should wait for another.
+const PARTS: usize = 8;
+
 /// Reads the documents of a text.
 ///
 /// # Errors
@@ -16,7 +19,7 @@ pub(crate) fn read(
 ) -> std::result::Result<Vec<Node>, fluvial_yaml::Error> {
     let threads = threads.min(text.len() / WORTH);
     if threads > 1 && text.len() <= options.limits.bytes {
-        let parts = fluvial_yaml::parts(text, threads);
+        let parts = fluvial_yaml::parts(text, threads * PARTS);
         let read = each(&parts, threads, |part| {
             fluvial_yaml::parse_part(part, options).ok()
         });
@@ -40,22 +43,30 @@ pub(crate) fn write<T: Sync>(
     let mut rest = items;
     // What is small is done before another thread would have begun.
     while let Some((item, others)) = rest.split_first()
-        && (threads < 2 || out.len() < WORTH || others.is_empty())
+        && (threads < 2 || out.len() < WORTH / 4 || others.is_empty())
     {
         append(&mut out, &document(item)?);
         rest = others;
     }
     if !rest.is_empty() {
-        for document in each(rest, threads, document) {
-            append(&mut out, &document?);
-        }
+        let documents: Vec<String> = each(rest, threads, document).into_iter().collect::<Result<_>>()?;
+        out.reserve(
+            documents
+                .iter()
+                .map(|document| document.len() + MARKER.len())
+                .sum(),
+        );
+        documents.iter().for_each(|document| append(&mut out, document));
     }
     Ok(out)
 }
 
+/// What stands between documents.
+const MARKER: &str = "---\n";
+
 fn append(out: &mut String, document: &str) {
     if !out.is_empty() {
-        out.push_str("---\n");
+        out.push_str(MARKER);
     }
     out.push_str(document);
 }

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::ast::{Branch, BranchKind, Command, Expr, Node, Pipe, Tree, template_clause};
+use crate::ast::{
+    Branch, BranchKind, Call, Code, Command, Expr, Node, Pipe, SourceText, Tree, template_clause,
+};
 use crate::error::{ExecError, Location};
 use crate::function::{FunctionError, Functions};
 use crate::parse::{ParseError, parse};
@@ -200,6 +202,35 @@ impl Set {
 #[derive(Clone, Debug)]
 pub struct Parsed(Arc<[Arc<Tree>]>);
 
+impl Parsed {
+    /// The templates of a file with the same text under another name.
+    #[must_use]
+    pub fn again(&self, name: &str) -> Parsed {
+        let Some(code) = self.0.first().map(|tree| &tree.file.code) else {
+            return self.clone();
+        };
+        let file = Arc::new(SourceText {
+            name: name.into(),
+            code: Arc::clone(code),
+        });
+        // The file's own template comes last and has its name.
+        let own = self.0.len() - 1;
+        let tree = |(index, tree): (usize, &Arc<Tree>)| {
+            Arc::new(Tree {
+                name: if index == own {
+                    Arc::clone(&file.name)
+                } else {
+                    Arc::clone(&tree.name)
+                },
+                file: Arc::clone(&file),
+                root: tree.root,
+                blank: tree.blank,
+            })
+        };
+        Parsed(self.0.iter().enumerate().map(tree).collect())
+    }
+}
+
 impl Functions {
     /// Parses a text without adding it to a set.
     ///
@@ -248,6 +279,7 @@ fn execute(
     let mut state = State {
         set,
         tree,
+        code: &tree.file.code,
         at: None,
         variables: vec![("$", data.clone())],
         elements: Elements::default(),
@@ -258,7 +290,7 @@ fn execute(
         budget,
         host,
     };
-    state.walk_list(data, &tree.root)?;
+    state.walk_list(data, state.code.nodes(tree.root))?;
     Ok((state.out, state.lines))
 }
 
@@ -330,7 +362,7 @@ enum At<'t> {
     Expr(&'t Expr),
     Command(&'t Command),
     Pipe(&'t Pipe),
-    Template(usize, &'t str, Option<&'t Pipe>),
+    Template(&'t Call),
     Range(&'t Branch),
 }
 
@@ -361,6 +393,8 @@ impl Elements {
 struct State<'s, 't> {
     set: &'t Set,
     tree: &'t Tree,
+    /// The parts of the tree's file.
+    code: &'t Code,
     at: Option<At<'t>>,
     variables: Vec<(&'t str, Value)>,
     elements: Elements,
@@ -384,14 +418,21 @@ impl<'t> State<'_, 't> {
 
     fn error(&self, message: String, source: Option<Box<ExecError>>) -> ExecError {
         let location = self.at.map(|at| {
+            let code = self.code;
             let (pos, context) = match at {
-                At::Expr(expr) => (expr.pos, expr.to_string()),
-                At::Command(command) => (command.pos, command.to_string()),
-                At::Pipe(pipe) => (pipe.pos, pipe.to_string()),
-                At::Template(pos, name, pipe) => (pos, template_clause(name, pipe)),
-                At::Range(branch) => (branch.pos, format!("{{{{range {}}}}}", branch.pipe)),
+                At::Expr(expr) => (expr.pos, code.show(expr).to_string()),
+                At::Command(command) => (command.pos, code.show(command).to_string()),
+                At::Pipe(pipe) => (pipe.pos, code.show(pipe).to_string()),
+                At::Template(call) => {
+                    let pipe = call.pipe.map(|pipe| code.pipe(pipe));
+                    (call.pos, template_clause(code, &call.name, pipe))
+                }
+                At::Range(branch) => {
+                    let pipe = code.show(code.pipe(branch.pipe));
+                    (branch.pos, format!("{{{{range {pipe}}}}}"))
+                }
             };
-            let (line, column) = self.tree.file.position(pos);
+            let (line, column) = self.tree.file.position(pos as usize);
             Location {
                 file: self.tree.file.name.to_string(),
                 line,
@@ -461,23 +502,30 @@ impl<'t> State<'_, 't> {
     fn walk(&mut self, dot: &Value, node: &'t Node) -> Result2<Flow> {
         self.step()?;
         match node {
-            Node::Text { pos, end } => {
-                let text = &self.tree.file.text[*pos..*end];
+            Node::Text(span) => {
+                let text = self.code.text(*span);
                 self.write(text)?;
-                self.note_text(*pos, text);
+                self.note_text(span.pos as usize, text);
             }
             Node::Action(pipe) => {
+                let pipe = self.code.pipe(*pipe);
                 let mark = self.mark();
                 let value = self.pipeline(dot, pipe)?;
-                if pipe.variables.is_empty() {
+                if pipe.variables.len() == 0 {
                     let start = self.out.len();
                     self.print(pipe, &value)?;
                     self.note_action(pipe, &value, mark, start);
                 }
             }
-            Node::Branch(branch) if branch.kind == BranchKind::Range => return self.range(dot, branch),
-            Node::Branch(branch) => return self.if_or_with(dot, branch),
-            Node::Template(call) => self.template(dot, call.pos, &call.name, call.pipe.as_ref())?,
+            Node::Branch(place) => {
+                let branch = &self.code.branches[*place as usize];
+                return if branch.kind == BranchKind::Range {
+                    self.range(dot, branch)
+                } else {
+                    self.if_or_with(dot, branch)
+                };
+            }
+            Node::Template(place) => self.template(dot, &self.code.calls[*place as usize])?,
             Node::Break => return Ok(Flow::Break),
             Node::Continue => return Ok(Flow::Continue),
         }
@@ -504,17 +552,17 @@ impl<'t> State<'_, 't> {
     fn if_or_with(&mut self, dot: &Value, branch: &'t Branch) -> Result2<Flow> {
         let mark = self.variables.len();
         let (read, outer) = (self.mark(), self.within);
-        let value = self.pipeline(dot, &branch.pipe)?;
+        let value = self.pipeline(dot, self.code.pipe(branch.pipe))?;
         self.note_branch(branch, &value, read, Depth::Emptiness);
         let flow = if value.truth() {
             let with = branch.kind == BranchKind::With;
             let outer = self.elements.dot;
             self.elements.dot &= !with;
-            let flow = self.walk_list(if with { &value } else { dot }, &branch.list)?;
+            let flow = self.walk_list(if with { &value } else { dot }, self.code.nodes(branch.list))?;
             self.elements.dot = outer;
             flow
-        } else if let Some(otherwise) = &branch.otherwise {
-            self.walk_list(dot, otherwise)?
+        } else if let Some(otherwise) = branch.otherwise {
+            self.walk_list(dot, self.code.nodes(otherwise))?
         } else {
             Flow::Next
         };
@@ -527,7 +575,7 @@ impl<'t> State<'_, 't> {
         let mark = self.variables.len();
         self.at = Some(At::Range(branch));
         let (read, outer) = (self.mark(), self.within);
-        let value = self.pipeline(dot, &branch.pipe)?;
+        let value = self.pipeline(dot, self.code.pipe(branch.pipe))?;
         self.note_branch(branch, &value, read, Depth::Shallow);
         let map = match &value {
             Value::Map(map) => Some(map.clone()),
@@ -574,9 +622,9 @@ impl<'t> State<'_, 't> {
             }
         }
         self.variables.truncate(mark);
-        match &branch.otherwise {
+        match branch.otherwise {
             Some(otherwise) if !any => {
-                let flow = self.walk_list(dot, otherwise)?;
+                let flow = self.walk_list(dot, self.code.nodes(otherwise))?;
                 self.variables.truncate(mark);
                 self.within = outer;
                 Ok(flow)
@@ -589,7 +637,7 @@ impl<'t> State<'_, 't> {
     }
 
     fn range_int(&mut self, branch: &'t Branch, count: i64, kind: IntType, value: &Value) -> Result2<bool> {
-        if branch.pipe.variables.len() > 1 {
+        if self.code.pipe(branch.pipe).variables.len() > 1 {
             let text = crate::print::go_value(value);
             return self.fail(format!("can't use {text} to iterate over more than one variable"));
         }
@@ -608,27 +656,30 @@ impl<'t> State<'_, 't> {
         self.step()?;
         let mark = self.variables.len();
         let item = item.unwrap_interface();
-        let names = &branch.pipe.variables;
+        let pipe = self.code.pipe(branch.pipe);
+        let names = self.code.variables(pipe);
         let (first, second) = match names.len() {
             0 => (None, None),
             1 => (Some(item.clone()), None),
             _ => (Some(index), Some(item.clone())),
         };
-        for (name, value) in names.iter().zip([first, second]) {
+        for (index, (span, value)) in names.iter().zip([first, second]).enumerate() {
             let Some(value) = value else { continue };
-            if branch.pipe.assign {
+            let name = self.code.text(*span);
+            if pipe.assign {
                 let mark = self.mark();
                 self.assign(name, value, mark)?;
-            } else if let Some(at) = self.variables.iter().rposition(|(known, _)| *known == &**name) {
+            } else if let Some(at) = self.variables.iter().rposition(|(known, _)| *known == name) {
                 self.variables[at].1 = value;
             }
-            let at = self.variables.iter().rposition(|(known, _)| *known == &**name);
-            if let Some(at) = at.filter(|_| untyped && names.last() == Some(name)) {
+            let at = self.variables.iter().rposition(|(known, _)| *known == name);
+            let last = || self.code.text(names[names.len() - 1]);
+            if let Some(at) = at.filter(|_| untyped && (index + 1 == names.len() || last() == name)) {
                 self.elements.add(at);
             }
         }
         let outer = std::mem::replace(&mut self.elements.dot, untyped);
-        let flow = self.walk_list(&item, &branch.list)?;
+        let flow = self.walk_list(&item, self.code.nodes(branch.list))?;
         self.elements.dot = outer;
         self.variables.truncate(mark);
         Ok(!matches!(flow, Flow::Break))
@@ -646,16 +697,19 @@ impl<'t> State<'_, 't> {
         }
     }
 
-    fn template(&mut self, dot: &Value, pos: usize, name: &'t str, pipe: Option<&'t Pipe>) -> Result2<()> {
-        self.at = Some(At::Template(pos, name, pipe));
-        let Some(tree) = self.set.find(name) else {
-            return self.fail(format!("template {} not defined", crate::quote::quote(name)));
+    fn template(&mut self, dot: &Value, call: &'t Call) -> Result2<()> {
+        self.at = Some(At::Template(call));
+        let Some(tree) = self.set.find(&call.name) else {
+            return self.fail(format!(
+                "template {} not defined",
+                crate::quote::quote(&call.name)
+            ));
         };
         let Some(depth) = self.budget.depth.checked_sub(1) else {
             return self.fail("exceeded maximum template depth");
         };
-        let data = match pipe {
-            Some(pipe) => self.pipeline(dot, pipe)?,
+        let data = match call.pipe {
+            Some(pipe) => self.pipeline(dot, self.code.pipe(pipe))?,
             None => Value::Nil,
         };
         self.budget.depth = depth;
@@ -663,12 +717,15 @@ impl<'t> State<'_, 't> {
         let set_by = std::mem::take(&mut self.set_by);
         let elements = std::mem::take(&mut self.elements);
         let (own, at) = (std::mem::replace(&mut self.tree, tree), self.at);
-        let result = stacker::maybe_grow(64 << 10, 1 << 20, || self.walk_list(&data, &tree.root));
+        self.code = &tree.file.code;
+        let nodes = self.code.nodes(tree.root);
+        let result = stacker::maybe_grow(64 << 10, 1 << 20, || self.walk_list(&data, nodes));
         result?;
         self.variables = variables;
         self.set_by = set_by;
         self.elements = elements;
         self.tree = own;
+        self.code = &own.file.code;
         self.at = at;
         self.budget.depth += 1;
         Ok(())

@@ -1,5 +1,7 @@
 //! Cuts a template's text into items, with Go's rules for delimiters, trimming and literals.
 
+use crate::ast::Span;
+
 /// What an item is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -59,30 +61,29 @@ impl Kind {
 
 /// A piece of the text.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Item<'a> {
+pub(crate) struct Item {
     pub(crate) kind: Kind,
     /// Byte offset of its start.
-    pub(crate) pos: usize,
-    /// The text; of an error nothing.
-    pub(crate) text: &'a str,
-    /// Line of its start, from 1.
-    pub(crate) line: usize,
+    pub(crate) pos: u32,
+    /// Its bytes; an error has none.
+    len: u32,
 }
 
-/// An item as it is kept: a text has very many.
-#[derive(Clone, Copy, Debug)]
-struct Packed {
-    kind: Kind,
-    pos: u32,
-    len: u32,
-    line: u32,
+impl Item {
+    /// Where it stands.
+    pub(crate) fn span(self) -> Span {
+        Span {
+            pos: self.pos,
+            end: self.pos + self.len,
+        }
+    }
 }
 
 /// All items of a text, at least one.
 #[derive(Debug)]
 pub(crate) struct Items<'a> {
     input: &'a str,
-    items: Vec<Packed>,
+    items: Vec<Item>,
     /// What the error says that ends them, if one does.
     pub(crate) error: String,
 }
@@ -99,35 +100,43 @@ impl<'a> Items<'a> {
     }
 
     /// An item; behind the last one that is the last.
-    pub(crate) fn get(&self, index: usize) -> Item<'a> {
-        let Packed { kind, pos, len, line } = self.items[index.min(self.last())];
-        let pos = pos as usize;
-        Item {
-            kind,
-            pos,
-            text: &self.input[pos..pos + len as usize],
-            line: line as usize,
+    pub(crate) fn get(&self, index: usize) -> Item {
+        match self.items.get(index) {
+            Some(item) => *item,
+            None => self.items[self.last()],
         }
     }
-}
 
-impl Item<'_> {
-    /// As parse errors quote it; errors tell their own text.
-    pub(crate) fn describe(&self) -> String {
-        match self.kind {
+    /// What stands there.
+    pub(crate) fn text(&self, item: Item) -> &'a str {
+        let pos = item.pos as usize;
+        &self.input[pos..pos + item.len as usize]
+    }
+
+    /// Line of an item's start, from 1. Few ask for it, so nobody counts before.
+    pub(crate) fn line(&self, item: Item) -> usize {
+        1 + memchr::memchr_iter(b'\n', &self.input.as_bytes()[..item.pos as usize]).count()
+    }
+
+    /// An item as parse errors quote it; errors tell their own text.
+    pub(crate) fn describe(&self, item: Item) -> String {
+        let text = self.text(item);
+        match item.kind {
             Kind::Eof => "EOF".to_owned(),
-            kind if kind.is_keyword() => format!("<{}>", self.text),
-            _ if self.text.len() > 10 => {
-                let head: String = self.text.chars().take(10).collect();
+            kind if kind.is_keyword() => format!("<{text}>"),
+            _ if text.len() > 10 => {
+                let head: String = text.chars().take(10).collect();
                 format!("{}...", crate::quote::quote(&head))
             }
-            _ => crate::quote::quote(self.text),
+            _ => crate::quote::quote(text),
         }
     }
 }
 
 const LEFT: &[u8] = b"{{";
 const RIGHT: &[u8] = b"}}";
+/// What closes an action and trims behind it, after a space.
+const TRIMMING: &[u8] = b"-}}";
 
 /// Where the next action begins.
 fn find_left(text: &[u8]) -> Option<usize> {
@@ -141,28 +150,40 @@ fn find_left(text: &[u8]) -> Option<usize> {
     }
 }
 
-fn is_space(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\r' | '\n')
-}
+/// What a byte of an action can be.
+const SPACE: u8 = 1;
+const ALPHANUMERIC: u8 = 2;
+/// It ends a word, or nothing does.
+const TERMINATOR: u8 = 4;
 
-fn is_space_byte(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+const CLASSES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        #[expect(clippy::cast_possible_truncation, reason = "it counts to 255")]
+        let c = byte as u8;
+        table[byte] = match c {
+            b' ' | b'\t' | b'\r' | b'\n' => SPACE | TERMINATOR,
+            b'.' | b',' | b'|' | b':' | b')' | b'(' => TERMINATOR,
+            b'_' => ALPHANUMERIC,
+            c if c.is_ascii_alphanumeric() => ALPHANUMERIC,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    table
+};
+
+fn is(class: u8, byte: u8) -> bool {
+    CLASSES[usize::from(byte)] & class != 0
 }
 
 fn is_alphanumeric(c: char) -> bool {
     c == '_' || c.is_alphabetic() || c.is_numeric()
 }
 
-fn is_alphanumeric_byte(byte: u8) -> bool {
-    byte == b'_' || byte.is_ascii_alphanumeric()
-}
-
 fn left_trim(text: &[u8]) -> bool {
-    matches!(text, [b'-', space, ..] if is_space_byte(*space))
-}
-
-fn right_trim(text: &[u8]) -> bool {
-    matches!(text, [space, b'-', ..] if is_space_byte(*space))
+    matches!(text, [b'-', space, ..] if is(SPACE, *space))
 }
 
 /// Cuts the whole text; the last item is an error or the end.
@@ -171,8 +192,6 @@ pub(crate) fn lex(input: &str) -> Items<'_> {
         input,
         pos: 0,
         start: 0,
-        line: 1,
-        start_line: 1,
         // A guess that most templates fit in.
         items: Vec::with_capacity(input.len() / 12 + 8),
         error: String::new(),
@@ -195,9 +214,7 @@ struct Lexer<'a> {
     input: &'a str,
     pos: usize,
     start: usize,
-    line: usize,
-    start_line: usize,
-    items: Vec<Packed>,
+    items: Vec<Item>,
     error: String,
     parens: usize,
 }
@@ -228,34 +245,20 @@ impl Lexer<'_> {
     fn next(&mut self) -> Option<char> {
         let c = self.peek()?;
         self.pos += c.len_utf8();
-        if c == '\n' {
-            self.line += 1;
-        }
         Some(c)
-    }
-
-    fn skip_to(&mut self, pos: usize) {
-        self.line += memchr::memchr_iter(b'\n', &self.input.as_bytes()[self.pos..pos]).count();
-        self.pos = pos;
     }
 
     fn emit(&mut self, kind: Kind) {
         self.push(kind, self.pos - self.start);
-        self.ignore();
+        self.start = self.pos;
     }
 
     fn push(&mut self, kind: Kind, len: usize) {
-        self.items.push(Packed {
+        self.items.push(Item {
             kind,
             pos: short(self.start),
             len: short(len),
-            line: short(self.start_line),
         });
-    }
-
-    fn ignore(&mut self) {
-        self.start = self.pos;
-        self.start_line = self.line;
     }
 
     fn error(&mut self, message: impl Into<String>) -> Step {
@@ -276,23 +279,26 @@ impl Lexer<'_> {
     /// Text up to the next action, then the action.
     fn text(&mut self) -> Step {
         let Some(offset) = find_left(self.bytes()) else {
-            self.skip_to(self.input.len());
+            self.pos = self.input.len();
             if self.pos > self.start {
                 self.emit(Kind::Text);
             }
             return Ok(());
         };
+        let bytes = self.input.as_bytes();
         let delim = self.pos + offset;
         let mut end = delim;
-        if left_trim(&self.input.as_bytes()[delim + LEFT.len()..]) {
-            end = self.pos + self.input[self.pos..delim].trim_end_matches(is_space).len();
+        if left_trim(&bytes[delim + LEFT.len()..]) {
+            while end > self.pos && is(SPACE, bytes[end - 1]) {
+                end -= 1;
+            }
         }
-        self.skip_to(end);
+        self.pos = end;
         if self.pos > self.start {
             self.emit(Kind::Text);
         }
-        self.skip_to(delim);
-        self.ignore();
+        self.pos = delim;
+        self.start = delim;
         self.left_delim()
     }
 
@@ -300,14 +306,13 @@ impl Lexer<'_> {
         self.pos += LEFT.len();
         let marker = if left_trim(self.bytes()) { 2 } else { 0 };
         if self.bytes()[marker..].starts_with(b"/*") {
-            self.skip_to(self.pos + marker);
-            self.ignore();
+            self.pos += marker;
+            self.start = self.pos;
             return self.comment();
         }
         self.emit(Kind::LeftDelim);
-        let target = self.pos + marker;
-        self.skip_to(target);
-        self.ignore();
+        self.pos += marker;
+        self.start = self.pos;
         self.parens = 0;
         self.action()
     }
@@ -317,90 +322,101 @@ impl Lexer<'_> {
         let Some(offset) = memchr::memmem::find(self.bytes(), b"*/") else {
             return self.error("unclosed comment");
         };
-        self.skip_to(self.pos + offset + 2);
+        self.pos += offset + 2;
         let Some(trim) = self.at_right_delim() else {
             return self.error("comment ends before closing delimiter");
         };
-        self.right_delim(trim, false)
+        self.right_delim(trim, false);
+        Ok(())
     }
 
     /// Whether a closing delimiter is next, and whether it trims.
     fn at_right_delim(&self) -> Option<bool> {
-        let rest = self.bytes();
-        if right_trim(rest) && rest[2..].starts_with(RIGHT) {
-            return Some(true);
+        match self.bytes() {
+            [b'}', b'}', ..] => Some(false),
+            [space, rest @ ..] if is(SPACE, *space) && rest.starts_with(TRIMMING) => Some(true),
+            _ => None,
         }
-        rest.starts_with(RIGHT).then_some(false)
     }
 
-    fn right_delim(&mut self, trim: bool, emit: bool) -> Step {
+    fn right_delim(&mut self, trim: bool, emit: bool) {
         if trim {
-            self.skip_to(self.pos + 2);
-            self.ignore();
+            self.pos += 2;
+            self.start = self.pos;
         }
         self.pos += RIGHT.len();
         if emit {
             self.emit(Kind::RightDelim);
-        } else {
-            self.ignore();
         }
         if trim {
             let rest = self.bytes();
-            let blank = rest.iter().position(|byte| !is_space_byte(*byte));
-            self.skip_to(self.pos + blank.unwrap_or(rest.len()));
-            self.ignore();
+            let blank = rest.iter().position(|byte| !is(SPACE, *byte));
+            self.pos += blank.unwrap_or(rest.len());
         }
-        Ok(())
+        self.start = self.pos;
     }
 
     fn action(&mut self) -> Step {
         loop {
-            if let Some(trim) = self.at_right_delim() {
+            let Some(byte) = self.byte() else {
+                return self.error("unclosed action");
+            };
+            let class = CLASSES[usize::from(byte)];
+            if (class & SPACE != 0 || byte == b'}')
+                && let Some(trim) = self.at_right_delim()
+            {
                 if self.parens > 0 {
                     return self.error("unclosed left paren");
                 }
-                return self.right_delim(trim, true);
+                self.right_delim(trim, true);
+                return Ok(());
             }
-            let Some(c) = self.next() else {
-                return self.error("unclosed action");
-            };
-            match c {
-                c if is_space(c) => self.space(),
-                '=' => self.emit(Kind::Assign),
-                ':' => {
+            if class & SPACE != 0 {
+                self.space();
+                continue;
+            }
+            if class & ALPHANUMERIC != 0 && !byte.is_ascii_digit() {
+                self.identifier()?;
+                continue;
+            }
+            self.pos += 1;
+            match byte {
+                b'=' => self.emit(Kind::Assign),
+                b':' => {
                     if self.next() != Some('=') {
                         return self.error("expected :=");
                     }
                     self.emit(Kind::Declare);
                 }
-                '|' => self.emit(Kind::Pipe),
-                '"' => self.quote('"', Kind::String, "unterminated quoted string")?,
-                '\'' => self.quote('\'', Kind::CharConstant, "unterminated character constant")?,
-                '`' => self.raw_quote()?,
-                '$' => self.field(Kind::Variable)?,
-                '.' if !self.peek().is_some_and(|next| next.is_ascii_digit()) => self.field(Kind::Field)?,
-                '.' | '+' | '-' | '0'..='9' => {
+                b'|' => self.emit(Kind::Pipe),
+                b'"' => self.quote(b'"', Kind::String, "unterminated quoted string")?,
+                b'\'' => self.quote(b'\'', Kind::CharConstant, "unterminated character constant")?,
+                b'`' => self.raw_quote()?,
+                b'$' => self.field(Kind::Variable)?,
+                b'.' if !self.byte().is_some_and(|next| next.is_ascii_digit()) => self.field(Kind::Field)?,
+                b'.' | b'+' | b'-' | b'0'..=b'9' => {
                     self.pos -= 1;
                     self.number()?;
                 }
-                c if is_alphanumeric(c) => {
-                    self.pos -= c.len_utf8();
-                    self.identifier()?;
-                }
-                '(' => {
+                b'(' => {
                     self.emit(Kind::LeftParen);
                     self.parens += 1;
                 }
-                ')' => {
+                b')' => {
                     if self.parens == 0 {
                         return self.error("unexpected right paren");
                     }
                     self.emit(Kind::RightParen);
                     self.parens -= 1;
                 }
-                c if c.is_ascii_graphic() => self.emit(Kind::Char),
-                c => {
-                    return self.error(format!("unrecognized character in action: {}", unicode(c)));
+                byte if byte.is_ascii_graphic() => self.emit(Kind::Char),
+                _ => {
+                    self.pos -= 1;
+                    let c = self.peek().unwrap_or_default();
+                    if !is_alphanumeric(c) {
+                        return self.error(format!("unrecognized character in action: {}", unicode(c)));
+                    }
+                    self.identifier()?;
                 }
             }
         }
@@ -408,17 +424,11 @@ impl Lexer<'_> {
 
     /// A run of spaces; the last one may belong to a trimming delimiter.
     fn space(&mut self) {
-        while let Some(byte) = self.byte().filter(|byte| is_space_byte(*byte)) {
-            self.line += usize::from(byte == b'\n');
+        while self.byte().is_some_and(|byte| is(SPACE, byte)) {
             self.pos += 1;
         }
-        let last = self.pos - 1;
-        let rest = &self.input.as_bytes()[last..];
-        if right_trim(rest) && rest[2..].starts_with(RIGHT) {
-            if self.input.as_bytes()[last] == b'\n' {
-                self.line -= 1;
-            }
-            self.pos = last;
+        if self.bytes().starts_with(TRIMMING) {
+            self.pos -= 1;
             if self.pos == self.start {
                 return;
             }
@@ -426,16 +436,16 @@ impl Lexer<'_> {
         self.emit(Kind::Space);
     }
 
-    fn quote(&mut self, end: char, kind: Kind, unterminated: &str) -> Step {
+    fn quote(&mut self, end: u8, kind: Kind, unterminated: &str) -> Step {
         loop {
             // What means nothing special is passed by at once.
-            let plain = |byte: &u8| *byte != b'\\' && *byte != b'\n' && char::from(*byte) != end;
+            let plain = |byte: &u8| *byte != b'\\' && *byte != b'\n' && *byte != end;
             self.pos += self.bytes().iter().take_while(|byte| plain(byte)).count();
             match self.next() {
                 Some('\\') if self.peek().is_some_and(|c| c != '\n') => {
                     self.next();
                 }
-                Some(c) if c == end => break,
+                Some(c) if c == char::from(end) => break,
                 None | Some('\n' | '\\') => return self.error(unterminated),
                 Some(_) => {}
             }
@@ -445,12 +455,9 @@ impl Lexer<'_> {
     }
 
     fn raw_quote(&mut self) -> Step {
-        loop {
-            match self.next() {
-                None => return self.error("unterminated raw quoted string"),
-                Some('`') => break,
-                Some(_) => {}
-            }
+        match memchr::memchr(b'`', self.bytes()) {
+            Some(offset) => self.pos += offset + 1,
+            None => return self.error("unterminated raw quoted string"),
         }
         self.emit(Kind::RawString);
         Ok(())
@@ -458,19 +465,17 @@ impl Lexer<'_> {
 
     fn at_terminator(&self) -> bool {
         match self.byte() {
-            None | Some(b'.' | b',' | b'|' | b':' | b')' | b'(') => true,
-            Some(byte) => is_space_byte(byte) || self.bytes().starts_with(RIGHT),
+            None => true,
+            Some(byte) => is(TERMINATOR, byte) || self.bytes().starts_with(RIGHT),
         }
     }
 
     /// Goes past letters, digits and the like.
     fn word(&mut self) {
         loop {
-            self.pos += self
-                .bytes()
-                .iter()
-                .take_while(|byte| is_alphanumeric_byte(**byte))
-                .count();
+            let rest = self.bytes();
+            let length = rest.iter().position(|byte| !is(ALPHANUMERIC, *byte));
+            self.pos += length.unwrap_or(rest.len());
             match self.peek() {
                 Some(c) if !c.is_ascii() && is_alphanumeric(c) => self.pos += c.len_utf8(),
                 _ => return,
@@ -506,19 +511,19 @@ impl Lexer<'_> {
         if !self.at_terminator() {
             return self.bad_character();
         }
-        let kind = match &self.input[self.start..self.pos] {
-            "true" | "false" => Kind::Bool,
-            "nil" => Kind::Nil,
-            "block" => Kind::Block,
-            "break" => Kind::Break,
-            "continue" => Kind::Continue,
-            "define" => Kind::Define,
-            "else" => Kind::Else,
-            "end" => Kind::End,
-            "if" => Kind::If,
-            "range" => Kind::Range,
-            "template" => Kind::Template,
-            "with" => Kind::With,
+        let kind = match &self.input.as_bytes()[self.start..self.pos] {
+            [b't', b'r', b'u', b'e'] | [b'f', b'a', b'l', b's', b'e'] => Kind::Bool,
+            [b'n', b'i', b'l'] => Kind::Nil,
+            [b'b', b'l', b'o', b'c', b'k'] => Kind::Block,
+            [b'b', b'r', b'e', b'a', b'k'] => Kind::Break,
+            [b'c', b'o', b'n', b't', b'i', b'n', b'u', b'e'] => Kind::Continue,
+            [b'd', b'e', b'f', b'i', b'n', b'e'] => Kind::Define,
+            [b'e', b'l', b's', b'e'] => Kind::Else,
+            [b'e', b'n', b'd'] => Kind::End,
+            [b'i', b'f'] => Kind::If,
+            [b'r', b'a', b'n', b'g', b'e'] => Kind::Range,
+            [b't', b'e', b'm', b'p', b'l', b'a', b't', b'e'] => Kind::Template,
+            [b'w', b'i', b't', b'h'] => Kind::With,
             _ => Kind::Identifier,
         };
         self.emit(kind);
@@ -598,13 +603,13 @@ mod tests {
 
     fn kinds(text: &str) -> Vec<(Kind, String)> {
         let items = lex(text);
-        let text = |item: &Item<'_>| match item.kind {
+        let text = |item: Item| match item.kind {
             Kind::Error => items.error.clone(),
-            _ => item.text.to_owned(),
+            _ => items.text(item).to_owned(),
         };
         (0..=items.last())
             .map(|index| items.get(index))
-            .map(|item| (item.kind, text(&item)))
+            .map(|item| (item.kind, text(item)))
             .collect()
     }
 

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
-
 use crate::ast::{
-    Branch, BranchKind, Call, Chain, Command, Escaped, Expr, ExprKind, Name, Node, Number, Pipe, Quote,
-    SourceText, Tree,
+    Branch, BranchKind, Call, Chain, Code, Command, Escaped, Expr, ExprKind, Node, Number, Pipe, Pos, Quote,
+    Range, SourceText, Span, Tree, move_to, put,
 };
 use crate::lex::{Item, Items, Kind, lex};
 use crate::quote::{quote, unquote};
@@ -43,111 +41,122 @@ enum End {
 
 /// Parses a file: the trees of its `define`s and `block`s first, then its own.
 pub(crate) fn parse<'a>(
-    name: &str,
+    name: &'a str,
     text: &'a str,
     has_function: &'a dyn Fn(&str) -> bool,
 ) -> Result<Vec<Tree>> {
-    let file = Arc::new(SourceText {
-        name: name.into(),
-        text: text.into(),
-    });
     let mut parser = Parser {
-        file: Arc::clone(&file),
+        name,
         items: lex(text),
         next: 0,
         last: None,
         has_function,
         variables: vec!["$"],
-        names: FxHashMap::default(),
+        code: Code::default(),
         nodes: Vec::new(),
         commands: Vec::new(),
         words: Vec::new(),
         range_depth: 0,
         depth: 0,
-        action_line: 0,
-        trees: Vec::new(),
+        action: None,
+        text,
+        parts: Vec::new(),
     };
     let root = parser.file()?;
     parser.add(name.into(), root)?;
-    Ok(parser.trees)
+    let mut code = parser.code;
+    code.text = text.into();
+    code.shrink();
+    let file = Arc::new(SourceText {
+        name: name.into(),
+        code: Arc::new(code),
+    });
+    let tree = |part: Part| Tree {
+        name: part.name,
+        file: Arc::clone(&file),
+        root: part.root,
+        blank: part.blank,
+    };
+    Ok(parser.parts.into_iter().map(tree).collect())
 }
 
 /// Whether a template holds nothing but space.
 fn is_blank(nodes: &[Node], text: &str) -> bool {
-    nodes
-        .iter()
-        .all(|node| matches!(node, Node::Text { pos, end } if text[*pos..*end].trim().is_empty()))
+    nodes.iter().all(|node| match node {
+        Node::Text(span) => text[span.pos as usize..span.end as usize].trim().is_empty(),
+        _ => false,
+    })
 }
 
-/// A word, and whether it has been found to be a function's name.
-struct Known {
-    name: Name,
-    function: bool,
+/// A template of the file.
+struct Part {
+    name: Arc<str>,
+    root: Range,
+    blank: bool,
 }
 
 struct Parser<'a> {
-    file: Arc<SourceText>,
+    name: &'a str,
+    text: &'a str,
     items: Items<'a>,
     next: usize,
     /// Index of the item that was read or looked at last: errors name its line.
     last: Option<usize>,
     has_function: &'a dyn Fn(&str) -> bool,
     variables: Vec<&'a str>,
-    names: FxHashMap<&'a str, Known>,
+    code: Code,
     /// Statements, commands and words of all levels that are not complete yet.
     nodes: Vec<Node>,
     commands: Vec<Command>,
     words: Vec<Expr>,
     range_depth: usize,
     depth: usize,
-    action_line: usize,
-    trees: Vec<Tree>,
+    /// The item that began the action.
+    action: Option<Item>,
+    parts: Vec<Part>,
 }
 
 impl<'a> Parser<'a> {
-    fn take(&mut self) -> Item<'a> {
-        let index = self.next.min(self.items.last());
-        self.next = index + 1;
-        self.last = Some(index);
-        self.items.get(index)
+    fn take(&mut self) -> Item {
+        let item = self.peek();
+        self.next = self.next.min(self.items.last()) + 1;
+        item
     }
 
-    fn peek(&mut self) -> Item<'a> {
-        let index = self.next.min(self.items.last());
-        self.last = Some(index);
-        self.items.get(index)
+    fn peek(&mut self) -> Item {
+        self.last = Some(self.next);
+        self.items.get(self.next)
     }
 
     fn skip_space(&mut self) {
-        while self.items.kind(self.next).is_some_and(|kind| kind == Kind::Space) {
+        while self.items.kind(self.next) == Some(Kind::Space) {
             self.next += 1;
         }
     }
 
-    fn take_word(&mut self) -> Item<'a> {
+    fn take_word(&mut self) -> Item {
         self.skip_space();
         self.take()
     }
 
-    fn peek_word(&mut self) -> Item<'a> {
+    fn peek_word(&mut self) -> Item {
         self.skip_space();
         self.peek()
     }
 
     /// Adds a template; of two with one name in a text, one must be blank.
-    fn add(&mut self, name: Arc<str>, root: Box<[Node]>) -> Result<()> {
-        let tree = Tree {
-            blank: is_blank(&root, &self.file.text),
+    fn add(&mut self, name: Arc<str>, root: Range) -> Result<()> {
+        let part = Part {
+            blank: is_blank(self.code.nodes(root), self.text),
             name,
-            file: Arc::clone(&self.file),
             root,
         };
-        match self.trees.iter_mut().find(|known| known.name == tree.name) {
-            None => self.trees.push(tree),
-            Some(known) if known.blank => *known = tree,
-            Some(_) if tree.blank => {}
+        match self.parts.iter_mut().find(|known| known.name == part.name) {
+            None => self.parts.push(part),
+            Some(known) if known.blank => *known = part,
+            Some(_) if part.blank => {}
             Some(_) => {
-                let name = crate::quote::quote(&tree.name);
+                let name = crate::quote::quote(&part.name);
                 return self.error(format!("template: multiple definition of template {name}"));
             }
         }
@@ -155,60 +164,78 @@ impl<'a> Parser<'a> {
     }
 
     fn error<T>(&self, message: impl Into<String>) -> Result<T> {
-        let line = self.last.map_or(1, |index| self.items.get(index).line);
+        let line = self
+            .last
+            .map_or(1, |index| self.items.line(self.items.get(index)));
         Err(ParseError {
-            name: self.file.name.to_string(),
+            name: self.name.to_owned(),
             line,
             message: message.into(),
         })
     }
 
-    fn unexpected<T>(&self, item: &Item<'_>, context: &str) -> Result<T> {
+    fn unexpected<T>(&self, item: Item, context: &str) -> Result<T> {
         if item.kind == Kind::Error {
             let mut extra = String::new();
-            if self.action_line != 0 && self.action_line != item.line {
-                extra = format!(" in action started at {}:{}", self.file.name, self.action_line);
+            let started = self.action.map(|action| self.items.line(action));
+            if let Some(line) = started.filter(|line| *line != self.items.line(item)) {
+                extra = format!(" in action started at {}:{line}", self.name);
                 if self.items.error.ends_with(" action") {
                     extra.drain(..extra.find(" started").unwrap_or(0));
                 }
             }
             return self.error(format!("{}{extra}", self.items.error));
         }
-        self.error(format!("unexpected {} in {context}", item.describe()))
+        self.error(format!("unexpected {} in {context}", self.items.describe(item)))
     }
 
-    fn expect(&mut self, kind: Kind, context: &str) -> Result<Item<'a>> {
+    fn expect(&mut self, kind: Kind, context: &str) -> Result<Item> {
         let item = self.take_word();
         if item.kind == kind {
             Ok(item)
         } else {
-            self.unexpected(&item, context)
+            self.unexpected(item, context)
         }
     }
 
-    /// The shared form of a word.
-    fn known(&mut self, text: &'a str) -> &mut Known {
-        self.names.entry(text).or_insert_with(|| Known {
-            name: text.into(),
-            function: false,
+    /// Where the value of a literal stands, if it stands there as it is.
+    fn plain(&self, item: Item) -> Option<Span> {
+        let quoted = self.items.text(item).as_bytes();
+        let inner = quoted.get(1..quoted.len().saturating_sub(1))?;
+        let escapes = quoted[0] != b'`' && memchr::memchr(b'\\', inner).is_some();
+        if escapes || memchr::memchr(b'\r', inner).is_some() {
+            return None;
+        }
+        let span = item.span();
+        Some(Span {
+            pos: span.pos + 1,
+            end: span.end - 1,
         })
     }
 
-    fn name(&mut self, text: &'a str) -> Name {
-        Arc::clone(&self.known(text).name)
-    }
-
-    /// The value of a literal.
-    fn literal(&mut self, quoted: &'a str) -> Option<Name> {
-        let inner = quoted.get(1..quoted.len().saturating_sub(1))?;
-        if !quoted.starts_with('`') && inner.contains('\\') || inner.contains('\r') {
-            return unquote(quoted).map(Into::into);
+    /// A string literal.
+    fn string(&mut self, item: Item) -> Result<ExprKind> {
+        if let Some(span) = self.plain(item) {
+            let quote = match item.kind {
+                Kind::RawString => Quote::Back,
+                _ => Quote::Double,
+            };
+            return Ok(ExprKind::Str(span, quote));
         }
-        Some(self.name(inner))
+        match unquote(self.items.text(item)) {
+            Some(text) => Ok(ExprKind::Escaped(put(
+                &mut self.code.escaped,
+                Escaped {
+                    quoted: item.span(),
+                    text: text.into(),
+                },
+            ))),
+            None => self.error("invalid syntax"),
+        }
     }
 
-    fn file(&mut self) -> Result<Box<[Node]>> {
-        let mut nodes = Vec::new();
+    fn file(&mut self) -> Result<Range> {
+        let mark = self.nodes.len();
         while self.peek().kind != Kind::Eof {
             if self.peek().kind == Kind::LeftDelim {
                 let start = self.next;
@@ -220,18 +247,18 @@ impl<'a> Parser<'a> {
                 self.next = start;
             }
             match self.statement()? {
-                Statement::Node(node) => nodes.push(node),
+                Statement::Node(node) => self.nodes.push(node),
                 Statement::End => return self.error("unexpected {{end}}"),
                 Statement::Else => return self.error("unexpected {{else}}"),
             }
         }
-        Ok(nodes.into())
+        Ok(move_to(&mut self.code.nodes, &mut self.nodes, mark))
     }
 
     fn definition(&mut self) -> Result<()> {
         let context = "define clause";
         let item = self.take_word();
-        let name = self.template_name(&item, context)?;
+        let name = self.template_name(item, context)?;
         self.expect(Kind::RightDelim, context)?;
         // A definition sees neither the variables nor the loops around it.
         let variables = std::mem::replace(&mut self.variables, vec!["$"]);
@@ -246,7 +273,7 @@ impl<'a> Parser<'a> {
         self.add(name, root)
     }
 
-    fn list(&mut self) -> Result<(Box<[Node]>, End)> {
+    fn list(&mut self) -> Result<(Range, End)> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             return self.error(format!("actions nest deeper than {MAX_DEPTH}"));
@@ -262,7 +289,7 @@ impl<'a> Parser<'a> {
                 Statement::Else => End::Else,
             };
             self.depth -= 1;
-            return Ok((self.nodes.drain(mark..).collect(), end));
+            return Ok((move_to(&mut self.code.nodes, &mut self.nodes, mark), end));
         }
         self.depth -= 1;
         self.error("unexpected EOF")
@@ -271,17 +298,14 @@ impl<'a> Parser<'a> {
     fn statement(&mut self) -> Result<Statement> {
         let item = self.take_word();
         match item.kind {
-            Kind::Text => Ok(Statement::Node(Node::Text {
-                pos: item.pos,
-                end: item.pos + item.text.len(),
-            })),
+            Kind::Text => Ok(Statement::Node(Node::Text(item.span()))),
             Kind::LeftDelim => {
-                self.action_line = item.line;
+                self.action = Some(item);
                 let statement = self.action();
-                self.action_line = 0;
+                self.action = None;
                 statement
             }
-            _ => self.unexpected(&item, "input"),
+            _ => self.unexpected(item, "input"),
         }
     }
 
@@ -290,7 +314,7 @@ impl<'a> Parser<'a> {
         let item = self.take_word();
         let node = match item.kind {
             Kind::Block => self.block()?,
-            Kind::Break | Kind::Continue => self.jump(&item)?,
+            Kind::Break | Kind::Continue => self.jump(item)?,
             Kind::Else => {
                 let peeked = self.peek_word();
                 if !matches!(peeked.kind, Kind::If | Kind::With) {
@@ -315,11 +339,11 @@ impl<'a> Parser<'a> {
         Ok(Statement::Node(node))
     }
 
-    fn jump(&mut self, item: &Item<'_>) -> Result<Node> {
-        let context = format!("{{{{{}}}}}", item.text);
+    fn jump(&mut self, item: Item) -> Result<Node> {
+        let context = format!("{{{{{}}}}}", self.items.text(item));
         let after = self.take_word();
         if after.kind != Kind::RightDelim {
-            return self.unexpected(&after, &context);
+            return self.unexpected(after, &context);
         }
         if self.range_depth == 0 {
             return self.error(format!("{context} outside {{{{range}}}}"));
@@ -331,7 +355,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    fn branch(&mut self, kind: BranchKind, pos: usize) -> Result<Node> {
+    fn branch(&mut self, kind: BranchKind, pos: Pos) -> Result<Node> {
         let context = match kind {
             BranchKind::If => "if",
             BranchKind::Range => "range",
@@ -351,17 +375,18 @@ impl<'a> Parser<'a> {
             _ => None,
         };
         self.variables.truncate(scope);
-        Ok(Node::Branch(Box::new(Branch {
+        let branch = Branch {
             kind,
             pos,
             pipe,
             list,
             otherwise,
-        })))
+        };
+        Ok(Node::Branch(put(&mut self.code.branches, branch)))
     }
 
     /// What follows `{{else`: a list up to `{{end}}`, or another `if` or `with` that ends both.
-    fn otherwise(&mut self, kind: BranchKind) -> Result<Box<[Node]>> {
+    fn otherwise(&mut self, kind: BranchKind) -> Result<Range> {
         let peeked = self.peek();
         let chained = match (kind, peeked.kind) {
             (BranchKind::If, Kind::If) => Some(BranchKind::If),
@@ -376,7 +401,9 @@ impl<'a> Parser<'a> {
             }
             let node = self.branch(chained, item.pos)?;
             self.depth -= 1;
-            return Ok(Box::new([node]));
+            let start = self.code.nodes.len();
+            self.code.nodes.push(node);
+            return Ok(Range::since(&self.code.nodes, start));
         }
         let (list, end) = self.list()?;
         if matches!(end, End::Else) {
@@ -388,7 +415,7 @@ impl<'a> Parser<'a> {
     fn block(&mut self) -> Result<Node> {
         let context = "block clause";
         let word = self.take_word();
-        let name = self.template_name(&word, context)?;
+        let name = self.template_name(word, context)?;
         let pipe = self.pipeline(context, Kind::RightDelim)?;
         let variables = std::mem::replace(&mut self.variables, vec!["$"]);
         let range_depth = std::mem::take(&mut self.range_depth);
@@ -399,17 +426,18 @@ impl<'a> Parser<'a> {
             return self.error(format!("unexpected {{{{else}}}} in {context}"));
         }
         self.add(Arc::clone(&name), root)?;
-        Ok(Node::Template(Box::new(Call {
+        let call = Call {
             pos: word.pos,
             name,
             pipe: Some(pipe),
-        })))
+        };
+        Ok(Node::Template(put(&mut self.code.calls, call)))
     }
 
     fn template(&mut self) -> Result<Node> {
         let context = "template clause";
         let word = self.take_word();
-        let name = self.template_name(&word, context)?;
+        let name = self.template_name(word, context)?;
         let before = self.next;
         let pipe = if self.take_word().kind == Kind::RightDelim {
             None
@@ -417,40 +445,45 @@ impl<'a> Parser<'a> {
             self.next = before;
             Some(self.pipeline(context, Kind::RightDelim)?)
         };
-        Ok(Node::Template(Box::new(Call {
+        let call = Call {
             pos: word.pos,
             name,
             pipe,
-        })))
+        };
+        Ok(Node::Template(put(&mut self.code.calls, call)))
     }
 
-    fn template_name(&mut self, item: &Item<'a>, context: &str) -> Result<Arc<str>> {
+    fn template_name(&mut self, item: Item, context: &str) -> Result<Arc<str>> {
         if !matches!(item.kind, Kind::String | Kind::RawString) {
             return self.unexpected(item, context);
         }
-        match self.literal(item.text) {
-            Some(name) => Ok(name),
+        let quoted = self.items.text(item);
+        if self.plain(item).is_some() {
+            return Ok(quoted[1..quoted.len() - 1].into());
+        }
+        match unquote(quoted) {
+            Some(name) => Ok(name.into()),
             None => self.error("invalid syntax"),
         }
     }
 
-    fn pipeline(&mut self, context: &str, end: Kind) -> Result<Pipe> {
+    fn pipeline(&mut self, context: &str, end: Kind) -> Result<u32> {
         let pos = self.peek_word().pos;
-        let mut pipe = Pipe {
-            pos,
-            assign: false,
-            variables: Box::default(),
-            commands: Box::default(),
-        };
-        self.declarations(context, &mut pipe)?;
+        let (assign, variables) = self.declarations(context)?;
         let mark = self.commands.len();
         loop {
             let item = self.take_word();
             match item.kind {
                 kind if kind == end => {
-                    pipe.commands = self.commands.drain(mark..).collect();
-                    self.check_pipeline(&pipe, context)?;
-                    return Ok(pipe);
+                    self.check_pipeline(mark, context)?;
+                    let commands = move_to(&mut self.code.commands, &mut self.commands, mark);
+                    let pipe = Pipe {
+                        pos,
+                        assign,
+                        variables,
+                        commands,
+                    };
+                    return Ok(put(&mut self.code.pipes, pipe));
                 }
                 Kind::Bool
                 | Kind::CharConstant
@@ -467,32 +500,33 @@ impl<'a> Parser<'a> {
                     let command = self.command()?;
                     self.commands.push(command);
                 }
-                _ => return self.unexpected(&item, context),
+                _ => return self.unexpected(item, context),
             }
         }
     }
 
-    /// `$x :=`, `$x =`, and in a range `$i, $x :=`.
-    fn declarations(&mut self, context: &str, pipe: &mut Pipe) -> Result<()> {
+    /// `$x :=`, `$x =`, and in a range `$i, $x :=`: whether it assigns, and the variables.
+    fn declarations(&mut self, context: &str) -> Result<(bool, Range)> {
+        let first = self.code.variables.len();
         loop {
+            let declared = |parser: &Self| Range::since(&parser.code.variables, first);
             let variable = self.peek_word();
             if variable.kind != Kind::Variable {
-                return Ok(());
+                return Ok((false, declared(self)));
             }
             let start = self.next;
             self.take();
             let after = self.peek_word();
             match after.kind {
                 Kind::Assign | Kind::Declare => {
-                    pipe.assign = after.kind == Kind::Assign;
                     self.take_word();
-                    self.declare(pipe, &variable);
-                    return Ok(());
+                    self.declare(variable);
+                    return Ok((after.kind == Kind::Assign, declared(self)));
                 }
-                Kind::Char if after.text == "," => {
+                Kind::Char if self.items.text(after) == "," => {
                     self.take_word();
-                    self.declare(pipe, &variable);
-                    if context == "range" && pipe.variables.len() < 2 {
+                    self.declare(variable);
+                    if context == "range" && declared(self).len() < 2 {
                         let next = self.peek_word();
                         if matches!(next.kind, Kind::Variable | Kind::RightDelim | Kind::RightParen) {
                             continue;
@@ -503,24 +537,25 @@ impl<'a> Parser<'a> {
                 }
                 _ => {
                     self.next = start;
-                    return Ok(());
+                    return Ok((false, declared(self)));
                 }
             }
         }
     }
 
-    fn declare(&mut self, pipe: &mut Pipe, variable: &Item<'a>) {
-        let name = self.name(variable.text);
-        pipe.variables = pipe.variables.iter().cloned().chain([name]).collect();
-        self.variables.push(variable.text);
+    fn declare(&mut self, variable: Item) {
+        self.code.variables.push(variable.span());
+        self.variables.push(self.items.text(variable));
     }
 
-    fn check_pipeline(&self, pipe: &Pipe, context: &str) -> Result<()> {
-        if pipe.commands.is_empty() {
+    /// Looks over the commands of a pipeline, which stand behind a mark.
+    fn check_pipeline(&self, mark: usize, context: &str) -> Result<()> {
+        let commands = &self.commands[mark..];
+        if commands.is_empty() {
             return self.error(format!("missing value for {context}"));
         }
-        for (index, command) in pipe.commands.iter().enumerate().skip(1) {
-            if command.words.first().is_some_and(Expr::is_constant) {
+        for (index, command) in commands.iter().enumerate().skip(1) {
+            if self.code.words(command).first().is_some_and(Expr::is_constant) {
                 return self.error(format!("non executable command in pipeline stage {}", index + 1));
             }
         }
@@ -544,13 +579,13 @@ impl<'a> Parser<'a> {
                     break;
                 }
                 Kind::Pipe => break,
-                _ => return self.unexpected(&item, "operand"),
+                _ => return self.unexpected(item, "operand"),
             }
         }
         if self.words.len() == mark {
             return self.error("empty command");
         }
-        let words = self.words.drain(mark..).collect();
+        let words = move_to(&mut self.code.words, &mut self.words, mark);
         Ok(Command { pos, words })
     }
 
@@ -560,58 +595,62 @@ impl<'a> Parser<'a> {
         if first.kind != Kind::Field {
             return Ok(Some(node));
         }
-        let more = (self.next..)
-            .take_while(|index| self.items.kind(*index) == Some(Kind::Field))
-            .count();
-        let mut take = |names: &[Name]| -> Box<[Name]> {
-            let mut all = Vec::with_capacity(names.len() + more);
-            all.extend_from_slice(names);
-            for _ in 0..more {
-                let text = &self.take().text[1..];
-                all.push(self.name(text));
-            }
-            self.peek();
-            all.into()
+        let mut fields = first.span();
+        fields.pos += 1;
+        while self.items.kind(self.next) == Some(Kind::Field) {
+            fields.end = self.take().span().end;
+        }
+        self.peek();
+        let longer = |names: Span| Span {
+            pos: names.pos,
+            end: fields.end,
         };
         let kind = match node.kind {
-            ExprKind::Field(names) => ExprKind::Field(take(&names)),
-            ExprKind::Variable(names) => ExprKind::Variable(take(&names)),
+            // Fields follow each other without anything between them.
+            ExprKind::Field(names) => ExprKind::Field(longer(names)),
+            ExprKind::Variable(names) => ExprKind::Variable(longer(names)),
             _ if node.is_constant() => {
-                take(&[]);
-                return self.error(format!("unexpected . after term {}", quote(&node.to_string())));
+                let term = quote(&self.with_text(|code| code.show(&node).to_string()));
+                return self.error(format!("unexpected . after term {term}"));
             }
-            _ => ExprKind::Chain(Box::new(Chain {
-                base: node,
-                fields: take(&[]),
-            })),
+            _ => ExprKind::Chain(put(&mut self.code.chains, Chain { base: node, fields })),
         };
         Ok(Some(Expr { pos: first.pos, kind }))
+    }
+
+    /// The parts so far with the text that they stand in, to show one of them.
+    fn with_text(&mut self, show: impl Fn(&Code) -> String) -> String {
+        self.code.text = self.text.into();
+        show(&self.code)
     }
 
     fn term(&mut self) -> Result<Option<Expr>> {
         let item = self.take_word();
         let kind = match item.kind {
             Kind::Identifier => {
-                if !self.known(item.text).function {
-                    if !(self.has_function)(item.text) {
-                        return self.error(format!("function {} not defined", quote(item.text)));
-                    }
-                    self.known(item.text).function = true;
+                let name = self.items.text(item);
+                if !(self.has_function)(name) {
+                    return self.error(format!("function {} not defined", quote(name)));
                 }
-                ExprKind::Identifier(self.name(item.text))
+                ExprKind::Identifier(item.span())
             }
             Kind::Dot => ExprKind::Dot,
             Kind::Nil => ExprKind::Nil,
             Kind::Variable => {
-                if !self.variables.contains(&item.text) {
-                    return self.error(format!("undefined variable {}", quote(item.text)));
+                let name = self.items.text(item);
+                if !self.variables.contains(&name) {
+                    return self.error(format!("undefined variable {}", quote(name)));
                 }
-                ExprKind::Variable(Box::new([self.name(item.text)]))
+                ExprKind::Variable(item.span())
             }
-            Kind::Field => ExprKind::Field(Box::new([self.name(&item.text[1..])])),
-            Kind::Bool => ExprKind::Bool(item.text == "true"),
-            Kind::CharConstant | Kind::Number => match number(&item) {
-                Ok(number) => ExprKind::Number(Box::new(number)),
+            Kind::Field => {
+                let mut names = item.span();
+                names.pos += 1;
+                ExprKind::Field(names)
+            }
+            Kind::Bool => ExprKind::Bool(self.items.text(item) == "true"),
+            Kind::CharConstant | Kind::Number => match number(item.kind, self.items.text(item)) {
+                Ok(number) => ExprKind::Number(put(&mut self.code.numbers, number)),
                 Err(message) => return self.error(message),
             },
             Kind::LeftParen => {
@@ -621,34 +660,19 @@ impl<'a> Parser<'a> {
                 }
                 let pipe = self.pipeline("parenthesized pipeline", Kind::RightParen)?;
                 self.depth -= 1;
-                ExprKind::Pipe(Box::new(pipe))
+                ExprKind::Pipe(pipe)
             }
-            Kind::String | Kind::RawString => match self.literal(item.text) {
-                Some(text) => string(item.text, text),
-                None => return self.error("invalid syntax"),
-            },
+            Kind::String | Kind::RawString => self.string(item)?,
             _ => {
                 self.next -= 1;
                 return Ok(None);
             }
         };
         let pos = match &kind {
-            ExprKind::Pipe(pipe) => pipe.pos,
+            ExprKind::Pipe(pipe) => self.code.pipe(*pipe).pos,
             _ => item.pos,
         };
         Ok(Some(Expr { pos, kind }))
-    }
-}
-
-/// A string literal from what stands there and what it reads as.
-fn string(quoted: &str, text: Name) -> ExprKind {
-    match quoted.as_bytes() {
-        [b'"', inner @ .., b'"'] if inner == text.as_bytes() => ExprKind::Str(text, Quote::Double),
-        [b'`', inner @ .., b'`'] if inner == text.as_bytes() => ExprKind::Str(text, Quote::Back),
-        _ => ExprKind::Escaped(Box::new(Escaped {
-            quoted: quoted.into(),
-            text,
-        })),
     }
 }
 
@@ -659,8 +683,7 @@ enum Statement {
 }
 
 /// Reads a numeric literal in every way that fits.
-fn number(item: &Item<'_>) -> std::result::Result<Number, String> {
-    let text = item.text;
+fn number(kind: Kind, text: &str) -> std::result::Result<Number, String> {
     let mut number = Number {
         text: text.into(),
         int: None,
@@ -668,7 +691,7 @@ fn number(item: &Item<'_>) -> std::result::Result<Number, String> {
         float: None,
         character: false,
     };
-    if item.kind == Kind::CharConstant {
+    if kind == Kind::CharConstant {
         let value = unquote(text).unwrap_or_default();
         let mut chars = value.chars();
         let (Some(c), rest) = (chars.next(), chars.next()) else {

@@ -157,6 +157,9 @@ impl Tree {
     /// # Errors
     /// If nothing is there, or a link leads outside or in a circle.
     pub fn resolve(&self, path: &TreePath) -> Result<(TreePath, &Entry), ResolveError> {
+        if let Some(entry) = self.plain(path) {
+            return Ok((path.clone(), entry));
+        }
         let mut links = 0;
         let mut here = TreePath::root();
         let mut rest: Vec<String> = path.parts().rev().map(str::to_owned).collect();
@@ -211,11 +214,26 @@ impl Tree {
         Ok((here, entry))
     }
 
+    /// The entry at a path on which there are no symlinks.
+    fn plain(&self, path: &TreePath) -> Option<&Entry> {
+        let entry = self
+            .get(path)
+            .filter(|entry| !matches!(entry, Entry::Symlink(_)))?;
+        let text = path.as_str();
+        let mut folders = text.match_indices('/').map(|(end, _)| &text[..end]);
+        folders
+            .all(|folder| matches!(self.0.entries.get(folder), Some(Entry::Folder)))
+            .then_some(entry)
+    }
+
     /// The file at this path, symlinks followed.
     ///
     /// # Errors
     /// As [`Tree::resolve`]; a folder counts as not found.
     pub fn file(&self, path: &TreePath) -> Result<&File, ResolveError> {
+        if let Some(Entry::File(file)) = self.plain(path) {
+            return Ok(file);
+        }
         match self.resolve(path)? {
             (_, Entry::File(file)) => Ok(file),
             _ => Err(ResolveError::NotFound(path.clone())),

@@ -10,7 +10,7 @@ mod value;
 use std::borrow::Cow;
 
 use crate::error::Limits;
-use line::{comment, key, quoted};
+use line::{comment, key, line_end, quoted, spaces, trim_end, trim_start};
 pub(crate) use value::json;
 
 /// The document is not of the simple kind.
@@ -77,9 +77,8 @@ pub fn scan<'t>(text: &'t str, events: &mut dyn Events<'t>) -> Told {
     };
     let mut first = true;
     while let Some(line) = scan.line() {
-        let content = line.trim_start_matches(' ');
-        let indent = line.len() - content.len();
-        let content = content.trim_end_matches(' ');
+        let indent = spaces(line);
+        let content = trim_end(&line[indent..]);
         if content.is_empty() || content.starts_with('#') {
             continue;
         }
@@ -91,6 +90,12 @@ pub fn scan<'t>(text: &'t str, events: &mut dyn Events<'t>) -> Told {
             return Err(NotSimple);
         }
         first = false;
+        // Templates often write an empty collection below its key.
+        if content.starts_with(['{', '[']) && scan.pending.is_some_and(|above| indent > above.indent) {
+            scan.pending = None;
+            scan.value(content)?;
+            continue;
+        }
         scan.place(indent, content)?;
         scan.item(indent, content)?;
     }
@@ -151,16 +156,9 @@ impl<'t> Scan<'t, '_> {
             return None;
         }
         let rest = self.rest;
-        match rest.find('\n') {
-            Some(end) => {
-                self.rest = &rest[end + 1..];
-                Some(&rest[..end])
-            }
-            None => {
-                self.rest = "";
-                Some(rest)
-            }
-        }
+        let end = line_end(rest);
+        self.rest = rest.get(end + 1..).unwrap_or_default();
+        Some(&rest[..end])
     }
 
     fn push(&mut self, kind: Kind, indent: usize) -> Told {
@@ -213,7 +211,7 @@ impl<'t> Scan<'t, '_> {
     /// The rest of a line from a column on, whose collection is open.
     fn item(&mut self, mut column: usize, mut content: &'t str) -> Told {
         while is_dash(content) {
-            let inner = content[1..].trim_start_matches(' ');
+            let inner = trim_start(&content[1..]);
             if comment(inner) {
                 self.pending = self.open.last().copied();
                 return Ok(());
@@ -230,7 +228,7 @@ impl<'t> Scan<'t, '_> {
         }
         let (name, rest) = key(content).ok_or(NotSimple)?;
         self.events.key(name)?;
-        let value = rest.trim_start_matches(' ');
+        let value = trim_start(rest);
         if value.is_empty() || value.starts_with('#') && value.len() < rest.len() {
             self.pending = self.open.last().copied();
             return Ok(());
@@ -281,17 +279,20 @@ impl<'t> Scan<'t, '_> {
         let parent = self.open.last().map_or(0, |open| open.indent);
         let (mut rest, mut blank) = (self.rest, 0);
         loop {
-            let (line, after) = rest.split_once('\n').unwrap_or((rest, ""));
-            let content = line.trim_start_matches(' ');
-            if !content.is_empty() {
-                let indent = line.len() - content.len();
-                return (indent > parent).then(|| (blank, content.trim_end_matches(' '), after));
+            let indent = spaces(rest);
+            match rest.as_bytes().get(indent) {
+                None => return None,
+                Some(b'\n') => {
+                    blank += 1;
+                    rest = &rest[indent + 1..];
+                }
+                Some(_) if indent <= parent => return None,
+                Some(_) => {
+                    let end = line_end(rest);
+                    let after = rest.get(end + 1..).unwrap_or_default();
+                    return Some((blank, trim_end(&rest[indent..end]), after));
+                }
             }
-            if after.is_empty() {
-                return None;
-            }
-            blank += 1;
-            rest = after;
         }
     }
 
@@ -350,9 +351,9 @@ impl<'t> Scan<'t, '_> {
         let mut deepest_blank = 0;
         let mut end = 0;
         while end < start.len() {
-            let length = start[end..].find('\n').unwrap_or(start.len() - end);
+            let length = line_end(&start[end..]);
             let line = &start[end..end + length];
-            let here = line.len() - line.trim_start_matches(' ').len();
+            let here = spaces(line);
             if here == line.len() {
                 deepest_blank = deepest_blank.max(if indent == 0 { here } else { 0 });
             } else if indent == 0 {
@@ -389,7 +390,7 @@ fn fold(text: &mut String, blank: usize, line: &str) {
 
 /// Whether nothing but a comment follows a value.
 fn ends(rest: &str) -> bool {
-    rest.is_empty() || rest.starts_with(' ') && comment(rest.trim_start_matches(' '))
+    rest.is_empty() || rest.starts_with(' ') && comment(trim_start(rest))
 }
 
 impl Block<'_> {

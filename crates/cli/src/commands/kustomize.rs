@@ -126,6 +126,7 @@ impl Options {
             helm_api_versions: self.helm_api_versions.clone(),
             managed_by_label: self.enable_managedby_label,
             threads: environment::threads(),
+            forget_reads: true,
             ..BuildOptions::cli()
         }
     }

@@ -119,7 +119,11 @@ fn one_coalesce(row: &Value) -> Option<Case> {
         let values = Values::from_yaml(text("user")).map_err(|error| error.to_string())?;
         let release = release();
         let capabilities = Capabilities::default();
-        let request = request(&chart, &values, &release, &capabilities, Options::default());
+        let options = Options {
+            values: true,
+            ..Options::default()
+        };
+        let request = request(&chart, &values, &release, &capabilities, options);
         fluvial_helm::render(request).map_err(|failure| failure.to_string())
     });
     let outcome = match (row["error"].as_str(), got) {

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use super::{At, MissingKey, Result2, Scope, State};
-use crate::ast::{Chain, Command, Expr, ExprKind, Name, Number, Pipe};
+use crate::ast::{Chain, Command, Expr, ExprKind, Number, Pipe, variable_parts};
 use crate::function::{Function, FunctionError, Params, Type};
 use crate::trace::Depth;
 use crate::value::{Element, IntType, Object, Underlying, Value};
@@ -24,11 +24,12 @@ impl<'t> State<'_, 't> {
         self.at = Some(At::Pipe(pipe));
         let mark = self.mark();
         let mut value: Final = None;
-        for command in &pipe.commands {
+        for command in self.code.commands(pipe) {
             value = Some(self.command(dot, command, value)?.unwrap_interface());
         }
         let value = value.unwrap_or(Value::Nil);
-        for name in &pipe.variables {
+        for name in self.code.variables(pipe) {
+            let name = self.code.text(*name);
             if pipe.assign {
                 self.assign(name, value.clone(), mark)?;
             } else {
@@ -43,7 +44,7 @@ impl<'t> State<'_, 't> {
 
     fn not_a_function(&self, words: &[Expr], last: &Final) -> Result2<()> {
         if words.len() > 1 || last.is_some() {
-            let first = words.first().map(alone).unwrap_or_default();
+            let first = words.first().map(|word| self.alone(word)).unwrap_or_default();
             return self.fail(format!("can't give argument to non-function {first}"));
         }
         Ok(())
@@ -51,43 +52,46 @@ impl<'t> State<'_, 't> {
 
     fn command(&mut self, dot: &Value, command: &'t Command, last: Final) -> Result2<Value> {
         self.step()?;
-        let Some(first) = command.words.first() else {
+        let words = self.code.words(command);
+        let Some((first, arguments)) = words.split_first() else {
             return self.fail("empty command");
         };
-        let arguments = &command.words[1..];
         match &first.kind {
             ExprKind::Field(names) => {
                 self.at = Some(At::Expr(first));
+                let names = self.code.text(*names);
                 return self.field_chain(dot, dot.clone(), names, arguments, last, first);
             }
-            ExprKind::Chain(chain) => {
-                return self.chain(dot, first, chain, arguments, last);
+            ExprKind::Chain(place) => {
+                return self.chain(dot, first, self.code.chain(*place), arguments, last);
             }
             ExprKind::Identifier(name) => {
+                let name = self.code.text(*name);
                 return self.function(dot, first, name, At::Command(command), arguments, last);
             }
-            ExprKind::Pipe(pipe) => {
-                self.not_a_function(&command.words, &last)?;
-                return self.pipeline(dot, pipe);
+            ExprKind::Pipe(place) => {
+                self.not_a_function(words, &last)?;
+                return self.pipeline(dot, self.code.pipe(*place));
             }
-            ExprKind::Variable(names) => {
+            ExprKind::Variable(text) => {
                 self.at = Some(At::Expr(first));
-                let value = self.variable(&names[0])?;
-                if names.len() == 1 {
-                    self.not_a_function(&command.words, &last)?;
+                let (name, fields) = variable_parts(self.code.text(*text));
+                let value = self.variable(name)?;
+                if fields.is_empty() {
+                    self.not_a_function(words, &last)?;
                     return Ok(value);
                 }
-                return self.field_chain(dot, value, &names[1..], arguments, last, first);
+                return self.field_chain(dot, value, fields, arguments, last, first);
             }
             _ => {}
         }
         self.at = Some(At::Expr(first));
-        self.not_a_function(&command.words, &last)?;
+        self.not_a_function(words, &last)?;
         match &first.kind {
             ExprKind::Bool(value) => Ok(Value::Bool(*value)),
             ExprKind::Dot => Ok(dot.clone()),
-            ExprKind::Number(number) => self.ideal_constant(number),
-            _ => match first.as_literal() {
+            ExprKind::Number(place) => self.ideal_constant(self.code.number(*place)),
+            _ => match self.code.literal(first) {
                 Some(text) => Ok(Value::Str(text)),
                 None => self.fail("nil is not a command"),
             },
@@ -126,10 +130,14 @@ impl<'t> State<'_, 't> {
     ) -> Result2<Value> {
         self.at = Some(At::Expr(expr));
         let value = match &chain.base.kind {
-            ExprKind::Nil => return self.fail(format!("indirection through explicit nil in {expr}")),
+            ExprKind::Nil => {
+                let expr = self.code.show(expr);
+                return self.fail(format!("indirection through explicit nil in {expr}"));
+            }
             _ => self.untyped(dot, &chain.base)?,
         };
-        self.field_chain(dot, value, &chain.fields, arguments, last, expr)
+        let fields = self.code.text(chain.fields);
+        self.field_chain(dot, value, fields, arguments, last, expr)
     }
 
     /// An operand without an expected type: the base of a chain.
@@ -137,47 +145,57 @@ impl<'t> State<'_, 't> {
         self.at = Some(At::Expr(expr));
         match &expr.kind {
             ExprKind::Dot => Ok(dot.clone()),
-            ExprKind::Field(names) => self.field_chain(dot, dot.clone(), names, &[], None, expr),
-            ExprKind::Variable(names) => {
-                let value = self.variable(&names[0])?;
-                if names.len() == 1 {
+            ExprKind::Field(names) => {
+                let names = self.code.text(*names);
+                self.field_chain(dot, dot.clone(), names, &[], None, expr)
+            }
+            ExprKind::Variable(text) => {
+                let (name, fields) = variable_parts(self.code.text(*text));
+                let value = self.variable(name)?;
+                if fields.is_empty() {
                     return Ok(value);
                 }
-                self.field_chain(dot, value, &names[1..], &[], None, expr)
+                self.field_chain(dot, value, fields, &[], None, expr)
             }
-            ExprKind::Pipe(pipe) => self.pipeline(dot, pipe),
-            ExprKind::Identifier(name) => self.function(dot, expr, name, At::Expr(expr), &[], None),
-            ExprKind::Chain(chain) => self.chain(dot, expr, chain, &[], None),
+            ExprKind::Pipe(place) => self.pipeline(dot, self.code.pipe(*place)),
+            ExprKind::Identifier(name) => {
+                let name = self.code.text(*name);
+                self.function(dot, expr, name, At::Expr(expr), &[], None)
+            }
+            ExprKind::Chain(place) => self.chain(dot, expr, self.code.chain(*place), &[], None),
             ExprKind::Bool(value) => Ok(Value::Bool(*value)),
-            ExprKind::Number(number) => self.ideal_constant(number),
+            ExprKind::Number(place) => self.ideal_constant(self.code.number(*place)),
             ExprKind::Str(..) | ExprKind::Escaped(_) | ExprKind::Nil => {
-                Ok(expr.as_literal().map_or(Value::Nil, Value::Str))
+                Ok(self.code.literal(expr).map_or(Value::Nil, Value::Str))
             }
         }
     }
 
+    /// The value at names with dots between them.
     fn field_chain(
         &mut self,
         dot: &Value,
         receiver: Value,
-        names: &'t [Name],
+        names: &'t str,
         arguments: &'t [Expr],
         last: Final,
         expr: &'t Expr,
     ) -> Result2<Value> {
-        let Some((end, path)) = names.split_last() else {
-            return Ok(receiver);
+        let (path, end) = match names.rsplit_once('.') {
+            Some((path, end)) => (Some(path), end),
+            None => (None, names),
         };
         let mut value = receiver;
         let mut in_map = match &expr.kind {
             ExprKind::Field(_) => self.elements.dot,
-            ExprKind::Variable(names) if !self.elements.variables.is_empty() => {
-                let at = self.variables.iter().rposition(|(known, _)| *known == &*names[0]);
+            ExprKind::Variable(text) if !self.elements.variables.is_empty() => {
+                let (name, _) = variable_parts(self.code.text(*text));
+                let at = self.variables.iter().rposition(|(known, _)| *known == name);
                 at.is_some_and(|at| self.elements.variables.contains(&at))
             }
             _ => false,
         };
-        for name in path {
+        for name in path.into_iter().flat_map(|path| path.split('.')) {
             let next = self.field(
                 dot,
                 name,
@@ -336,7 +354,7 @@ impl<'t> State<'_, 't> {
                 Value::Str(text) => Some(text.to_string()),
                 other => Some(format!("<{} Value>", other.type_name())),
             };
-            arguments.first().map(alone).or_else(piped)
+            arguments.first().map(|word| self.alone(word)).or_else(piped)
         } else {
             None
         };
@@ -482,16 +500,18 @@ impl<'t> State<'_, 't> {
 
     /// A literal as an argument of the wanted type.
     fn constant(&self, want: Type, expr: &Expr) -> Result2<Value> {
-        let expected = |what: &str| self.fail(format!("expected {what}; found {expr}"));
+        let expected = |what: &str| self.fail(format!("expected {what}; found {}", self.code.show(expr)));
         let number = match &expr.kind {
-            ExprKind::Number(number) => Some(&**number),
+            ExprKind::Number(place) => Some(self.code.number(*place)),
             _ => None,
         };
         match (want, &expr.kind) {
-            (Type::Any | Type::Value, ExprKind::Number(number)) => self.ideal_constant(number),
+            (Type::Any | Type::Value, ExprKind::Number(place)) => {
+                self.ideal_constant(self.code.number(*place))
+            }
             (Type::Bool | Type::Any | Type::Value, ExprKind::Bool(value)) => Ok(Value::Bool(*value)),
             (Type::Bool, _) => expected("bool"),
-            (Type::Str | Type::Any | Type::Value, _) => match (expr.as_literal(), want) {
+            (Type::Str | Type::Any | Type::Value, _) => match (self.code.literal(expr), want) {
                 (Some(text), _) => Ok(Value::Str(text)),
                 (None, Type::Str) => expected("string"),
                 (None, want) => self.unfit(expr, want),
@@ -513,7 +533,16 @@ impl<'t> State<'_, 't> {
     }
 
     fn unfit(&self, expr: &Expr, want: Type) -> Result2<Value> {
-        self.fail(format!("can't handle {expr} for arg of type {}", want.name()))
+        let (expr, want) = (self.code.show(expr), want.name());
+        self.fail(format!("can't handle {expr} for arg of type {want}"))
+    }
+
+    /// How an operand is quoted by itself: a pipeline stands without the parentheses that it has among others.
+    fn alone(&self, operand: &Expr) -> String {
+        match operand.kind {
+            ExprKind::Pipe(place) => self.code.show(self.code.pipe(place)).to_string(),
+            _ => self.code.show(operand).to_string(),
+        }
     }
 }
 
@@ -553,13 +582,5 @@ pub(crate) fn plain(value: &Value) -> Value {
             Underlying::Struct { .. } => value.clone(),
         },
         value => value.clone(),
-    }
-}
-
-/// How an operand is quoted by itself: a pipeline stands without the parentheses that it has among others.
-fn alone(operand: &Expr) -> String {
-    match &operand.kind {
-        ExprKind::Pipe(pipe) => pipe.to_string(),
-        _ => operand.to_string(),
     }
 }

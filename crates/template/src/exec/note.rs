@@ -42,8 +42,8 @@ impl<'t> State<'_, 't> {
         if self.budget.trace.is_none() {
             return;
         }
-        let action = format!("{{{{ {pipe} }}}}");
-        let Some(step) = self.step_of(pipe.pos, Some(action), mark) else {
+        let action = format!("{{{{ {} }}}}", self.code.show(pipe));
+        let Some(step) = self.step_of(pipe.pos as usize, Some(action), mark) else {
             return;
         };
         let inner = match (value, &self.budget.trace) {
@@ -65,8 +65,8 @@ impl<'t> State<'_, 't> {
             BranchKind::Range => "range",
             BranchKind::With => "with",
         };
-        let action = format!("{{{{ {word} {} }}}}", branch.pipe);
-        self.within = self.step_of(branch.pos, Some(action), mark);
+        let action = format!("{{{{ {word} {} }}}}", self.code.show(self.code.pipe(branch.pipe)));
+        self.within = self.step_of(branch.pos as usize, Some(action), mark);
     }
 
     /// A value was looked at.

@@ -21,6 +21,37 @@ const WORD: [bool; 256] = {
     table
 };
 
+/// Bytes that may end a plain scalar, or make something else of it.
+const SPECIAL: [bool; 256] = {
+    let mut table = [false; 256];
+    table[b'\t' as usize] = true;
+    table[b':' as usize] = true;
+    table[b'#' as usize] = true;
+    table
+};
+
+/// How many spaces a text begins with. Patterns of the standard library take several times as long for that.
+pub(super) fn spaces(text: &str) -> usize {
+    let other = text.as_bytes().iter().position(|byte| *byte != b' ');
+    other.unwrap_or(text.len())
+}
+
+/// A text without the spaces before it.
+pub(super) fn trim_start(text: &str) -> &str {
+    &text[spaces(text)..]
+}
+
+/// A text without the spaces behind it.
+pub(super) fn trim_end(text: &str) -> &str {
+    let last = text.as_bytes().iter().rposition(|byte| *byte != b' ');
+    &text[..last.map_or(0, |last| last + 1)]
+}
+
+/// Where a line ends: at the end of the text, if it is the last one.
+pub(super) fn line_end(text: &str) -> usize {
+    memchr::memchr(b'\n', text.as_bytes()).unwrap_or(text.len())
+}
+
 /// A word's length.
 fn word(text: &str) -> usize {
     let end = text.bytes().position(|byte| !WORD[usize::from(byte)]);
@@ -104,19 +135,20 @@ pub(super) fn plain(text: &str) -> Option<&str> {
     if !begins {
         return None;
     }
-    let mut end = text.len();
-    for (at, byte) in bytes.iter().enumerate() {
-        match byte {
+    let (mut end, mut from) = (text.len(), 0);
+    while let Some(offset) = bytes[from..].iter().position(|byte| SPECIAL[usize::from(*byte)]) {
+        let at = from + offset;
+        match bytes[at] {
             b'\t' => return None,
             b':' if bytes.get(at + 1).is_none_or(|next| *next == b' ') => return None,
             b'#' if at > 0 && bytes[at - 1] == b' ' => {
                 end = at;
                 break;
             }
-            _ => {}
+            _ => from = at + 1,
         }
     }
-    let text = text[..end].trim_end_matches(' ');
+    let text = trim_end(&text[..end]);
     // These mean something else than a value, or a marker of documents in some readers.
     (!matches!(text, "<<" | "=")).then_some(text)
 }
@@ -165,7 +197,7 @@ pub(super) fn flow<'t>(
     let map = text.starts_with('{');
     let close = if map { '}' } else { ']' };
     if map { events.map() } else { events.list() }?;
-    let mut rest = text[1..].trim_start_matches(' ');
+    let mut rest = trim_start(&text[1..]);
     if let Some(rest) = rest.strip_prefix(close) {
         events.end()?;
         return Ok(rest);
@@ -174,11 +206,11 @@ pub(super) fn flow<'t>(
         if map {
             let (name, after) = key(rest).ok_or(NotSimple)?;
             events.key(name)?;
-            rest = after.strip_prefix(' ').ok_or(NotSimple)?.trim_start_matches(' ');
+            rest = trim_start(after.strip_prefix(' ').ok_or(NotSimple)?);
         }
-        rest = flow_value(rest, events, depth)?.trim_start_matches(' ');
+        rest = trim_start(flow_value(rest, events, depth)?);
         if let Some(after) = rest.strip_prefix(',') {
-            rest = after.trim_start_matches(' ');
+            rest = trim_start(after);
             continue;
         }
         let after = rest.strip_prefix(close).ok_or(NotSimple)?;
@@ -198,7 +230,7 @@ fn flow_value<'t>(text: &'t str, events: &mut dyn Events<'t>, depth: usize) -> R
         Some(first) if first.is_ascii_alphanumeric() || matches!(first, b'_' | b'.' | b'/' | b'$') => {
             let (name, rest) = text.split_at(word(text));
             // A colon would make a key of it.
-            if rest.trim_start_matches(' ').starts_with([',', ']', '}']) {
+            if trim_start(rest).starts_with([',', ']', '}']) {
                 events.scalar(Scalar::Plain(name))?;
                 return Ok(rest);
             }

@@ -4,7 +4,8 @@ use super::*;
 use crate::json::whole;
 
 /// Documents as people write them.
-const DOCUMENTS: [&str; 17] = [
+const DOCUMENTS: [&str; 18] = [
+    "a:\n  {}\nb:\n  c:\n    [1, {d: e}] # x\n  f:\ni:\n- \n  []\n- j\n-\n  {g: h}\n",
     "a: one two\n  three: four\n",
     "a: one two\n  three - \"four\"\n\n  five\n\nb:\n- one\n  two\n- c: x\n    y\n  d: 1\n",
     "a: 'one\n  two''s\n\n  three'\nb: \"one\n  \\\"two\\\"\n   three \" # x\nc: ''\n",
