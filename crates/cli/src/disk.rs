@@ -262,11 +262,16 @@ impl Reader {
             return Ok(None);
         }
         let size = usize::try_from(size).unwrap_or(BUFFER).max(BUFFER);
-        let zeros = std::iter::repeat_n(0, size - BUFFER);
-        let mut data: Arc<[u8]> = self.buffer.iter().copied().chain(zeros).collect();
-        let whole = match Arc::get_mut(&mut data).map(|data| file.read_exact(&mut data[BUFFER..])) {
-            Some(Ok(())) => file.read(&mut [0])? == 0,
-            _ => false,
+        let mut data: Arc<[u8]> = std::iter::repeat_n(0, size).collect();
+        let whole = match Arc::get_mut(&mut data).map(|data| data.split_at_mut(BUFFER)) {
+            Some((first, rest)) => {
+                first.copy_from_slice(&self.buffer);
+                match file.read_exact(rest) {
+                    Ok(()) => file.read(&mut [0])? == 0,
+                    Err(_) => false,
+                }
+            }
+            None => false,
         };
         // It may be of another size by now.
         Ok(Some(if whole { data } else { std::fs::read(path)?.into() }))

@@ -8,6 +8,8 @@ use serde_json::json;
 use super::*;
 use crate::provenance::Layer;
 
+mod threads;
+
 struct Still;
 
 impl Ambient for Still {
@@ -39,6 +41,14 @@ fn chart(text: &str) -> Result<Arc<Chart>, Error> {
 }
 
 fn render_with(files: &str, values: &str, limits: Limits) -> Result<Rendered, String> {
+    let options = Options {
+        limits,
+        ..Options::default()
+    };
+    render_by(files, values, options)
+}
+
+fn render_by(files: &str, values: &str, options: Options) -> Result<Rendered, String> {
     let chart = chart(files).map_err(|error| error.to_string())?;
     let values = Values::from_yaml(values).map_err(|error| error.to_string())?;
     let release = Release {
@@ -54,10 +64,7 @@ fn render_with(files: &str, values: &str, limits: Limits) -> Result<Rendered, St
         capabilities: &Capabilities::default(),
         lookup: Arc::new(Recorded),
         ambient: Box::new(Still),
-        options: Options {
-            limits,
-            ..Options::default()
-        },
+        options,
     };
     render(request).map_err(|failure| failure.to_string())
 }
