@@ -295,11 +295,7 @@ impl Call {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let verb = verb_of(&self.parts, &self.query, &target);
-        let method = match self.parts.method.as_str() {
-            method if verb.is_empty() => method.to_lowercase(),
-            _ => verb.to_owned(),
-        };
-        self.authorize(&user, &target, &method)?;
+        self.authorize(&user, &target, verb)?;
         let kinds = self.api.kinds();
         let Some(kind) = kinds
             .find(&target.group, &target.version, &target.resource)
@@ -323,12 +319,23 @@ impl Call {
             accept = Ok(Accept::default());
         }
         self.check_timeout(verb)?;
+        if accept
+            .as_ref()
+            .is_ok_and(|accept| matches!(accept.shape, Shape::Table(_)))
+            && !table::is_shown(&kind, &target.subresource)
+        {
+            let agent = header(&self.parts.headers, "user-agent").unwrap_or("");
+            accept = negotiate::without_tables(header(&self.parts.headers, "accept"), &self.query, agent);
+        }
         let accept = accept.map_err(|mut failure| {
             if kind.custom.is_none() && verb == "list" {
                 negotiate::name_streams(&mut failure);
             }
             failure
         })?;
+        // Versions of definitions are told from even where there is nothing to be found.
+        let warning = kind.custom.as_ref().and_then(|custom| custom.warning.clone());
+        self.warnings.extend(warning);
         check_verb(&kind, &target, verb)?;
         let limited = Limited::new(body, BODY_LIMIT);
         let body = match limited.collect().await {
@@ -446,11 +453,24 @@ fn check_verb(kind: &crate::kinds::Kind, target: &Target, verb: &str) -> Outcome
     }
 }
 
+/// Whether a path can name an object so: names are segments of keys.
+fn named(name: &str) -> Outcome<()> {
+    let why = match name {
+        "." | ".." => format!("may not be '{name}'"),
+        _ if name.contains('%') => "may not contain '%'".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(Failure::bad_request(format!(
+        "Name parameter invalid: {name:?}: {why}"
+    )))
+}
+
 fn dispatch(api: &Arc<Api>, request: &mut Request, verb: &str) -> Outcome<Reply> {
     crate::admission::deprecations(request);
+    named(&request.target.name)?;
     let scale = request.target.subresource == "scale";
     match verb {
-        "get" if scale => verbs::special::get_scale(api, request),
+        "get" if scale => verbs::special::scale::get(api, request),
         "get"
             if matches!(
                 request.target.subresource.as_str(),
@@ -466,9 +486,9 @@ fn dispatch(api: &Arc<Api>, request: &mut Request, verb: &str) -> Outcome<Reply>
         "watch" => verbs::watch::open(api, request),
         "create" if request.target.subresource.is_empty() => verbs::create::create(api, request),
         "create" => verbs::special::post(api, request),
-        "update" if scale => verbs::special::put_scale(api, request, false),
+        "update" if scale => verbs::special::scale::put(api, request, false),
         "update" => verbs::update::update(api, request),
-        "patch" if scale => verbs::special::put_scale(api, request, true),
+        "patch" if scale => verbs::special::scale::put(api, request, true),
         "patch" => verbs::patch::patch(api, request),
         "delete" => verbs::delete::delete(api, request),
         "deletecollection" => verbs::delete::collection(api, request),

@@ -15,6 +15,7 @@ mod csa;
 mod entries;
 mod path;
 mod reconcile;
+pub mod scale;
 mod set;
 mod shape;
 mod typed;

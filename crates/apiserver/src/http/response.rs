@@ -99,6 +99,7 @@ enum Content {
     Json(Bytes),
     Value(Value),
     Bytes(Bytes, &'static str),
+    Empty,
     Watch(Box<Watch>),
 }
 
@@ -145,6 +146,7 @@ impl Answer {
             Content::Json(bytes) => encoded(&serde_json::from_slice(&bytes).unwrap_or_default(), format),
             Content::Value(value) => encoded(&value, format),
             Content::Bytes(bytes, media) => (Body::from(bytes), media),
+            Content::Empty => (Body::from(Bytes::new()), ""),
             Content::Watch(watch) => (Body(State::Watch(next(watch))), "application/json"),
         };
         let mut response = Response::new(body);
@@ -225,6 +227,8 @@ pub fn shaped(api: &Api, request: &Request, reply: Reply) -> Outcome<Answer> {
     };
     match reply {
         Reply::Watch(watch) => answer(200, Content::Watch(watch)),
+        // Nobody says of what kind nothing is.
+        Reply::Text(code, text) if text.is_empty() => answer(code, Content::Empty),
         Reply::Text(code, text) => answer(code, Content::Bytes(text.into(), "text/plain")),
         Reply::Stored(code, stored) if plain && !crate::convert::differs(kind) => {
             let head = kind.head();
@@ -295,7 +299,7 @@ pub fn shaped(api: &Api, request: &Request, reply: Reply) -> Outcome<Answer> {
 fn one(api: &Api, request: &Request, code: u16, value: Value) -> Outcome<Answer> {
     // Statuses and the like have no other shape.
     let own = value["kind"] == *request.kind.kind;
-    let scale = request.target.subresource == "scale" && request.kind.custom.is_none();
+    let scale = request.target.subresource == "scale";
     let value = if own && request.accept.shape != Shape::Object {
         Shaper::new(request.kind.clone(), &request.accept.shape, &request.query)?.one(value, api)?
     } else if scale && value["kind"] == "Scale" && request.accept.shape != Shape::Object {

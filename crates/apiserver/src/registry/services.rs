@@ -229,6 +229,7 @@ impl Taken {
         if wants_ports(object) {
             let mine = old.map(ports).unwrap_or_default();
             if rehearsal {
+                taken.are_free(object, &mine).map_err(refuse)?;
                 made_up_ports(object);
             } else {
                 taken
@@ -312,6 +313,8 @@ impl Taken {
     fn take_address(&mut self, asked: &str, rehearsal: bool) -> Result<String, String> {
         let failed = |why: &str| format!("failed to allocate IP {asked}: {why}");
         match self.range.offset(asked) {
+            // Whether it is free is found out when it is taken.
+            Some(_) if rehearsal => Ok(asked.to_owned()),
             Some(own) if self.addresses.insert(own) => Ok(asked.to_owned()),
             Some(_) => Err(failed("provided IP is already allocated")),
             None if rehearsal => {
@@ -375,6 +378,25 @@ impl Taken {
             }
             if !self.ports.insert(number) {
                 return Err(refuse("provided port is already allocated".to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the ports that a service asks for are nobody else's; those out of range are.
+    fn are_free(&self, object: &Value, mine: &[u16]) -> Result<(), FieldError> {
+        let list = object["spec"]["ports"].as_array();
+        for (index, port) in list.into_iter().flatten().enumerate() {
+            let asked = port["nodePort"]
+                .as_u64()
+                .and_then(|number| u16::try_from(number).ok());
+            if let Some(asked) = asked.filter(|asked| self.ports.contains(asked) && !mine.contains(asked)) {
+                return Err(FieldError::new(
+                    ErrorKind::Invalid,
+                    format!("spec.ports[{index}].nodePort"),
+                    asked.into(),
+                    "provided port is already allocated",
+                ));
             }
         }
         Ok(())
