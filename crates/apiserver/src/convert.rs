@@ -24,7 +24,9 @@ pub mod webhook;
 pub fn differs(kind: &Kind) -> bool {
     match &kind.custom {
         Some(custom) => custom.several,
-        None => kind.group == "events.k8s.io" || (kind.group == "autoscaling" && kind.version == "v1"),
+        None => {
+            kind.group == "events.k8s.io" || (kind.kind == "HorizontalPodAutoscaler" && kind.version == "v1")
+        }
     }
 }
 

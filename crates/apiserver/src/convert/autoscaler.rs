@@ -9,7 +9,7 @@ const CONDITIONS: &str = "autoscaling.alpha.kubernetes.io/conditions";
 const CURRENT: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
 
 /// Fields of the annotations in the order that they are written in; those named twice are in different objects.
-const ORDER: [&str; 38] = [
+const ORDER: &[&str] = &[
     "type",
     "status",
     "lastTransitionTime",
@@ -18,14 +18,6 @@ const ORDER: [&str; 38] = [
     "object",
     "pods",
     "resource",
-    "scaleUp",
-    "scaleDown",
-    "stabilizationWindowSeconds",
-    "selectPolicy",
-    "policies",
-    "tolerance",
-    "value",
-    "periodSeconds",
     "target",
     "kind",
     "name",
@@ -201,6 +193,47 @@ fn metric_to_v2(metric: &Value, current: bool) -> Value {
     out
 }
 
+/// What is known of scaling, as the server's own types print themselves: all fields, with capitals.
+fn behavior_text(behavior: &Value) -> String {
+    let policy = |policy: &Value| {
+        let (kind, value, seconds) = (&policy["type"], &policy["value"], &policy["periodSeconds"]);
+        format!("{{\"Type\":{kind},\"Value\":{value},\"PeriodSeconds\":{seconds}}}")
+    };
+    let rules = |rules: &Value| {
+        if rules.is_null() {
+            return "null".to_owned();
+        }
+        let policies: Vec<String> = list(&rules["policies"]).iter().map(policy).collect();
+        let policies = match rules["policies"].is_array() {
+            true => format!("[{}]", policies.join(",")),
+            false => "null".to_owned(),
+        };
+        format!(
+            "{{\"StabilizationWindowSeconds\":{},\"SelectPolicy\":{},\"Policies\":{policies},\"Tolerance\":{}}}",
+            rules["stabilizationWindowSeconds"], rules["selectPolicy"], rules["tolerance"]
+        )
+    };
+    let (up, down) = (rules(&behavior["scaleUp"]), rules(&behavior["scaleDown"]));
+    format!("{{\"ScaleUp\":{up},\"ScaleDown\":{down}}}")
+}
+
+/// The same with the fields' usual names, and without those that say nothing.
+fn small(value: Value) -> Value {
+    match value {
+        Value::Object(map) => map
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, value)| {
+                let mut letters = name.chars();
+                let first = letters.next().map(|first| first.to_ascii_lowercase());
+                (first.into_iter().chain(letters).collect::<String>(), small(value))
+            })
+            .collect(),
+        Value::Array(items) => items.into_iter().map(small).collect(),
+        other => other,
+    }
+}
+
 fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
@@ -227,7 +260,7 @@ pub(super) fn to_v1(object: &mut Value) {
         }
     }
     if let Some(behavior) = spec.remove("behavior") {
-        annotate(object, BEHAVIOR, &behavior);
+        object["metadata"]["annotations"][BEHAVIOR] = behavior_text(&behavior).into();
     }
     object["spec"] = Value::Object(spec);
     let mut shown = json!({"currentReplicas": 0, "desiredReplicas": 0});
@@ -280,7 +313,7 @@ pub(super) fn to_v2(object: &mut Value) {
         object["spec"]["metrics"] = metrics.into();
     }
     if let Some(behavior) = take_annotation(object, BEHAVIOR) {
-        object["spec"]["behavior"] = behavior;
+        object["spec"]["behavior"] = small(behavior);
     }
     if let Some(conditions) = take_annotation(object, CONDITIONS) {
         object["status"]["conditions"] = conditions;
@@ -333,7 +366,8 @@ mod tests {
         );
         assert_eq!(
             object["metadata"]["annotations"][BEHAVIOR],
-            "{\"scaleDown\":{\"selectPolicy\":\"Max\",\"policies\":[{\"type\":\"Pods\",\"value\":1,\"periodSeconds\":5}]}}"
+            "{\"ScaleUp\":null,\"ScaleDown\":{\"StabilizationWindowSeconds\":null,\"SelectPolicy\":\"Max\",\
+             \"Policies\":[{\"Type\":\"Pods\",\"Value\":1,\"PeriodSeconds\":5}],\"Tolerance\":null}}"
         );
         to_v2(&mut object);
         assert_eq!(object, before);

@@ -277,15 +277,26 @@ pub(super) fn apply_failure(error: ApplyError) -> Failure {
 }
 
 /// Why what was applied is no object of its kind after all.
-pub(super) fn unconverted(object: &Value, version: &str, kind: &str, why: &str) -> Failure {
+pub(super) fn unconverted(object: &Value, kind: &Kind, why: &str) -> Failure {
+    let version = match kind.group.as_str() {
+        "" => format!("/{}", kind.version),
+        _ => kind.api_version(),
+    };
+    let name = &kind.kind;
+    // An object of a version that is not the one worked with has been converted before, and is not named.
+    if crate::convert::differs(kind) {
+        return Failure::unclassified(format!(
+            "failed to convert new object: unable to convert unstructured object to {version}, Kind={name}: {why}"
+        ));
+    }
     let id = format!(
-        "{}/{}; {version}, Kind={kind}",
+        "{}/{}; {version}, Kind={name}",
         meta(object, "namespace"),
         meta(object, "name")
     );
     Failure::unclassified(format!(
         "failed to convert new object ({id}) to proper version: unable to convert unstructured object to {version}, \
-         Kind={kind}: {why}"
+         Kind={name}: {why}"
     ))
 }
 
@@ -459,8 +470,7 @@ fn merged(api: &Api, request: &Request, live: Option<&Value>, applied: &Value) -
     .map_err(apply_failure)?;
     let mut complaints = decode::Complaints::default();
     complaints.restored = true;
-    decode::typed(api, kind, &mut new, &mut complaints)
-        .map_err(|why| unconverted(applied, &kind.api_version(), &kind.kind, &why))?;
+    decode::typed(api, kind, &mut new, &mut complaints).map_err(|why| unconverted(applied, kind, &why))?;
     create::place(request, &mut new)?;
     Ok(new)
 }

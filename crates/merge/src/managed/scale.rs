@@ -133,4 +133,33 @@ mod tests {
         );
         assert_eq!(parent, json!({"metadata": {}}));
     }
+
+    #[test]
+    fn who_scales_takes_the_number_from_who_applied_it() {
+        let schemas = fluvial_schema::SchemaSet::builtin();
+        let types = schemas.kind("autoscaling", "v1", "Scale");
+        let fields = json!({"f:spec": {"f:replicas": {}, "f:selector": {}}});
+        let mut parent = json!({"metadata": {"managedFields": [entry("Apply", "apps/v1", None, &fields)]}});
+        let mut live = json!({"apiVersion": VERSION, "kind": "Scale", "metadata": {"name": "d", "namespace": "n",
+            "uid": "u", "resourceVersion": "5", "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": {"replicas": 1}, "status": {"replicas": 0, "selector": "a=b"}});
+        lend(&parent, &["spec", "replicas"], "apps/v1", &mut live);
+        assert_eq!(super::super::misfit(types.as_ref(), &live), None);
+        let mut updated = live.clone();
+        updated["spec"]["replicas"] = 4.into();
+        let scaled = super::super::update(super::super::UpdateRequest {
+            types: types.as_ref(),
+            live: Some(&live),
+            updated,
+            manager: "hpa",
+            subresource: "scale",
+            api_version: VERSION,
+            time: "2026-01-01T00:00:00Z",
+            reset_fields: &[],
+        });
+        take_back(&mut parent, &["spec", "replicas"], "apps/v1", &scaled);
+        let after = parent["metadata"]["managedFields"].as_array().unwrap();
+        assert_eq!(after.len(), 2, "{parent}");
+        assert_eq!(after[0]["fieldsV1"], json!({"f:spec": {"f:selector": {}}}));
+        assert_eq!(after[1]["manager"], "hpa");
+    }
 }

@@ -138,7 +138,7 @@ fn wanted(api: &Api, request: &Request, live: &Value, write: &Write) -> Outcome<
             })
             .map_err(patch::apply_failure)?;
             decode::typed(api, &kind, &mut scale, &mut decode::Complaints::default())
-                .map_err(|why| patch::unconverted(&scale, managed::scale::VERSION, &kind.kind, &why))?;
+                .map_err(|why| patch::unconverted(&scale, &kind, &why))?;
             scale
         }
     };
