@@ -60,7 +60,13 @@ where
     };
     let result = call.run(body).await;
     let mut response = match result {
-        Ok(answer) => answer.into_response(format),
+        Ok(answer) => {
+            let response = answer.into_response(format);
+            match negotiate::takes_gzip(header(&call.parts.headers, "accept-encoding")) {
+                true => response::packed(response),
+                false => response,
+            }
+        }
         Err(failure)
             if failure.code == 406 && negotiate::only_protobuf(header(&call.parts.headers, "accept")) =>
         {
@@ -205,7 +211,7 @@ impl Call {
     }
 
     fn other(&self, path: &str) -> Outcome<Answer> {
-        if path == "/" {
+        if matches!(path, "/" | "/index.html") {
             return Ok(Answer::json(200, &discovery::root(&self.api)));
         }
         if let Some(answer) = openapi::answer(&self.api, path, &self.parts.headers) {
@@ -319,15 +325,7 @@ impl Call {
             accept = Ok(Accept::default());
         }
         self.check_timeout(verb)?;
-        if accept
-            .as_ref()
-            .is_ok_and(|accept| matches!(accept.shape, Shape::Table(_)))
-            && !table::is_shown(&kind, &target.subresource)
-        {
-            let agent = header(&self.parts.headers, "user-agent").unwrap_or("");
-            accept = negotiate::without_tables(header(&self.parts.headers, "accept"), &self.query, agent);
-        }
-        let accept = accept.map_err(|mut failure| {
+        let mut accept = accept.map_err(|mut failure| {
             if kind.custom.is_none() && verb == "list" {
                 negotiate::name_streams(&mut failure);
             }
@@ -337,6 +335,10 @@ impl Call {
         let warning = kind.custom.as_ref().and_then(|custom| custom.warning.clone());
         self.warnings.extend(warning);
         check_verb(&kind, &target, verb)?;
+        if matches!(accept.shape, Shape::Table(_)) && !table::is_shown(&kind, &target.subresource) {
+            let agent = header(&self.parts.headers, "user-agent").unwrap_or("");
+            accept = negotiate::without_tables(header(&self.parts.headers, "accept"), &self.query, agent)?;
+        }
         let limited = Limited::new(body, BODY_LIMIT);
         let body = match limited.collect().await {
             Ok(collected) => collected.to_bytes(),

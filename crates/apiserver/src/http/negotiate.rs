@@ -112,6 +112,12 @@ pub fn other_media_only() -> Failure {
     Failure::new(406, "NotAcceptable", message)
 }
 
+/// Whether answers may come compressed.
+#[must_use]
+pub fn takes_gzip(encodings: Option<&str>) -> bool {
+    encodings.is_some_and(|all| all.split(',').any(|one| one.trim() == "gzip"))
+}
+
 /// What is accepted of something that has no tables.
 ///
 /// # Errors

@@ -2,10 +2,13 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io::Write as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body::Frame;
 use serde_json::{Value, json};
@@ -180,6 +183,30 @@ fn encoded(value: &Value, format: Format) -> (Body, &'static str) {
             "application/yaml",
         ),
     }
+}
+
+/// Answers from this size on are sent compressed to those who take that.
+const LARGE: usize = 128 * 1024;
+
+/// The response with its body compressed, if that is large.
+#[must_use]
+pub fn packed(mut response: Response<Body>) -> Response<Body> {
+    let State::Full(Some(bytes)) = &response.body().0 else {
+        return response;
+    };
+    if bytes.len() <= LARGE {
+        return response;
+    }
+    // Lists are as good as gone when they arrive: time counts more than size.
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 8), Compression::fast());
+    let Ok(packed) = encoder.write_all(bytes).and_then(|()| encoder.finish()) else {
+        return response;
+    };
+    *response.body_mut() = Body::from(Bytes::from(packed));
+    let headers = response.headers_mut();
+    headers.insert(http::header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    headers.append(http::header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    response
 }
 
 /// The response of a failure.
