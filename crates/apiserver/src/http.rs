@@ -12,6 +12,7 @@ pub mod response;
 pub mod route;
 pub mod shape;
 pub mod table;
+mod verb;
 
 use std::sync::Arc;
 
@@ -180,7 +181,7 @@ impl Call {
     fn flow_of(&self, user: &User, path: &str, parsed: &Path) -> Option<Flow> {
         let wanted = match parsed {
             Path::Resource(target) => Attributes {
-                verb: verb_of(&self.parts, &self.query, target),
+                verb: verb::of(&self.parts, &self.query, target),
                 group: &target.group,
                 resource: &target.resource,
                 subresource: &target.subresource,
@@ -300,7 +301,7 @@ impl Call {
         B: http_body::Body,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let verb = verb_of(&self.parts, &self.query, &target);
+        let verb = verb::of(&self.parts, &self.query, &target);
         self.authorize(&user, &target, verb)?;
         let kinds = self.api.kinds();
         let Some(kind) = kinds
@@ -334,7 +335,7 @@ impl Call {
         // Versions of definitions are told from even where there is nothing to be found.
         let warning = kind.custom.as_ref().and_then(|custom| custom.warning.clone());
         self.warnings.extend(warning);
-        check_verb(&kind, &target, verb)?;
+        verb::check(&kind, &target, verb)?;
         if matches!(accept.shape, Shape::Table(_)) && !table::is_shown(&kind, &target.subresource) {
             let agent = header(&self.parts.headers, "user-agent").unwrap_or("");
             accept = negotiate::without_tables(header(&self.parts.headers, "accept"), &self.query, agent)?;
@@ -393,26 +394,6 @@ impl Call {
     }
 }
 
-/// The verb of a request to a resource, as authorisation knows it.
-fn verb_of(parts: &Parts, query: &Query, target: &Target) -> &'static str {
-    match parts.method {
-        Method::GET => {
-            let watched = target.watch || query.flag("watch");
-            match (target.name.is_empty(), watched) {
-                (_, true) if target.watch || target.name.is_empty() => "watch",
-                (true, _) => "list",
-                _ => "get",
-            }
-        }
-        Method::POST => "create",
-        Method::PUT => "update",
-        Method::PATCH => "patch",
-        Method::DELETE if target.name.is_empty() => "deletecollection",
-        Method::DELETE => "delete",
-        _ => "",
-    }
-}
-
 /// The JSON of a protobuf body for a built-in kind; None if the body is none.
 fn unpacked(
     api: &Api,
@@ -430,46 +411,9 @@ fn unpacked(
     }
 }
 
-fn check_verb(kind: &crate::kinds::Kind, target: &Target, verb: &str) -> Outcome<()> {
-    let allowed = if target.subresource.is_empty() {
-        let place = match verb {
-            "create" => target.name.is_empty() && (!kind.namespaced || !target.namespace.is_empty()),
-            "deletecollection" => !kind.namespaced || !target.namespace.is_empty(),
-            "update" | "patch" | "delete" => !target.name.is_empty(),
-            _ => true,
-        };
-        place && kind.can(verb)
-    } else {
-        match kind.subresource(&target.subresource) {
-            Some(sub) => sub.verbs.iter().any(|own| own == verb),
-            None if kind.custom.is_some() => {
-                return Err(Failure::not_found(&kind.group, &kind.plural, &target.name));
-            }
-            None => return Err(Failure::no_resource()),
-        }
-    };
-    if allowed {
-        Ok(())
-    } else {
-        Err(Failure::method_not_allowed())
-    }
-}
-
-/// Whether a path can name an object so: names are segments of keys.
-fn named(name: &str) -> Outcome<()> {
-    let why = match name {
-        "." | ".." => format!("may not be '{name}'"),
-        _ if name.contains('%') => "may not contain '%'".to_owned(),
-        _ => return Ok(()),
-    };
-    Err(Failure::bad_request(format!(
-        "Name parameter invalid: {name:?}: {why}"
-    )))
-}
-
 fn dispatch(api: &Arc<Api>, request: &mut Request, verb: &str) -> Outcome<Reply> {
     crate::admission::deprecations(request);
-    named(&request.target.name)?;
+    verb::named(&request.target.name)?;
     let scale = request.target.subresource == "scale";
     match verb {
         "get" if scale => verbs::special::scale::get(api, request),

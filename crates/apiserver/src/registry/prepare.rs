@@ -78,7 +78,6 @@ fn keeps_meta(kind: &Kind) -> bool {
     matches!(
         (kind.group.as_str(), kind.kind.as_str()),
         ("apiregistration.k8s.io", "APIService")
-            | ("apiextensions.k8s.io", "CustomResourceDefinition")
             | ("flowcontrol.apiserver.k8s.io", _)
             | ("storage.k8s.io", "VolumeAttachment")
             | ("networking.k8s.io", "ServiceCIDR")

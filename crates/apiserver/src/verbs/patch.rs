@@ -178,7 +178,9 @@ fn json_failure(error: &fluvial_merge::PatchError) -> Failure {
 /// A directive that is not known counts as the server's own error.
 fn strategic_failure(error: &fluvial_merge::PatchError) -> Failure {
     let text = error.to_string();
-    if text.starts_with("unknown patch type") || text.contains("does not contain declared merge key") {
+    let own = ["unknown patch type", "The order in patch list"];
+    if own.iter().any(|start| text.starts_with(start)) || text.contains("does not contain declared merge key")
+    {
         return Failure::unclassified(text);
     }
     Failure::bad_request(text)

@@ -151,6 +151,13 @@ async fn what_has_no_table_is_not_shown_as_one() {
     let either = [("accept", either.as_str()), ("content-type", "application/json")];
     let (status, answer) = asked(&cluster, User::admin(), ("POST", review), &either, &body).await;
     assert_eq!((status, &answer["status"]["allowed"]), (201, &json!(true)));
+    // What is only asked has no name, and nothing lies below a status.
+    for path in [
+        format!("{review}/x"),
+        format!("{APPS}/deployments/d/status/status"),
+    ] {
+        assert_eq!(get(&cluster, &path, "application/json").await.0, 404, "{path}");
+    }
     // What cannot be done at all cannot be done in any form.
     let (status, _) = get(&cluster, review, TABLE).await;
     assert_eq!(status, 405);
