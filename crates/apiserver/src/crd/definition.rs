@@ -497,10 +497,10 @@ fn validate_names(given: &Value, errors: &mut Vec<FieldError>) {
     for (field, big) in [("plural", false), ("singular", false)] {
         one(field, big, errors);
     }
-    list("shortNames", errors);
     for (field, big) in [("kind", true), ("listKind", true)] {
         one(field, big, errors);
     }
+    list("shortNames", errors);
     let kind = text(given, "listKind");
     if !kind.is_empty() && given["listKind"] == given["kind"] {
         let detail = "kind and listKind may not be the same";
