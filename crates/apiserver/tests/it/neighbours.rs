@@ -85,6 +85,20 @@ async fn scales_are_read_as_any_object_is() {
     assert_eq!(status, 422);
     let why = "json: cannot unmarshal string into Go struct field ScaleSpec.spec.replicas of type int32";
     assert!(text(&answer).ends_with(why), "{answer}");
+    // Who scales to nothing leaves the number to nobody.
+    let count = async || {
+        let object = get(&cluster, &format!("{APPS}/deployments/d"), "application/json")
+            .await
+            .1;
+        object["metadata"]["managedFields"].as_array().map_or(0, Vec::len)
+    };
+    merged(&cluster, &scale, json!({"spec": {"replicas": 3}})).await;
+    assert_eq!(count().await, 2);
+    let nothing =
+        json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "d"}, "spec": {}});
+    let (status, _, scaled) = cluster.send("PUT", &scale, &nothing).await;
+    assert_eq!((status, &scaled["spec"]), (200, &json!({})));
+    assert_eq!(count().await, 1);
     let old = json!({"apiVersion": "extensions/v1beta1", "kind": "Scale", "metadata": {"name": "d"}});
     let (status, _, answer) = cluster.send("PUT", &scale, &old).await;
     let why = "the API version in the data (extensions/v1beta1) does not match the expected API version (autoscaling/v1)";

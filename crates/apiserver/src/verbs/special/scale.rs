@@ -146,6 +146,12 @@ fn wanted(api: &Api, request: &Request, live: &Value, write: &Write) -> Outcome<
     if matches!(write, Write::Apply(_)) {
         return Ok(scale);
     }
+    // None is not written at all, and so nobody's.
+    if scale["spec"]["replicas"] == 0
+        && let Some(spec) = scale["spec"].as_object_mut()
+    {
+        spec.remove("replicas");
+    }
     Ok(managed::update(managed::UpdateRequest {
         types: types.as_ref(),
         live: Some(live),
