@@ -67,6 +67,11 @@ pub fn take_back(parent: &mut Value, path: &[&str], version: &str, scale: &Value
             after.by_manager.insert(identity.clone(), entry);
         }
     }
+    let number = only(&path_of(&["spec", "replicas"]));
+    // Who changed anything else of the scale owns nothing of its parent.
+    let scaled = scaled
+        .into_iter()
+        .filter(|(_, entry)| number.is_subset(&entry.fields));
     for (identity, entry) in scaled {
         // Who changes a scale has no time.
         after.by_manager.entry(identity).or_insert(Entry {
