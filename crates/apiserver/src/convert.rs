@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use crate::admission::webhooks::Calls;
 use crate::api::Api;
@@ -16,6 +16,7 @@ use crate::status::Outcome;
 use crate::store::Stored;
 use crate::verbs::Reply;
 
+mod autoscaler;
 pub mod webhook;
 
 /// Whether reading needs more than the stored text.
@@ -23,7 +24,9 @@ pub mod webhook;
 pub fn differs(kind: &Kind) -> bool {
     match &kind.custom {
         Some(custom) => custom.several,
-        None => kind.group == "events.k8s.io" || (kind.group == "autoscaling" && kind.version == "v1"),
+        None => {
+            kind.group == "events.k8s.io" || (kind.kind == "HorizontalPodAutoscaler" && kind.version == "v1")
+        }
     }
 }
 
@@ -67,7 +70,7 @@ pub fn from_storage(kind: &Kind, object: &mut Value) {
             }
         }
     } else {
-        autoscaler_to_v1(object);
+        autoscaler::to_v1(object);
     }
 }
 
@@ -111,105 +114,6 @@ pub fn builtin_to_storage(kind: &Kind, object: &mut Value) {
     if kind.kind == "Event" {
         rename(object, EVENT_FIELDS.iter().map(|(from, to)| (*to, *from)));
     } else {
-        autoscaler_to_v2(object);
-    }
-}
-
-const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
-const BEHAVIOR: &str = "autoscaling.alpha.kubernetes.io/behavior";
-const CONDITIONS: &str = "autoscaling.alpha.kubernetes.io/conditions";
-const CURRENT: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
-
-fn cpu(metric: &Value) -> Option<&Value> {
-    (metric["type"] == "Resource" && metric["resource"]["name"] == "cpu").then_some(&metric["resource"])
-}
-
-fn annotate(object: &mut Value, name: &str, value: &Value) {
-    object["metadata"]["annotations"][name] = value.to_string().into();
-}
-
-fn autoscaler_to_v1(object: &mut Value) {
-    let spec = object["spec"]
-        .as_object_mut()
-        .map(std::mem::take)
-        .unwrap_or_default();
-    let mut target = Map::new();
-    let mut others = vec![];
-    for (name, value) in spec {
-        match name.as_str() {
-            "metrics" => {
-                for metric in value.as_array().into_iter().flatten() {
-                    match cpu(metric).and_then(|cpu| cpu["target"].get("averageUtilization")) {
-                        Some(percent) if !target.contains_key("targetCPUUtilizationPercentage") => {
-                            target.insert("targetCPUUtilizationPercentage".into(), percent.clone());
-                        }
-                        _ => others.push(metric.clone()),
-                    }
-                }
-            }
-            "behavior" => annotate(object, BEHAVIOR, &value),
-            _ => {
-                target.insert(name, value);
-            }
-        }
-    }
-    object["spec"] = Value::Object(target);
-    if !others.is_empty() {
-        annotate(object, METRICS, &Value::Array(others));
-    }
-    let status = object["status"]
-        .as_object_mut()
-        .map(std::mem::take)
-        .unwrap_or_default();
-    let mut shown = json!({"currentReplicas": 0, "desiredReplicas": 0});
-    for (name, value) in status {
-        match name.as_str() {
-            "conditions" => annotate(object, CONDITIONS, &value),
-            "currentMetrics" => {
-                let found = value.as_array().into_iter().flatten().find_map(cpu);
-                if let Some(percent) = found.and_then(|cpu| cpu["current"].get("averageUtilization")) {
-                    shown["currentCPUUtilizationPercentage"] = percent.clone();
-                }
-                annotate(object, CURRENT, &value);
-            }
-            _ => shown[&name] = value,
-        }
-    }
-    object["status"] = shown;
-}
-
-fn take_annotation(object: &mut Value, name: &str) -> Option<Value> {
-    let annotations = object["metadata"].get_mut("annotations")?.as_object_mut()?;
-    let text = annotations.remove(name)?;
-    if annotations.is_empty() {
-        object["metadata"].as_object_mut()?.remove("annotations");
-    }
-    serde_json::from_str(text.as_str()?).ok()
-}
-
-fn autoscaler_to_v2(object: &mut Value) {
-    let mut metrics = vec![];
-    if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut)
-        && let Some(percent) = spec.remove("targetCPUUtilizationPercentage")
-    {
-        metrics.push(json!({"type": "Resource", "resource": {"name": "cpu",
-            "target": {"type": "Utilization", "averageUtilization": percent}}}));
-    }
-    if let Some(Value::Array(others)) = take_annotation(object, METRICS) {
-        metrics.extend(others);
-    }
-    if !metrics.is_empty() {
-        object["spec"]["metrics"] = metrics.into();
-    }
-    if let Some(behavior) = take_annotation(object, BEHAVIOR) {
-        object["spec"]["behavior"] = behavior;
-    }
-    for (name, field) in [(CONDITIONS, "conditions"), (CURRENT, "currentMetrics")] {
-        if let Some(value) = take_annotation(object, name) {
-            object["status"][field] = value;
-        }
-    }
-    if let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) {
-        status.remove("currentCPUUtilizationPercentage");
+        autoscaler::to_v2(object);
     }
 }

@@ -12,6 +12,7 @@ pub mod response;
 pub mod route;
 pub mod shape;
 pub mod table;
+mod verb;
 
 use std::sync::Arc;
 
@@ -60,7 +61,13 @@ where
     };
     let result = call.run(body).await;
     let mut response = match result {
-        Ok(answer) => answer.into_response(format),
+        Ok(answer) => {
+            let response = answer.into_response(format);
+            match negotiate::takes_gzip(header(&call.parts.headers, "accept-encoding")) {
+                true => response::packed(response),
+                false => response,
+            }
+        }
         Err(failure)
             if failure.code == 406 && negotiate::only_protobuf(header(&call.parts.headers, "accept")) =>
         {
@@ -174,7 +181,7 @@ impl Call {
     fn flow_of(&self, user: &User, path: &str, parsed: &Path) -> Option<Flow> {
         let wanted = match parsed {
             Path::Resource(target) => Attributes {
-                verb: verb_of(&self.parts, &self.query, target),
+                verb: verb::of(&self.parts, &self.query, target),
                 group: &target.group,
                 resource: &target.resource,
                 subresource: &target.subresource,
@@ -205,7 +212,7 @@ impl Call {
     }
 
     fn other(&self, path: &str) -> Outcome<Answer> {
-        if path == "/" {
+        if matches!(path, "/" | "/index.html") {
             return Ok(Answer::json(200, &discovery::root(&self.api)));
         }
         if let Some(answer) = openapi::answer(&self.api, path, &self.parts.headers) {
@@ -294,12 +301,8 @@ impl Call {
         B: http_body::Body,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let verb = verb_of(&self.parts, &self.query, &target);
-        let method = match self.parts.method.as_str() {
-            method if verb.is_empty() => method.to_lowercase(),
-            _ => verb.to_owned(),
-        };
-        self.authorize(&user, &target, &method)?;
+        let verb = verb::of(&self.parts, &self.query, &target);
+        self.authorize(&user, &target, verb)?;
         let kinds = self.api.kinds();
         let Some(kind) = kinds
             .find(&target.group, &target.version, &target.resource)
@@ -323,13 +326,20 @@ impl Call {
             accept = Ok(Accept::default());
         }
         self.check_timeout(verb)?;
-        let accept = accept.map_err(|mut failure| {
+        let mut accept = accept.map_err(|mut failure| {
             if kind.custom.is_none() && verb == "list" {
                 negotiate::name_streams(&mut failure);
             }
             failure
         })?;
-        check_verb(&kind, &target, verb)?;
+        // Versions of definitions are told from even where there is nothing to be found.
+        let warning = kind.custom.as_ref().and_then(|custom| custom.warning.clone());
+        self.warnings.extend(warning);
+        verb::check(&kind, &target, verb)?;
+        if matches!(accept.shape, Shape::Table(_)) && !table::is_shown(&kind, &target.subresource) {
+            let agent = header(&self.parts.headers, "user-agent").unwrap_or("");
+            accept = negotiate::without_tables(header(&self.parts.headers, "accept"), &self.query, agent)?;
+        }
         let limited = Limited::new(body, BODY_LIMIT);
         let body = match limited.collect().await {
             Ok(collected) => collected.to_bytes(),
@@ -384,26 +394,6 @@ impl Call {
     }
 }
 
-/// The verb of a request to a resource, as authorisation knows it.
-fn verb_of(parts: &Parts, query: &Query, target: &Target) -> &'static str {
-    match parts.method {
-        Method::GET => {
-            let watched = target.watch || query.flag("watch");
-            match (target.name.is_empty(), watched) {
-                (_, true) if target.watch || target.name.is_empty() => "watch",
-                (true, _) => "list",
-                _ => "get",
-            }
-        }
-        Method::POST => "create",
-        Method::PUT => "update",
-        Method::PATCH => "patch",
-        Method::DELETE if target.name.is_empty() => "deletecollection",
-        Method::DELETE => "delete",
-        _ => "",
-    }
-}
-
 /// The JSON of a protobuf body for a built-in kind; None if the body is none.
 fn unpacked(
     api: &Api,
@@ -421,36 +411,12 @@ fn unpacked(
     }
 }
 
-fn check_verb(kind: &crate::kinds::Kind, target: &Target, verb: &str) -> Outcome<()> {
-    let allowed = if target.subresource.is_empty() {
-        let place = match verb {
-            "create" => target.name.is_empty() && (!kind.namespaced || !target.namespace.is_empty()),
-            "deletecollection" => !kind.namespaced || !target.namespace.is_empty(),
-            "update" | "patch" | "delete" => !target.name.is_empty(),
-            _ => true,
-        };
-        place && kind.can(verb)
-    } else {
-        match kind.subresource(&target.subresource) {
-            Some(sub) => sub.verbs.iter().any(|own| own == verb),
-            None if kind.custom.is_some() => {
-                return Err(Failure::not_found(&kind.group, &kind.plural, &target.name));
-            }
-            None => return Err(Failure::no_resource()),
-        }
-    };
-    if allowed {
-        Ok(())
-    } else {
-        Err(Failure::method_not_allowed())
-    }
-}
-
 fn dispatch(api: &Arc<Api>, request: &mut Request, verb: &str) -> Outcome<Reply> {
     crate::admission::deprecations(request);
+    verb::named(&request.target.name)?;
     let scale = request.target.subresource == "scale";
     match verb {
-        "get" if scale => verbs::special::get_scale(api, request),
+        "get" if scale => verbs::special::scale::get(api, request),
         "get"
             if matches!(
                 request.target.subresource.as_str(),
@@ -466,9 +432,9 @@ fn dispatch(api: &Arc<Api>, request: &mut Request, verb: &str) -> Outcome<Reply>
         "watch" => verbs::watch::open(api, request),
         "create" if request.target.subresource.is_empty() => verbs::create::create(api, request),
         "create" => verbs::special::post(api, request),
-        "update" if scale => verbs::special::put_scale(api, request, false),
+        "update" if scale => verbs::special::scale::put(api, request, false),
         "update" => verbs::update::update(api, request),
-        "patch" if scale => verbs::special::put_scale(api, request, true),
+        "patch" if scale => verbs::special::scale::put(api, request, true),
         "patch" => verbs::patch::patch(api, request),
         "delete" => verbs::delete::delete(api, request),
         "deletecollection" => verbs::delete::collection(api, request),

@@ -220,7 +220,7 @@ pub fn port_name(text: &str) -> Complaints {
     if text.len() > 15 {
         out.push(too_long(15));
     }
-    if !text.bytes().all(|byte| is_low(byte) || byte == b'-') {
+    if text.is_empty() || !text.bytes().all(|byte| is_low(byte) || byte == b'-') {
         out.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".to_owned());
     }
     if !text.bytes().any(|byte| byte.is_ascii_lowercase()) {

@@ -119,7 +119,7 @@ pub struct Findings {
 }
 
 /// Why a value that was read already cannot be made one of a type.
-fn restored(value: &Value, of: Type<'_>) -> String {
+fn restored(value: &Value, of: Type<'_>, wanted: &str) -> String {
     let found = match value {
         Value::Object(_) => "map",
         Value::Array(_) => "slice",
@@ -133,12 +133,13 @@ fn restored(value: &Value, of: Type<'_>) -> String {
         (Base::Object, _) => format!("cannot restore map from {found}"),
         (Base::Array, _) => format!("cannot restore slice from {found}"),
         (Base::Integer | Base::Number, Value::Number(_)) => {
-            format!("cannot convert {found} to {}", go_name(of))
+            format!("cannot convert {found} to {wanted}")
         }
+        (Base::String, _) if of.format() == Some("byte") => format!("cannot restore slice from {found}"),
         (Base::String, Value::Number(number)) if !number.is_f64() => {
-            "cannot convert int64 to string".to_owned()
+            format!("cannot convert int64 to {wanted}")
         }
-        _ => format!("unrecognized type: {}", go_name(of)),
+        _ => format!("unrecognized type: {wanted}"),
     }
 }
 
@@ -214,7 +215,8 @@ impl Walk {
 
     fn mismatch(&mut self, value: &Value, of: Type<'_>) {
         let number = matches!(of.base(), Base::Integer);
-        self.mismatch_of(value, number, &self.wanted(of), restored(value, of));
+        let wanted = self.wanted(of);
+        self.mismatch_of(value, number, &wanted, restored(value, of, &wanted));
     }
 
     /// A value is not what is wanted, which may be a number.
@@ -261,7 +263,12 @@ impl Walk {
     fn int_or_text(&mut self, value: &Value) {
         let small = |number: i64| i32::try_from(number).is_ok();
         if !value.is_string() && !value.is_null() && !value.as_i64().is_some_and(small) {
-            self.mismatch_of(value, true, "int32", String::new());
+            let shown = match value {
+                Value::Number(found) => format!("number {found}"),
+                _ => json_name(value).to_owned(),
+            };
+            let restored = format!("json: cannot unmarshal {shown} into Go value of type int32");
+            self.mismatch_of(value, true, "int32", restored);
         }
     }
 

@@ -15,6 +15,7 @@ mod csa;
 mod entries;
 mod path;
 mod reconcile;
+pub mod scale;
 mod set;
 mod shape;
 mod typed;
@@ -265,12 +266,12 @@ pub fn update(request: UpdateRequest<'_>) -> Value {
         return new;
     }
     let fits = |value: &Value| check::check(operation.shape, value, true).is_none();
-    let entries = if fits(&new) && fits(live) {
-        operation.update(live, &new, entries, request.manager)
-    } else {
-        entries
-    };
-    entries.encode(&mut new);
+    // What does not fit its schema has no fields that could be told apart: it is left without managers.
+    if fits(&new) && fits(live) {
+        operation
+            .update(live, &new, entries, request.manager)
+            .encode(&mut new);
+    }
     new
 }
 

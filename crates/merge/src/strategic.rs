@@ -58,25 +58,22 @@ fn no_merge_key(item: &Value, key: &str) -> PatchError {
 }
 
 /// What the items of two lists are; they must all be alike, and no lists.
-fn item_kind<'v>(items: impl Iterator<Item = &'v Value>) -> Result<bool, PatchError> {
-    let mut first: Option<&Value> = None;
-    for item in items {
-        if item.is_array() {
-            return Err(PatchError::new("lists of lists are not supported"));
-        }
-        match first {
-            None => first = Some(item),
-            Some(known) if std::mem::discriminant(known) == std::mem::discriminant(item) => {}
-            Some(known) => {
-                return Err(PatchError::new(format!(
-                    "list element types are not identical: {} and {}",
-                    go::plain(known),
-                    go::plain(item)
-                )));
-            }
-        }
+fn item_kind(one: &[Value], other: &[Value]) -> Result<bool, PatchError> {
+    let mut items = one.iter().chain(other);
+    let Some(first) = items.next() else {
+        return Ok(false);
+    };
+    if first.is_array() {
+        return Err(PatchError::new("lists of lists are not supported"));
     }
-    Ok(first.is_some_and(Value::is_object))
+    if items.any(|item| std::mem::discriminant(first) != std::mem::discriminant(item)) {
+        let shown = Value::Array(vec![one.to_vec().into(), other.to_vec().into()]);
+        return Err(PatchError::new(format!(
+            "list element types are not identical: {}",
+            go::plain(&shown)
+        )));
+    }
+    Ok(first.is_object())
 }
 
 fn object(value: &Value) -> Result<&Map<String, Value>, PatchError> {

@@ -25,6 +25,9 @@ pub(crate) use format::go_duration;
 pub(crate) use pattern::{Pattern, compile as compile_pattern};
 pub(crate) use rules::Rule;
 
+/// What paths in a definition's schema begin with.
+const ROOT: &str = "openAPIV3Schema";
+
 /// Reads a schema as it is.
 pub(crate) fn read_any(table: &mut Table, schema: &Value) -> Index {
     read::read(table, schema, 0, false)
@@ -50,7 +53,14 @@ impl CrdSchema {
         }
         let crd = CrdSchema::read(schema);
         let mut errors = Vec::new();
-        crd.check_defaults(crd.root.view(), "openAPIV3Schema", &mut errors);
+        crd.check_defaults(crd.root.view(), ROOT, &mut errors);
+        if !schema["properties"]["metadata"]["default"].is_null() {
+            errors.push(FieldError::plain(
+                ErrorKind::Forbidden,
+                format!("{ROOT}.properties[metadata].default"),
+                "must not be set in top-level metadata",
+            ));
+        }
         if errors.is_empty() {
             errors = definition::check(&crd.root, crd.rules());
         }
@@ -87,25 +97,25 @@ impl CrdSchema {
                 ));
             }
             unknown::fill_defaults(schema, &mut value);
-            for mut error in validate::validate(schema, &value, None) {
-                let below = if error.path.is_empty() {
-                    String::new()
-                } else {
-                    format!(".{}", error.path)
-                };
-                error.path = format!("{path}.default{below}");
-                errors.push(error);
+            let mut found = validate::validate(schema, &value, None);
+            if schema.embedded() || path == ROOT {
+                found.extend(lists::unnamed(&value, ""));
             }
+            if found.is_empty() && !self.rules().is_empty() {
+                found = self.rules().validate(schema, &value, None);
+            }
+            errors.extend(found.into_iter().map(|mut error| {
+                let dot = if error.path.is_empty() || error.path.starts_with('[') {
+                    ""
+                } else {
+                    "."
+                };
+                error.path = format!("{path}.default{dot}{}", error.path);
+                error
+            }));
         }
         for (name, field) in schema.fields() {
-            if path == "openAPIV3Schema" && matches!(name, "metadata" | "apiVersion" | "kind") {
-                if name == "metadata" && field.default_value().is_some() {
-                    errors.push(FieldError::plain(
-                        ErrorKind::Forbidden,
-                        format!("{path}.properties[metadata].default"),
-                        "must not be set in top-level metadata",
-                    ));
-                }
+            if path == ROOT && matches!(name, "metadata" | "apiVersion" | "kind") {
                 continue;
             }
             self.check_defaults(field, &format!("{path}.properties[{name}]"), errors);
@@ -209,6 +219,34 @@ mod tests {
                 "spec.n: Invalid value: 9: spec.n in body should be less than or equal to 5",
                 "spec.set[1]: Duplicate value: \"a\"",
             ]
+        );
+    }
+
+    #[test]
+    fn defaults_keep_the_rules() {
+        let refused = |spec: serde_json::Value| {
+            let schema = json!({"type": "object", "properties": {"spec": spec}});
+            let errors = CrdSchema::parse(&schema).unwrap_err();
+            errors
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("; ")
+        };
+        let rule = json!([{"rule": "self == 'y'", "message": "must be y"}]);
+        assert_eq!(
+            refused(json!({"type": "string", "default": "x", "x-kubernetes-validations": rule})),
+            "openAPIV3Schema.properties[spec].default: Invalid value: \"x\": must be y"
+        );
+        let items = json!({"type": "string", "x-kubernetes-validations": rule});
+        assert_eq!(
+            refused(json!({"type": "array", "maxItems": 3, "default": ["x"], "items": items})),
+            "openAPIV3Schema.properties[spec].default[0]: Invalid value: \"x\": must be y"
+        );
+        assert_eq!(
+            refused(json!({"type": "object", "x-kubernetes-embedded-resource": true,
+                "x-kubernetes-preserve-unknown-fields": true, "default": {"kind": "Pod"}})),
+            "openAPIV3Schema.properties[spec].default.apiVersion: Required value"
         );
     }
 }

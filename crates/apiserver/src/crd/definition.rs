@@ -3,7 +3,7 @@
 use fluvial_schema::{ErrorKind, FieldError};
 use serde_json::{Value, json};
 
-use crate::api::{Api, meta};
+use crate::api::Api;
 use crate::names;
 
 /// Keeps a definition until its objects are gone.
@@ -176,11 +176,7 @@ pub(super) fn invalid(
 pub fn validate(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = vec![];
     let spec = &object["spec"];
-    let (group, plural) = (text(spec, "group"), text(&spec["names"], "plural"));
-    if old.is_none() && meta(object, "name") != format!("{plural}.{group}") {
-        let detail = "must be spec.names.plural+\".\"+spec.group";
-        errors.push(invalid("metadata.name", meta(object, "name"), detail));
-    }
+    let group = text(spec, "group");
     if group.is_empty() {
         errors.push(FieldError::plain(ErrorKind::Required, "spec.group", ""));
     } else if !names::subdomain(group).is_empty() {
@@ -211,9 +207,9 @@ pub fn validate(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
         let detail = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
         errors.push(invalid("spec.preserveUnknownFields", true, detail));
     }
-    approval(object, group, &mut errors);
-    versions(spec, old, &mut errors);
+    versions(spec, &mut errors);
     validate_names(&spec["names"], &mut errors);
+    common_parts(spec, &mut errors);
     super::conversion::validate(&spec["conversion"], &mut errors);
     if let Some(old) = old {
         fixed(spec, old, &mut errors);
@@ -221,6 +217,7 @@ pub fn validate(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
     } else {
         first_versions(spec, &mut errors);
     }
+    approval(object, group, &mut errors);
     errors
 }
 
@@ -500,10 +497,10 @@ fn validate_names(given: &Value, errors: &mut Vec<FieldError>) {
     for (field, big) in [("plural", false), ("singular", false)] {
         one(field, big, errors);
     }
-    list("shortNames", errors);
     for (field, big) in [("kind", true), ("listKind", true)] {
         one(field, big, errors);
     }
+    list("shortNames", errors);
     let kind = text(given, "listKind");
     if !kind.is_empty() && given["listKind"] == given["kind"] {
         let detail = "kind and listKind may not be the same";
@@ -512,49 +509,75 @@ fn validate_names(given: &Value, errors: &mut Vec<FieldError>) {
     list("categories", errors);
 }
 
-fn versions(spec: &Value, _old: Option<&Value>, errors: &mut Vec<FieldError>) {
+/// The parts of versions that are said once if all versions say the same.
+const PARTS: [&str; 4] = [
+    "schema",
+    "selectableFields",
+    "additionalPrinterColumns",
+    "subresources",
+];
+
+/// The versions' own parts, each at its place; then what they are named.
+fn versions(spec: &Value, errors: &mut Vec<FieldError>) {
     let list = spec["versions"].as_array().map_or(&[][..], Vec::as_slice);
-    // What a single version says is reported as if it were said for all.
-    let several = list.len() > 1;
     for (index, version) in list.iter().enumerate() {
-        let path = if several {
-            format!("spec.versions[{index}]")
-        } else {
-            "spec".to_owned()
-        };
-        let schema = &version["schema"]["openAPIV3Schema"];
-        if schema.is_null() {
-            let at = format!("spec.versions[{index}].schema.openAPIV3Schema");
+        let path = format!("spec.versions[{index}]");
+        if version["schema"]["openAPIV3Schema"].is_null() {
+            let at = format!("{path}.schema.openAPIV3Schema");
             errors.push(FieldError::plain(ErrorKind::Required, at, ""));
-        } else if let Err(found) = fluvial_schema::CrdSchema::parse(schema) {
-            let prefix = if several {
-                format!("{path}.schema")
-            } else {
-                "spec.validation".to_owned()
-            };
-            errors.extend(found.into_iter().map(|mut error| {
-                let dot = if error.path.is_empty() || error.path.starts_with('[') {
-                    ""
-                } else {
-                    "."
-                };
-                error.path = format!("{prefix}{dot}{}", error.path);
-                error.detail = error.detail.replace(
-                    "within openAPIV3Schema",
-                    &format!("within {prefix}.openAPIV3Schema"),
-                );
-                error
-            }));
         }
-        selectable(version, &path, errors);
-        columns(version, &path, errors);
-        scale(
-            &version["subresources"]["scale"],
-            &format!("{path}.subresources.scale"),
-            errors,
-        );
+        for name in PARTS.iter().filter(|name| !is_common(list, name)) {
+            part(version, name, &path, &format!("{path}.schema"), errors);
+        }
     }
     version_names(spec, errors);
+}
+
+fn is_common(list: &[Value], part: &str) -> bool {
+    list.windows(2).all(|pair| pair[0][part] == pair[1][part])
+}
+
+/// What all versions say, as if the definition said it.
+fn common_parts(spec: &Value, errors: &mut Vec<FieldError>) {
+    let list = spec["versions"].as_array().map_or(&[][..], Vec::as_slice);
+    let Some(first) = list.first() else { return };
+    for name in PARTS.iter().filter(|name| is_common(list, name)) {
+        part(first, name, "spec", "spec.validation", errors);
+    }
+}
+
+fn part(version: &Value, name: &str, path: &str, schema: &str, errors: &mut Vec<FieldError>) {
+    match name {
+        "schema" => schema_of(&version["schema"]["openAPIV3Schema"], schema, errors),
+        "selectableFields" => selectable(version, path, errors),
+        "additionalPrinterColumns" => columns(version, path, errors),
+        _ => {
+            let path = format!("{path}.subresources.scale");
+            scale(&version["subresources"]["scale"], &path, errors);
+        }
+    }
+}
+
+fn schema_of(schema: &Value, prefix: &str, errors: &mut Vec<FieldError>) {
+    if schema.is_null() {
+        return;
+    }
+    let Err(found) = fluvial_schema::CrdSchema::parse(schema) else {
+        return;
+    };
+    errors.extend(found.into_iter().map(|mut error| {
+        let dot = if error.path.is_empty() || error.path.starts_with('[') {
+            ""
+        } else {
+            "."
+        };
+        error.path = format!("{prefix}{dot}{}", error.path);
+        error.detail = error.detail.replace(
+            "within openAPIV3Schema",
+            &format!("within {prefix}.openAPIV3Schema"),
+        );
+        error
+    }));
 }
 
 fn columns(version: &Value, path: &str, errors: &mut Vec<FieldError>) {

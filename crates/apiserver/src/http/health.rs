@@ -71,9 +71,8 @@ pub fn version() -> serde_json::Value {
 #[must_use]
 pub fn answer(api: &Api, path: &str, query: &Query) -> Option<Answer> {
     const TEXT: &str = "text/plain; charset=utf-8";
-    let path = path.trim_end_matches('/');
     match path {
-        "/version" => Some(Answer::json(200, &version())),
+        "/version" | "/version/" => Some(Answer::json(200, &version())),
         "/healthz" | "/livez" | "/readyz" => {
             let whole = |text: String| {
                 let answer = Answer::bytes(200, text, TEXT);
@@ -92,6 +91,17 @@ pub fn answer(api: &Api, path: &str, query: &Query) -> Option<Answer> {
                     "ok"
                 };
                 text.push_str(&format!("[+]{check} {shown}\n"));
+            }
+            let unknown: Vec<String> = excluded
+                .iter()
+                .filter(|own| !CHECKS.iter().any(|check| check == *own && is_of(check, name)))
+                .map(|own| format!("{own:?}"))
+                .collect();
+            if !unknown.is_empty() {
+                let names = unknown.join(",");
+                text.push_str(&format!(
+                    "warn: some health checks cannot be excluded: no matches for {names}\n"
+                ));
             }
             text.push_str(&format!("{name} check passed\n"));
             whole(text)

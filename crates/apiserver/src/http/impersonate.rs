@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use http::request::Parts;
 
-use super::{Query, header, route, verb_of};
+use super::{Query, header, route, verb};
 use crate::api::Api;
 use crate::auth::{Attributes, User, rbac};
 use crate::names;
@@ -240,7 +240,7 @@ impl Asker<'_> {
             return self.check(&wanted);
         };
         let query = Query::parse(parts.uri.query().unwrap_or(""));
-        let verb = verb(verb_of(parts, &query, &target));
+        let verb = verb(verb::of(parts, &query, &target));
         self.check(&Attributes {
             verb: &verb,
             group: &target.group,

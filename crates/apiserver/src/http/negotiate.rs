@@ -112,6 +112,25 @@ pub fn other_media_only() -> Failure {
     Failure::new(406, "NotAcceptable", message)
 }
 
+/// Whether answers may come compressed.
+#[must_use]
+pub fn takes_gzip(encodings: Option<&str>) -> bool {
+    encodings.is_some_and(|all| all.split(',').any(|one| one.trim() == "gzip"))
+}
+
+/// What is accepted of something that has no tables.
+///
+/// # Errors
+/// Nothing but tables is.
+pub fn without_tables(accept: Option<&str>, query: &Query, agent: &str) -> Outcome<Accept> {
+    let clauses = accept.unwrap_or("").split(',');
+    let left: Vec<&str> = clauses.filter(|clause| !clause.contains("as=Table")).collect();
+    if left.is_empty() {
+        return Err(other_media_only());
+    }
+    self::accept(Some(&left.join(",")), query, agent)
+}
+
 /// A failure of lists, which can be had as streams too.
 pub fn name_streams(failure: &mut Failure) {
     if failure.code == 406 && failure.message.starts_with("406") {

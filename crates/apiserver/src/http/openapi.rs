@@ -28,7 +28,7 @@ pub fn answer(api: &Api, path: &str, headers: &HeaderMap) -> Option<Outcome<Answ
         return Some(Ok(second(api, headers)));
     }
     let rest = rest.strip_prefix("v3")?;
-    if rest.is_empty() || rest == "/" {
+    if rest.is_empty() {
         return Some(Ok(Answer::bytes(
             200,
             index(api).to_string(),

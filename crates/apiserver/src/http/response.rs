@@ -2,10 +2,13 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io::Write as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body::Frame;
 use serde_json::{Value, json};
@@ -99,6 +102,7 @@ enum Content {
     Json(Bytes),
     Value(Value),
     Bytes(Bytes, &'static str),
+    Empty,
     Watch(Box<Watch>),
 }
 
@@ -145,6 +149,7 @@ impl Answer {
             Content::Json(bytes) => encoded(&serde_json::from_slice(&bytes).unwrap_or_default(), format),
             Content::Value(value) => encoded(&value, format),
             Content::Bytes(bytes, media) => (Body::from(bytes), media),
+            Content::Empty => (Body::from(Bytes::new()), ""),
             Content::Watch(watch) => (Body(State::Watch(next(watch))), "application/json"),
         };
         let mut response = Response::new(body);
@@ -178,6 +183,30 @@ fn encoded(value: &Value, format: Format) -> (Body, &'static str) {
             "application/yaml",
         ),
     }
+}
+
+/// Answers from this size on are sent compressed to those who take that.
+const LARGE: usize = 128 * 1024;
+
+/// The response with its body compressed, if that is large.
+#[must_use]
+pub fn packed(mut response: Response<Body>) -> Response<Body> {
+    let State::Full(Some(bytes)) = &response.body().0 else {
+        return response;
+    };
+    if bytes.len() <= LARGE {
+        return response;
+    }
+    // Lists are as good as gone when they arrive: time counts more than size.
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 8), Compression::fast());
+    let Ok(packed) = encoder.write_all(bytes).and_then(|()| encoder.finish()) else {
+        return response;
+    };
+    *response.body_mut() = Body::from(Bytes::from(packed));
+    let headers = response.headers_mut();
+    headers.insert(http::header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    headers.append(http::header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    response
 }
 
 /// The response of a failure.
@@ -225,6 +254,8 @@ pub fn shaped(api: &Api, request: &Request, reply: Reply) -> Outcome<Answer> {
     };
     match reply {
         Reply::Watch(watch) => answer(200, Content::Watch(watch)),
+        // Nobody says of what kind nothing is.
+        Reply::Text(code, text) if text.is_empty() => answer(code, Content::Empty),
         Reply::Text(code, text) => answer(code, Content::Bytes(text.into(), "text/plain")),
         Reply::Stored(code, stored) if plain && !crate::convert::differs(kind) => {
             let head = kind.head();
@@ -295,7 +326,7 @@ pub fn shaped(api: &Api, request: &Request, reply: Reply) -> Outcome<Answer> {
 fn one(api: &Api, request: &Request, code: u16, value: Value) -> Outcome<Answer> {
     // Statuses and the like have no other shape.
     let own = value["kind"] == *request.kind.kind;
-    let scale = request.target.subresource == "scale" && request.kind.custom.is_none();
+    let scale = request.target.subresource == "scale";
     let value = if own && request.accept.shape != Shape::Object {
         Shaper::new(request.kind.clone(), &request.accept.shape, &request.query)?.one(value, api)?
     } else if scale && value["kind"] == "Scale" && request.accept.shape != Shape::Object {

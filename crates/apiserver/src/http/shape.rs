@@ -57,13 +57,10 @@ impl Shaper {
     }
 
     fn go_name(&self) -> String {
-        let package = self
-            .kind
-            .group
-            .split('.')
-            .next()
-            .filter(|name| !name.is_empty())
-            .unwrap_or("core");
+        let package = match self.kind.group.split('.').next() {
+            None | Some("" | "events") => "core",
+            Some(name) => name,
+        };
         format!("*{package}.{}", self.kind.kind)
     }
 
@@ -74,6 +71,9 @@ impl Shaper {
     pub fn one(&self, object: Value, api: &Api) -> Outcome<Value> {
         match &self.shape {
             Shape::Partial(version) => Ok(partial(object, version)),
+            Shape::PartialList(_) if self.kind.custom.is_some() => {
+                Err(Failure::unclassified("content is not a list"))
+            }
             Shape::PartialList(_) => Err(Failure::new(
                 406,
                 "NotAcceptable",
@@ -117,7 +117,10 @@ impl Shaper {
                 "NotAcceptable",
                 format!(
                     "you requested PartialObjectMetadata, but the requested object is a list ({}List)",
-                    self.go_name()
+                    match self.kind.custom {
+                        Some(_) => "*unstructured.Unstructured".to_owned(),
+                        None => self.go_name(),
+                    }
                 ),
             )),
             Shape::Table(version) => {

@@ -11,6 +11,29 @@ const AGE_TEXT: &str = "When the object was made.";
 
 const S: &str = "string";
 
+/// Whether there are tables of a kind, or of a subresource of it.
+#[must_use]
+pub fn is_shown(kind: &Kind, subresource: &str) -> bool {
+    match subresource {
+        "" => kind.can("get") || kind.can("list"),
+        "approval"
+        | "binding"
+        | "ephemeralcontainers"
+        | "eviction"
+        | "finalize"
+        | "log"
+        | "resize"
+        | "token" => false,
+        "status" => {
+            !matches!(
+                kind.kind.as_str(),
+                "CustomResourceDefinition" | "APIService" | "ResourceClaim"
+            ) || kind.custom.is_some()
+        }
+        _ => true,
+    }
+}
+
 /// Columns of a kind after its name. `*` before a name: shown in wide tables only; `#`: an integer;
 /// `?`: a boolean; `@`: a name.
 fn columns(kind: &Kind) -> Option<&'static str> {

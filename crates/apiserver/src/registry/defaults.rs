@@ -71,7 +71,7 @@ pub fn apply(kind: &Kind, object: &mut Value) {
         ("apps", name) => apps(name, object),
         ("batch", "Job") => job_spec(&mut object["spec"]),
         ("batch", "CronJob") => cron_job(&mut object["spec"]),
-        ("autoscaling", _) => autoscaler(object),
+        ("autoscaling", "HorizontalPodAutoscaler") => autoscaler(object),
         ("networking.k8s.io", name) => networking(name, object),
         ("rbac.authorization.k8s.io", name) => rbac(name, object),
         ("storage.k8s.io", "StorageClass") => {

@@ -17,7 +17,9 @@ pub fn is_reference(text: &str) -> bool {
         }
         _ => name,
     };
-    name.len() <= 255 && path.split('/').all(is_component) && tag.is_none_or(is_tag)
+    // It would be taken for an identifier.
+    let is_id = name.len() == 64 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    name.len() <= 255 && !is_id && path.split('/').all(is_component) && tag.is_none_or(is_tag)
 }
 
 fn is_low(text: &str) -> bool {

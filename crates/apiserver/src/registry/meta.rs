@@ -159,6 +159,35 @@ fn owners(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
     }
 }
 
+/// The one name that an object may have, if its own fields say it, and what is said of another.
+fn only_name(kind: &Kind, object: &Value) -> Option<(String, String)> {
+    let spec = &object["spec"];
+    let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
+    match kind.kind.as_str() {
+        "CustomResourceDefinition" => Some((
+            format!("{}.{}", text(&spec["names"]["plural"]), text(&spec["group"])),
+            "must be spec.names.plural+\".\"+spec.group".to_owned(),
+        )),
+        "APIService" => {
+            let name = format!("{}.{}", text(&spec["version"]), text(&spec["group"]));
+            let detail = format!("must be `spec.version+\".\"+spec.group`: {name:?}");
+            Some((name, detail))
+        }
+        _ => None,
+    }
+}
+
+/// Complains about a name, or the beginning of one, that is not the only one.
+fn is_only(kind: &Kind, object: &Value, field: &str, errors: &mut Vec<FieldError>) {
+    let name = object["metadata"][field].as_str().unwrap_or("");
+    if kind.custom.is_some() || name.is_empty() {
+        return;
+    }
+    if let Some((_, detail)) = only_name(kind, object).filter(|(only, _)| only != name) {
+        errors.push(invalid(format!("metadata.{field}"), name, detail));
+    }
+}
+
 /// The beginning of a generated name.
 fn generated(kind: &Kind, meta: &Value, errors: &mut Vec<FieldError>) {
     let generate = meta["generateName"].as_str().unwrap_or("");
@@ -182,6 +211,7 @@ pub fn validate(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
     let text = |field: &str| meta[field].as_str().unwrap_or("");
     let rule = name_rule(kind);
     generated(kind, meta, errors);
+    is_only(kind, object, "generateName", errors);
     let name = text("name");
     if name.is_empty() {
         let detail = "name or generateName is required";
@@ -192,6 +222,7 @@ pub fn validate(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
                 .into_iter()
                 .map(|complaint| invalid("metadata.name", name, complaint)),
         );
+        is_only(kind, object, "name", errors);
     }
     if kind.namespaced && text("namespace").is_empty() {
         errors.push(FieldError::plain(ErrorKind::Required, "metadata.namespace", ""));

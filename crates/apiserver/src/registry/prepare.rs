@@ -73,6 +73,19 @@ pub fn made_by_update(kind: &Kind) -> bool {
         )
 }
 
+/// Whether a status is written without the labels, annotations, owners and finalizers that come with it.
+fn keeps_meta(kind: &Kind) -> bool {
+    matches!(
+        (kind.group.as_str(), kind.kind.as_str()),
+        ("apiregistration.k8s.io", "APIService")
+            | ("flowcontrol.apiserver.k8s.io", _)
+            | ("storage.k8s.io", "VolumeAttachment")
+            | ("networking.k8s.io", "ServiceCIDR")
+            | ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy")
+            | ("resource.k8s.io", "ResourceClaim")
+    )
+}
+
 /// Fields that a writer does not come to own, because the strategy takes them from elsewhere.
 #[must_use]
 pub fn reset_fields(kind: &Kind, subresource: &str) -> Vec<&'static [&'static str]> {
@@ -81,7 +94,7 @@ pub fn reset_fields(kind: &Kind, subresource: &str) -> Vec<&'static [&'static st
     const META: &[&str] = &["metadata"];
     const LABELS: &[&str] = &["metadata", "labels"];
     match subresource {
-        "status" if kind.custom.is_some() => vec![SPEC, META],
+        "status" if kind.custom.is_some() || keeps_meta(kind) => vec![SPEC, META],
         "status" if kind.is("apps", "Deployment") => vec![SPEC, LABELS],
         "status" => vec![SPEC],
         "finalize" => vec![STATUS],
@@ -449,6 +462,11 @@ fn status_only(kind: &Kind, new: &mut Value, old: &Value) {
     }
     for field in ["spec", "data", "rules", "webhooks"] {
         copy(new, old, field);
+    }
+    if keeps_meta(kind) {
+        for field in ["labels", "annotations", "finalizers", "ownerReferences"] {
+            copy_meta(new, old["metadata"][field].clone(), field);
+        }
     }
     if kind.is("apps", "Deployment") {
         let labels = old["metadata"]["labels"].clone();

@@ -1,5 +1,7 @@
 //! Cluster addresses and node ports of services.
 
+mod rehearsal;
+
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -191,14 +193,14 @@ impl Allocator {
 }
 
 impl Taken {
-    fn allocate(&mut self, object: &mut Value, old: Option<&Value>, rehearsal: bool) -> Outcome<()> {
+    fn allocate(&mut self, object: &mut Value, old: Option<&Value>, rehearsed: bool) -> Outcome<()> {
         let taken = self;
         let name = meta(object, "name").to_owned();
         let refuse = |error: FieldError| Failure::invalid("", "Service", &name, &[error]);
         if has_address(object) {
             let asked = object["spec"]["clusterIP"].as_str().unwrap_or("").to_owned();
             let kept = old.is_some_and(|old| old["spec"]["clusterIP"] == object["spec"]["clusterIP"]);
-            let given = if asked.is_empty() && rehearsal {
+            let given = if asked.is_empty() && rehearsed {
                 // Nobody will have it: the network's own address stands for any.
                 taken.range.base.to_string()
             } else if asked.is_empty() {
@@ -208,7 +210,7 @@ impl Taken {
             } else if kept {
                 asked
             } else {
-                taken.take_address(&asked, rehearsal).map_err(|detail| {
+                taken.take_address(&asked, rehearsed).map_err(|detail| {
                     let value = json!([asked]);
                     refuse(FieldError::new(
                         ErrorKind::Invalid,
@@ -228,8 +230,12 @@ impl Taken {
         }
         if wants_ports(object) {
             let mine = old.map(ports).unwrap_or_default();
-            if rehearsal {
-                made_up_ports(object);
+            if rehearsed {
+                rehearsal::are_free(object, |port| {
+                    taken.ports.contains(&port) && !mine.contains(&port)
+                })
+                .map_err(|error| refuse(*error))?;
+                rehearsal::ports(object);
             } else {
                 taken
                     .node_ports(object, &mine)
@@ -238,7 +244,7 @@ impl Taken {
             }
         }
         if wants_health(object) {
-            object["spec"]["healthCheckNodePort"] = if rehearsal {
+            object["spec"]["healthCheckNodePort"] = if rehearsed {
                 ports(object)
                     .last()
                     .map_or(32_769, |last| u64::from(*last) + 1)
@@ -253,17 +259,6 @@ impl Taken {
 }
 
 /// Ports for an answer that nobody acts upon: beyond the range, so that they are seen to be none.
-fn made_up_ports(object: &mut Value) {
-    let list = object["spec"].get_mut("ports").and_then(Value::as_array_mut);
-    let mut next = 32_769;
-    for port in list.into_iter().flatten() {
-        if port["nodePort"].as_u64().unwrap_or(0) == 0 {
-            port["nodePort"] = next.into();
-            next += 1;
-        }
-    }
-}
-
 fn families(object: &mut Value) {
     let spec = &mut object["spec"];
     if spec["clusterIP"] == "None" && spec["clusterIPs"].is_null() {
@@ -312,6 +307,8 @@ impl Taken {
     fn take_address(&mut self, asked: &str, rehearsal: bool) -> Result<String, String> {
         let failed = |why: &str| format!("failed to allocate IP {asked}: {why}");
         match self.range.offset(asked) {
+            // Whether it is free is found out when it is taken.
+            Some(_) if rehearsal => Ok(asked.to_owned()),
             Some(own) if self.addresses.insert(own) => Ok(asked.to_owned()),
             Some(_) => Err(failed("provided IP is already allocated")),
             None if rehearsal => {

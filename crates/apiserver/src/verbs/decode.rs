@@ -212,7 +212,7 @@ fn check_kind(api: &Api, kind: &Kind, value: &mut Value, bytes: &[u8]) -> Outcom
     }
     let text = |field: &str| map.get(field).and_then(Value::as_str).unwrap_or("").to_owned();
     let (version, name) = (text("apiVersion"), text("kind"));
-    let (group, short) =
+    let (_, short) =
         body::group_version(&version).map_err(|failure| unrecognized(&kind.kind, &failure.message, bytes))?;
     if kind.custom.is_some() && name.is_empty() {
         let text = String::from_utf8_lossy(bytes);
@@ -233,14 +233,12 @@ fn check_kind(api: &Api, kind: &Kind, value: &mut Value, bytes: &[u8]) -> Outcom
             if given == own {
                 return Err(other_kind(kind, value, &given_kind));
             }
-            return Err(Failure::bad_request(format!(
-                "the API version in the data ({given}) does not match the expected API version ({own})"
-            )));
+            return Err(other_version(&given, &own));
         }
-        let known = api
-            .kinds()
-            .by_kind(group, short, &given_kind)
-            .is_some_and(|found| found.custom.is_none());
+        let known = registered(api, kind, &given, &given_kind);
+        if known && given_kind == kind.kind {
+            return Err(other_version(&given, &own));
+        }
         let why = if known {
             let package = |group: &str| {
                 group
@@ -251,7 +249,12 @@ fn check_kind(api: &Api, kind: &Kind, value: &mut Value, bytes: &[u8]) -> Outcom
             };
             let to = package(&kind.group).unwrap_or_else(|| "core".to_owned());
             format!(
-                "converting ({short}.{given_kind}) to ({to}.{}): unknown conversion",
+                "converting ({}.{given_kind}) to ({to}.{}): unknown conversion",
+                if UNVERSIONED.contains(&given_kind.as_str()) {
+                    "v1"
+                } else {
+                    short
+                },
                 kind.kind
             )
         } else {
@@ -262,6 +265,65 @@ fn check_kind(api: &Api, kind: &Kind, value: &mut Value, bytes: &[u8]) -> Outcom
     value["apiVersion"] = own.into();
     value["kind"] = given_kind.into();
     Ok(())
+}
+
+/// Kinds that bodies can be read as whatever version they say.
+const UNVERSIONED: [&str; 5] = [
+    "Status",
+    "APIVersions",
+    "APIGroup",
+    "APIGroupList",
+    "APIResourceList",
+];
+
+/// Whether bodies can be read as a kind, be it served, once served, a list or none of the resources. Definitions and
+/// registrations are read by servers of their own, which know no others' kinds.
+fn registered(api: &Api, own: &Kind, version: &str, kind: &str) -> bool {
+    if UNVERSIONED.contains(&kind) {
+        return true;
+    }
+    let (group, short) = version.split_once('/').unwrap_or(("", version));
+    let apart = matches!(
+        own.group.as_str(),
+        "apiextensions.k8s.io" | "apiregistration.k8s.io"
+    );
+    if apart && group != own.group {
+        return false;
+    }
+    let mut others = include_str!("../../data/former.txt")
+        .lines()
+        .map(|line| line.split(' '));
+    if others.any(|mut words| words.next() == Some(version) && words.any(|own| own == kind)) {
+        return true;
+    }
+    let kinds = api.kinds();
+    let served = |kind: &str| {
+        let found = kinds.by_kind(group, short, kind);
+        found.is_some_and(|found| found.custom.is_none())
+    };
+    let about = matches!(
+        kind,
+        "CreateOptions"
+            | "DeleteOptions"
+            | "GetOptions"
+            | "ListOptions"
+            | "PatchOptions"
+            | "UpdateOptions"
+            | "WatchEvent"
+    );
+    let builtin = || {
+        let group = kinds.group(group).unwrap_or_default();
+        let mut of_version = group.iter().filter(|(own, _)| own == short);
+        of_version.any(|(_, kinds)| kinds.iter().any(|kind| kind.custom.is_none()))
+    };
+    served(kind) || kind.strip_suffix("List").is_some_and(served) || (about && builtin())
+}
+
+/// A body in a version that its path is not about.
+fn other_version(given: &str, own: &str) -> Failure {
+    Failure::bad_request(format!(
+        "the API version in the data ({given}) does not match the expected API version ({own})"
+    ))
 }
 
 /// A custom resource that says it is another kind.
@@ -303,6 +365,7 @@ pub fn typed(api: &Api, kind: &Kind, value: &mut Value, complaints: &mut Complai
                 return Err(mismatch);
             }
         }
+        whole_numbers(value);
         if let Some(schema) = &custom.schema {
             complaints.unknown.extend(schema.prune(value));
             schema.default(value);
@@ -324,7 +387,10 @@ pub fn typed(api: &Api, kind: &Kind, value: &mut Value, complaints: &mut Complai
                 .unwrap_or(mismatch));
         }
         check_moments(kind, value)?;
-        check_data(kind, value)?;
+        check_data(kind, value).map_err(|why| match complaints.restored {
+            true => format!("error decoding from json: {why}"),
+            false => why,
+        })?;
         defaults::apply(kind, value);
         if !kind.is("apiextensions.k8s.io", "CustomResourceDefinition") {
             strip_nulls(value);
@@ -341,6 +407,35 @@ pub fn typed(api: &Api, kind: &Kind, value: &mut Value, complaints: &mut Complai
         }
     }
     Ok(())
+}
+
+/// Numbers are whole if they can be, and no more exact than floating point beyond 64 bits.
+fn whole_numbers(value: &mut Value) {
+    /// From here on Go writes exponents.
+    const LARGE: f64 = 1e21;
+    match value {
+        Value::Object(map) => map.values_mut().for_each(whole_numbers),
+        Value::Array(items) => items.iter_mut().for_each(whole_numbers),
+        Value::Number(number) if !number.is_i64() => {
+            let Some(float) = number
+                .as_f64()
+                .filter(|float| float.fract() == 0.0 && float.abs() < LARGE)
+            else {
+                return;
+            };
+            let text = if float == 0.0 {
+                "0".to_owned()
+            } else {
+                float.to_string()
+            };
+            if let Ok(whole) = text.parse::<i64>() {
+                *value = whole.into();
+            } else if let Ok(whole) = text.parse::<u64>() {
+                *value = whole.into();
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Looking into absent fields leaves nulls behind, which no typed object has.

@@ -9,6 +9,7 @@ use super::{Reply, create, decode, update};
 use crate::api::{Api, meta};
 use crate::crd::ownership;
 use crate::http::{body, negotiate};
+use crate::kinds::Kind;
 use crate::registry::prepare;
 use crate::request::Request;
 use crate::status::{Failure, Outcome};
@@ -22,7 +23,6 @@ enum Form {
     Json,
     Merge,
     Strategic,
-    Apply,
 }
 
 /// PATCH of an object.
@@ -30,52 +30,82 @@ enum Form {
 /// # Errors
 /// The patch cannot be read or used, or its result is refused.
 pub fn patch(api: &Api, request: &mut Request) -> Outcome<Reply> {
-    let form = match negotiate::media_type(request.content_type.as_deref()).as_str() {
-        "application/json-patch+json" => Form::Json,
-        "application/merge-patch+json" => Form::Merge,
-        "application/strategic-merge-patch+json" if request.kind.custom.is_none() => Form::Strategic,
-        "application/apply-patch+yaml" => Form::Apply,
-        _ => {
-            if request.kind.custom.is_some() {
+    if is_apply(request) {
+        request.read_options("PatchOptions", true)?;
+        return apply(api, request);
+    }
+    let patch = Patch::read(request)?;
+    let manager = request.manager();
+    update::change(api, request, &mut |live| {
+        let mut new = patch.made(api, request, &request.kind, live)?;
+        update::named(request, &mut new)?;
+        if !prepare::in_time(request) {
+            prepare::update(api, request, &mut new, live);
+        }
+        Ok(create::own(api, request, Some(live), new, &manager))
+    })
+}
+
+/// Whether a patch is a server-side apply.
+pub(super) fn is_apply(request: &Request) -> bool {
+    negotiate::media_type(request.content_type.as_deref()) == "application/apply-patch+yaml"
+}
+
+/// A patch that says what to do.
+pub(super) struct Patch {
+    form: Form,
+    decoded: body::Decoded,
+}
+
+impl Patch {
+    /// Reads the patch of a request and its options.
+    ///
+    /// # Errors
+    /// It is none of its form.
+    pub(super) fn read(request: &mut Request) -> Outcome<Patch> {
+        let form = match negotiate::media_type(request.content_type.as_deref()).as_str() {
+            "application/json-patch+json" => Form::Json,
+            "application/merge-patch+json" => Form::Merge,
+            "application/strategic-merge-patch+json" if request.kind.custom.is_none() => Form::Strategic,
+            _ if request.kind.custom.is_some() => {
                 let why = "the body of the request was in an unknown format - accepted media types include: \
                            application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
                 return Err(Failure::new(415, "UnsupportedMediaType", why));
             }
-            let failure = Failure::new(415, "UnsupportedMediaType", "415: Unsupported Media Type");
-            return Err(failure.with_details(json!({})));
-        }
-    };
-    request.read_options("PatchOptions", form == Form::Apply)?;
-    if form == Form::Apply {
-        return apply(api, request);
-    }
-    let decoded = body::json(&request.body).map_err(|error| match form {
-        Form::Json | Form::Merge => Failure::bad_request(format!("error decoding patch: {error}")),
-        _ => Failure::bad_request(error),
-    })?;
-    check_shape(form, &decoded.value)?;
-    let mut decoded = decoded;
-    if decoded.value.is_null() && form != Form::Merge {
-        decoded.value = if form == Form::Json { json!([]) } else { json!({}) };
-    }
-    if form == Form::Json {
-        decoded.duplicates = json_patch_complaints(&decoded);
-    }
-    let patch = &decoded.value;
-    let manager = request.manager();
-    update::change(api, request, &mut |live| {
-        let mut new = live.clone();
-        match form {
-            Form::Json => {
-                json_patch::apply(&mut new, &decoded.value).map_err(|error| json_failure(&error))?
-            }
-            Form::Merge => {
-                merge_patch::apply(&mut new, &decoded.value)
-                    .map_err(|error| Failure::bad_request(error.to_string()))?;
-            }
             _ => {
-                let types = request.kind.types(&api.schemas);
-                new = strategic::apply(new, &decoded.value, types.as_ref())
+                let failure = Failure::new(415, "UnsupportedMediaType", "415: Unsupported Media Type");
+                return Err(failure.with_details(json!({})));
+            }
+        };
+        request.read_options("PatchOptions", false)?;
+        let mut decoded = body::json(&request.body).map_err(|error| match form {
+            Form::Json | Form::Merge => Failure::bad_request(format!("error decoding patch: {error}")),
+            Form::Strategic => Failure::bad_request(error),
+        })?;
+        check_shape(form, &decoded.value)?;
+        if decoded.value.is_null() && form != Form::Merge {
+            decoded.value = if form == Form::Json { json!([]) } else { json!({}) };
+        }
+        if form == Form::Json {
+            decoded.duplicates = json_patch_complaints(&decoded);
+        }
+        Ok(Patch { form, decoded })
+    }
+
+    /// What the patch makes of an object of a kind.
+    ///
+    /// # Errors
+    /// It does not fit, or the result is none of the kind.
+    pub(super) fn made(&self, api: &Api, request: &Request, kind: &Kind, live: &Value) -> Outcome<Value> {
+        let mut new = live.clone();
+        let patch = &self.decoded.value;
+        match self.form {
+            Form::Json => json_patch::apply(&mut new, patch).map_err(|error| json_failure(&error))?,
+            Form::Merge => merge_patch::apply(&mut new, patch)
+                .map_err(|error| Failure::bad_request(error.to_string()))?,
+            Form::Strategic => {
+                let types = kind.types(&api.schemas);
+                new = strategic::apply(new, patch, types.as_ref())
                     .map_err(|error| strategic_failure(&error))?;
                 // The result is read as the kind, whatever it says it is.
                 for field in ["apiVersion", "kind"] {
@@ -83,24 +113,18 @@ pub fn patch(api: &Api, request: &mut Request) -> Outcome<Reply> {
                 }
             }
         }
-        let mut complaints = decode::Complaints::of_duplicates(decoded.duplicates.clone());
-        complaints.restored = form == Form::Strategic;
+        let mut complaints = decode::Complaints::of_duplicates(self.decoded.duplicates.clone());
+        complaints.restored = self.form == Form::Strategic;
         let shown = Shown {
-            form,
+            form: self.form,
             patch,
-            kind: request
-                .kind
+            kind: kind
                 .custom
                 .is_none()
-                .then(|| format!("{}.{}", request.kind.api_version(), request.kind.kind)),
+                .then(|| format!("{}.{}", kind.api_version(), kind.kind)),
         };
-        let mut new = retyped(api, request, new, &mut complaints, &shown)?;
-        update::named(request, &mut new)?;
-        if !prepare::in_time(request) {
-            prepare::update(api, request, &mut new, live);
-        }
-        Ok(create::own(api, request, Some(live), new, &manager))
-    })
+        retyped(api, request, kind, new, &mut complaints, &shown)
+    }
 }
 
 /// A patch of the wrong shape altogether.
@@ -154,7 +178,9 @@ fn json_failure(error: &fluvial_merge::PatchError) -> Failure {
 /// A directive that is not known counts as the server's own error.
 fn strategic_failure(error: &fluvial_merge::PatchError) -> Failure {
     let text = error.to_string();
-    if text.starts_with("unknown patch type") || text.contains("does not contain declared merge key") {
+    let own = ["unknown patch type", "The order in patch list"];
+    if own.iter().any(|start| text.starts_with(start)) || text.contains("does not contain declared merge key")
+    {
         return Failure::unclassified(text);
     }
     Failure::bad_request(text)
@@ -180,11 +206,11 @@ fn json_patch_complaints(decoded: &body::Decoded) -> Vec<String> {
 fn retyped(
     api: &Api,
     request: &Request,
+    kind: &Kind,
     mut new: Value,
     complaints: &mut decode::Complaints,
     shown: &Shown<'_>,
 ) -> Outcome<Value> {
-    let kind = &request.kind;
     let wrong = |new: &Value, why: String| {
         let error = FieldError::new(ErrorKind::Invalid, "patch", shown.text(new).into(), why);
         Failure::invalid("", "", "", &[error])
@@ -252,8 +278,35 @@ pub(super) fn apply_failure(error: ApplyError) -> Failure {
     }
 }
 
-/// Server-side apply.
-fn apply(api: &Api, request: &Request) -> Outcome<Reply> {
+/// Why what was applied is no object of its kind after all.
+pub(super) fn unconverted(object: &Value, kind: &Kind, why: &str) -> Failure {
+    let version = match kind.group.as_str() {
+        "" => format!("/{}", kind.version),
+        _ => kind.api_version(),
+    };
+    let name = &kind.kind;
+    // An object of a version that is not the one worked with has been converted before, and is not named.
+    if crate::convert::differs(kind) {
+        return Failure::unclassified(format!(
+            "failed to convert new object: unable to convert unstructured object to {version}, Kind={name}: {why}"
+        ));
+    }
+    let id = format!(
+        "{}/{}; {version}, Kind={name}",
+        meta(object, "namespace"),
+        meta(object, "name")
+    );
+    Failure::unclassified(format!(
+        "failed to convert new object ({id}) to proper version: unable to convert unstructured object to {version}, \
+         Kind={name}: {why}"
+    ))
+}
+
+/// Reads what is applied as an object of a kind.
+///
+/// # Errors
+/// It is none, or has what may not be applied.
+pub(super) fn applied(request: &Request, kind: &Kind) -> Outcome<Value> {
     let decoded = body::yaml(&request.body).map_err(|error| {
         Failure::bad_request(format!(
             "error decoding YAML: error converting YAML to JSON: {error}"
@@ -267,7 +320,6 @@ fn apply(api: &Api, request: &Request) -> Outcome<Reply> {
             decode::json_name(&applied)
         )));
     }
-    let kind = &request.kind;
     let (version, name) = (
         applied["apiVersion"].as_str().unwrap_or(""),
         applied["kind"].as_str().unwrap_or(""),
@@ -289,10 +341,21 @@ fn apply(api: &Api, request: &Request) -> Outcome<Reply> {
         );
         return Err(Failure::bad_request(why));
     }
-    check_applied(request, &applied)?;
-    // The patch is recorded as it was sent, which need not name its namespace.
-    create::place(request, &mut applied.clone())?;
+    if !applied["metadata"]["managedFields"].is_null() {
+        return Err(Failure::bad_request("metadata.managedFields must be nil"));
+    }
+    Ok(applied)
+}
+
+/// Server-side apply.
+fn apply(api: &Api, request: &Request) -> Outcome<Reply> {
+    let kind = &request.kind;
+    let applied = applied(request, kind)?;
     let live = api.store.collection(&kind.collection).get(&request.key());
+    if live.is_none() && !request.target.subresource.is_empty() {
+        return Err(request.not_found());
+    }
+    check_applied(request, &applied)?;
     let Some(stored) = live else {
         return apply_new(api, request, &applied);
     };
@@ -348,10 +411,8 @@ fn leaves_alone(api: &Api, request: &Request, applied: &Value, stored: &Stored) 
     Ok(unchanged)
 }
 
-fn check_applied(request: &Request, applied: &Value) -> Outcome<()> {
-    if !applied["metadata"]["managedFields"].is_null() {
-        return Err(Failure::bad_request("metadata.managedFields must be nil"));
-    }
+/// Whether what is applied may have the name and the namespace of the path, if it has any.
+pub(super) fn check_applied(request: &Request, applied: &Value) -> Outcome<()> {
     let name = meta(applied, "name");
     if !name.is_empty() && name != request.target.name {
         let why = format!(
@@ -360,14 +421,12 @@ fn check_applied(request: &Request, applied: &Value) -> Outcome<()> {
         );
         return Err(Failure::bad_request(why));
     }
-    Ok(())
+    // The patch is recorded as it was sent, which need not name its namespace.
+    create::place(request, &mut applied.clone())
 }
 
 fn apply_new(api: &Api, request: &Request, applied: &Value) -> Outcome<Reply> {
     let kind = &request.kind;
-    if !request.target.subresource.is_empty() {
-        return Err(request.not_found());
-    }
     let uid = meta(applied, "uid");
     if !uid.is_empty() {
         let why = format!(
@@ -412,7 +471,8 @@ fn merged(api: &Api, request: &Request, live: Option<&Value>, applied: &Value) -
     })
     .map_err(apply_failure)?;
     let mut complaints = decode::Complaints::default();
-    decode::typed(api, kind, &mut new, &mut complaints).map_err(Failure::unclassified)?;
+    complaints.restored = true;
+    decode::typed(api, kind, &mut new, &mut complaints).map_err(|why| unconverted(applied, kind, &why))?;
     create::place(request, &mut new)?;
     Ok(new)
 }

@@ -42,7 +42,7 @@ pub fn update(api: &Api, request: &mut Request) -> Outcome<Reply> {
             let why = format!(
                 "StorageError: invalid object, Code: 4, Key: /registry/{}/{}, ResourceVersion: 0, AdditionalErrorMsg: \
                  Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-                request.kind.plural,
+                shelf(&request.kind),
                 request.key(),
                 meta(live, "uid")
             );
@@ -61,6 +61,26 @@ pub fn update(api: &Api, request: &mut Request) -> Outcome<Reply> {
         }
         Ok(create::own(api, request, Some(live), object, &manager))
     })
+}
+
+/// Where kube-apiserver keeps the objects of a kind, which it shows to those who write another object's state.
+fn shelf(kind: &crate::kinds::Kind) -> String {
+    let apart = matches!(
+        kind.group.as_str(),
+        "apiextensions.k8s.io" | "apiregistration.k8s.io"
+    );
+    if kind.custom.is_some() || apart {
+        return format!("{}/{}", kind.group, kind.plural);
+    }
+    match kind.plural.as_str() {
+        "services" => "services/specs",
+        "endpoints" => "services/endpoints",
+        "replicationcontrollers" => "controllers",
+        "nodes" => "minions",
+        "ingresses" => "ingress",
+        plural => plural,
+    }
+    .to_owned()
 }
 
 /// 400 for an object without a name, which has to have the one of the path.

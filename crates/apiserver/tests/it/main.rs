@@ -14,6 +14,7 @@ mod flows;
 mod hooks;
 mod kept;
 mod kills;
+mod neighbours;
 mod plain;
 mod rare;
 mod refusals;

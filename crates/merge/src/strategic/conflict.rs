@@ -39,7 +39,7 @@ fn in_values(left: &Value, right: &Value, meta: &Meta<'_>) -> Result<bool, Patch
 }
 
 fn in_lists(left: &[Value], right: &[Value], meta: &Meta<'_>) -> Result<bool, PatchError> {
-    let Ok(of_maps) = item_kind(left.iter().chain(right)) else {
+    let Ok(of_maps) = item_kind(left, right) else {
         return Ok(true);
     };
     if meta.merge {

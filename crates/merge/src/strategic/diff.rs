@@ -139,7 +139,7 @@ fn lists(
             ..Lists::default()
         });
     }
-    if !item_kind(original.iter().chain(modified))? {
+    if !item_kind(original, modified)? {
         return scalars(original, modified, options);
     }
     let (changes, gone) = items(original, modified, meta, options)?;

@@ -205,7 +205,10 @@ fn set_orders(
         if let Some(new) = &new {
             order_fits(new, &order, meta.key)?;
         }
-        let maps = item_kind(own.iter().flatten().chain(new.iter().flatten()))?;
+        let maps = item_kind(
+            own.as_deref().unwrap_or_default(),
+            new.as_deref().unwrap_or_default(),
+        )?;
         let merged = match (own, new) {
             (None, None) => continue,
             (Some(own), None) => own,
@@ -293,7 +296,7 @@ fn lists(
     if original.is_empty() && patch.is_empty() {
         return Ok(original);
     }
-    if !item_kind(original.iter().chain(&patch))? {
+    if !item_kind(&original, &patch)? {
         if deletes && mode == Mode::Document {
             return Ok(original
                 .into_iter()

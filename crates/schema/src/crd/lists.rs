@@ -14,23 +14,34 @@ pub(super) fn embedded(schema: Type<'_>, value: &Value) -> Vec<FieldError> {
         if !schema.embedded() || path.is_empty() {
             return;
         }
-        let Value::Object(map) = value else { return };
-        for name in ["apiVersion", "kind"] {
-            let path = format!("{path}.{name}");
-            match map.get(name) {
-                Some(Value::String(text)) if !text.is_empty() => {}
-                Some(Value::String(text)) => {
-                    out.push(FieldError::new(
-                        ErrorKind::Invalid,
-                        path,
-                        text.as_str().into(),
-                        "must not be empty",
-                    ));
-                }
-                _ => out.push(FieldError::plain(ErrorKind::Required, path, "")),
-            }
-        }
+        out.extend(unnamed(value, path));
     });
+    out
+}
+
+/// The required fields that an embedded object at a path has not.
+pub(super) fn unnamed(value: &Value, path: &str) -> Vec<FieldError> {
+    let Value::Object(map) = value else { return vec![] };
+    let mut out = Vec::new();
+    for name in ["apiVersion", "kind"] {
+        let path = if path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{path}.{name}")
+        };
+        match map.get(name) {
+            Some(Value::String(text)) if !text.is_empty() => {}
+            Some(Value::String(text)) => {
+                out.push(FieldError::new(
+                    ErrorKind::Invalid,
+                    path,
+                    text.as_str().into(),
+                    "must not be empty",
+                ));
+            }
+            _ => out.push(FieldError::plain(ErrorKind::Required, path, "")),
+        }
+    }
     out
 }
 

@@ -107,7 +107,8 @@ fn warnings(api: &Api, spec: &Value) -> Vec<Value> {
                 .iter()
                 .filter_map(|kind| {
                     let error = Program::compile(source, &env(api, spec, kind)?).err()?;
-                    Some(format!("{}, Kind={}: {error}\n", kind.api_version(), kind.kind))
+                    let (group, version) = (&kind.group, &kind.version);
+                    Some(format!("{group}/{version}, Kind={}: {error}\n", kind.kind))
                 })
                 .collect();
             if !found.is_empty() {

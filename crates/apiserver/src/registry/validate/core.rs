@@ -72,12 +72,6 @@ pub(super) fn namespace(object: &Value, errors: &mut Vec<FieldError>) {
 pub(super) fn api_service(object: &Value, errors: &mut Vec<FieldError>) {
     let spec = &object["spec"];
     let text = |field: &str| spec[field].as_str().unwrap_or("");
-    let wanted = format!("{}.{}", text("version"), text("group"));
-    let name = object["metadata"]["name"].as_str().unwrap_or("");
-    if name != wanted {
-        let detail = format!("must be `spec.version+\".\"+spec.group`: {wanted:?}");
-        errors.push(invalid("metadata.name", name, detail));
-    }
     if text("group").is_empty() && text("version") != "v1" {
         let detail = "only v1 may have an empty group and it better be legacy kube";
         errors.push(FieldError::plain(ErrorKind::Required, "spec.group", detail));

@@ -226,6 +226,7 @@ fn ingress_path(own: &Value, path: &str, errors: &mut Errors) {
     match own["pathType"].as_str() {
         None => {
             errors.push(required(format!("{path}.pathType"), "pathType must be specified"));
+            return;
         }
         Some("Exact" | "Prefix") if !at.starts_with('/') => {
             errors.push(invalid(format!("{path}.path"), at, "must be an absolute path"));
@@ -343,14 +344,14 @@ fn policy_port(own: &Value, path: &str, errors: &mut Errors) {
         Value::Number(_) => {
             port(&own["port"], &format!("{path}.port"), errors);
             let (first, last) = (own["port"].as_i64(), own["endPort"].as_i64());
-            if last.is_some() {
-                port(&own["endPort"], &format!("{path}.endPort"), errors);
-            }
             if let (Some(first), Some(last)) = (first, last)
                 && last < first
             {
                 let detail = "must be greater than or equal to `port`";
                 errors.push(invalid(format!("{path}.endPort"), first, detail));
+            }
+            if last.is_some() {
+                port(&own["endPort"], &format!("{path}.endPort"), errors);
             }
         }
         Value::String(name) => errors.extend(

@@ -20,6 +20,9 @@ pub fn is(subresource: &str) -> bool {
 /// # Errors
 /// The object is missing, or nobody answers at the other end.
 pub fn open(api: &Api, request: &Request) -> Outcome<Reply> {
+    if request.target.subresource != "log" && request.query.get("dryRun").is_some() {
+        return Err(Failure::bad_request("dryRun is not supported"));
+    }
     let stored = api.store.collection(&request.kind.collection).get(&request.key());
     let stored = stored.ok_or_else(|| request.not_found())?;
     let object = show(&request.kind, &stored);

@@ -128,12 +128,40 @@ fn policy(name: &str, object: &Value, age: Value) -> Vec<Value> {
             let shown = match (reference["namespace"].as_str(), reference["name"].as_str()) {
                 (Some(namespace), Some(name)) => format!("{namespace}/{name}"),
                 (None, Some(name)) => format!("*/{name}"),
+                _ if reference["selector"].is_object() => selector(&reference["selector"]),
                 _ => "<unset>".to_owned(),
             };
             vec![spec["policyName"].clone(), shown.into(), age]
         }
         _ => vec![entries(&object["webhooks"]).into(), age],
     }
+}
+
+/// A selector as Go's generated types print themselves.
+fn selector(value: &Value) -> String {
+    let labels: String = value["matchLabels"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| format!("{key}: {},", value.as_str().unwrap_or("")))
+        .collect();
+    let labels = if labels.is_empty() {
+        "map[string]string{}".to_owned()
+    } else {
+        format!("map[string]string{{{labels}}}")
+    };
+    let terms: String = list(&value["matchExpressions"])
+        .map(|term| {
+            let values: Vec<&str> = list(&term["values"]).filter_map(Value::as_str).collect();
+            format!(
+                "LabelSelectorRequirement{{Key:{},Operator:{},Values:[{}],}},",
+                term["key"].as_str().unwrap_or(""),
+                term["operator"].as_str().unwrap_or(""),
+                values.join(" ")
+            )
+        })
+        .collect();
+    format!("&LabelSelector{{MatchLabels:{labels},MatchExpressions:[]LabelSelectorRequirement{{{terms}}},}}")
 }
 
 fn texts(value: &Value, none: &str) -> Value {
