@@ -31,9 +31,23 @@ macro_rules! lazy {
     };
 }
 
-/// The whole command line.
-pub(crate) fn root(version: &'static str) -> Command {
-    let root = Command::new("fluvial")
+/// The command line that some words need: each command of it gets its own copy of the options that all have, half a
+/// megabyte if it is more than the one that is called.
+pub(crate) fn called(version: &'static str, words: &[String]) -> Command {
+    let whole = root(version);
+    let called = words.get(1).filter(|word| *word != COMPLETION);
+    match called.and_then(|word| whole.find_subcommand(word)) {
+        Some(command) => program(version).subcommand(command.clone()),
+        None => whole,
+    }
+}
+
+/// It shows all commands.
+const COMPLETION: &str = "completion";
+
+/// The program without its commands.
+fn program(version: &'static str) -> Command {
+    Command::new("fluvial")
         .version(version)
         .about("GitOps in one binary")
         .after_long_help(EXIT_CODES)
@@ -41,17 +55,21 @@ pub(crate) fn root(version: &'static str) -> Command {
         // As with flux, the last one counts.
         .args_override_self(true)
         .args(global::arguments())
-        .subcommand(
-            lazy!(
-                "up",
-                "Run a cluster in this process that follows a repository",
-                up::Options::augment_args
-            )
-            .after_help(
-                "Examples:\n  fluvial up ./fleet --path clusters/demo\n  fluvial up --once --dirty\n  \
+}
+
+/// The whole command line.
+pub(crate) fn root(version: &'static str) -> Command {
+    let root = program(version).subcommand(
+        lazy!(
+            "up",
+            "Run a cluster in this process that follows a repository",
+            up::Options::augment_args
+        )
+        .after_help(
+            "Examples:\n  fluvial up ./fleet --path clusters/demo\n  fluvial up --once --dirty\n  \
                      fluvial up https://example.com/fleet.git --branch main",
-            ),
-        );
+        ),
+    );
     let root = on_clusters(root)
         .subcommand(
             lazy!(
@@ -478,5 +496,24 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         root("0").debug_assert();
+    }
+
+    #[test]
+    fn a_command_that_is_called_brings_no_others_along() {
+        let commands = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            called("0", &words).get_subcommands().count()
+        };
+        assert_eq!(commands(&["fluvial", "get", "kustomizations"]), 1);
+        let all = root("0").get_subcommands().count();
+        for words in [
+            &["fluvial"][..],
+            &["fluvial", "--help"],
+            &["fluvial", "gte"],
+            &["fluvial", "-n", "default", "get"],
+            &["fluvial", "completion", "bash"],
+        ] {
+            assert_eq!(commands(words), all, "{words:?}");
+        }
     }
 }

@@ -52,7 +52,6 @@ pub async fn run(arguments: &[String], env: &mut Environment) -> u8 {
 }
 
 async fn parse_and_run(arguments: &[String], env: &mut Environment) -> Outcome {
-    let mut root = command::root(env.version);
     let mut words = vec!["fluvial".to_owned()];
     match arguments.split_first() {
         // `help COMMAND` is `COMMAND --help`.
@@ -62,6 +61,7 @@ async fn parse_and_run(arguments: &[String], env: &mut Environment) -> Outcome {
         }
         _ => words.extend_from_slice(arguments),
     }
+    let mut root = command::called(env.version, &words);
     let matches = loop {
         let error = match root.try_get_matches_from_mut(&words) {
             Ok(matches) => break matches,
