@@ -193,10 +193,11 @@ fn read_ahead(sources: &[Source], threads: usize) {
         }
     }
     for index in copies {
+        let name = &sources[index].name;
         let first = equal[index].and_then(|first| cache.get(&sources[first].name));
-        if let Some(parsed) = first {
-            let name = &sources[index].name;
-            cache.put(name, parsed.again(name));
+        // What cannot be taken over is parsed when its turn comes.
+        if let Some(parsed) = first.and_then(|first| first.again(name)) {
+            cache.put(name, parsed);
         }
     }
 }

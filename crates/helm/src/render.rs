@@ -185,10 +185,7 @@ fn finish<T>(
 pub fn render_files(request: RenderRequest<'_>) -> Result<BTreeMap<String, String>, Error> {
     let warnings = RefCell::new(Vec::new());
     let (root, top) = prepare(&request, &warnings)?;
-    let mut files = BTreeMap::new();
-    let mut made = |name, text| drop(files.insert(name, text));
-    execute(request, &root, &top, None, &mut made)?;
-    Ok(files)
+    texts(request, &root, &top, None)
 }
 
 fn prepare(request: &RenderRequest<'_>, warnings: &RefCell<Vec<String>>) -> Result<(Member, Top), Error> {
@@ -244,6 +241,20 @@ fn execute(
         ambient: request.ambient,
     };
     engine::run(root, top, mode, notes, made)
+}
+
+/// What each template makes, by its name.
+fn texts(
+    request: RenderRequest<'_>,
+    root: &Member,
+    top: &Top,
+    notes: Option<Notes<'_>>,
+) -> Result<BTreeMap<String, String>, Error> {
+    let mut files = BTreeMap::new();
+    execute(request, root, top, notes, &mut |name, text| {
+        files.insert(name, text);
+    })?;
+    Ok(files)
 }
 
 fn plain(request: RenderRequest<'_>, warnings: &RefCell<Vec<String>>) -> Result<Rendered, Error> {
@@ -343,9 +354,7 @@ fn attempt(
         recorder: &mut recorder,
         before: before.map(|before| (before, &values)),
     };
-    let mut files = BTreeMap::new();
-    let mut made = |name, text| drop(files.insert(name, text));
-    execute(request, &root, &top, Some(notes), &mut made)?;
+    let files = texts(request, &root, &top, Some(notes))?;
     if before.is_some() && recorder.moved {
         return Ok(None);
     }

@@ -26,6 +26,8 @@ pub(crate) struct Tree {
 pub(crate) struct SourceText {
     pub(crate) name: Arc<str>,
     pub(crate) code: Arc<Code>,
+    /// Whether the last template is the file's own: no `define` in it has the file's name.
+    pub(crate) own_last: bool,
 }
 
 impl SourceText {

@@ -203,31 +203,29 @@ impl Set {
 pub struct Parsed(Arc<[Arc<Tree>]>);
 
 impl Parsed {
-    /// The templates of a file with the same text under another name.
+    /// The templates of a file with the same text under another name; nothing where a `define` in the text has one of
+    /// the two names: which template counts would be another question then, that parsing answers.
     #[must_use]
-    pub fn again(&self, name: &str) -> Parsed {
-        let Some(code) = self.0.first().map(|tree| &tree.file.code) else {
-            return self.clone();
-        };
+    pub fn again(&self, name: &str) -> Option<Parsed> {
+        let (own, defined) = self.0.split_last()?;
+        if !own.file.own_last || defined.iter().any(|tree| *tree.name == *name) {
+            return None;
+        }
         let file = Arc::new(SourceText {
             name: name.into(),
-            code: Arc::clone(code),
+            code: Arc::clone(&own.file.code),
+            own_last: true,
         });
-        // The file's own template comes last and has its name.
-        let own = self.0.len() - 1;
-        let tree = |(index, tree): (usize, &Arc<Tree>)| {
+        let tree = |name: &Arc<str>, tree: &Tree| {
             Arc::new(Tree {
-                name: if index == own {
-                    Arc::clone(&file.name)
-                } else {
-                    Arc::clone(&tree.name)
-                },
+                name: Arc::clone(name),
                 file: Arc::clone(&file),
                 root: tree.root,
                 blank: tree.blank,
             })
         };
-        Parsed(self.0.iter().enumerate().map(tree).collect())
+        let defined = defined.iter().map(|known| tree(&known.name, known));
+        Some(Parsed(defined.chain([tree(&file.name, own)]).collect()))
     }
 }
 

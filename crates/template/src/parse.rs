@@ -63,6 +63,7 @@ pub(crate) fn parse<'a>(
         parts: Vec::new(),
     };
     let root = parser.file()?;
+    let own_last = parser.parts.iter().all(|part| *part.name != *name);
     parser.add(name.into(), root)?;
     let mut code = parser.code;
     code.text = text.into();
@@ -70,6 +71,7 @@ pub(crate) fn parse<'a>(
     let file = Arc::new(SourceText {
         name: name.into(),
         code: Arc::new(code),
+        own_last,
     });
     let tree = |part: Part| Tree {
         name: part.name,

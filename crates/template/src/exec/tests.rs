@@ -99,3 +99,33 @@ fn operands_by_themselves_stand_without_parentheses() {
         "error calling eq: non-comparable type [%!s(int=0)]: []int"
     );
 }
+
+#[test]
+fn equal_texts_are_taken_over_only_where_the_name_makes_no_difference() {
+    let functions = Functions::builtins();
+    for (text, taken) in [
+        ("own{{ define \"x\" }}x{{ end }}", true),
+        ("{{ define \"x\" }}x{{ end }}", true),
+        ("own{{ define \"second\" }}{{ end }}", false),
+        ("{{ define \"second\" }}defined{{ end }}", false),
+        ("{{ define \"first\" }}defined{{ end }}", false),
+        (
+            "{{ define \"first\" }}defined{{ end }}{{ define \"x\" }}x{{ end }}",
+            false,
+        ),
+    ] {
+        let Some(copy) = functions.parse("first", text).unwrap().again("second") else {
+            assert!(!taken, "{text}");
+            continue;
+        };
+        assert!(taken, "{text}");
+        let parsed = functions.parse("second", text).unwrap();
+        let outputs = [parsed, copy].map(|parsed| {
+            let mut set = Set::new(Arc::new(functions.clone()));
+            set.add_parsed(&parsed);
+            ["first", "second", "x"]
+                .map(|name| set.execute(name, &Value::Nil, Limits::default(), &mut ()).ok())
+        });
+        assert_eq!(outputs[0], outputs[1], "{text}");
+    }
+}
