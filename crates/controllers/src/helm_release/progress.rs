@@ -19,8 +19,9 @@ use crate::deliverer::failure::{Class, Failure};
 /// What takes longer is shown.
 const MOMENT: Duration = Duration::from_secs(3);
 /// So much longer for each release that is under way at the same time: a cluster's own controllers ask the API server
-/// some 20 times a second, and a Deployment costs them four or five requests. Many at once take long without anything wrong.
-const EACH: Duration = Duration::from_millis(250);
+/// some 20 times a second, and a Deployment costs them four or five requests; some are still asked for a release that
+/// is ready and no longer counts here. Many at once take long without anything wrong.
+const EACH: Duration = Duration::from_millis(300);
 
 /// A status that is to be shown after a moment.
 pub(super) struct Late<'a> {
