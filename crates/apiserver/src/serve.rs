@@ -41,9 +41,9 @@ pub async fn serve(server: ApiServer, listener: TcpListener) -> Result<(), Start
             let Ok(stream) = acceptor.accept(stream).await else {
                 return;
             };
-            let user = stream
-                .get_ref()
-                .1
+            let session = stream.get_ref().1;
+            let shares = session.alpn_protocol() == Some(b"h2");
+            let user = session
                 .peer_certificates()
                 .and_then(|list| list.first())
                 .and_then(|certificate| certificates::subject(certificate));
@@ -61,7 +61,7 @@ pub async fn serve(server: ApiServer, listener: TcpListener) -> Result<(), Start
             let stream = Gather::new(stream);
             let service = TowerToHyperService::new(with_user);
             let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream.share()), service);
-            stream.turns(connection).await;
+            stream.turns(connection, shares).await;
         });
     }
 }

@@ -200,13 +200,17 @@ impl State {
     }
 }
 
+/// Wakes the watchers of a collection.
+type Bell = watch::Sender<()>;
+
 /// All objects of one resource.
 #[derive(Debug)]
 pub struct Collection {
     /// `plural.group`, the key in the store.
     pub name: Arc<str>,
     state: RwLock<State>,
-    latest: watch::Sender<u64>,
+    latest: AtomicU64,
+    bell: Arc<Bell>,
     forms: AtomicBool,
 }
 
@@ -235,7 +239,8 @@ impl Collection {
         Collection {
             name,
             state: RwLock::new(state),
-            latest: watch::channel(compacted).0,
+            latest: AtomicU64::new(compacted),
+            bell: Arc::default(),
             forms: AtomicBool::new(false),
         }
     }
@@ -317,13 +322,13 @@ impl Collection {
     /// The version of the last change.
     #[must_use]
     pub fn latest(&self) -> u64 {
-        *self.latest.borrow()
+        self.latest.load(Ordering::SeqCst)
     }
 
-    /// A receiver that wakes on every change.
+    /// A receiver that wakes on every change, once it is on disk.
     #[must_use]
-    pub fn subscribe(&self) -> watch::Receiver<u64> {
-        self.latest.subscribe()
+    pub fn subscribe(&self) -> watch::Receiver<()> {
+        self.bell.subscribe()
     }
 
     /// Forgets the log up to now, as a compaction does.
@@ -544,12 +549,15 @@ impl Store {
         previous: Option<Arc<Stored>>,
     ) {
         if let Some(journal) = &self.journal {
-            journal.queue(&collection.name, change, &object);
+            journal.queue(&collection.name, change, &object, &collection.bell);
         }
         let version = object.version;
         let event = Arc::new(Event::new(change, object, previous));
         state.record(event.clone());
-        collection.latest.send_replace(version);
+        collection.latest.store(version, Ordering::SeqCst);
+        if self.journal.is_none() {
+            collection.bell.send_replace(());
+        }
         // Nobody listens once the server stops.
         let _stopped = self.notices.send(Notice {
             collection: collection.name.clone(),

@@ -1,14 +1,14 @@
 //! Answers: bytes with their headers, or a stream of watch events.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::io::Write as _;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use futures::Stream;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body::Frame;
 use serde_json::{Value, json};
@@ -21,11 +21,11 @@ use crate::status::{Failure, Outcome};
 use crate::verbs::watch::Watch;
 use crate::verbs::{Reply, show};
 
-type Next = Pin<Box<dyn Future<Output = (Option<Bytes>, Box<Watch>)> + Send>>;
+type Pieces = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
 
 enum State {
     Full(Option<Bytes>),
-    Watch(Next),
+    Watch(Pieces),
     Done,
 }
 
@@ -44,13 +44,6 @@ impl From<Bytes> for Body {
     }
 }
 
-fn next(mut watch: Box<Watch>) -> Next {
-    Box::pin(async move {
-        let piece = watch.next_kept().await;
-        (piece, watch)
-    })
-}
-
 impl http_body::Body for Body {
     type Data = Bytes;
     type Error = Infallible;
@@ -59,26 +52,19 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let ready = match &mut self.0 {
-            State::Done => return Poll::Ready(None),
-            State::Full(bytes) => {
-                let bytes = bytes.take().filter(|bytes| !bytes.is_empty());
-                self.0 = State::Done;
-                return Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))));
+        let (piece, is_last) = match &mut self.0 {
+            State::Done => (None, true),
+            State::Full(bytes) => (bytes.take().filter(|bytes| !bytes.is_empty()), true),
+            State::Watch(pieces) => {
+                let piece = ready!(pieces.as_mut().poll_next(context));
+                let is_last = piece.is_none();
+                (piece, is_last)
             }
-            State::Watch(future) => future.as_mut().poll(context),
         };
-        match ready {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready((None, _)) => {
-                self.0 = State::Done;
-                Poll::Ready(None)
-            }
-            Poll::Ready((Some(piece), watch)) => {
-                self.0 = State::Watch(next(watch));
-                Poll::Ready(Some(Ok(Frame::data(piece))))
-            }
+        if is_last {
+            self.0 = State::Done;
         }
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -150,7 +136,7 @@ impl Answer {
             Content::Value(value) => encoded(&value, format),
             Content::Bytes(bytes, media) => (Body::from(bytes), media),
             Content::Empty => (Body::from(Bytes::new()), ""),
-            Content::Watch(watch) => (Body(State::Watch(next(watch))), "application/json"),
+            Content::Watch(watch) => (Body(State::Watch(Box::pin(watch.pieces()))), "application/json"),
         };
         let mut response = Response::new(body);
         *response.status_mut() = StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

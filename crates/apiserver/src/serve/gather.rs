@@ -1,5 +1,7 @@
-//! Writes of one turn of a connection in one piece. HTTP/2 writes a frame at a time and flushes between them: a hundred
-//! watchers on one connection would cost a hundred TLS records and as many system calls for each change.
+//! Writes of one turn of a connection in one piece, and of the turns that follow at once. HTTP/2 writes a frame at a time
+//! and flushes between them: a hundred watchers on one connection would cost a hundred TLS records and as many system
+//! calls for each change. And the first of them wakes its connection, which comes before the others in the scheduler's
+//! order: it waits until they have had their turns.
 
 use std::future::Future;
 use std::io;
@@ -10,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// No more than this waits, and as much in one piece does not wait at all.
-const LIMIT: usize = 16 << 10;
+const LIMIT: usize = 32 << 10;
 
 struct Inner<S> {
     stream: S,
@@ -55,11 +57,14 @@ impl<S> Gather<S> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Drives a connection that has this stream; what a turn wrote goes out after it.
-    pub(super) fn turns<C: Future>(&self, connection: C) -> Turns<S, C> {
+    /// Drives a connection that has this stream; what a turn wrote goes out after it, or, if it `waits`, after the first
+    /// of the turns that follow in which nothing is written.
+    pub(super) fn turns<C: Future>(&self, connection: C, waits: bool) -> Turns<S, C> {
         Turns {
             stream: Gather(self.0.clone()),
             connection: Box::pin(connection),
+            waits,
+            held: 0,
         }
     }
 
@@ -135,14 +140,31 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gather<S> {
 pub(super) struct Turns<S, C> {
     stream: Gather<S>,
     connection: Pin<Box<C>>,
+    waits: bool,
+    /// What waited after the last turn.
+    held: usize,
 }
 
 impl<S: AsyncWrite + Unpin, C: Future> Future for Turns<S, C> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let ended = self.connection.as_mut().poll(context).is_ready();
-        let mut inner = self.stream.lock();
+        let Turns {
+            stream,
+            connection,
+            waits,
+            held,
+        } = &mut *self;
+        let ended = connection.as_mut().poll(context).is_ready();
+        let mut inner = stream.lock();
+        let waiting = inner.waiting.len();
+        let has_grown = waiting > std::mem::replace(held, waiting);
+        if *waits && has_grown && inner.done == 0 && !ended {
+            // Behind all others that are ready.
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        *held = 0;
         // After an upgrade somebody else goes on with the stream.
         inner.over |= ended;
         let broken = matches!(inner.drain(context), Poll::Ready(Err(_)));
@@ -185,21 +207,41 @@ mod tests {
         let writes = Arc::new(Mutex::new(0));
         let stream = Gather::new(Counting(near, writes.clone()));
         let mut shared = stream.share();
-        stream
-            .turns(async move {
-                for _ in 0..100 {
-                    shared.write_all(b"small").await.unwrap();
-                    shared.flush().await.unwrap();
-                }
-                tokio::task::yield_now().await;
-                shared.write_all(&[1; 100_000]).await.unwrap();
-                shared.write_all(b"end").await.unwrap();
-            })
-            .await;
+        let connection = async move {
+            for _ in 0..100 {
+                shared.write_all(b"small").await.unwrap();
+                shared.flush().await.unwrap();
+            }
+            tokio::task::yield_now().await;
+            shared.write_all(&[1; 100_000]).await.unwrap();
+            shared.write_all(b"end").await.unwrap();
+        };
+        stream.turns(connection, false).await;
         drop(stream);
         let mut all = vec![];
         far.read_to_end(&mut all).await.unwrap();
         assert_eq!(all.len(), 500 + 100_000 + 3);
         assert_eq!(*writes.lock().unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn who_waits_writes_after_the_first_turn_without_anything_new() {
+        let (near, mut far) = tokio::io::duplex(1 << 20);
+        let writes = Arc::new(Mutex::new(0));
+        let stream = Gather::new(Counting(near, writes.clone()));
+        let mut shared = stream.share();
+        let connection = async move {
+            for _ in 0..10 {
+                shared.write_all(b"piece").await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            // Nobody else wakes it.
+            std::future::pending::<()>().await;
+        };
+        let turns = tokio::spawn(async move { stream.turns(connection, true).await });
+        let mut all = vec![0; 50];
+        far.read_exact(&mut all).await.unwrap();
+        assert_eq!(*writes.lock().unwrap(), 1);
+        turns.abort();
     }
 }

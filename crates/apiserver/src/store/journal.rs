@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::{Change, Stored};
+use super::{Bell, Change, Stored};
 use base::Base;
 use log::Log;
 
@@ -59,6 +59,8 @@ struct Operation {
 #[derive(Debug, Default)]
 struct Queue {
     operations: Vec<Operation>,
+    /// Those of the collections that are written to, to be rung when that is done.
+    bells: Vec<Arc<Bell>>,
     queued: u64,
     /// How many want that nothing is kept yet.
     held: usize,
@@ -131,6 +133,12 @@ impl Drop for Attended {
     }
 }
 
+fn ring(bells: &[Arc<Bell>]) {
+    for bell in bells {
+        bell.send_replace(());
+    }
+}
+
 impl Journal {
     /// Opens the files in a folder, which is made if needed.
     ///
@@ -184,8 +192,9 @@ impl Journal {
         Attended(self.shared.clone())
     }
 
-    /// Queues a write; [`Journal::settled`] says when it is on disk.
-    pub fn queue(&self, collection: &Arc<str>, change: Change, object: &Stored) {
+    /// Queues a write; [`Journal::settled`] says when it is on disk, and the bell tells those who watch the collection:
+    /// were they woken before, they would wait for the disk one by one.
+    pub fn queue(&self, collection: &Arc<str>, change: Change, object: &Stored, bell: &Arc<Bell>) {
         let json = (change != Change::Deleted).then(|| object.json());
         let operation = Operation {
             collection: collection.clone(),
@@ -196,6 +205,9 @@ impl Journal {
         };
         let mut queue = self.shared.lock();
         queue.operations.push(operation);
+        if !queue.bells.iter().any(|known| Arc::ptr_eq(known, bell)) {
+            queue.bells.push(bell.clone());
+        }
         queue.queued += 1;
         if queue.attended == 0 {
             self.shared.wake_for(&queue);
@@ -231,7 +243,11 @@ impl Journal {
             .await
             .map_err(|error| JournalError::Stopped(error.to_string()))?;
         match &seen.failure {
-            Some(failure) if seen.done < want => Err(JournalError::Stopped(failure.clone())),
+            Some(failure) if seen.done < want => {
+                // Those who watch are not to wait for what will never be there.
+                ring(&std::mem::take(&mut shared.lock().bells));
+                Err(JournalError::Stopped(failure.clone()))
+            }
             _ => Ok(()),
         }
     }
@@ -299,6 +315,7 @@ impl Shared {
             return;
         }
         let batch = std::mem::take(&mut queue.operations);
+        let bells = std::mem::take(&mut queue.bells);
         let queued = queue.queued;
         drop(queue);
         let began = Instant::now();
@@ -316,6 +333,7 @@ impl Shared {
                 let mut queue = self.lock();
                 let later = std::mem::replace(&mut queue.operations, batch);
                 queue.operations.extend(later);
+                queue.bells.extend(bells);
                 return;
             }
             Err(error) => Err(error),
@@ -326,6 +344,7 @@ impl Shared {
             }
             Err(error) => self.fail(&error),
         }
+        ring(&bells);
     }
 
     fn fail(&self, error: &JournalError) {
@@ -402,6 +421,37 @@ mod tests {
         assert!(things.events_after(last, 1).is_err());
     }
 
+    fn write(journal: &Journal, version: u64, bell: &Arc<Bell>) {
+        let object = Stored {
+            key: "a".into(),
+            version,
+            text: Bytes::from_static(b"{}").into(),
+            form: None,
+            labels: LabelHint::of(&json!({})),
+        };
+        journal.queue(&"things".into(), Change::Added, &object, bell);
+    }
+
+    #[tokio::test]
+    async fn who_watches_is_woken_when_a_write_is_kept_and_when_none_can_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, _) = Journal::open(folder.path()).unwrap();
+        let bell = Arc::<Bell>::default();
+        let mut rung = bell.subscribe();
+        let together = journal.together();
+        write(&journal, 1, &bell);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(!rung.has_changed().unwrap());
+        drop(together);
+        journal.settled().await.unwrap();
+        let woken = tokio::time::timeout(Duration::from_secs(60), rung.changed());
+        woken.await.unwrap().unwrap();
+        journal.shared.fail(&JournalError::Stopped("full".into()));
+        write(&journal, 2, &bell);
+        journal.settled().await.unwrap_err();
+        assert!(rung.has_changed().unwrap());
+    }
+
     #[tokio::test]
     async fn what_nobody_waits_for_is_kept_as_well() {
         let folder = tempfile::tempdir().unwrap();
@@ -414,16 +464,7 @@ mod tests {
                 .unwrap()
                 .unwrap();
         };
-        let write = |version: u64| {
-            let object = Stored {
-                key: "a".into(),
-                version,
-                text: Bytes::from_static(b"{}").into(),
-                form: None,
-                labels: LabelHint::of(&json!({})),
-            };
-            journal.queue(&"things".into(), Change::Added, &object);
-        };
+        let write = |version: u64| write(&journal, version, &Arc::default());
         write(1);
         kept(1).await;
         // Whoever was to wait for it has gone.

@@ -1,13 +1,15 @@
 //! Watches: the events of a collection as they happen.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use futures::{Stream, stream};
 use serde_json::{Value, json};
 use tokio::sync::watch as signal;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 use super::{Reply, read, show};
 use crate::admission::webhooks::Calls;
@@ -44,7 +46,9 @@ pub struct Watch {
     bookmarks: bool,
     deadline: Instant,
     next_bookmark: Instant,
-    changed: signal::Receiver<u64>,
+    changed: signal::Receiver<()>,
+    /// One for all waits: to make one for each costs more than to look at it.
+    timer: Pin<Box<Sleep>>,
     ended: bool,
 }
 
@@ -174,6 +178,7 @@ pub fn open(api: &Arc<Api>, request: &Request) -> Outcome<Reply> {
         deadline,
         next_bookmark: bookmark_after(now, deadline),
         changed,
+        timer: Box::pin(tokio::time::sleep_until(deadline)),
         ended: false,
     };
     Ok(Reply::Watch(Box::new(watch)))
@@ -355,9 +360,14 @@ impl Watch {
         self.line(change.as_str(), &object, out.own());
     }
 
+    /// The pieces of text until the watch is over.
+    pub fn pieces(self: Box<Self>) -> impl Stream<Item = Bytes> + Send {
+        stream::unfold(self, async |mut watch| Some((watch.next_kept().await?, watch)))
+    }
+
     /// The next piece of text once all that it tells is on disk: a client that goes on from an event after a crash
     /// would otherwise know of writes that nobody else ever sees.
-    pub async fn next_kept(&mut self) -> Option<Bytes> {
+    async fn next_kept(&mut self) -> Option<Bytes> {
         let piece = self.next().await?;
         self.api.store.settled().await.ok()?;
         Some(piece)
@@ -419,12 +429,19 @@ impl Watch {
                     } else {
                         self.deadline
                     };
-                    let woken = tokio::time::timeout_at(until, self.changed.changed()).await;
+                    if self.timer.deadline() != until {
+                        self.timer.as_mut().reset(until);
+                    }
+                    let woken = tokio::select! {
+                        biased;
+                        changed = self.changed.changed() => Some(changed),
+                        () = &mut self.timer => None,
+                    };
                     match woken {
-                        Ok(Ok(())) => {}
-                        Ok(Err(_)) => return None,
-                        Err(_) if Instant::now() >= self.deadline => return None,
-                        Err(_) => {
+                        Some(Ok(())) => {}
+                        Some(Err(_)) => return None,
+                        None if Instant::now() >= self.deadline => return None,
+                        None => {
                             self.next_bookmark = bookmark_after(Instant::now(), self.deadline);
                             self.position = self.position.max(reached);
                             self.bookmark(false, &mut out);
