@@ -43,7 +43,8 @@ fluvial-bench helm-fleet [--threads N] [--shared FOLDER]
     a hundred releases of one chart in this process
 fluvial-bench functions --ours PROGRAM --into FILE [--shared FOLDER]
     what the program calls at a start, in builds, renderings and small fleets (needs valgrind): for the linker
-fluvial-bench measure -- COMMAND…
+
+fluvial-measure COMMAND…
     one process: wall seconds, processor seconds, peak resident KiB";
 
 // The program's own allocator, so that figures in process are its figures.
@@ -80,7 +81,6 @@ fn main() -> ExitCode {
         Some(("helm", rest)) => helm::run(rest),
         Some(("helm-warm", rest)) => helm::repeat(rest),
         Some(("helm-fleet", rest)) => helm::fleet(rest),
-        Some(("measure", rest)) => measure::child(rest),
         _ => Err(HELP.to_owned()),
     };
     match result {

@@ -1,11 +1,9 @@
 //! One process, measured. Peak memory is known per set of awaited children only, so every
-//! measured process gets a parent of its own: this program again, as `measure`.
+//! measured process gets a parent of its own, and a small one: `fluvial-measure`, which lies beside this program.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::process::Command;
 
-use nix::sys::resource::{UsageWho, getrusage};
 use serde_json::{Value, json};
 
 use crate::Failure;
@@ -21,35 +19,6 @@ pub(crate) struct Cost {
     pub peak: f64,
 }
 
-/// The inner half: runs the command and says what it cost.
-pub(crate) fn child(words: &[String]) -> Result<Value, Failure> {
-    let words = words.strip_prefix(&["--".to_owned()]).unwrap_or(words);
-    let (program, arguments) = words.split_first().ok_or("measure what? give a command")?;
-    let start = Instant::now();
-    let output = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .output()
-        .map_err(|error| format!("cannot start {program}: {error}"))?;
-    let wall = start.elapsed().as_secs_f64();
-    if !output.status.success() {
-        let text = String::from_utf8_lossy(&output.stderr);
-        return Err(format!(
-            "{program} failed: {}",
-            text.lines().next().unwrap_or_default()
-        ));
-    }
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).map_err(|error| error.to_string())?;
-    let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
-    Ok(json!({
-        "wall": wall,
-        "cpu": seconds(usage.user_time()) + seconds(usage.system_time()),
-        "peak": usage.max_rss(),
-    }))
-}
-
 /// Runs a command under a parent of its own.
 pub(crate) fn measure(command: &[String]) -> Result<Cost, Failure> {
     measure_in(command, Path::new("."))
@@ -58,12 +27,12 @@ pub(crate) fn measure(command: &[String]) -> Result<Cost, Failure> {
 /// As [`measure`], in a folder.
 pub(crate) fn measure_in(command: &[String], folder: &Path) -> Result<Cost, Failure> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
-    let output = Command::new(own)
-        .args(["measure", "--"])
+    let parent = own.with_file_name("fluvial-measure");
+    let output = Command::new(&parent)
         .args(command)
         .current_dir(folder)
         .output()
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| format!("{}, which is built with this program: {error}", parent.display()))?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
     }

@@ -1,6 +1,7 @@
 //! Charts rendered by the own engine: for `helmCharts` of kustomizations and for `helm template`.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fluvial_helm::{Chart, Inflation, Output};
@@ -15,7 +16,10 @@ use crate::environment::{Outside, SourceOptions};
 /// Renders charts that lie in the tree of a build, or in repositories and registries.
 pub(crate) struct Charts {
     outside: Arc<dyn Outside>,
-    runtime: tokio::runtime::Handle,
+    /// Who fetches; nobody where only files are read.
+    runtime: Option<tokio::runtime::Handle>,
+    /// Whether something was to be fetched and nobody was there.
+    missed: AtomicBool,
     /// What has been fetched, by repository, name and version.
     fetched: Mutex<BTreeMap<[String; 3], Arc<Chart>>>,
 }
@@ -24,10 +28,24 @@ impl Charts {
     /// With the clock, randomness and sources of a process. Builds run on threads that may wait.
     pub(crate) fn new(outside: Arc<dyn Outside>) -> Self {
         Charts {
+            runtime: Some(tokio::runtime::Handle::current()),
+            ..Charts::of_files(outside)
+        }
+    }
+
+    /// Those of the tree alone: nothing is fetched.
+    pub(crate) fn of_files(outside: Arc<dyn Outside>) -> Self {
+        Charts {
             outside,
-            runtime: tokio::runtime::Handle::current(),
+            runtime: None,
+            missed: AtomicBool::new(false),
             fetched: Mutex::default(),
         }
+    }
+
+    /// Whether something was to be fetched that nobody could.
+    pub(crate) fn missed(&self) -> bool {
+        self.missed.load(Ordering::Relaxed)
     }
 
     fn load(&self, tree: &Tree, request: &ChartRequest) -> Result<Arc<Chart>, String> {
@@ -46,10 +64,14 @@ impl Charts {
         if let Some(chart) = fetched().get(&key) {
             return Ok(Arc::clone(chart));
         }
+        let Some(runtime) = &self.runtime else {
+            self.missed.store(true, Ordering::Relaxed);
+            return Err(absent(request));
+        };
         let sources = self.outside.sources(&SourceOptions::default());
         let chart = sources.and_then(|sources| {
             let request = plain_request(repository, name, version, *devel);
-            self.runtime.block_on(fetch(sources.as_ref(), request))
+            runtime.block_on(fetch(sources.as_ref(), request))
         });
         let chart = chart.map_err(|error| format!("{error}; {}", absent(request)))?;
         fetched().insert(key, Arc::clone(&chart));

@@ -37,7 +37,7 @@ pub(crate) fn called(version: &'static str, words: &[String]) -> Command {
     let whole = root(version);
     let called = words.get(1).filter(|word| *word != COMPLETION);
     match called.and_then(|word| whole.find_subcommand(word)) {
-        Some(command) => program(version).subcommand(command.clone()),
+        Some(command) => program(version, global::arguments()).subcommand(command.clone()),
         None => whole,
     }
 }
@@ -45,8 +45,20 @@ pub(crate) fn called(version: &'static str, words: &[String]) -> Command {
 /// It shows all commands.
 const COMPLETION: &str = "completion";
 
+/// The command line of one of the commands that may need nothing but files, with what the words say of the options that all
+/// commands take. It is good for words that it understands; what is wrong with others, the whole one says.
+pub(crate) fn of_files(version: &'static str, words: &[String]) -> Option<Command> {
+    let command = match words.get(1)?.as_str() {
+        "kustomize" => kustomize(),
+        "helm" => helm(),
+        "--version" | "-V" => return Some(program(version, vec![])),
+        _ => return None,
+    };
+    Some(program(version, global::mentioned(words)).subcommand(command))
+}
+
 /// The program without its commands.
-fn program(version: &'static str) -> Command {
+fn program(version: &'static str, options: Vec<Arg>) -> Command {
     Command::new("fluvial")
         .version(version)
         .about("GitOps in one binary")
@@ -54,12 +66,12 @@ fn program(version: &'static str) -> Command {
         .disable_help_subcommand(true)
         // As with flux, the last one counts.
         .args_override_self(true)
-        .args(global::arguments())
+        .args(options)
 }
 
 /// The whole command line.
 pub(crate) fn root(version: &'static str) -> Command {
-    let root = program(version).subcommand(
+    let root = program(version, global::arguments()).subcommand(
         lazy!(
             "up",
             "Run a cluster in this process that follows a repository",
@@ -101,8 +113,8 @@ pub(crate) fn root(version: &'static str) -> Command {
             "Give an artifact more tags",
             "fluvial tag artifact oci://ghcr.io/org/manifests/app:v0.0.1 --tag=latest"
         )))
-        .subcommand(lazy!("kustomize", "What kustomize does", kustomize_command))
-        .subcommand(lazy!("helm", "What Helm does", helm_command))
+        .subcommand(kustomize())
+        .subcommand(helm())
         .subcommand(
             lazy!(
                 "envsubst",
@@ -247,6 +259,14 @@ fn with_objects(root: Command) -> Command {
                     "Only of this binary, which is always so",
                 )),
         )
+}
+
+fn kustomize() -> Command {
+    lazy!("kustomize", "What kustomize does", kustomize_command)
+}
+
+fn helm() -> Command {
+    lazy!("helm", "What Helm does", helm_command)
 }
 
 fn kustomize_command(command: Command) -> Command {
@@ -496,6 +516,29 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         root("0").debug_assert();
+    }
+
+    #[test]
+    fn a_command_of_files_has_the_options_that_are_mentioned() {
+        let words = |line: &str| -> Vec<String> { line.split(' ').map(str::to_owned).collect() };
+        let options = |line: &str| -> Vec<String> {
+            let command = of_files("0", &words(line)).unwrap();
+            let names = command.get_arguments().map(|argument| argument.get_id().as_str());
+            names.map(str::to_owned).collect()
+        };
+        assert!(options("fluvial kustomize build --enable-helm x").is_empty());
+        assert_eq!(
+            options("fluvial helm template -nx a b --as=y"),
+            ["namespace", "as"]
+        );
+        assert!(of_files("0", &words("fluvial get all")).is_none());
+        let mut command = of_files("0", &words("fluvial helm template a b --context c -n d")).unwrap();
+        let matches = command.try_get_matches_from_mut(words("fluvial helm template a b --context c -n d"));
+        let matches = matches.unwrap();
+        let (reached, inner) = innermost(&matches);
+        assert_eq!(reached, ["helm", "template"]);
+        let value = |name: &str| inner.get_one::<String>(name).map(String::as_str);
+        assert_eq!((value("context"), value("namespace")), (Some("c"), Some("d")));
     }
 
     #[test]

@@ -41,8 +41,8 @@ const NAMING: [&str; 19] = [
 ];
 /// Files above this are no manifests.
 const LARGEST: u64 = 64 << 20;
-/// Files below this are read at once.
-const BUFFER: usize = 64 << 10;
+/// Files below this are read at once; nearly all manifests are.
+const BUFFER: usize = 16 << 10;
 /// More files than any build reads.
 const MOST: usize = 200_000;
 
@@ -77,6 +77,8 @@ pub(crate) struct Reader {
     seen: BTreeSet<OsString>,
     /// What files are read into.
     buffer: Vec<u8>,
+    /// How much has been read.
+    bytes: usize,
 }
 
 impl Reader {
@@ -94,6 +96,11 @@ impl Reader {
             Some(below) => tree_path(below),
             None => tree_path(path),
         }
+    }
+
+    /// How many bytes the files have so far.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The files so far.
@@ -187,10 +194,12 @@ impl Reader {
             .filter(|path| !path.is_empty())
         {
             let path = folder.join(path);
-            if path.is_dir() {
-                self.kustomization(&path)?;
-            } else if path.is_file() {
-                self.file(&path)?;
+            match std::fs::metadata(&path) {
+                Ok(facts) if facts.is_dir() => self.kustomization(&path)?,
+                Ok(facts) if facts.is_file() => {
+                    self.linked_file(&path)?;
+                }
+                _ => {}
             }
         }
         Ok(())
@@ -211,16 +220,25 @@ impl Reader {
         let path = tidy(path);
         // Of a link to nothing the build says that the file is missing if it needs it.
         if std::fs::metadata(&path).is_ok_and(|facts| facts.is_file()) {
-            self.plain_file(path)
-        } else {
-            Ok(())
+            self.plain_file(path)?;
         }
+        Ok(())
     }
 
-    /// Takes in what is known to be a file, at a tidy path.
-    fn plain_file(&mut self, path: PathBuf) -> Result<(), String> {
+    /// Takes in what is known to be a file; the content if it was not there already.
+    fn linked_file(&mut self, path: &Path) -> Result<Option<Arc<[u8]>>, String> {
+        let tidy = tidy(path);
+        // Behind a link to a folder the folder above may be another one by name.
+        if tidy.components().count() < path.components().count() {
+            return self.file(&tidy).map(|()| None);
+        }
+        self.plain_file(tidy)
+    }
+
+    /// Takes in what is known to be a file, at a tidy path; the content if it was not there already.
+    fn plain_file(&mut self, path: PathBuf) -> Result<Option<Arc<[u8]>>, String> {
         if self.seen.contains(path.as_os_str()) {
-            return Ok(());
+            return Ok(None);
         }
         let fail = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
         if self.seen.len() >= MOST {
@@ -234,15 +252,16 @@ impl Reader {
                 )));
             }
             // It has gone since.
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(fail(&error)),
         };
         let place = self.place(&path)?;
+        self.bytes += data.len();
         self.builder
-            .file(place.as_str(), File::new(data, false))
+            .file(place.as_str(), File::new(Arc::clone(&data), false))
             .map_err(|error| fail(&error))?;
         self.seen.insert(path.into_os_string());
-        Ok(())
+        Ok(Some(data))
     }
 
     /// Reads a file into the memory in which the tree keeps it; nothing if it is too large. Most are small and need no
@@ -279,10 +298,13 @@ impl Reader {
 
     /// Takes in what the texts of a YAML file name.
     fn named_in(&mut self, path: &Path, folder: &Path) -> Result<(), String> {
-        self.file(path)?;
+        let data = match self.linked_file(path)? {
+            Some(data) => data,
+            None => std::fs::read(path).unwrap_or_default().into(),
+        };
         // A file that cannot be read as YAML is the build's to complain of.
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        for document in fluvial_yaml::split_documents(&text).unwrap_or_default() {
+        let text = std::str::from_utf8(&data).unwrap_or_default();
+        for document in fluvial_yaml::split_documents(text).unwrap_or_default() {
             let Ok(value) = fluvial_yaml::yaml_to_json(&document, false) else {
                 continue;
             };

@@ -16,9 +16,17 @@ use fluvial_tree::Tree;
 
 use crate::registry::Registry;
 
+/// Inputs below this are done before another thread would have begun.
+const SMALL: usize = 32 << 10;
+
 /// How many threads one command may use for one large input.
 pub(crate) fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// How many threads one command may use for an input of so many bytes. To ask how many there are takes a look at several files.
+pub(crate) fn threads_for(bytes: usize) -> usize {
+    if bytes < SMALL { 1 } else { threads() }
 }
 
 /// Where a command runs.
@@ -294,6 +302,14 @@ pub(crate) struct Session<'a> {
     pub global: Global,
 }
 
+fn printed(result: std::io::Result<()>) -> Outcome {
+    match result {
+        // Whoever read our output has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
+}
+
 impl Session<'_> {
     /// Connects to the chosen cluster.
     pub(crate) async fn cluster(&self) -> Result<Arc<dyn Cluster>, Failure> {
@@ -317,21 +333,19 @@ impl Session<'_> {
 
     /// Prints data.
     pub(crate) fn print(&mut self, text: &str) -> Outcome {
-        self.print_all(&[text])
+        let out = &mut self.env.out;
+        printed(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
     }
 
     /// Prints pieces of a large text one after the other.
     pub(crate) fn print_all(&mut self, pieces: &[impl AsRef<str>]) -> Outcome {
         let mut out = std::io::BufWriter::with_capacity(32 << 10, &mut self.env.out);
         let mut pieces = pieces.iter();
-        match pieces
-            .try_for_each(|piece| out.write_all(piece.as_ref().as_bytes()))
-            .and_then(|()| out.flush())
-        {
-            // Whoever read our output has seen enough.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            result => Ok(result?),
-        }
+        printed(
+            pieces
+                .try_for_each(|piece| out.write_all(piece.as_ref().as_bytes()))
+                .and_then(|()| out.flush()),
+        )
     }
 
     /// Prints a line of progress; losing one is no reason to stop.

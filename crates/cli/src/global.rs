@@ -105,8 +105,66 @@ pub(crate) fn arguments() -> Vec<Arg> {
     all
 }
 
+/// Those of them that some words may mention. A definition takes more memory than what it defines, and an error of the
+/// command line is told with all of them there.
+pub(crate) fn mentioned(words: &[String]) -> Vec<Arg> {
+    let options: Vec<&String> = words.iter().filter(|word| word.starts_with('-')).collect();
+    if options.is_empty() {
+        return vec![];
+    }
+    let mentions = |argument: &Arg| {
+        let long = argument.get_long().unwrap_or_default();
+        options.iter().any(|word| match word.strip_prefix("--") {
+            Some(word) => word.split('=').next() == Some(long),
+            None => argument.get_short().is_some_and(|short| word.contains(short)),
+        })
+    };
+    arguments().into_iter().filter(mentions).collect()
+}
+
+/// Whether the namespace is the one that a kubeconfig names.
+pub(crate) fn follows_context(matches: &ArgMatches, env: &Environment) -> bool {
+    let (_, matches) = command::innermost(matches);
+    let flag = matches.try_get_one::<bool>("ns-follows-kube-context");
+    flag.ok().flatten() == Some(&true)
+        || env
+            .variables
+            .get("FLUX_NS_FOLLOWS_KUBE_CONTEXT")
+            .is_some_and(|value| matches!(value.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True"))
+}
+
+/// What they say, where that takes no look at a cluster.
+pub(crate) fn read_here(matches: &ArgMatches, env: &Environment) -> Result<Global, Failure> {
+    let connection = connection(matches)?;
+    let (_, matches) = command::innermost(matches);
+    let namespace = matches.try_get_one::<String>("namespace").ok().flatten().cloned();
+    let named = || {
+        let variable = env.variables.get("FLUX_SYSTEM_NAMESPACE");
+        variable.filter(|value| !value.is_empty()).cloned()
+    };
+    let timeout = matches.try_get_one::<String>("timeout").ok().flatten();
+    let timeout: fluvial_api::Duration = timeout.map_or("5m", String::as_str).parse()?;
+    Ok(Global {
+        namespace: namespace.or_else(named).unwrap_or_else(|| NAMESPACE.to_owned()),
+        connection,
+        timeout: timeout.into(),
+    })
+}
+
 /// What they say.
 pub(crate) async fn read(matches: &ArgMatches, env: &Environment) -> Result<Global, Failure> {
+    let mut global = read_here(matches, env)?;
+    let (_, inner) = command::innermost(matches);
+    let named = inner.try_get_one::<String>("namespace").ok().flatten().is_some();
+    if !named && follows_context(matches, env) {
+        let found = env.outside.namespace(&global.connection).await;
+        global.namespace = found.map_err(Failure::new)?;
+    }
+    Ok(global)
+}
+
+/// The way to the cluster.
+fn connection(matches: &ArgMatches) -> Result<Connection, Failure> {
     // A global option may stand before or after the verb; clap hands it down to the innermost command.
     let (words, matches) = command::innermost(matches);
     let value = |name: &str| matches.try_get_one::<String>(name).ok().flatten().cloned();
@@ -116,9 +174,6 @@ pub(crate) async fn read(matches: &ArgMatches, env: &Environment) -> Result<Glob
         all.into_iter().flatten().cloned().collect()
     };
     let is_set = |name: &str| matches.try_get_one::<bool>(name).ok().flatten() == Some(&true);
-    let variable = |name: &str| env.variables.get(name).filter(|value| !value.is_empty()).cloned();
-    let timeout = value("timeout").unwrap_or_else(|| "5m".to_owned());
-    let timeout: fluvial_api::Duration = timeout.parse()?;
     let mut extra = vec![];
     for pair in values("as-user-extra") {
         let (name, value) = pair
@@ -128,7 +183,7 @@ pub(crate) async fn read(matches: &ArgMatches, env: &Environment) -> Result<Glob
     }
     // A receiver's token is another one.
     let own_token = words[..] == ["create", "secret", "receiver"];
-    let connection = Connection {
+    Ok(Connection {
         kubeconfig: path("kubeconfig"),
         context: value("context"),
         cluster: value("cluster"),
@@ -144,18 +199,5 @@ pub(crate) async fn read(matches: &ArgMatches, env: &Environment) -> Result<Glob
         groups: values("as-group"),
         uid: value("as-uid"),
         extra,
-    };
-    let follows = is_set("ns-follows-kube-context")
-        || variable("FLUX_NS_FOLLOWS_KUBE_CONTEXT")
-            .is_some_and(|value| matches!(value.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True"));
-    let namespace = match value("namespace") {
-        Some(namespace) => namespace,
-        None if follows => env.outside.namespace(&connection).await.map_err(Failure::new)?,
-        None => variable("FLUX_SYSTEM_NAMESPACE").unwrap_or_else(|| NAMESPACE.to_owned()),
-    };
-    Ok(Global {
-        namespace,
-        connection,
-        timeout: timeout.into(),
     })
 }

@@ -39,7 +39,13 @@ pub use registry::{Address, Facts, Pulled, Registry};
 
 /// Runs one command line (without the program's name); gives the exit code.
 pub async fn run(arguments: &[String], env: &mut Environment) -> u8 {
-    match parse_and_run(arguments, env).await {
+    let outcome = parse_and_run(arguments, env).await;
+    code(outcome, env)
+}
+
+/// The exit code of an outcome; of a failure it tells.
+fn code(outcome: Outcome, env: &mut Environment) -> u8 {
+    match outcome {
         Ok(()) => 0,
         Err(failure) => {
             if !failure.message.is_empty() {
@@ -49,6 +55,39 @@ pub async fn run(arguments: &[String], env: &mut Environment) -> u8 {
             failure.code
         }
     }
+}
+
+/// Runs one command line if it needs nothing but files and the clock: without a runtime, connections and other threads, whose
+/// start would take longer than many a build. Nothing if it needs more, or is not understood; nothing was done then, and
+/// [`run`] does or says it.
+pub fn run_here(arguments: &[String], env: &mut Environment) -> Option<u8> {
+    let words: Vec<String> = std::iter::once("fluvial".to_owned())
+        .chain(arguments.iter().cloned())
+        .collect();
+    let mut line = command::of_files(env.version, &words)?;
+    let matches = match line.try_get_matches_from_mut(&words) {
+        Ok(matches) => matches,
+        Err(error) if error.kind() == ErrorKind::DisplayVersion => {
+            let outcome = explain(&error, arguments, &mut line, env);
+            return Some(code(outcome, env));
+        }
+        Err(_) => return None,
+    };
+    if global::follows_context(&matches, env) {
+        return None;
+    }
+    let global = global::read_here(&matches, env).ok()?;
+    let (words, inner) = command::innermost(&matches);
+    let session = &mut Session { env, global };
+    let outcome = match words[..] {
+        ["kustomize", "build"] => kustomize::build_here(session, &command::options(inner))?,
+        ["helm", "template"] => {
+            let namespace = inner.try_get_one::<String>("namespace").ok().flatten().cloned();
+            helm::template_here(session, &command::options(inner), namespace)?
+        }
+        _ => return None,
+    };
+    Some(code(outcome, env))
 }
 
 async fn parse_and_run(arguments: &[String], env: &mut Environment) -> Outcome {

@@ -398,10 +398,9 @@ impl Sink {
     }
 }
 
-/// Runs a command line; gives exit code, data and progress.
-async fn fluvial(memory: &Memory, line: &str) -> (u8, String, String) {
-    let (out, err) = (Sink::default(), Sink::default());
-    let mut env = Environment {
+/// An environment that prints into sinks, and the words of a line.
+fn called(memory: &Memory, line: &str, out: &Sink, err: &Sink) -> (Environment, Vec<String>) {
+    let env = Environment {
         out: Box::new(out.clone()),
         err: Box::new(err.clone()),
         variables: BTreeMap::new(),
@@ -411,8 +410,27 @@ async fn fluvial(memory: &Memory, line: &str) -> (u8, String, String) {
         clock: Arc::new(Still),
         outside: Arc::new(memory.clone()),
     };
-    let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+    (env, line.split_whitespace().map(str::to_owned).collect())
+}
+
+/// What a command line does that needs nothing but files, away from any runtime.
+fn here(memory: &Memory, line: &str) -> (Option<u8>, String, String) {
+    let (out, err) = (Sink::default(), Sink::default());
+    let (mut env, words) = called(memory, line, &out, &err);
+    let code = std::thread::scope(|scope| scope.spawn(|| crate::run_here(&words, &mut env)).join().unwrap());
+    (code, out.text(), err.text())
+}
+
+/// Runs a command line; gives exit code, data and progress. Without a runtime it does the same, or nothing.
+async fn fluvial(memory: &Memory, line: &str) -> (u8, String, String) {
+    let alone = here(memory, line);
+    let (out, err) = (Sink::default(), Sink::default());
+    let (mut env, words) = called(memory, line, &out, &err);
     let code = run(&words, &mut env).await;
+    match alone.0 {
+        Some(_) => assert_eq!(alone, (Some(code), out.text(), err.text()), "{line}"),
+        None => assert_eq!(alone, (None, String::new(), String::new()), "{line}"),
+    }
     (code, out.text(), err.text())
 }
 

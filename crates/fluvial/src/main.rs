@@ -204,21 +204,10 @@ impl Clock for SystemClock {
 const SERVING: [&str; 3] = ["up", "serve", "apiserver"];
 
 fn main() -> ExitCode {
-    // Fails only if a provider is there already, which is as good.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let arguments: Vec<String> = std::env::args_os()
         .skip(1)
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
-    let mut builder = if arguments.iter().any(|word| SERVING.contains(&word.as_str())) {
-        tokio::runtime::Builder::new_multi_thread()
-    } else {
-        tokio::runtime::Builder::new_current_thread()
-    };
-    let runtime = match builder.enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(_) => return ExitCode::FAILURE,
-    };
     // A variable that is not text cannot be one of ours.
     let variables: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -238,5 +227,19 @@ fn main() -> ExitCode {
         clock: Arc::new(SystemClock),
         outside: Arc::new(adapters),
     };
-    ExitCode::from(runtime.block_on(fluvial_cli::run(&arguments, &mut environment)))
+    // What needs nothing but files is done before a runtime would have started.
+    if let Some(code) = fluvial_cli::run_here(&arguments, &mut environment) {
+        return ExitCode::from(code);
+    }
+    // Fails only if a provider is there already, which is as good.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let mut builder = if arguments.iter().any(|word| SERVING.contains(&word.as_str())) {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    match builder.enable_all().build() {
+        Ok(runtime) => ExitCode::from(runtime.block_on(fluvial_cli::run(&arguments, &mut environment))),
+        Err(_) => ExitCode::FAILURE,
+    }
 }

@@ -10,7 +10,9 @@ pub(crate) mod show;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use fluvial_helm::{
     Capabilities, Chart, Layer, Lookup, NoCluster, Output, Release, RenderRequest, Rendered, Values,
@@ -238,6 +240,28 @@ pub(crate) async fn template(
     // The process ends here: to free a large chart piece by piece would be work for nothing.
     std::mem::forget(made);
     Ok(())
+}
+
+/// The same for a chart of this machine, at once; nothing if it is none, or a cluster is asked, and nothing is printed then.
+pub(crate) fn template_here(
+    session: &mut Session<'_>,
+    options: &Options,
+    namespace: Option<String>,
+) -> Option<Outcome> {
+    let chart = options.words.last()?;
+    let asks_nobody = !options.validate
+        && !options.dependency_update
+        && options.dry_run.as_deref() != Some("server")
+        && options.from.is_here(&session.env.folder, chart);
+    if !asks_nobody {
+        return None;
+    }
+    // Nothing on this way waits for anything.
+    let mut context = Context::from_waker(Waker::noop());
+    match pin!(template(session, options, namespace)).poll(&mut context) {
+        Poll::Ready(outcome) => Some(outcome),
+        Poll::Pending => None,
+    }
 }
 
 /// The name of the release, and the chart's path.

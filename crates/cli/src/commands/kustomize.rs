@@ -1,9 +1,11 @@
 //! `kustomize build`: kustomize's own command, its flags and its output.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fluvial_kustomize::{
-    Build, BuildRequest, LoadRestrictor, Options as BuildOptions, RemoteResolver, Reorder, RepoSpec, Resource,
+    Build, BuildRequest, FileError, LoadRestrictor, NoRemote, Options as BuildOptions, RemoteResolver,
+    Reorder, RepoSpec, Resource,
 };
 use fluvial_object::ObjectExt;
 use fluvial_tree::{Tree, TreePath};
@@ -111,6 +113,21 @@ impl Options {
         .find_map(|(given, name)| given.then_some(name))
     }
 
+    /// Refuses what is not done here.
+    fn check(&self) -> Outcome {
+        if self.helm_command.is_some() {
+            return Err(Failure::new(
+                "--helm-command: charts are rendered in this process, no Helm program is run; leave the option out",
+            ));
+        }
+        match self.refused() {
+            Some(name) => Err(Failure::new(format!(
+                "{name}: this build runs no other programs; exec, Starlark and container functions are refused"
+            ))),
+            None => Ok(()),
+        }
+    }
+
     fn build(&self) -> BuildOptions {
         BuildOptions {
             load_restrictor: match self.load_restrictor {
@@ -125,7 +142,6 @@ impl Options {
             helm_kube_version: self.helm_kube_version.clone().unwrap_or_default(),
             helm_api_versions: self.helm_api_versions.clone(),
             managed_by_label: self.enable_managedby_label,
-            threads: environment::threads(),
             forget_reads: true,
             ..BuildOptions::cli()
         }
@@ -134,16 +150,7 @@ impl Options {
 
 /// Builds and prints.
 pub(crate) async fn build(session: &mut Session<'_>, options: &Options) -> Outcome {
-    if options.helm_command.is_some() {
-        return Err(Failure::new(
-            "--helm-command: charts are rendered in this process, no Helm program is run; leave the option out",
-        ));
-    }
-    if let Some(name) = options.refused() {
-        return Err(Failure::new(format!(
-            "{name}: this build runs no other programs; exec, Starlark and container functions are refused"
-        )));
-    }
+    options.check()?;
     let remotes = session.env.outside.remotes();
     let charts = Charts::new(session.env.outside.clone());
     let (folder, chosen) = (session.env.folder.clone(), options.clone());
@@ -151,11 +158,31 @@ pub(crate) async fn build(session: &mut Session<'_>, options: &Options) -> Outco
         let world = World {
             remotes: remotes.as_ref(),
             charts: &charts,
+            absent: None,
         };
         made(&folder, &chosen, &world)
     })
-    .await?
-    .map_err(|error| Failure::new(render::localise(&error, &session.env.folder)))?;
+    .await?;
+    print(session, options, output)
+}
+
+/// The same for what lies on this machine, at once; nothing if it does not, and nothing is printed then.
+pub(crate) fn build_here(session: &mut Session<'_>, options: &Options) -> Option<Outcome> {
+    if let Err(refusal) = options.check() {
+        return Some(Err(refusal));
+    }
+    let (remotes, charts) = (Absent::default(), Charts::of_files(session.env.outside.clone()));
+    let world = World {
+        remotes: &remotes,
+        charts: &charts,
+        absent: Some(&remotes),
+    };
+    let output = made(&session.env.folder, options, &world);
+    (!world.lacks()).then(|| print(session, options, output))
+}
+
+fn print(session: &mut Session<'_>, options: &Options, output: Result<Output, String>) -> Outcome {
+    let output = output.map_err(|error| Failure::new(render::localise(&error, &session.env.folder)))?;
     for warning in &output.warnings {
         let _ = writeln!(session.env.err, "{warning}");
     }
@@ -178,10 +205,40 @@ pub(crate) async fn build(session: &mut Session<'_>, options: &Options) -> Outco
     }
 }
 
+/// Nothing is fetched; whether something was to be is remembered.
+#[derive(Default)]
+struct Absent {
+    missed: AtomicBool,
+}
+
+impl RemoteResolver for Absent {
+    fn repository(&self, spec: &RepoSpec) -> Result<Tree, String> {
+        self.missed.store(true, Ordering::Relaxed);
+        NoRemote.repository(spec)
+    }
+
+    fn file(&self, url: &str) -> Result<Vec<u8>, FileError> {
+        self.missed.store(true, Ordering::Relaxed);
+        NoRemote.file(url)
+    }
+}
+
 /// What builds take from outside of the folder.
 struct World<'a> {
     remotes: &'a (dyn RemoteResolver + Send + Sync),
     charts: &'a Charts,
+    /// Where nothing is fetched: who remembers that something was to be.
+    absent: Option<&'a Absent>,
+}
+
+impl World<'_> {
+    /// Whether something was to be fetched and nobody was there.
+    fn lacks(&self) -> bool {
+        let absent = self
+            .absent
+            .is_some_and(|absent| absent.missed.load(Ordering::Relaxed));
+        absent || self.charts.missed()
+    }
 }
 
 /// What is written where.
@@ -192,16 +249,14 @@ struct Output {
 }
 
 fn made(folder: &Path, options: &Options, world: &World<'_>) -> Result<Output, String> {
-    let mut build = make(folder, &options.directory, &options.build(), world)?;
+    let (mut build, threads) = make(folder, &options.directory, &options.build(), world)?;
     let is_folder = |path: &PathBuf| folder.join(path).is_dir();
     let files = match (&options.explain, &options.output) {
         (Some(wanted), _) => vec![(String::new(), render::localise(&explain(&build, wanted)?, folder))],
         (None, Some(path)) if is_folder(path) => each(&build)?,
         _ => vec![(
             String::new(),
-            build
-                .to_yaml(environment::threads())
-                .map_err(|error| error.to_string())?,
+            build.to_yaml(threads).map_err(|error| error.to_string())?,
         )],
     };
     let warnings = std::mem::take(&mut build.warnings);
@@ -213,14 +268,24 @@ fn made(folder: &Path, options: &Options, world: &World<'_>) -> Result<Output, S
     })
 }
 
-fn make(folder: &Path, directory: &str, options: &BuildOptions, world: &World<'_>) -> Result<Build, String> {
+/// A build, and how many threads it is worth.
+fn make(
+    folder: &Path,
+    directory: &str,
+    options: &BuildOptions,
+    world: &World<'_>,
+) -> Result<(Build, usize), String> {
     let path = folder.join(directory);
     if !path.exists()
         && let Ok(spec) = RepoSpec::parse(directory)
     {
         let tree = world.remotes.repository(&spec)?;
         let path = TreePath::parse(&spec.path).map_err(|error| format!("{directory}: {error}"))?;
-        return run(&tree, &path, options, world).map_err(|error| error.to_string());
+        let options = BuildOptions {
+            threads: environment::threads(),
+            ..options.clone()
+        };
+        return run(&tree, &path, &options, world);
     }
     if !path.is_dir() {
         let what = if path.exists() {
@@ -231,24 +296,25 @@ fn make(folder: &Path, directory: &str, options: &BuildOptions, world: &World<'_
         return Err(format!("{}: {what}", path.display()));
     }
     let path = std::fs::canonicalize(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let options = BuildOptions {
-        root_path: Some("/".to_owned()),
-        ..options.clone()
-    };
     let mut reader = Reader::default();
     reader.kustomization(&path)?;
     let at = disk::tree_path(&path)?;
-    match run(&reader.tree(), &at, &options, world) {
-        Ok(build) => Ok(build),
-        Err(error) => {
-            // Perhaps something was needed that no text names; then it is in the folder.
-            let mut reader = Reader::default();
-            if reader.folder(&path).is_err() {
-                return Err(error.to_string());
-            }
-            run(&reader.tree(), &at, &options, world).map_err(|error| error.to_string())
+    let options = BuildOptions {
+        root_path: Some("/".to_owned()),
+        threads: environment::threads_for(reader.bytes()),
+        ..options.clone()
+    };
+    run(&reader.tree(), &at, &options, world).or_else(|error| {
+        if world.lacks() {
+            return Err(error);
         }
-    }
+        // Perhaps something was needed that no text names; then it is in the folder.
+        let mut reader = Reader::default();
+        match reader.folder(&path) {
+            Ok(()) => run(&reader.tree(), &at, &options, world),
+            Err(_) => Err(error),
+        }
+    })
 }
 
 fn run(
@@ -256,14 +322,16 @@ fn run(
     path: &TreePath,
     options: &BuildOptions,
     world: &World<'_>,
-) -> fluvial_kustomize::Result<Build> {
-    fluvial_kustomize::build(&BuildRequest {
+) -> Result<(Build, usize), String> {
+    let build = fluvial_kustomize::build(&BuildRequest {
         tree,
         path,
         options,
         remote: world.remotes,
         charts: world.charts,
-    })
+    });
+    let build = build.map_err(|error| error.to_string())?;
+    Ok((build, options.threads))
 }
 
 fn write(path: &Path, text: &str) -> Outcome {

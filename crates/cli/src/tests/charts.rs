@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{Memory, fluvial};
+use super::{Memory, fluvial, here};
 
 const DEPLOYMENT: &str = "\
 kind: Web
@@ -260,4 +260,77 @@ async fn a_helm_release_is_rendered_with_its_own_values_and_name() {
     .await;
     assert_eq!(code, 1);
     assert!(err.contains("holds no HelmRelease flux-system/other"), "{err}");
+}
+
+#[test]
+fn what_needs_nothing_but_files_is_done_without_a_runtime() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().display();
+    chart(&home.path().join("charts/web"));
+    write(
+        home.path(),
+        "one.yaml",
+        "apiVersion: v1\nkind: One\nmetadata:\n  name: one\n",
+    );
+    let kustomization =
+        |folder: &str, text: &str| write(&home.path().join(folder), "kustomization.yaml", text);
+    kustomization(
+        "",
+        "resources: [one.yaml]\nnamePrefix: my-\nhelmCharts:\n- name: web\n  releaseName: a\n",
+    );
+    kustomization("remote", "resources: [https://example.com/org/base?ref=v1]\n");
+    kustomization(
+        "fetched",
+        "helmCharts:\n- name: web\n  repo: https://charts.example.com\n  version: 1.2.3\n",
+    );
+    kustomization("broken", "resources: [none.yaml]\n");
+    let world = Memory::default();
+    for (line, wanted) in [
+        ("--version".to_owned(), (Some(0), "fluvial 0.1.0")),
+        (
+            format!("kustomize build {path} --enable-helm"),
+            (Some(0), "name: my-one"),
+        ),
+        (
+            format!("helm template shop {path}/charts/web -n apps"),
+            (Some(0), "namespace: apps"),
+        ),
+        (format!("helm template shop {path}/none"), (Some(1), "")),
+        (format!("kustomize build {path}/broken --network"), (Some(1), "")),
+        (format!("kustomize build {path}/broken"), (Some(1), "")),
+        // These have to be fetched, to be asked of a cluster, or to be explained.
+        (format!("kustomize build {path}/remote"), (None, "")),
+        (
+            format!("kustomize build {path}/fetched --enable-helm"),
+            (None, ""),
+        ),
+        (
+            "kustomize build https://example.com/org/base".to_owned(),
+            (None, ""),
+        ),
+        (
+            format!("helm template shop {path}/charts/web --validate"),
+            (None, ""),
+        ),
+        (
+            format!("helm template shop {path}/charts/web --dry-run=server"),
+            (None, ""),
+        ),
+        (
+            "helm template shop web --repo https://charts.example.com".to_owned(),
+            (None, ""),
+        ),
+        (
+            format!("kustomize build {path} --ns-follows-kube-context"),
+            (None, ""),
+        ),
+        (format!("kustomize build {path} --unknown"), (None, "")),
+        ("kustomize build --help".to_owned(), (None, "")),
+        ("get all".to_owned(), (None, "")),
+    ] {
+        let (code, out, err) = here(&world, &line);
+        assert_eq!(code, wanted.0, "{line}: {err}");
+        assert!(out.contains(wanted.1), "{line}: {out}");
+        assert_eq!(err.is_empty(), code != Some(1), "{line}: {err}");
+    }
 }

@@ -52,20 +52,27 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Whether the chart of this name is one of this machine.
+    pub(crate) fn is_here(&self, folder: &Path, name: &str) -> bool {
+        (self.repo.is_none() && !name.starts_with("oci://"))
+            || name.starts_with(['.', '/'])
+            || folder.join(name).exists()
+    }
+
     /// The chart of this name: a folder or file of this machine, or what a repository or registry has.
     pub(crate) async fn chart(&self, session: &Session<'_>, name: &str) -> Result<Arc<Chart>, Failure> {
         let folder = &session.env.folder;
-        let local = folder.join(name).exists() || name.starts_with(['.', '/']);
-        let request = match (&self.repo, name.starts_with("oci://")) {
-            (Some(_), true) => {
-                return Err(Failure::new(
-                    "--repo and oci:// do not go together: a registry is named with the chart",
-                ));
-            }
-            (None, false) => return input::load(folder, name).map_err(Failure::new),
-            _ if local => return input::load(folder, name).map_err(Failure::new),
-            (Some(repo), false) => self.request(folder, repo, name, None)?,
-            (None, true) => {
+        if self.repo.is_some() && name.starts_with("oci://") {
+            return Err(Failure::new(
+                "--repo and oci:// do not go together: a registry is named with the chart",
+            ));
+        }
+        if self.is_here(folder, name) {
+            return input::load(folder, name).map_err(Failure::new);
+        }
+        let request = match &self.repo {
+            Some(repo) => self.request(folder, repo, name, None)?,
+            None => {
                 let (repository, chart) = name.trim_end_matches('/').rsplit_once('/').unwrap_or((name, ""));
                 let (chart, tag) = match chart.split_once(':') {
                     Some((chart, tag)) => (chart, Some(tag)),
