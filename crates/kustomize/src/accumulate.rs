@@ -343,7 +343,9 @@ impl<'s, 'a> Target<'s, 'a> {
     /// Validators are transformers that must not change anything.
     fn validate(&self, all: &mut Accumulator) -> Result<()> {
         const LABEL: &str = "validated-by";
-        for step in self.configured_steps(&self.kustomization.validators)? {
+        for mut step in self.configured_steps(&self.kustomization.validators)? {
+            // It is no transformer that counts.
+            step.trace = None;
             let mut validated = all.map.clone();
             transformers::run(&[step], &mut validated, self.session)?;
             let plain = |resource: &Resource| {

@@ -109,6 +109,23 @@ fn dependencies_take_conditions_aliases_and_globals() {
 }
 
 #[test]
+fn fields_of_dependencies_are_named_by_what_they_are_in() {
+    for (entry, want) in [
+        (
+            "dependencies: [{name: a, tags: x}]",
+            "Dependency.dependencies.tags of type []string",
+        ),
+        (
+            "maintainers: [{name: []}]",
+            "Maintainer.maintainers.name of type string",
+        ),
+    ] {
+        let error = chart(&format!("{CHART}{entry}\n")).unwrap_err().to_string();
+        assert!(error.ends_with(want), "{error}");
+    }
+}
+
+#[test]
 fn charts_far_below_an_alias_keep_their_first_names_and_the_last_one_renders_them() {
     let files = format!(
         "{CHART}dependencies:\n- {{name: mid, version: 1.0.0, alias: one}}\n- {{name: mid, version: 1.0.0, alias: \
