@@ -18,7 +18,7 @@ const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "K
 /// Fields whose files name more files.
 const PLUGINS: [&str; 3] = ["generators", "transformers", "validators"];
 /// Fields that name files or folders, of kustomizations and of the configurations of generators and transformers.
-const NAMING: [&str; 19] = [
+const NAMING: [&str; 21] = [
     "resources",
     "bases",
     "components",
@@ -35,6 +35,8 @@ const NAMING: [&str; 19] = [
     "env",
     "envs",
     "valuesFile",
+    "values",
+    "targetFilePath",
     "additionalValuesFiles",
     "valuesFiles",
     "chartHome",
@@ -308,11 +310,7 @@ impl Reader {
             let Ok(value) = fluvial_yaml::yaml_to_json(&document, false) else {
                 continue;
             };
-            for home in chart_homes(&value).map(|home| folder.join(home)) {
-                if home.is_dir() {
-                    self.folder(&home)?;
-                }
-            }
+            self.charts(&value, folder)?;
             self.fields(&value, folder)?;
             for plugin in PLUGINS
                 .iter()
@@ -324,6 +322,16 @@ impl Reader {
                     self.named_in(&file, file.parent().unwrap_or(folder))?;
                     self.named_in(&file, folder)?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in the folders with an object's charts.
+    fn charts(&mut self, value: &Value, folder: &Path) -> Result<(), String> {
+        for home in chart_homes(value).map(|home| folder.join(home)) {
+            if home.is_dir() {
+                self.folder(&home)?;
             }
         }
         Ok(())
@@ -349,7 +357,10 @@ impl Reader {
         match value {
             // Inline configurations name files as well; patches do not.
             Value::String(text) if text.contains('\n') => match fluvial_yaml::yaml_to_json(text, false) {
-                Ok(inner) if PLUGINS.contains(&field) => self.fields(&inner, folder),
+                Ok(inner) if PLUGINS.contains(&field) => {
+                    self.charts(&inner, folder)?;
+                    self.fields(&inner, folder)
+                }
                 _ => Ok(()),
             },
             Value::String(text) => self.text(text, folder),
@@ -459,5 +470,31 @@ transformers:
             ("app/here/a/templates/b.yaml", ""),
         ]);
         assert!(read.contains(&"app/here/a/templates/b.yaml".to_owned()));
+        let read = self::read(&[
+            (
+                "app/kustomization.yaml",
+                "generators:\n- |\n  kind: HelmChartInflationGenerator\n  name: a\n",
+            ),
+            ("app/charts/a/templates/b.yaml", ""),
+        ]);
+        assert!(read.contains(&"app/charts/a/templates/b.yaml".to_owned()));
+    }
+
+    #[test]
+    fn values_of_old_charts_and_shared_targets_are_taken_in() {
+        let kustomization = "\
+helmChartInflationGenerator: [{chartName: a, values: v.yaml}]
+transformers: [add.yaml]
+";
+        let read = read(&[
+            ("app/kustomization.yaml", kustomization),
+            ("app/v.yaml", ""),
+            (
+                "app/add.yaml",
+                "kind: ValueAddTransformer\ntargetFilePath: targets.yaml",
+            ),
+            ("app/targets.yaml", ""),
+        ]);
+        assert!(read.contains(&"app/v.yaml".to_owned()) && read.contains(&"app/targets.yaml".to_owned()));
     }
 }

@@ -171,6 +171,15 @@ fn wrong(error: &clap::Error) -> String {
             let flag = flag.split('=').next().unwrap_or(flag);
             return format!("unknown flag: {flag}{near}");
         }
+        (ErrorKind::UnknownArgument, None, _) => {
+            let short = name.as_deref().and_then(|name| name.strip_prefix('-'));
+            if let Some(letter) = short.and_then(|short| short.chars().next()) {
+                return format!(
+                    "unknown shorthand flag: {letter:?} in -{}",
+                    short.unwrap_or_default()
+                );
+            }
+        }
         _ => {}
     }
     let text = error.to_string();

@@ -20,6 +20,10 @@ pub(crate) struct Member {
     /// The entries of `Chart.yaml` that are left, aliases applied.
     pub(crate) declared: Vec<Dependency>,
     pub(crate) children: Vec<Member>,
+    /// What its templates are named by: names of charts from the root on.
+    pub(crate) path: Rc<str>,
+    /// Whether the member above is its parent for the path, too.
+    own: bool,
     /// The chart's values once imports are in them.
     values: Option<Map>,
 }
@@ -58,25 +62,49 @@ pub(crate) fn resolve(
     user: &Map,
     warnings: &RefCell<Vec<String>>,
 ) -> Result<Member, Error> {
-    let mut root = Member::new(chart, None);
+    let mut root = Member::loaded(chart, chart.name().into());
     enable(&mut root, user, "", warnings)?;
     import(&mut root, warnings)?;
+    root.place(None);
     Ok(root)
 }
 
 impl Member {
-    fn new(chart: &Arc<Chart>, alias: Option<&str>) -> Self {
+    /// A chart and those below it as they were loaded, with the path that they have then.
+    fn loaded(chart: &Arc<Chart>, path: Rc<str>) -> Self {
+        let below = |child: &Arc<Chart>| Member::loaded(child, full_path(Some(&path), child.name()));
         Member {
             chart: Arc::clone(chart),
-            name: alias.unwrap_or(chart.name()).to_owned(),
+            name: chart.name().to_owned(),
             declared: chart.metadata.dependencies.clone(),
-            children: chart
-                .dependencies
-                .iter()
-                .map(|child| Member::new(child, None))
-                .collect(),
+            children: chart.dependencies.iter().map(below).collect(),
+            path: Rc::clone(&path),
+            own: false,
             values: None,
         }
+    }
+
+    /// The one that takes part for an entry of `Chart.yaml`. It and the charts below it are copies that know who is
+    /// above them; those further down are the loaded ones, whose paths know nothing of aliases. Of a chart that takes
+    /// part twice these are the same: the templates of the later one are left, unless they are entries themselves.
+    fn taking_part(&self, alias: &str) -> Self {
+        let mut member = Member::loaded(&self.chart, Rc::clone(&self.path));
+        if !alias.is_empty() {
+            alias.clone_into(&mut member.name);
+        }
+        member.children.iter_mut().for_each(|child| child.own = true);
+        member
+    }
+
+    /// Gives everybody the path that counts.
+    fn place(&mut self, above: Option<&str>) {
+        if let Some(above) = above.filter(|_| self.own) {
+            self.path = full_path(Some(above), &self.name);
+        }
+        let path = Rc::clone(&self.path);
+        self.children
+            .iter_mut()
+            .for_each(|child| child.place(Some(&path)));
     }
 }
 
@@ -119,28 +147,24 @@ fn apply_aliases(member: &mut Member) {
     let fits = |chart: &Chart, dependency: &Dependency| {
         chart.name() == dependency.name && compatible(&dependency.version, &chart.metadata.version)
     };
-    let charts: Vec<Arc<Chart>> = member
-        .children
-        .iter()
-        .map(|child| Arc::clone(&child.chart))
-        .collect();
     let declared = &mut member.declared;
-    let mut children: Vec<Member> = charts
-        .iter()
-        .filter(|chart| !declared.iter().any(|dependency| fits(chart, dependency)))
-        .map(|chart| Member::new(chart, None))
-        .collect();
+    let charts = std::mem::take(&mut member.children);
+    let mut taking_part = Vec::new();
     for dependency in declared.iter_mut() {
-        if let Some(chart) = charts.iter().find(|chart| fits(chart, dependency)) {
-            let alias = Some(dependency.alias.as_str()).filter(|alias| !alias.is_empty());
-            children.push(Member::new(chart, alias));
-        }
-        if !dependency.alias.is_empty() {
-            dependency.name = dependency.alias.clone();
+        if let Some(member) = charts.iter().find(|member| fits(&member.chart, dependency)) {
+            taking_part.push(member.taking_part(&dependency.alias));
         }
         dependency.enabled = true;
     }
-    member.children = children;
+    member.children = charts
+        .into_iter()
+        .filter(|member| !declared.iter().any(|dependency| fits(&member.chart, dependency)))
+        .chain(taking_part)
+        .collect();
+    member.children.iter_mut().for_each(|child| child.own = true);
+    for dependency in declared.iter_mut().filter(|one| !one.alias.is_empty()) {
+        dependency.name = dependency.alias.clone();
+    }
 }
 
 fn by_tags(declared: &mut [Dependency], values: &Map, warnings: &RefCell<Vec<String>>) {

@@ -62,7 +62,7 @@ pub(crate) fn run(
 ) -> Result<(), Error> {
     let mut sources = Vec::new();
     let mut unlink = Unlink(vec![top.values.clone()]);
-    gather(root, None, None, top, &root.chart, &mut sources, &mut unlink)?;
+    gather(root, None, top, &root.chart, &mut sources, &mut unlink)?;
     // Charts of the same name overwrite each other's templates, the later one wins.
     let sources: BTreeMap<String, Source> = sources
         .into_iter()
@@ -285,14 +285,13 @@ impl Source {
 /// The data of a chart and its dependencies, and the templates that get it.
 fn gather(
     member: &Member,
-    parent_path: Option<&str>,
     parent_values: Option<&Map>,
     top: &Top,
     cache: &Arc<Chart>,
     sources: &mut Vec<Source>,
     unlink: &mut Unlink,
 ) -> Result<Map, Error> {
-    let path = full_path(parent_path, &member.name);
+    let path = &member.path;
     let values = match parent_values {
         None => top.values.clone(),
         Some(parent) => match parent.get(&member.name) {
@@ -307,7 +306,7 @@ fn gather(
         &member.chart.metadata,
         &member.name,
         &member.declared,
-        parent_path.is_none(),
+        parent_values.is_none(),
     );
     put(&data, "Chart", chart.into());
     put(&data, "Files", Files::of(&member.chart));
@@ -316,7 +315,7 @@ fn gather(
     put(&data, "Values", Table::value(values.clone()));
     put(&data, "Subcharts", subcharts.clone().into());
     for child in &member.children {
-        let inner = gather(child, Some(&path), Some(&values), top, cache, sources, unlink)?;
+        let inner = gather(child, Some(&values), top, cache, sources, unlink)?;
         put(&subcharts, &child.name, inner.into());
     }
     let base: Rc<str> = format!("{path}/templates").into();

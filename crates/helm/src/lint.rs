@@ -138,7 +138,13 @@ pub fn lint(request: LintRequest<'_>) -> Result<Vec<Finding>, Error> {
 
 fn check_values(text: &str, chart: Option<&Arc<Chart>>, request: &LintRequest<'_>, findings: &mut Findings) {
     const FILE: &str = "values.yaml";
-    let own = yaml_to_json(text).and_then(|json| Values::from_json(&json).map_err(|error| error.to_string()));
+    let own = yaml_to_json(text).and_then(|json| {
+        if json.is_null() || json.is_object() {
+            Values::from_json(&json).map_err(|error| error.to_string())
+        } else {
+            Err(crate::metadata::mismatch(&json, "", "common.Values"))
+        }
+    });
     let own = match own {
         Ok(values) => values.to_map(),
         Err(error) => {

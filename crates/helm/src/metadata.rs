@@ -452,7 +452,7 @@ fn sanitize(text: &str) -> String {
 fn maintainer(fields: &Fields) -> Result<Maintainer, String> {
     let reader = Reader {
         fields,
-        kind: "Metadata.maintainers",
+        kind: "Maintainer.maintainers",
     };
     let mut maintainer = Maintainer::default();
     reader.text("name", &mut maintainer.name)?;
@@ -467,7 +467,7 @@ fn maintainer(fields: &Fields) -> Result<Maintainer, String> {
 fn dependency(fields: &Fields) -> Result<Dependency, String> {
     let reader = Reader {
         fields,
-        kind: "Metadata.dependencies",
+        kind: "Dependency.dependencies",
     };
     let mut dependency = Dependency::default();
     reader.text("name", &mut dependency.name)?;

@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 
 use crate::capabilities::Capabilities;
 use crate::chart::{Chart, text_of};
-use crate::dependencies::{self, Member, compatible, full_path};
+use crate::dependencies::{self, Member, compatible};
 use crate::engine::{self, Mode, Notes, Top};
 use crate::error::{Error, Stage};
 use crate::functions::Lookup;
@@ -414,7 +414,7 @@ fn assemble<'t>(
     }
     let (manifests, hooks) = manifest::sort(documents);
     let (mut crds, mut charts) = (Vec::new(), Vec::new());
-    gather_crds(root, None, &mut crds, &mut charts);
+    gather_crds(root, &mut crds, &mut charts);
     Rendered {
         manifests,
         hooks,
@@ -436,19 +436,19 @@ pub fn crds(chart: &Arc<Chart>, values: &Json) -> Result<Vec<Crd>, Error> {
     let user = Values::from_json(values)?.to_map();
     let root = dependencies::resolve(chart, &user, &warnings)?;
     let (mut crds, mut charts) = (Vec::new(), Vec::new());
-    gather_crds(&root, None, &mut crds, &mut charts);
+    gather_crds(&root, &mut crds, &mut charts);
     Ok(crds)
 }
 
-fn gather_crds(member: &Member, parent: Option<&str>, out: &mut Vec<Crd>, charts: &mut Vec<String>) {
-    let path = full_path(parent, &member.name);
+fn gather_crds(member: &Member, out: &mut Vec<Crd>, charts: &mut Vec<String>) {
+    let path = &member.path;
     charts.push(path.to_string());
     out.extend(member.chart.crd_files().map(|file| Crd {
         path: format!("{path}/{}", file.name),
         data: Arc::clone(&file.data),
     }));
     for child in &member.children {
-        gather_crds(child, Some(&path), out, charts);
+        gather_crds(child, out, charts);
     }
 }
 

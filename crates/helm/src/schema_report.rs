@@ -429,9 +429,26 @@ fn count(number: usize) -> String {
     grouped(&number.to_string())
 }
 
+/// A number as texts for people have it: from a million on, and below a ten thousandth, with a power of ten.
 fn decimal(number: &serde_json::Number) -> String {
     let float = number.as_f64().unwrap_or(f64::NAN);
-    grouped(&fluvial_template::number::format_float(float, 'f', None))
+    let scientific = fluvial_template::number::format_float(float, 'e', None);
+    let parts = scientific
+        .split_once('e')
+        .and_then(|(digits, power)| Some((digits, power.parse::<i32>().ok()?)));
+    match parts {
+        Some((digits, power)) if !(-4..6).contains(&power) => format!("{digits}×10{}", raised(power)),
+        _ => grouped(&fluvial_template::number::format_float(float, 'f', None)),
+    }
+}
+
+/// An exponent of two digits or more, above the line.
+fn raised(power: i32) -> String {
+    const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
+    let sign = if power < 0 { "⁻" } else { "" };
+    let digits = format!("{:02}", power.unsigned_abs());
+    let above = |c: char| c.to_digit(10).and_then(|digit| DIGITS.get(digit as usize));
+    format!("{sign}{}", digits.chars().filter_map(above).collect::<String>())
 }
 
 /// Thousands are set apart by commas.

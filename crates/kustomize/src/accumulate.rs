@@ -102,8 +102,7 @@ impl<'s, 'a> Target<'s, 'a> {
         if self.kustomization.configurations.is_empty() {
             return Ok(config::built_in());
         }
-        // Own fields come first: a built-in field at the same path does not add to them.
-        let mut merged = Arc::default();
+        let mut own = Arc::default();
         for path in &self.kustomization.configurations {
             let read = || {
                 let loaded = self.loader.load(self.session, &path.text).map_err(Error::from)?;
@@ -123,9 +122,11 @@ impl<'s, 'a> Target<'s, 'a> {
             let added = read()
                 .map_err(|error| self.session.at(error, path.pos))
                 .within(|| format!("loading configuration '{}'", path.text))?;
-            config::merge(&mut merged, &Arc::new(added))?;
+            config::merge(&mut own, &Arc::new(added))?;
         }
-        config::merge(&mut merged, &config::built_in())?;
+        // A field of one's own counts for nothing where a built-in one of the same kinds has its path.
+        let mut merged = config::built_in();
+        config::merge(&mut merged, &own)?;
         Ok(merged)
     }
 
@@ -342,26 +343,27 @@ impl<'s, 'a> Target<'s, 'a> {
     /// Validators are transformers that must not change anything.
     fn validate(&self, all: &mut Accumulator) -> Result<()> {
         const LABEL: &str = "validated-by";
-        for step in self.configured_steps(&self.kustomization.validators)? {
+        for mut step in self.configured_steps(&self.kustomization.validators)? {
+            // It is no transformer that counts.
+            step.trace = None;
             let mut validated = all.map.clone();
             transformers::run(&[step], &mut validated, self.session)?;
-            let plain = |map: &ResMap| -> Result<Vec<fluvial_yaml::Node>> {
-                let mut nodes = Vec::new();
-                for resource in map.resources() {
-                    let mut node = resource.node.clone();
-                    if let Some(labels) = node.get_mut("metadata").and_then(|node| node.get_mut("labels")) {
-                        crate::nodes::remove(labels, LABEL);
-                    }
-                    nodes.push(node);
+            let plain = |resource: &Resource| {
+                let mut node = resource.node.clone();
+                if let Some(labels) = node.get_mut("metadata").and_then(|node| node.get_mut("labels")) {
+                    crate::nodes::remove(labels, LABEL);
                 }
-                Ok(nodes)
+                node
             };
-            let (before, after) = (plain(&all.map)?, plain(&validated)?);
-            if before != after {
-                let changed = before
-                    .iter()
-                    .zip(&after)
-                    .position(|(before, after)| before != after);
+            let (before, after) = (all.map.resources(), validated.resources());
+            let differ = |before: &Resource, after: &Resource| {
+                before.records() != after.records() || plain(before) != plain(after)
+            };
+            let changed = before
+                .iter()
+                .zip(after)
+                .position(|(before, after)| differ(before, after));
+            if before.len() != after.len() || changed.is_some() {
                 let changed = changed.and_then(|at| all.map.resources().get(at));
                 return Err(Error::new(match changed {
                     Some(resource) => format!(

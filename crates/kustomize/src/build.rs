@@ -129,16 +129,38 @@ const TRANSFORMATIONS: &str = "alpha.config.kubernetes.io/transformations";
 
 /// Annotations of the build itself, which an object may bring along.
 fn is_internal(key: &str) -> bool {
-    key.starts_with("internal.config.kubernetes.io/")
-        || matches!(
+    match key.strip_prefix("internal.config.kubernetes.io/") {
+        Some(name) => BOOKKEEPING.contains(&name),
+        None => matches!(
             key,
             "config.kubernetes.io/path"
                 | "config.kubernetes.io/index"
                 | "config.k8s.io/id"
                 | ORIGIN
                 | TRANSFORMATIONS
-        )
+        ),
+    }
 }
+
+/// The names under `internal.config.kubernetes.io/` that the reference keeps its records under: others are an object's own.
+const BOOKKEEPING: [&str; 16] = [
+    "previousKinds",
+    "previousNames",
+    "previousNamespaces",
+    "prefixes",
+    "suffixes",
+    "refBy",
+    "generatorBehavior",
+    "needsHashSuffix",
+    "allowNameChange",
+    "allowKindChange",
+    "path",
+    "index",
+    "seqindent",
+    "id",
+    "annotations-migration-resource-id",
+    "helm-generated",
+];
 
 /// Brings annotations to their final form: strings, nothing of the build, what was asked for.
 fn finish(resource: &mut Resource, origin: bool, transformations: bool) -> Result<()> {

@@ -59,12 +59,13 @@ pub(crate) fn merge(into: &mut Arc<TransformerConfig>, other: &Arc<TransformerCo
     if Arc::ptr_eq(into, other) || **other == TransformerConfig::default() {
         return Ok(());
     }
-    if **into == TransformerConfig::default() {
+    // Fields of one list may be in each other's way; the built-in ones are not.
+    if Arc::ptr_eq(other, &BUILT_IN) && **into == TransformerConfig::default() {
         *into = Arc::clone(other);
         return Ok(());
     }
     let mut merged = (**into).clone();
-    merged.add(other)?;
+    merged.add(&(**other).clone().sorted())?;
     *into = Arc::new(merged.sorted());
     Ok(())
 }

@@ -60,13 +60,32 @@ impl FieldSpec {
         self.gvk.is_selected_by(&other.gvk) && self.path == other.path
     }
 
+    /// Whether it asks for annotations as they are: the reference keeps records of its own among them.
+    pub(crate) fn sees_records(&self) -> bool {
+        self.path.trim_start_matches('/') == "metadata/annotations"
+    }
+
+    /// The names that the path is made of.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        let parts = self.parts.get_or_init(|| split(&self.path));
+        parts.iter().map(|part| part.name.as_str())
+    }
+
     /// Those of a list that are for an object's kind.
     pub(crate) fn of_kind<'f>(fields: &'f [FieldSpec], object: &Node) -> Vec<&'f FieldSpec> {
+        Self::of_kind_among(fields, object)
+    }
+
+    /// The same for any collection of them.
+    pub(crate) fn of_kind_among<'f>(
+        fields: impl IntoIterator<Item = &'f FieldSpec>,
+        object: &Node,
+    ) -> Vec<&'f FieldSpec> {
         let kind = nodes::text_at(object, &["kind"]);
         let (group, version) = crate::id::split_api_version(nodes::text_at(object, &["apiVersion"]));
         let fits = |wanted: &str, found: &str| wanted.is_empty() || wanted == found;
         fields
-            .iter()
+            .into_iter()
             .filter(|field| {
                 let gvk = &field.gvk;
                 fits(&gvk.kind, kind) && fits(&gvk.group, group) && fits(&gvk.version, version)
@@ -100,8 +119,13 @@ impl FieldSpec {
                 "a field path may not have more than {MAX_NESTING} parts"
             )));
         }
-        self.walk(object, parts, create, set)
-            .within(|| format!("at path '{}'", self.path))
+        self.walk(object, parts, create, set).within(|| {
+            format!(
+                "considering field '{}' of object {}",
+                self.path,
+                crate::id::id_of(object)
+            )
+        })
     }
 
     fn walk(

@@ -6,8 +6,6 @@ use fluvial_yaml::{FileId, Limits, Mode, Node, ReadOptions};
 
 use crate::config::field_spec;
 use crate::error::{Error, Result};
-use crate::fieldspec::FieldSpec;
-use crate::id::Gvk;
 use crate::kustomization::read::Reader;
 use crate::kyaml::merge2::{self, ListDirection, MergeOptions};
 use crate::options::Options;
@@ -140,7 +138,7 @@ fn change(name: &str, reader: &Reader<'_>) -> Result<Change> {
         }
         "valueadd" => {
             let value = reader.string("value")?;
-            let field = FieldSpec::new(Gvk::default(), &reader.string("fieldPath")?, true);
+            let field = reader.string("fieldPath")?;
             let position = reader.integer("filePathPosition")?;
             Ok(Box::new(move |node| {
                 value_add::add(node, &value, &field, position)

@@ -192,6 +192,7 @@ impl MapGenerator {
         session.count_resources(1)?;
         let mut resource = Resource::new(node, session);
         resource.behavior = self.behavior;
+        resource.generated = true;
         resource.needs_hash = !options.disable_name_suffix_hash;
         Ok(resource)
     }
@@ -279,6 +280,7 @@ pub(crate) fn merge_metadata(new: &mut Resource, old: &Resource) -> Result<()> {
     new.set_namespace(old.namespace())?;
     new.needs_hash &= old.needs_hash;
     new.behavior = old.behavior;
+    new.generated = old.generated;
     new.history.clone_from(&old.history);
     new.prefixes.clone_from(&old.prefixes);
     new.suffixes.clone_from(&old.suffixes);

@@ -146,6 +146,17 @@ pub(crate) fn effective_namespace(namespace: &str, cluster_scoped: bool) -> &str
     }
 }
 
+/// An object's identity, to be named in a message.
+pub(crate) fn id_of(object: &fluvial_yaml::Node) -> ResId {
+    let text = |path: &[&str]| crate::nodes::text_at(object, path);
+    ResId {
+        gvk: Gvk::new(text(&["apiVersion"]), text(&["kind"])),
+        name: text(&["metadata", "name"]).to_owned(),
+        namespace: text(&["metadata", "namespace"]).to_owned(),
+        cluster_scoped: false,
+    }
+}
+
 /// A key of maps from resource identity.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct IdKey {

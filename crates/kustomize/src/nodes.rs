@@ -97,9 +97,10 @@ pub(crate) fn expect_kind(node: &Node, kind: Kind) -> Result<()> {
         Ok(())
     } else {
         Err(Error::new(format!(
-            "wrong node kind: expected {} but got {}",
+            "wrong node kind: expected {} but got {}: node contents:\n{}",
             kind.name(),
-            found.name()
+            found.name(),
+            fluvial_yaml::emit(node, &fluvial_yaml::EmitOptions::default()).trim_end()
         )))
     }
 }

@@ -124,7 +124,8 @@ impl ResMap {
         other.list.into_iter().try_for_each(|one| self.append(one))
     }
 
-    fn check_unique(&self) -> Result<()> {
+    /// Fails if two have the same identity now.
+    pub(crate) fn check_unique(&self) -> Result<()> {
         let mut ids = FxHashSet::default();
         for resource in &self.list {
             let id = resource.id();

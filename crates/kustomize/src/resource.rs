@@ -62,6 +62,8 @@ pub struct Resource {
     pub(crate) suffixes: Vec<String>,
     pub(crate) behavior: Behavior,
     pub(crate) needs_hash: bool,
+    /// Whether a generator made it.
+    pub(crate) generated: bool,
     pub(crate) allow_name_change: bool,
     pub(crate) allow_kind_change: bool,
     pub(crate) variables: Vec<String>,
@@ -95,6 +97,7 @@ impl Resource {
             suffixes: Vec::new(),
             behavior: Behavior::Create,
             needs_hash: false,
+            generated: false,
             allow_name_change: false,
             allow_kind_change: false,
             variables: Vec::new(),
@@ -293,6 +296,33 @@ impl Resource {
             nodes::revive(annotations, Kind::Mapping, None);
         }
         nodes::set_field(annotations, key, &string(value))
+    }
+
+    /// Whether the reference has written records of its own about it, which it keeps in annotations.
+    pub(crate) fn has_records(&self) -> bool {
+        self.generated
+            || self.from_chart
+            || self.trace.is_some()
+            || !(self.history.is_empty() && self.prefixes.is_empty() && self.suffixes.is_empty())
+            || !self.transformations.is_empty()
+    }
+
+    /// Makes the annotations that such records are in, for what asks whether there are any.
+    pub(crate) fn make_room_for_records(&mut self) -> Result<()> {
+        if !self.has_records() {
+            return Ok(());
+        }
+        let metadata = nodes::field_or_create(&mut self.node, "metadata", Kind::Mapping)?;
+        let annotations = nodes::field_or_create(metadata, "annotations", Kind::Mapping)?;
+        if nodes::is_null(annotations) {
+            nodes::revive(annotations, Kind::Mapping, None);
+        }
+        Ok(())
+    }
+
+    /// What is recorded about the names that it had.
+    pub(crate) fn records(&self) -> (&[PreviousId], &[String], &[String]) {
+        (&self.history, &self.prefixes, &self.suffixes)
     }
 
     /// Whether there is nothing left of it.

@@ -240,6 +240,7 @@ async fn options_that_cannot_be_followed_are_refused() {
         ("--verify", "signatures are not looked at"),
         ("--enable-dns", "names are not resolved"),
         ("--dry-run=never", "it is client or server"),
+        ("-y", "unknown shorthand flag: 'y' in -y"),
     ] {
         let (code, _, err) = fluvial(&Memory::default(), &format!("helm template shop . {option}")).await;
         assert!(code == 1 && err.contains(wanted), "{option}: {err}");

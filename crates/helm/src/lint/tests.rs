@@ -143,6 +143,35 @@ fn what_cannot_be_rendered_or_read_is_said_once() {
 }
 
 #[test]
+fn large_and_small_numbers_of_schemas_have_powers_of_ten() {
+    for (value, want) in [
+        ("123456.5", "123,456.5"),
+        ("1234567", "1.234567×10⁰⁶"),
+        ("-0.0000015", "-1.5×10⁻⁰⁶"),
+        ("1e20", "1×10²⁰"),
+        ("0", "0"),
+    ] {
+        let found = findings(&format!(
+            "{CHART}//- values.yaml\na: {value}\n//- values.schema.json\n{{\"properties\": {{\"a\": {{\"maximum\": \
+             -7}}}}}}\n"
+        ));
+        assert_eq!(
+            found[0],
+            format!("[ERROR] values.yaml: - at '/a': maximum: got {want}, want -7\n")
+        );
+    }
+}
+
+#[test]
+fn values_that_are_no_table_are_none() {
+    let found = findings(&format!("{CHART}//- values.yaml\n- a\n"));
+    assert!(
+        found[0].ends_with("json: cannot unmarshal array into Go value of type common.Values"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn schemas_are_quoted_as_they_are_written() {
     let with = |schema: &str| {
         findings(&format!(

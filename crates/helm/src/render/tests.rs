@@ -109,6 +109,42 @@ fn dependencies_take_conditions_aliases_and_globals() {
 }
 
 #[test]
+fn fields_of_dependencies_are_named_by_what_they_are_in() {
+    for (entry, want) in [
+        (
+            "dependencies: [{name: a, tags: x}]",
+            "Dependency.dependencies.tags of type []string",
+        ),
+        (
+            "maintainers: [{name: []}]",
+            "Maintainer.maintainers.name of type string",
+        ),
+    ] {
+        let error = chart(&format!("{CHART}{entry}\n")).unwrap_err().to_string();
+        assert!(error.ends_with(want), "{error}");
+    }
+}
+
+#[test]
+fn charts_far_below_an_alias_keep_their_first_names_and_the_last_one_renders_them() {
+    let files = format!(
+        "{CHART}dependencies:\n- {{name: mid, version: 1.0.0, alias: one}}\n- {{name: mid, version: 1.0.0, alias: \
+         two}}\n//- charts/mid/Chart.yaml\napiVersion: v2\nname: mid\nversion: 1.0.0\n//- \
+         charts/mid/charts/low/Chart.yaml\napiVersion: v2\nname: low\nversion: 1.0.0\n//- \
+         charts/mid/charts/low/templates/l.yaml\nl: {{{{ .Values.v }}}}\n//- \
+         charts/mid/charts/low/charts/deep/Chart.yaml\napiVersion: v2\nname: deep\nversion: 1.0.0\n//- \
+         charts/mid/charts/low/charts/deep/templates/d.yaml\nd: {{{{ .Values.v }}}}\n"
+    );
+    check(
+        &files,
+        "one: {low: {v: 1, deep: {v: 3}}}\ntwo: {low: {v: 2, deep: {v: 4}}}",
+        "---\n# Source: web/charts/mid/charts/low/charts/deep/templates/d.yaml\nd: 4\n\n---\n# Source: \
+         web/charts/one/charts/low/templates/l.yaml\nl: 1\n\n---\n# Source: \
+         web/charts/two/charts/low/templates/l.yaml\nl: 2\n",
+    );
+}
+
+#[test]
 fn what_a_chart_does_not_say_of_itself_is_what_go_holds_for_it() {
     let files = "//- Chart.yaml\napiVersion: v2\nname: a\nversion: 1.0.0\ndependencies:\n- name: b\n  version: 1.0.0\n  \
                  import-values: [1, data]\n//- templates/a.yaml\na: '{{ toJson .Chart.Annotations }} {{ len \

@@ -202,9 +202,17 @@ impl HelmChart {
                 .kube_version
                 .clone_from(&session.options.helm_kube_version);
         }
-        request
-            .api_versions
-            .extend(session.options.helm_api_versions.iter().cloned());
+        // As with the version, what the chart says takes the place of what the command line says.
+        if request.api_versions.is_empty() {
+            request
+                .api_versions
+                .clone_from(&session.options.helm_api_versions);
+        }
+        if !(request.release_name.is_empty() || request.name_template.is_empty()) {
+            return Err(Error::new(
+                "cannot set nameTemplate and also specify a name: leave out releaseName",
+            ));
+        }
         request.values = self.values(session, loader, &request, &folder)?;
         // What the engine reads of the chart's folder is not known here.
         session.read_remote();
@@ -280,8 +288,13 @@ fn to_value(values: &Node) -> Result<Value> {
 fn overlay(below: Node, above: &Node) -> Result<Value> {
     let merged = merge2::merge(above, Some(below), None, &MergeOptions::default())
         .map_err(|error| Error::new(error.message))?;
+    // Merged values are no file any more: keys and values are what the merge read them as, `y` a text.
     merged.map_or_else(
         || Ok(Value::Object(serde_json::Map::new())),
-        |values| to_value(&values),
+        |values| {
+            values
+                .to_json(Mode::Kyaml)
+                .map_err(|error| Error::new(error.to_string()))
+        },
     )
 }

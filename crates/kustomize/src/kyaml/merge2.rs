@@ -44,6 +44,7 @@ pub fn merge(
         direction: options.list_direction,
         schemas: &schemas,
         depth: 0,
+        shared: false,
         written: Vec::new(),
     };
     let mut merged = walker.walk(schema, dest, [Some(patch), None])?.into_node();

@@ -19,6 +19,7 @@ pub fn merge(dest: Node, original: &Node, updated: &Node, infer: bool) -> Result
         direction: ListDirection::Append,
         schemas: &schemas,
         depth: 0,
+        shared: false,
         written: Vec::new(),
     };
     let merged = walker.walk(None, Some(dest), [Some(original), Some(updated)])?;

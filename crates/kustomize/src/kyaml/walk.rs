@@ -118,6 +118,8 @@ pub(crate) struct Walker<'v, V> {
     pub(crate) direction: ListDirection,
     pub(crate) schemas: &'v Arc<SchemaSet>,
     pub(crate) depth: usize,
+    /// Whether the destination's node is the other tree's own: what took the place of something is walked with itself.
+    pub(crate) shared: bool,
     /// What was written to nodes that are one with others, in order.
     pub(crate) written: Vec<Node>,
 }
@@ -181,6 +183,14 @@ impl<V: Visitor> Walker<'_, V> {
         }
     }
 
+    /// Does a part of the walk with or without a shared node.
+    fn sharing<T>(&mut self, shared: bool, walk: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.shared, shared);
+        let result = walk(self);
+        self.shared = before;
+        result
+    }
+
     /// The schema that a comment at the place gives, the one known so far, or the object's.
     fn schema_at(
         &self,
@@ -230,12 +240,16 @@ impl<V: Visitor> Walker<'_, V> {
             (Choice::Clear, _) | (Choice::Dest | Choice::DestWith(_), None) => Walked::Nothing,
             (Choice::Dest, Some(dest)) => Walked::Own(self.merge_fields(schema, dest, others)?),
             (Choice::DestWith(patch), Some(dest)) => {
+                let dest = if self.shared { patch.clone() } else { dest };
                 Walked::Own(self.merge_fields(schema, dest, [Some(&patch), None])?)
             }
             (Choice::Source(node), _) => Walked::Other(self.merge_fields(schema, node, others)?, place),
             (Choice::Both(node), _) => {
                 let source = node.clone();
-                Walked::Other(self.merge_fields(schema, node, [Some(&source), None])?, place)
+                let merged = self.sharing(true, |walker| {
+                    walker.merge_fields(schema, node, [Some(&source), None])
+                })?;
+                Walked::Other(merged, place)
             }
         })
     }
@@ -258,12 +272,15 @@ impl<V: Visitor> Walker<'_, V> {
             associative,
         )?;
         let place = dest.as_ref().map(PlaceStyle::of);
+        let mut shared = self.shared;
         let (node, own, source) = match (choice, dest) {
             (Choice::Clear, _) | (Choice::Dest | Choice::DestWith(_), None) => return Ok(Walked::Nothing),
             (Choice::Dest, Some(dest)) => (dest, true, None),
+            (Choice::DestWith(patch), Some(_)) if shared => (patch.clone(), true, Some(patch)),
             (Choice::DestWith(patch), Some(dest)) => (dest, true, Some(patch)),
             (Choice::Source(node), _) => (node, false, None),
             (Choice::Both(node), _) => {
+                shared = true;
                 let source = associative.then(|| node.clone());
                 (node, false, source)
             }
@@ -271,7 +288,9 @@ impl<V: Visitor> Walker<'_, V> {
         let merged = if !associative {
             Some(node)
         } else if let Some(source) = source {
-            self.merge_items(schema, node, [Some(&source), None])?
+            self.sharing(shared, |walker| {
+                walker.merge_items(schema, node, [Some(&source), None])
+            })?
         } else {
             self.merge_items(schema, node, others)?
         };

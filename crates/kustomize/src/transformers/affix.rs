@@ -29,9 +29,6 @@ pub(crate) struct AffixTransformer {
 
 impl Transformer for AffixTransformer {
     fn transform(&self, map: &mut ResMap, _session: &Session<'_>) -> Result<()> {
-        if self.affix.text.is_empty() {
-            return Ok(());
-        }
         check_name(&self.affix.text, "prefix or suffix")?;
         for resource in map.resources_mut() {
             if !keeps_its_name(resource) {
@@ -59,13 +56,17 @@ impl AffixTransformer {
             if !gvk.is_selected_by(&field.gvk) {
                 continue;
             }
-            if field.path == "metadata/name" {
+            // Empty text changes no name, and yet makes the fields that it is for.
+            if field.path == "metadata/name" && !self.affix.text.is_empty() {
                 let list = match self.end {
                     End::Prefix => &mut resource.prefixes,
                     End::Suffix => &mut resource.suffixes,
                 };
                 list.push(self.affix.text.clone());
                 resource.remember_id();
+            }
+            if field.sees_records() {
+                resource.make_room_for_records()?;
             }
             self.apply(&mut resource.node, field)?;
         }

@@ -74,9 +74,13 @@ impl Transformer for EntriesTransformer {
             .map(|(key, value)| key.len() + value.text.len())
             .sum();
         session.budget.add(bytes.saturating_mul(map.resources().len()))?;
-        map.resources_mut()
-            .iter_mut()
-            .try_for_each(|resource| self.apply(&mut resource.node, &mut resource.twins))
+        let records = self.fields.iter().any(FieldSpec::sees_records);
+        map.resources_mut().iter_mut().try_for_each(|resource| {
+            if records {
+                resource.make_room_for_records()?;
+            }
+            self.apply(&mut resource.node, &mut resource.twins)
+        })
     }
 }
 

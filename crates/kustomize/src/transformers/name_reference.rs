@@ -1,5 +1,7 @@
 //! Names that objects refer to each other by: when an object was renamed, what refers to it follows.
 
+mod shapes;
+
 use fluvial_yaml::Node;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -174,7 +176,7 @@ impl Transformer for NameReferenceTransformer<'_> {
     fn transform(&self, map: &mut ResMap, session: &Session<'_>) -> Result<()> {
         let candidates = Candidates::new(map.resources());
         if candidates.list.is_empty() {
-            return Ok(());
+            return shapes::check(map.resources(), &self.config.name_reference, session);
         }
         let by_kind = fields_by_kind(&self.config.name_reference);
         for index in 0..map.resources().len() {

@@ -56,12 +56,16 @@ impl Transformer for NamespaceTransformer {
         for resource in map.resources() {
             *holders.entry(resource.id().key()).or_default() += 1;
         }
+        let records = self.fields.iter().any(FieldSpec::sees_records);
         for resource in map.resources_mut() {
             if resource.is_empty() || resource.from_chart {
                 continue;
             }
             let before = resource.id().key();
             resource.remember_id();
+            if records {
+                resource.make_room_for_records()?;
+            }
             let applied = self.apply(&mut resource.node, resource.cluster_scoped);
             let to = &self.namespace.text;
             applied.within(|| format!("moving {} to namespace '{to}'", resource.id()))?;

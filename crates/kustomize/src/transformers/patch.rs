@@ -193,11 +193,11 @@ impl PatchTransformer {
             let merge = source.objects(session);
             let json = source.operations(session);
             match (merge, json) {
-                (Ok(objects), Err(_)) => Ok(Change::Merge(objects)),
+                (Ok(objects), Ok(operations)) if !(objects.is_empty() || operations.is_empty()) => Err(
+                    Error::new("illegally qualifies as both a strategic merge and a JSON patch"),
+                ),
+                (Ok(objects), _) => Ok(Change::Merge(objects)),
                 (Err(_), Ok(operations)) => Ok(Change::Json(operations)),
-                (Ok(_), Ok(_)) => Err(Error::new(
-                    "illegally qualifies as both a strategic merge and a JSON patch",
-                )),
                 (Err(merge), Err(json)) => Err(Error::new(format!(
                     "unable to parse strategic merge or JSON patch: {merge}; {json}"
                 ))),
@@ -280,13 +280,7 @@ impl Transformer for PatchTransformer {
 }
 
 fn apply_json(resource: &mut Resource, operations: &[Operation], session: &Session<'_>) -> Result<()> {
-    // Bookkeeping annotations make this mapping exist in the reference whenever a JSON patch runs.
-    let metadata =
-        crate::nodes::field_or_create(&mut resource.node, "metadata", crate::nodes::Kind::Mapping)?;
-    let annotations = crate::nodes::field_or_create(metadata, "annotations", crate::nodes::Kind::Mapping)?;
-    if crate::nodes::is_null(annotations) {
-        crate::nodes::revive(annotations, crate::nodes::Kind::Mapping, None);
-    }
+    resource.make_room_for_records()?;
     json_patch::apply(&mut resource.node, operations, &session.budget)
         .within(|| format!("patching {}", resource.id()))?;
     resource.node.spell_through_json();
@@ -332,6 +326,9 @@ fn merge_selected(
         map.change(index, |resource| merge(resource, &patch, session))?;
     }
     map.drop_empty();
+    if patch.allow_name_change || patch.allow_kind_change {
+        map.check_unique()?;
+    }
     Ok(())
 }
 

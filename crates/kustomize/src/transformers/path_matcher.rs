@@ -1,6 +1,6 @@
 //! Field paths of replacements and variables: `spec.containers.[name=x].image`, `a.0.b`, `a.*.b`.
 
-use fluvial_yaml::{Node, NodeData, ScalarStyle};
+use fluvial_yaml::{FileId, Limits, Node, NodeData, ReadOptions, ScalarStyle};
 use regex::Regex;
 
 use crate::error::{Error, Result};
@@ -169,7 +169,15 @@ fn in_field(
     }
     nodes::expect_kind(node, Kind::Mapping)?;
     if let Some(field) = node.get_mut(name) {
-        return walk(field, rest, create, false, set);
+        return match field.as_text() {
+            // The rest of the path leads into what the text holds: a copy, which nobody writes back.
+            Some(text) if !rest.is_empty() => match parse_text(text)? {
+                Some(mut document) => walk(&mut document, rest, create, false, set),
+                None => Ok(0),
+            },
+            // What was made together with its mapping is new as well.
+            _ => walk(field, rest, create, made, set),
+        };
     }
     let Some(last) = create else {
         return Ok(0);
@@ -203,36 +211,36 @@ fn matching(
     set: &mut Visit<'_>,
 ) -> Result<usize> {
     let pattern = compile(value)?;
-    let found = among(nodes::elements_mut(node)?, field, &pattern, rest, create, set)?;
+    let found = among(
+        nodes::elements_mut(node)?,
+        (field, &pattern),
+        rest,
+        create,
+        false,
+        set,
+    )?;
     if found > 0 || create.is_none() {
         return Ok(found);
     }
-    let element = if field.is_empty() {
-        Node::plain(value)
-    } else {
-        let mut element = Node::mapping(Vec::new());
-        nodes::put(&mut element, field, Node::plain(value));
-        element
-    };
     let items = nodes::elements_mut(node)?;
-    items.push(element);
+    items.push(element(field, value));
     let last = items.len() - 1;
-    among(&mut items[last..], field, &pattern, rest, create, set)
+    among(&mut items[last..], (field, &pattern), rest, create, true, set)
 }
 
 fn among(
     items: &mut [Node],
-    field: &str,
-    pattern: &Regex,
+    (field, pattern): (&str, &Regex),
     rest: &[String],
     create: Option<Kind>,
+    made: bool,
     set: &mut Visit<'_>,
 ) -> Result<usize> {
     let mut found = 0;
     for item in items {
         if field.is_empty() {
             if pattern.is_match(&written(item)) {
-                set(item, false)?;
+                set(item, made)?;
                 found += 1;
             }
             continue;
@@ -242,10 +250,91 @@ fn among(
             .get(field)
             .is_some_and(|value| pattern.is_match(&written(value)))
         {
-            found += walk(item, rest, create, false, set)?;
+            found += walk(item, rest, create, made, set)?;
         }
     }
     Ok(found)
+}
+
+/// A text that is read as YAML; nothing if it is empty.
+pub(crate) fn parse_text(text: &str) -> Result<Option<Node>> {
+    let options = ReadOptions {
+        file: FileId::NONE,
+        limits: Limits::default(),
+    };
+    let mut documents =
+        fluvial_yaml::parse_documents(text, &options).map_err(|error| Error::new(error.to_string()))?;
+    Ok((!documents.is_empty()).then(|| documents.swap_remove(0)))
+}
+
+/// The one node that a path leads to, without wildcards, made where it is missing. There is none below null, nor past a
+/// list's end.
+pub(crate) fn lookup_or_make<'a>(
+    node: &'a mut Node,
+    path: &[String],
+    kind: Kind,
+) -> Result<Option<&'a mut Node>> {
+    let path: Vec<String> = path
+        .iter()
+        .map(|part| part.trim().to_owned())
+        .filter(|part| !part.is_empty())
+        .collect();
+    let mut here = node;
+    for (at, part) in path.iter().enumerate() {
+        let next = if let Ok(index) = part.parse::<i64>() {
+            let index = usize::try_from(index)
+                .map_err(|_| Error::new(format!("array index {index} cannot be negative")))?;
+            nodes::expect_kind(here, Kind::Sequence)?;
+            here.items_mut().and_then(|items| items.get_mut(index))
+        } else if part == "-" {
+            nodes::expect_kind(here, Kind::Sequence)?;
+            here.items_mut().and_then(|items| items.last_mut())
+        } else if part == "*" {
+            return Err(Error::new("wildcard is not supported here"));
+        } else if is_list_index(part) {
+            Some(item_or_make(here, part)?)
+        } else if is_null(here) {
+            None
+        } else {
+            let made = kind_before(path.get(at + 1), kind);
+            Some(nodes::field_or_create(here, part, made)?)
+        };
+        match next {
+            Some(next) => here = next,
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(here))
+}
+
+/// The item of a list that a part in brackets names; a new one if there is none.
+fn item_or_make<'a>(list: &'a mut Node, part: &str) -> Result<&'a mut Node> {
+    let (field, value) = match step(part)? {
+        Step::Match(field, value) => (field, value),
+        _ => return Err(Error::new(format!("'{part}' names no item of a list"))),
+    };
+    let items = nodes::elements_mut(list)?;
+    let fits = |item: &Node| {
+        if field.is_empty() {
+            item.as_text() == Some(value)
+        } else {
+            item.get(field).map(text_of) == Some(value)
+        }
+    };
+    let at = items.iter().position(fits).unwrap_or_else(|| {
+        items.push(element(field, value));
+        items.len() - 1
+    });
+    Ok(&mut items[at])
+}
+
+fn element(field: &str, value: &str) -> Node {
+    if field.is_empty() {
+        return Node::plain(value);
+    }
+    let mut element = Node::mapping(Vec::new());
+    nodes::put(&mut element, field, Node::plain(value));
+    element
 }
 
 /// The one node that a path leads to, without wildcards.

@@ -1,6 +1,6 @@
 //! `replacements`: copies a field of one object to fields of others.
 
-use fluvial_yaml::{FileId, Limits, Mode, Node, NodeData, Pos, ReadOptions};
+use fluvial_yaml::{Mode, Node, NodeData, Pos};
 use serde_json::Value;
 
 use crate::budget::Budget;
@@ -13,7 +13,7 @@ use crate::resmap::ResMap;
 use crate::resource::Resource;
 use crate::session::Session;
 use crate::transformers::Transformer;
-use crate::transformers::path_matcher::{lookup, split_path_with_brackets, visit};
+use crate::transformers::path_matcher::{lookup, parse_text, split_path_with_brackets, visit};
 use crate::transformers::selector::{Matcher, Selector};
 
 /// An entry of `replacements`.
@@ -82,7 +82,7 @@ impl Replacement {
         };
         let value = source_value(map.resources(), self, session)?;
         for target in targets {
-            apply(map.resources_mut(), &value, target, &session.budget)?;
+            apply(map.resources_mut(), &value, target, session)?;
         }
         Ok(())
     }
@@ -162,12 +162,12 @@ fn source_value(resources: &[Resource], replacement: &Replacement, session: &Ses
         (Some(source), None) => source,
         (None, None) => return Err(Error::new("replacements must specify a source")),
     };
-    let resource = select_source(resources, &source.selector, session)?;
     let path = if source.field_path.is_empty() {
         DEFAULT_PATH
     } else {
         &source.field_path
     };
+    let resource = select_source(resources, &source.selector, path, session)?;
     let node = lookup(&resource.node, &split_path_with_brackets(path, "."))
         .within(|| "error looking up replacement source".to_owned())?
         .filter(|node| !is_nil_or_empty(node))
@@ -187,6 +187,7 @@ fn source_value(resources: &[Resource], replacement: &Replacement, session: &Ses
 fn select_source<'a>(
     resources: &'a [Resource],
     selector: &Selector,
+    path: &str,
     session: &Session<'_>,
 ) -> Result<&'a Resource> {
     let wanted = ResId {
@@ -203,8 +204,10 @@ fn select_source<'a>(
     let mut matching = resources.iter().filter(|resource| resource.ids().any(fits));
     match (matching.next(), matching.next()) {
         (Some(resource), None) => Ok(resource),
-        (None, _) => Err(Error::new(format!("nothing selected by {wanted}"))),
-        (Some(_), Some(_)) => Err(Error::new(format!("multiple matches for selector {wanted}"))),
+        (None, _) => Err(Error::new(format!("nothing selected by {wanted}:{path}"))),
+        (Some(_), Some(_)) => Err(Error::new(format!(
+            "multiple matches for selector {wanted}:{path}"
+        ))),
     }
 }
 
@@ -250,7 +253,7 @@ fn fix_tag(node: &mut Node) {
     }
 }
 
-fn apply(resources: &mut [Resource], value: &Node, target: &Target, budget: &Budget) -> Result<()> {
+fn apply(resources: &mut [Resource], value: &Node, target: &Target, session: &Session<'_>) -> Result<()> {
     let select = target
         .select
         .as_ref()
@@ -279,8 +282,9 @@ fn apply(resources: &mut [Resource], value: &Node, target: &Target, budget: &Bud
             !selector.has_no_id() && resource.ids().any(|id| matcher.matches_id(&id))
         });
         if !by_id {
-            write(resource, value, target, budget)
+            write(resource, value, target, &session.budget)
                 .map_err(|error| error.within(format!("replacement in {}", resource.id())))?;
+            resource.refresh_scope(session);
         }
     }
     Ok(())
@@ -410,16 +414,6 @@ fn write_inside_text(object: &mut Node, value: &Node, parts: &[String], create: 
         Ok(())
     })?;
     Ok(())
-}
-
-fn parse_text(text: &str) -> Result<Option<Node>> {
-    let options = ReadOptions {
-        file: FileId::NONE,
-        limits: Limits::default(),
-    };
-    let mut documents =
-        fluvial_yaml::parse_documents(text, &options).map_err(|error| Error::new(error.to_string()))?;
-    Ok((!documents.is_empty()).then(|| documents.swap_remove(0)))
 }
 
 /// The document in the format that its text had.

@@ -3,13 +3,14 @@
 use fluvial_yaml::Mode;
 
 use crate::error::{Error, Result};
-use crate::fieldspec::{Create, FieldSpec};
 use crate::kustomization::read::{Reader, Text};
 use crate::loader::Loader;
-use crate::nodes::{self, Kind, text_of, untagged};
+use crate::nodes::{self, Kind, untagged};
 use crate::resmap::ResMap;
 use crate::session::Session;
 use crate::transformers::Transformer;
+use crate::transformers::namespace::NamespaceTransformer;
+use crate::transformers::path_matcher::lookup_or_make;
 use crate::transformers::selector::{Matcher, Selector};
 
 /// The transformer.
@@ -22,24 +23,23 @@ pub(crate) struct ValueAddTransformer {
 #[derive(Clone, Debug)]
 struct Target {
     selector: Selector,
-    field: FieldSpec,
+    field: String,
     /// 0: the whole field; else the part of the path that the value becomes.
     position: i64,
 }
 
 impl ValueAddTransformer {
-    /// Reads a configuration. Targets of its file come before those beside it; without a value, the folder's name is it.
+    /// Reads a configuration. Targets of its file come behind those beside it; without a value, the folder's name is it.
     pub(crate) fn read(reader: &Reader<'_>, session: &Session<'_>, loader: &Loader) -> Result<Self> {
         let file = reader.located("targetFilePath")?;
-        let mut targets = match file.text.is_empty() {
-            true => Vec::new(),
-            false => Target::load(session, loader, &file)?,
-        };
-        targets.extend(reader.list("targets", |target| Target::read(&target))?);
+        let mut targets = reader.list("targets", |target| Target::read(&target))?;
+        if !file.text.is_empty() {
+            targets.extend(Target::load(session, loader, &file)?);
+        }
         if targets.is_empty() {
             return Err(reader.error("must specify at least one target"));
         }
-        let mut value = reader.string("value")?;
+        let mut value = reader.string("value")?.trim().to_owned();
         if value.is_empty() {
             value = loader
                 .root_name()
@@ -70,7 +70,7 @@ impl Target {
                 .map(|selector| Selector::read_loosely(&selector))
                 .transpose()?
                 .unwrap_or_default(),
-            field: FieldSpec::new(crate::id::Gvk::default(), &path, true),
+            field: path,
             position,
         })
     }
@@ -91,40 +91,103 @@ impl Target {
     }
 }
 
-/// Puts a text before, after or into a path.
-pub(crate) fn add(
-    object: &mut fluvial_yaml::Node,
-    value: &str,
-    field: &FieldSpec,
-    position: i64,
-) -> Result<()> {
-    let create = Create {
-        kind: Kind::Scalar,
-        tag: Some("!!str"),
+/// Puts a text into a field, or at a place of the path that the field holds.
+pub(crate) fn add(object: &mut fluvial_yaml::Node, value: &str, field: &str, position: i64) -> Result<()> {
+    let parts = super::path_matcher::split_path(field, "/");
+    let Some(node) = lookup_or_make(object, &parts, Kind::Scalar)? else {
+        return Ok(());
     };
-    field.apply(object, Some(create), &mut |node| {
-        let old = text_of(node).to_owned();
-        if position == 0 {
-            return nodes::write_scalar(node, &untagged(value));
-        }
-        let mut parts: Vec<&str> = old.split('/').collect();
-        let at = usize::try_from(position.saturating_sub(1))
-            .map_err(|_| Error::new("filePathPosition must not be negative"))?;
-        parts.insert(at.min(parts.len()), value);
-        nodes::write_scalar(node, &untagged(&parts.join("/")))
-    })
+    let new = if position > 0 {
+        insert_part(node.as_text().unwrap_or_default(), position, value)
+    } else {
+        value.to_owned()
+    };
+    if new.is_empty() {
+        return Ok(());
+    }
+    nodes::write_scalar(node, &untagged(&new))
 }
+
+/// Puts a part into a path, the first place being 1; an absolute path stays one.
+fn insert_part(path: &str, position: i64, part: &str) -> String {
+    if part.is_empty() {
+        return path.to_owned();
+    }
+    let relative = path.strip_prefix('/');
+    let mut parts: Vec<&str> = relative.unwrap_or(path).split('/').collect();
+    if parts == [""] {
+        parts.clear();
+    }
+    let at = usize::try_from(position - 1)
+        .unwrap_or(usize::MAX)
+        .min(parts.len());
+    parts.insert(at, part);
+    // The parts are cleaned as paths are.
+    let mut clean: Vec<&str> = Vec::new();
+    for one in parts.iter().flat_map(|part| part.split('/')) {
+        match one {
+            "" | "." => {}
+            ".." if clean.last().is_some_and(|last| *last != "..") => {
+                clean.pop();
+            }
+            one => clean.push(one),
+        }
+    }
+    let rooted = relative.is_some() || parts.first().is_some_and(|first| first.starts_with('/'));
+    format!("{}{}", if rooted { "/" } else { "" }, clean.join("/"))
+}
+
+/// What the field is that namespaces are in: it is set as a namespace is.
+const NAMESPACE: &str = "metadata/namespace";
 
 impl Transformer for ValueAddTransformer {
     fn transform(&self, map: &mut ResMap, _session: &Session<'_>) -> Result<()> {
         for target in &self.targets {
             let matcher = Matcher::new(&target.selector)?;
+            let namespace = (target.field == NAMESPACE).then(|| NamespaceTransformer {
+                namespace: Text {
+                    text: self.value.clone(),
+                    pos: fluvial_yaml::Pos::NONE,
+                },
+                ..NamespaceTransformer::default()
+            });
             for resource in map.resources_mut() {
-                if matcher.selects(resource)? {
-                    add(&mut resource.node, &self.value, &target.field, target.position)?;
+                if !matcher.selects(resource)? {
+                    continue;
                 }
+                match &namespace {
+                    Some(transformer) => transformer.apply(&mut resource.node, resource.cluster_scoped),
+                    None => add(&mut resource.node, &self.value, &target.field, target.position),
+                }
+                .map_err(|error| error.within(format!("adding a value to {}", resource.id())))?;
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::insert_part;
+
+    #[test]
+    fn a_part_goes_where_the_position_says() {
+        for (path, position, want) in [
+            ("", 3, "PEACH"),
+            ("/", 1, "/PEACH"),
+            ("pie", 1, "PEACH/pie"),
+            ("/pie", 1, "/PEACH/pie"),
+            ("raw", 2, "raw/PEACH"),
+            ("/raw", 9, "/raw/PEACH"),
+            ("a/nice/warm/pie", 4, "a/nice/warm/PEACH/pie"),
+            ("/a/nice/warm/pie", 4, "/a/nice/warm/PEACH/pie"),
+        ] {
+            assert_eq!(
+                insert_part(path, position, "PEACH"),
+                want,
+                "{path:?} at {position}"
+            );
+        }
+        assert_eq!(insert_part("", 1, "/a//b"), "/a/b");
     }
 }

@@ -172,10 +172,7 @@ fn value_of(map: &ResMap, variable: &Variable) -> Result<Value> {
         ))
     };
     let node = lookup(&resource.node, &path)?.ok_or_else(missing)?;
-    match node.to_json(Mode::Kyaml) {
-        Ok(Value::Null) | Err(_) => Err(missing()),
-        Ok(value) => Ok(value),
-    }
+    node.to_json(Mode::Kyaml).map_err(|_| missing())
 }
 
 /// `ports[0]` is `ports`, `0`.
@@ -264,9 +261,7 @@ fn replace_scalar(node: &mut Node, values: &mut Values, budget: &Budget) -> Resu
         Value::Number(number) if number.is_f64() => (number.to_string(), "!!float"),
         Value::Number(number) => (number.to_string(), "!!int"),
         other => {
-            return Err(Error::new(format!(
-                "a variable's value must be a scalar, this is {other}"
-            )));
+            return Err(Error::new(format!("a text cannot become {other}")));
         }
     };
     let mut new = NewScalar {
@@ -304,7 +299,10 @@ fn expand(text: &str, values: &mut Values) -> Value {
                 Some(end) => {
                     let name = &after[1..end];
                     skip = end + 1;
-                    match values.iter_mut().find(|(known, ..)| known == name) {
+                    let scalar = |value: &Value| value.is_string() || value.is_boolean() || value.is_number();
+                    // A variable whose value is none of these stays where it is.
+                    let known = values.iter_mut().find(|(known, ..)| known == name);
+                    match known.filter(|(_, value, _)| scalar(value)) {
                         None => out.push_str(&rest[dollar..=dollar + skip]),
                         Some((_, value, used)) => {
                             *used = true;
@@ -344,6 +342,8 @@ mod tests {
         let mut values = [
             ("N".to_owned(), Value::from(5), false),
             ("S".to_owned(), "x".into(), false),
+            ("L".to_owned(), serde_json::json!(["x"]), false),
+            ("Z".to_owned(), Value::Null, false),
         ];
         assert_eq!(expand("$(N)", &mut values), Value::from(5));
         assert_eq!(expand("a$(S)b$(N)", &mut values), Value::from("axb5"));
@@ -352,5 +352,9 @@ mod tests {
             Value::from("$(S) $(NO) $x $(")
         );
         assert_eq!(expand("cost$", &mut values), Value::from("cost$"));
+        assert_eq!(expand("$(L)", &mut values), Value::from("$(L)"));
+        assert_eq!(expand("a$(Z)", &mut values), Value::from("a$(Z)"));
+        assert!(values[..2].iter().all(|(.., used)| *used));
+        assert!(!values[2].2 && !values[3].2);
     }
 }

@@ -12,6 +12,7 @@ mod hostile;
 mod oddities;
 mod patches;
 mod places;
+mod records;
 mod remote;
 mod value_add;
 

@@ -76,12 +76,18 @@ impl<V: Visitor> Walker<'_, V> {
     }
 
     /// The destination's item, if it is what is left of a merge: items come in front, and then
-    /// those of the destination are put over them.
+    /// those of the destination are put over them. One that is the patch's own has lost its directive.
     fn kept_item(&self, own: Option<&Node>, patch: Option<&Node>) -> Option<Node> {
         let (own, patch) = (own?, patch?);
         let replaces =
             own.as_text().is_some() || patch.get("$patch").and_then(Node::as_text) == Some("replace");
-        (self.direction == ListDirection::Prepend && replaces).then(|| own.clone())
+        (self.direction == ListDirection::Prepend && replaces).then(|| {
+            let mut kept = own.clone();
+            if self.shared {
+                crate::nodes::remove(&mut kept, "$patch");
+            }
+            kept
+        })
     }
 
     /// Merges items as kustomize does, one after the other.
