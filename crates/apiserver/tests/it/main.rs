@@ -19,4 +19,5 @@ mod plain;
 mod rare;
 mod refusals;
 mod story;
+mod versions;
 mod watcher;
