@@ -7,6 +7,7 @@ pub mod health;
 pub mod impersonate;
 pub mod negotiate;
 pub mod openapi;
+pub mod openid;
 pub mod protobuf;
 pub mod response;
 pub mod route;
@@ -63,7 +64,9 @@ where
     let mut response = match result {
         Ok(answer) => {
             let response = answer.into_response(format);
-            match negotiate::takes_gzip(header(&call.parts.headers, "accept-encoding")) {
+            // Documents of OpenAPI 3 go out plain, whatever their size.
+            let plain = call.parts.uri.path().starts_with("/openapi/v3");
+            match negotiate::takes_gzip(header(&call.parts.headers, "accept-encoding")) && !plain {
                 true => response::packed(response),
                 false => response,
             }
@@ -215,11 +218,15 @@ impl Call {
         if matches!(path, "/" | "/index.html") {
             return Ok(Answer::json(200, &discovery::root(&self.api)));
         }
-        if let Some(answer) = openapi::answer(&self.api, path, &self.parts.headers) {
+        if let Some(answer) = openapi::answer(&self.api, path, &self.query, &self.parts.headers) {
             if path != "/openapi/v2" {
                 self.get_only()?;
             }
             return answer;
+        }
+        if let Some(answer) = openid::answer(&self.api, path, &self.parts) {
+            self.get_only()?;
+            return Ok(answer);
         }
         if let Some(answer) = health::answer(&self.api, path, &self.query) {
             if path == "/version" {

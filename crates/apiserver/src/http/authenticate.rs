@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{header, impersonate};
 use crate::api::{Api, meta};
 use crate::auth::User;
-use crate::auth::tokens::ISSUER;
+use crate::auth::signer::ISSUER;
 use crate::status::{Failure, Outcome};
 
 /// The user of a request, after impersonation.

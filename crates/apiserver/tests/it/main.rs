@@ -16,6 +16,7 @@ mod kept;
 mod kills;
 mod neighbours;
 mod plain;
+mod published;
 mod rare;
 mod refusals;
 mod story;

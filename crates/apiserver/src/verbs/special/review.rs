@@ -4,7 +4,7 @@ use fluvial_schema::{ErrorKind, FieldError};
 use serde_json::{Value, json};
 
 use crate::api::{Api, meta, new_uid};
-use crate::auth::tokens::ISSUER;
+use crate::auth::signer::ISSUER;
 use crate::auth::{Attributes, User, rbac};
 use crate::request::Request;
 use crate::status::{Failure, Outcome};
@@ -326,8 +326,8 @@ pub(super) fn token(api: &Api, request: &mut Request) -> Outcome<Reply> {
     object["metadata"]["namespace"] = namespace.clone().into();
     object["metadata"]["uid"] = account["metadata"]["uid"].clone();
     object["metadata"]["creationTimestamp"] = api.now().into();
-    object["status"] =
-        json!({"token": api.signer.sign(&claims), "expirationTimestamp": crate::api::rfc3339(expires)});
+    let token = api.signer.sign(&claims).map_err(Failure::internal)?;
+    object["status"] = json!({"token": token, "expirationTimestamp": crate::api::rfc3339(expires)});
     Ok(Reply::Value(201, object))
 }
 
