@@ -48,6 +48,10 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (parts, body) = request.into_parts();
+    if !route::is_readable(parts.uri.path()) {
+        return Answer::bytes(400, "400 Bad Request", "text/plain; charset=utf-8")
+            .into_response(Format::Json);
+    }
     let query = Query::parse(parts.uri.query().unwrap_or(""));
     let agent = header(&parts.headers, "user-agent").unwrap_or("");
     let accepted = negotiate::accept(header(&parts.headers, "accept"), &query, agent);
@@ -151,6 +155,12 @@ impl Call {
                     self.get_only()?;
                 }
                 let accept = self.accept.clone()?;
+                if matches!(
+                    accept.shape,
+                    Shape::Table(_) | Shape::Partial(_) | Shape::PartialList(_)
+                ) {
+                    return Err(negotiate::other_media_only());
+                }
                 discovery::answer(&self.api, core, &rest, &accept, &self.parts.headers)
             }
             Path::Other => {

@@ -3,7 +3,7 @@
 mod rehearsal;
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fluvial_schema::{ErrorKind, FieldError};
@@ -171,6 +171,30 @@ impl Allocator {
     pub fn rehearse(&self, object: &mut Value, old: Option<&Value>) -> Outcome<()> {
         let mut trial = self.lock().clone();
         trial.allocate(object, old, true)
+    }
+
+    /// Whether the address that a new service asks for is one, and one of the range.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn check_address(&self, object: &Value) -> Outcome<()> {
+        let asked = object["spec"]["clusterIP"].as_str().unwrap_or("");
+        let free = matches!(asked, "" | "None") || object["spec"]["type"] == "ExternalName";
+        let listed = object["spec"]["clusterIPs"].as_array();
+        // Lists that do not begin with it are told of as such.
+        if free || listed.is_some_and(|all| !matches!(all.as_slice(), [only] if only == asked)) {
+            return Ok(());
+        }
+        let error = if asked.parse::<IpAddr>().is_err() {
+            let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+            FieldError::new(ErrorKind::Invalid, "spec.clusterIPs[0]", asked.into(), detail)
+        } else {
+            match self.lock().take_address(asked, true) {
+                Ok(_) => return Ok(()),
+                Err(detail) => FieldError::new(ErrorKind::Invalid, "spec.clusterIPs", json!([asked]), detail),
+            }
+        };
+        Err(Failure::invalid("", "Service", meta(object, "name"), &[error]))
     }
 
     /// Takes back what a service had and no longer has.

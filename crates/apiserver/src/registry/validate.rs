@@ -35,7 +35,10 @@ fn check(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
     let name = kind.kind.as_str();
     match (kind.group.as_str(), name) {
         ("", "Namespace") => core::namespace(object, errors),
-        ("", "Pod") => pods::spec(&object["spec"], "spec", errors),
+        ("", "Pod") => {
+            pods::spec(&object["spec"], "spec", errors);
+            pods::volumes::account_tokens(&object["spec"], errors);
+        }
         ("", "Service") => network::service(object, errors),
         ("", "Endpoints") => network::endpoints(object, errors),
         ("", "PersistentVolumeClaim") => storage::claim(object, errors),

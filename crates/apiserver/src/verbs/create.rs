@@ -216,14 +216,18 @@ fn attempt(api: &Api, request: &Request, mut object: Value, attempts: usize) -> 
     }
     system_fields(api, request, &mut object);
     prepare::create(api, request, &mut object)?;
+    // Services are given their addresses before anybody looks at the rest.
+    let served = kind.is("", "Service");
+    if served {
+        api.services.check_address(&object)?;
+    }
     let mut errors = vec![];
     registry::meta::validate(kind, &object, &mut errors);
     validate::create(api, kind, &object, &mut errors);
     if !errors.is_empty() {
         return Err(Failure::invalid(kind.error_group(), &kind.kind, &name, &errors));
     }
-    // Services are warned of once they have their addresses.
-    let served = kind.is("", "Service");
+    // They are warned of once they have them.
     if !served {
         registry::warnings::warn(request, kind, &object, &Value::Null);
     }

@@ -15,6 +15,7 @@ use crate::request::Request;
 use crate::status::{Failure, Outcome};
 use crate::store::Stored;
 use shown::Shown;
+pub(super) use shown::in_order;
 
 mod shown;
 

@@ -396,10 +396,6 @@ fn mutating(spec: &Value, errors: &mut Errors) {
     let base = || Env::mutation(params).authorizer();
     conditions(spec, "spec.", &base(), errors);
     let env = variables(spec, &base, errors);
-    one_of(spec, "reinvocationPolicy", &["IfNeeded", "Never"], "spec", errors);
-    if text(spec, "reinvocationPolicy").is_empty() {
-        errors.push(required("spec.reinvocationPolicy", ""));
-    }
     let mutations = list(spec, "mutations");
     if mutations.is_empty() {
         errors.push(required(
@@ -443,6 +439,10 @@ fn mutating(spec: &Value, errors: &mut Errors) {
         } else {
             expression(source, &env, &[wanted, "list(dyn)"], &at, errors);
         }
+    }
+    one_of(spec, "reinvocationPolicy", &["IfNeeded", "Never"], "spec", errors);
+    if text(spec, "reinvocationPolicy").is_empty() {
+        errors.push(required("spec.reinvocationPolicy", ""));
     }
 }
 

@@ -183,11 +183,25 @@ fn local(request: &Request, resource: &Value, other: &Value, errors: &mut Vec<Fi
     }
 }
 
+/// A question has nothing that describes it; one of a namespace is in it.
+fn described(meta: &Value, namespace: &str) -> Option<FieldError> {
+    let own = |(name, value): &(&String, &Value)| match name.as_str() {
+        "managedFields" => false,
+        "namespace" => **value != namespace,
+        _ => !value.is_null() && **value != "" && **value != json!({}) && **value != json!([]),
+    };
+    meta.as_object()?.iter().find(own)?;
+    let shown = crate::verbs::patch::in_order("ObjectMeta", meta);
+    let detail = format!("{shown}: must be empty");
+    Some(FieldError::plain(ErrorKind::Invalid, "metadata", detail))
+}
+
 fn access_review(api: &Api, request: &Request, object: &mut Value) -> Outcome<()> {
     let own = request.kind.kind == "SelfSubjectAccessReview";
     let spec = object["spec"].clone();
     let (resource, other) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
-    let errors = question_errors(request, &spec, own);
+    let mut errors = question_errors(request, &spec, own);
+    errors.extend(described(&object["metadata"], request.target.namespace.as_str()));
     if !errors.is_empty() {
         return Err(Failure::invalid("authorization.k8s.io", "", "", &errors));
     }
