@@ -181,11 +181,15 @@ impl Allocator {
         let asked = object["spec"]["clusterIP"].as_str().unwrap_or("");
         let free = matches!(asked, "" | "None") || object["spec"]["type"] == "ExternalName";
         let listed = object["spec"]["clusterIPs"].as_array();
-        // Lists that do not begin with it are told of as such.
-        if free || listed.is_some_and(|all| !matches!(all.as_slice(), [only] if only == asked)) {
+        let several = listed.is_some_and(|all| all.len() > 1);
+        if free || several {
             return Ok(());
         }
-        let error = if asked.parse::<IpAddr>().is_err() {
+        let other = listed.filter(|all| all.first().is_some_and(|first| first != asked));
+        let error = if let Some(other) = other {
+            let detail = "first value must match `clusterIP`";
+            FieldError::new(ErrorKind::Invalid, "spec.clusterIPs", json!(other), detail)
+        } else if asked.parse::<IpAddr>().is_err() {
             let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
             FieldError::new(ErrorKind::Invalid, "spec.clusterIPs[0]", asked.into(), detail)
         } else {

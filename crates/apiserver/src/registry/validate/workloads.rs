@@ -212,6 +212,7 @@ fn daemon_set(spec: &Value, errors: &mut Errors) {
         errors.remove(before);
     }
     template(&spec["template"], "spec.template", true, errors);
+    no_deadline(spec, "DaemonSet", errors);
     not_negative(spec, "minReadySeconds", "spec", errors);
     let rolling = &spec["updateStrategy"]["rollingUpdate"];
     let path = "spec.updateStrategy.rollingUpdate";

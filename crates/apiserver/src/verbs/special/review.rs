@@ -192,7 +192,12 @@ fn described(meta: &Value, namespace: &str) -> Option<FieldError> {
     };
     meta.as_object()?.iter().find(own)?;
     let shown = crate::verbs::patch::in_order("ObjectMeta", meta);
-    let detail = format!("{shown}: must be empty");
+    let except = if namespace.is_empty() {
+        ""
+    } else {
+        " except for namespace"
+    };
+    let detail = format!("{shown}: must be empty{except}");
     Some(FieldError::plain(ErrorKind::Invalid, "metadata", detail))
 }
 

@@ -157,6 +157,7 @@ fn wanted(api: &Api, request: &Request, live: &Value, write: &Write) -> Outcome<
             let mut scale = managed::apply(&managed::ApplyRequest {
                 types: types.as_ref(),
                 live: Some(live),
+                empty: None,
                 applied,
                 manager: request.query.text("fieldManager"),
                 subresource: "scale",
