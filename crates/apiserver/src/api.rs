@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::admission::plugins::Disabled;
-use crate::auth::tokens::{Signer, StaticTokens};
+use crate::auth::signer::Signer;
+use crate::auth::tokens::StaticTokens;
 use crate::crd;
 use crate::kinds::Kinds;
 use crate::registry::services::{Allocator, Range};

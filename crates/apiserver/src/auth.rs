@@ -3,6 +3,7 @@
 pub mod escalation;
 pub mod flows;
 pub mod rbac;
+pub mod signer;
 pub mod tokens;
 
 use std::collections::BTreeMap;

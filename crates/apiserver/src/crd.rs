@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
+use fluvial_merge::managed::scale::Places;
 use fluvial_object::jsonpath::Template;
 use fluvial_schema::CrdSchema;
 use serde_json::Value;
@@ -59,6 +60,8 @@ pub struct CustomVersion {
     pub several: bool,
     /// The schemas of all versions by `apiVersion`, served or not.
     pub schemas: Arc<BTreeMap<String, Option<CrdSchema>>>,
+    /// Where the wanted number of the scale subresource is in each version by `apiVersion`, served or not.
+    pub scales: Arc<Places>,
     /// Columns of tables.
     pub columns: Vec<Column>,
     /// Fields that can be selected.
@@ -137,6 +140,7 @@ fn column_of(column: &Value) -> Option<Column> {
 /// What all versions of a definition have in common.
 struct Common {
     schemas: Arc<BTreeMap<String, Option<CrdSchema>>>,
+    scales: Arc<Places>,
     storage: Arc<str>,
     conversion: Option<Arc<Conversion>>,
 }
@@ -163,6 +167,7 @@ fn version_of(definition: &Value, version: &Value, common: &Common) -> CustomVer
             .flatten(),
         several: common.schemas.len() > 1,
         schemas: common.schemas.clone(),
+        scales: common.scales.clone(),
         storage: common.storage.clone(),
         conversion: common.conversion.clone(),
         columns: columns.collect(),
@@ -222,6 +227,18 @@ fn schema_of(group: &str, version: &Value) -> (String, Option<CrdSchema>) {
     (name, schema.is_object().then(|| CrdSchema::read(schema)))
 }
 
+/// Where a version has the wanted number of its scale subresource.
+fn place_of(group: &str, version: &Value) -> (String, Option<Vec<String>>) {
+    let path = version["subresources"]["scale"]["specReplicasPath"].as_str();
+    let names = |path: &str| {
+        path.trim_start_matches('.')
+            .split('.')
+            .map(str::to_owned)
+            .collect()
+    };
+    (format!("{group}/{}", text(version, "name")), path.map(names))
+}
+
 /// The kinds that a definition adds.
 fn kinds_of(definition: &Value) -> Vec<Arc<Kind>> {
     if !is_true(definition, "Established") {
@@ -232,14 +249,13 @@ fn kinds_of(definition: &Value) -> Vec<Arc<Kind>> {
     let versions = spec["versions"].as_array().map_or(&[][..], Vec::as_slice);
     let storage = versions.iter().find(|version| version["storage"] == true);
     let storage = storage.map_or("", |version| text(version, "name"));
+    let group = text(spec, "group");
+    let schemas = versions.iter().map(|version| schema_of(group, version));
+    let scales = versions.iter().map(|version| place_of(group, version));
     let common = Common {
-        schemas: Arc::new(
-            versions
-                .iter()
-                .map(|version| schema_of(text(spec, "group"), version))
-                .collect(),
-        ),
-        storage: format!("{}/{storage}", text(spec, "group")).into(),
+        schemas: Arc::new(schemas.collect()),
+        scales: Arc::new(scales.collect()),
+        storage: format!("{group}/{storage}").into(),
         conversion: Conversion::read(&spec["conversion"]).map(Arc::new),
     };
     let terminating = !definition["metadata"]["deletionTimestamp"].is_null();
@@ -250,7 +266,7 @@ fn kinds_of(definition: &Value) -> Vec<Arc<Kind>> {
         .iter()
         .filter(|version| version["served"] == true)
         .map(|version| {
-            let (group, plural, kind) = (text(spec, "group"), text(names, "plural"), text(names, "kind"));
+            let (plural, kind) = (text(names, "plural"), text(names, "kind"));
             Arc::new(Kind {
                 group: group.to_owned(),
                 version: text(version, "name").to_owned(),

@@ -7,6 +7,7 @@ pub mod health;
 pub mod impersonate;
 pub mod negotiate;
 pub mod openapi;
+pub mod openid;
 pub mod protobuf;
 pub mod response;
 pub mod route;
@@ -47,6 +48,10 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (parts, body) = request.into_parts();
+    if !route::is_readable(parts.uri.path()) {
+        return Answer::bytes(400, "400 Bad Request", "text/plain; charset=utf-8")
+            .into_response(Format::Json);
+    }
     let query = Query::parse(parts.uri.query().unwrap_or(""));
     let agent = header(&parts.headers, "user-agent").unwrap_or("");
     let accepted = negotiate::accept(header(&parts.headers, "accept"), &query, agent);
@@ -63,7 +68,9 @@ where
     let mut response = match result {
         Ok(answer) => {
             let response = answer.into_response(format);
-            match negotiate::takes_gzip(header(&call.parts.headers, "accept-encoding")) {
+            // Documents of OpenAPI 3 go out plain, whatever their size.
+            let plain = call.parts.uri.path().starts_with("/openapi/v3");
+            match negotiate::takes_gzip(header(&call.parts.headers, "accept-encoding")) && !plain {
                 true => response::packed(response),
                 false => response,
             }
@@ -148,6 +155,12 @@ impl Call {
                     self.get_only()?;
                 }
                 let accept = self.accept.clone()?;
+                if matches!(
+                    accept.shape,
+                    Shape::Table(_) | Shape::Partial(_) | Shape::PartialList(_)
+                ) {
+                    return Err(negotiate::other_media_only());
+                }
                 discovery::answer(&self.api, core, &rest, &accept, &self.parts.headers)
             }
             Path::Other => {
@@ -215,11 +228,15 @@ impl Call {
         if matches!(path, "/" | "/index.html") {
             return Ok(Answer::json(200, &discovery::root(&self.api)));
         }
-        if let Some(answer) = openapi::answer(&self.api, path, &self.parts.headers) {
+        if let Some(answer) = openapi::answer(&self.api, path, &self.query, &self.parts.headers) {
             if path != "/openapi/v2" {
                 self.get_only()?;
             }
             return answer;
+        }
+        if let Some(answer) = openid::answer(&self.api, path, &self.parts) {
+            self.get_only()?;
+            return Ok(answer);
         }
         if let Some(answer) = health::answer(&self.api, path, &self.query) {
             if path == "/version" {

@@ -221,6 +221,14 @@ impl Kinds {
             .find(|own| own.kind == kind)
     }
 
+    /// A built-in kind by its `apiVersion`.
+    #[must_use]
+    pub fn find_kind(&self, version: &str, kind: &str) -> Option<Arc<Kind>> {
+        let (group, short) = version.split_once('/').unwrap_or(("", version));
+        let found = self.by_kind(group, short, kind)?;
+        found.custom.is_none().then(|| found.clone())
+    }
+
     /// The kinds of a group's version.
     #[must_use]
     pub fn version(&self, group: &str, version: &str) -> Option<&[Arc<Kind>]> {

@@ -11,7 +11,8 @@ use jiff::Timestamp;
 
 use crate::admission::plugins::Disabled;
 use crate::api::{Api, Clock, Features, Parts};
-use crate::auth::tokens::{Signer, StaticTokens};
+use crate::auth::signer::{KeyError, Signer};
+use crate::auth::tokens::StaticTokens;
 use crate::http::Body;
 use crate::registry::services::Range;
 use crate::serve::certificates::{Authority, CertificateError, Given};
@@ -73,6 +74,9 @@ pub enum StartError {
     /// The certificates.
     #[error(transparent)]
     Certificates(#[from] CertificateError),
+    /// The key for tokens.
+    #[error(transparent)]
+    Tokens(#[from] KeyError),
 }
 
 /// A running API server.
@@ -97,7 +101,7 @@ impl ApiServer {
             store,
             clock: config.clock,
             tokens: config.tokens,
-            signer: Signer::new(authority.token_key()),
+            signer: Signer::new(authority.token_key())?,
             authority: authority.certificate().to_owned(),
             features: config.features,
             disabled: config.disabled,

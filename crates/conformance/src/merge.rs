@@ -301,6 +301,7 @@ fn smd_step(
             return managed::apply(&ApplyRequest {
                 types,
                 live,
+                empty: None,
                 applied: &step["object"],
                 manager,
                 subresource,

@@ -34,6 +34,7 @@ fn apply(types: Option<&TypeRef>, live: Option<&Value>, applied: &Value, manager
     managed::apply(&ApplyRequest {
         types,
         live,
+        empty: None,
         applied,
         manager,
         subresource: "",
@@ -99,6 +100,7 @@ fn main() {
         assert!(managed::unchanged(&ApplyRequest {
             types,
             live: Some(&live[at]),
+            empty: None,
             applied: &wanted[0],
             manager: "flux",
             subresource: "",

@@ -30,6 +30,8 @@ pub struct ApplyRequest<'a> {
     pub types: Option<&'a TypeRef>,
     /// The object with its `metadata.managedFields`; `None` creates.
     pub live: Option<&'a Value>,
+    /// What is in an object with nothing in it: it is nobody's. `None` for nothing at all.
+    pub empty: Option<&'a Value>,
     /// What the manager wants.
     pub applied: &'a Value,
     /// Who applies.
@@ -209,7 +211,12 @@ pub fn apply(request: &ApplyRequest<'_>) -> Result<Value, ApplyError> {
             ignored: update::from_names(request.reset_fields),
             ..operation
         }
-        .update(&skeleton(live), live, entries, "before-first-apply");
+        .update(
+            request.empty.unwrap_or(&skeleton(live)),
+            live,
+            entries,
+            "before-first-apply",
+        );
     }
     // Only kubectl may have to try again.
     let again = (request.manager == "kubectl").then(|| entries.clone());
@@ -316,6 +323,7 @@ mod tests {
         ApplyRequest {
             types,
             live,
+            empty: None,
             applied,
             manager,
             subresource: "",

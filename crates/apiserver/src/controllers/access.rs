@@ -26,6 +26,7 @@ fn applied(api: &Api, role: &mut Value, rules: &[Value]) {
     let result = fluvial_merge::managed::apply(&fluvial_merge::managed::ApplyRequest {
         types: types.as_ref(),
         live: Some(&live),
+        empty: None,
         applied: &applied,
         manager: "clusterrole-aggregation-controller",
         subresource: "",

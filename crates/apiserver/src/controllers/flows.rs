@@ -64,6 +64,7 @@ fn tell(api: &Api, key: &str) {
     let result = apply(&ApplyRequest {
         types: types.as_ref(),
         live: Some(&flow),
+        empty: None,
         applied: &applied,
         manager: "api-priority-and-fairness-config-consumer-v1",
         subresource: "status",

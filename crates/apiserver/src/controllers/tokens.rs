@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{mutate_managed, remove};
 use crate::api::{Api, meta};
-use crate::auth::tokens::ISSUER;
+use crate::auth::signer::ISSUER;
 use crate::store::{Change, Notice, Stored};
 
 const TYPE: &str = "kubernetes.io/service-account-token";
@@ -79,7 +79,10 @@ fn fill(api: &Api, namespace: &str, account: &str, uid: &str, secret: &mut Value
             "exp": now + YEARS * 366 * 24 * 3600, "sub": format!("system:serviceaccount:{namespace}:{account}"),
             "kubernetes.io": {"namespace": namespace, "serviceaccount": {"name": account, "uid": uid},
                 "secret": {"name": meta(secret, "name"), "uid": meta(secret, "uid")}}});
-        secret["data"]["token"] = STANDARD.encode(api.signer.sign(&claims)).into();
+        // Without one now, the next look at the secret makes it.
+        if let Ok(token) = api.signer.sign(&claims) {
+            secret["data"]["token"] = STANDARD.encode(token).into();
+        }
     }
     *secret != before
 }

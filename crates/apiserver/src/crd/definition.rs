@@ -15,6 +15,14 @@ pub(super) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
 
 /// Fills in what a definition leaves open.
 pub fn defaults(object: &mut Value) {
+    let stored = object["status"]["storedVersions"].as_array();
+    if object["status"].is_object() && stored.is_none_or(Vec::is_empty) {
+        let versions = object["spec"]["versions"].as_array();
+        let storage = versions.and_then(|all| all.iter().find(|version| version["storage"] == true));
+        if let Some(name) = storage.map(|version| version["name"].clone()) {
+            object["status"]["storedVersions"] = json!([name]);
+        }
+    }
     let spec = &mut object["spec"];
     if !spec.is_object() {
         return;
@@ -61,12 +69,12 @@ pub fn prepare(_api: &Api, object: &mut Value, old: Option<&Value>) {
                 "storedVersions": storage.into_iter().collect::<Vec<_>>()});
         }
         Some(_) => {
-            if let (Some(storage), Some(list)) = (
-                storage,
-                object["status"]
-                    .get_mut("storedVersions")
-                    .and_then(Value::as_array_mut),
-            ) && !list.iter().any(|version| *version == *storage)
+            let Some(storage) = storage else {
+                return;
+            };
+            let list = object["status"].get_mut("storedVersions");
+            if let Some(list) = list.and_then(Value::as_array_mut)
+                && !list.iter().any(|version| *version == *storage)
             {
                 list.push(storage.into());
             }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{header, impersonate};
 use crate::api::{Api, meta};
 use crate::auth::User;
-use crate::auth::tokens::ISSUER;
+use crate::auth::signer::ISSUER;
 use crate::status::{Failure, Outcome};
 
 /// The user of a request, after impersonation.
@@ -53,7 +53,8 @@ pub fn bearer_for(api: &Api, token: &str, audiences: &mut Vec<String>) -> Result
             Ok(user.authenticated())
         };
     }
-    let claims = api.signer.claims(token).ok_or_else(|| BAD.to_owned())?;
+    let claims = api.signer.claims(token);
+    let claims = claims.map_err(|why| why.map_or_else(|| BAD.to_owned(), |why| known(why.to_owned())))?;
     let meant: Vec<&str> = claims["aud"]
         .as_array()
         .into_iter()

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
 
 use super::negotiate::{Accept, Shape};
 use super::response::Answer;
@@ -15,15 +15,24 @@ use crate::status::{Failure, Outcome};
 /// `/`: all paths.
 #[must_use]
 pub fn root(api: &Api) -> Value {
-    let mut paths: Vec<String> = [
+    const FIXED: [&str; 15] = [
         "/.well-known/openid-configuration",
         "/api",
         "/api/v1",
         "/apis",
         "/apis/",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/metrics/slis",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openapi/v3/",
+        "/openid/v1/jwks",
+        "/readyz",
+        "/version",
+    ];
+    let mut paths: Vec<String> = FIXED.map(str::to_owned).to_vec();
     for (group, versions) in api.kinds().order.iter().filter(|(group, _)| !group.is_empty()) {
         paths.push(format!("/apis/{group}"));
         paths.extend(
@@ -32,18 +41,8 @@ pub fn root(api: &Api) -> Value {
                 .map(|(version, _)| format!("/apis/{group}/{version}")),
         );
     }
-    paths.extend(
-        [
-            "/healthz",
-            "/livez",
-            "/metrics",
-            "/openapi/v2",
-            "/openapi/v3",
-            "/readyz",
-            "/version",
-        ]
-        .map(str::to_owned),
-    );
+    paths.extend(super::health::paths());
+    paths.sort();
     json!({"paths": paths})
 }
 
@@ -237,7 +236,7 @@ pub fn tagged(text: impl Into<Bytes>, media: &'static str, headers: &HeaderMap) 
     use std::fmt::Write as _;
     let text = text.into();
     let mut tag = String::from("\"");
-    for byte in Sha256::digest(&text) {
+    for byte in Sha512::digest(&text) {
         // Writing into a string cannot fail.
         let _written = write!(tag, "{byte:02X}");
     }

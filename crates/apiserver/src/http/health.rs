@@ -111,13 +111,42 @@ pub fn answer(api: &Api, path: &str, query: &Query) -> Option<Answer> {
             metrics(api),
             "text/plain; version=0.0.4; charset=utf-8",
         )),
+        "/metrics/slis" => Some(Answer::bytes(
+            200,
+            checks(),
+            "text/plain; version=0.0.4; charset=utf-8",
+        )),
         _ => {
             let (endpoint, check) = path.trim_start_matches('/').split_once('/')?;
-            let known = matches!(endpoint, "healthz" | "livez" | "readyz");
-            (known && CHECKS.contains(&check) && is_of(check, endpoint))
+            (ENDPOINTS.contains(&endpoint) && CHECKS.contains(&check) && is_of(check, endpoint))
                 .then(|| Answer::bytes(200, "ok", TEXT))
         }
     }
+}
+
+const ENDPOINTS: [&str; 3] = ["healthz", "livez", "readyz"];
+
+/// The paths of all single checks.
+pub fn paths() -> impl Iterator<Item = String> {
+    ENDPOINTS.into_iter().flat_map(|endpoint| {
+        let own = CHECKS.iter().filter(move |check| is_of(check, endpoint));
+        own.map(move |check| format!("/{endpoint}/{check}"))
+    })
+}
+
+/// How the checks stand, as figures.
+fn checks() -> String {
+    let mut text =
+        String::from("# HELP kubernetes_healthcheck [STABLE] The result of each check, 1 if it is passed.\n");
+    text.push_str("# TYPE kubernetes_healthcheck gauge\n");
+    for endpoint in ENDPOINTS {
+        for check in CHECKS.iter().filter(|check| is_of(check, endpoint)) {
+            text.push_str(&format!(
+                "kubernetes_healthcheck{{name=\"{check}\",type=\"{endpoint}\"}} 1\n"
+            ));
+        }
+    }
+    text
 }
 
 fn metrics(api: &Api) -> String {

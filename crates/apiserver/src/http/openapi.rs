@@ -1,20 +1,23 @@
 //! OpenAPI documents: made when somebody asks, from the types that requests are checked with.
 
+mod paths;
 mod protobuf;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use http::HeaderMap;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha512};
 
 use super::discovery::tagged;
 use super::response::Answer;
+use super::route::Query;
 use crate::api::Api;
 use crate::crd;
 use crate::kinds::Kind;
-use crate::status::{Failure, Outcome};
+use crate::status::Outcome;
 
 const V3: &str = "#/components/schemas/";
 const V2: &str = "#/definitions/";
@@ -22,7 +25,7 @@ const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
 /// The answer to an OpenAPI path; None if the path is another.
 #[must_use]
-pub fn answer(api: &Api, path: &str, headers: &HeaderMap) -> Option<Outcome<Answer>> {
+pub fn answer(api: &Api, path: &str, query: &Query, headers: &HeaderMap) -> Option<Outcome<Answer>> {
     let rest = path.strip_prefix("/openapi/")?;
     if rest == "v2" {
         return Some(Ok(second(api, headers)));
@@ -35,19 +38,59 @@ pub fn answer(api: &Api, path: &str, headers: &HeaderMap) -> Option<Outcome<Answ
             "text/plain; charset=utf-8",
         )));
     }
-    let rest = rest.trim_matches('/');
-    let group_version = match rest.strip_prefix("apis/") {
-        Some(rest) => rest.split_once('/'),
-        None => rest.strip_prefix("api/").map(|version| ("", version)),
-    };
-    let document = group_version.and_then(|(group, version)| v3(api, group, version));
+    let document = rest
+        .strip_prefix('/')
+        .and_then(|name| Some((name, v3(api, name)?)));
     Some(match document {
-        Some(document) => Ok(tagged(document.to_string(), "application/json", headers)),
-        None => Err(Failure {
-            plain: true,
-            ..Failure::new(404, "", "")
-        }),
+        Some((name, document)) => Ok(third(api, name, &document, query, headers)),
+        None => Ok(Answer::bytes(404, "", "")),
     })
+}
+
+/// A document of the third version: who names it by its hash may keep it.
+fn third(api: &Api, name: &str, document: &Value, query: &Query, headers: &HeaderMap) -> Answer {
+    let accepted = headers.get("accept").and_then(|value| value.to_str().ok());
+    // Whoever would rather have it as protobuf reads this as well.
+    let known = |media: &str| {
+        let media = media.split(';').next().unwrap_or_default().trim();
+        matches!(media, "*/*" | "application/*" | "application/json")
+            || media.starts_with("application/com.github.proto")
+    };
+    if !accepted
+        .filter(|all| !all.is_empty())
+        .unwrap_or("*/*")
+        .split(',')
+        .any(known)
+    {
+        return Answer::bytes(406, "", "").with_header("vary", "Accept");
+    }
+    let hash = hash_of(api, name);
+    let tag = format!("\"{hash}\"");
+    let keep = query.get("hash").filter(|own| !own.is_empty());
+    if keep.is_some_and(|own| own != hash) {
+        return Answer::bytes(301, "", "application/json")
+            .with_header("etag", tag)
+            .with_header("location", format!("/openapi/v3/{name}?hash={hash}"))
+            .with_header("vary", "Accept");
+    }
+    let own = headers.get("if-none-match").and_then(|value| value.to_str().ok());
+    let answer = match own == Some(tag.as_str()) {
+        true => Answer::bytes(304, "", ""),
+        false => Answer::bytes(200, document.to_string(), "application/json"),
+    };
+    let answer = answer.with_header("etag", tag).with_header("vary", "Accept");
+    match keep {
+        None => answer,
+        Some(_) => answer
+            .with_header("cache-control", "public, immutable")
+            .with_header("expires", in_a_year(api)),
+    }
+}
+
+fn in_a_year(api: &Api) -> String {
+    let year = jiff::SignedDuration::from_hours(365 * 24);
+    let then = (api.clock)().saturating_add(year).unwrap_or(jiff::Timestamp::MAX);
+    then.strftime("%a, %d %b %Y %H:%M:%S UTC").to_string()
 }
 
 /// The second document in the first form of those that the client names, as every real server has both.
@@ -68,33 +111,69 @@ fn second(api: &Api, headers: &HeaderMap) -> Answer {
     Answer::bytes(406, "", "").with_header("vary", "Accept")
 }
 
+/// Documents of no group's version.
+const ROOTS: [(&str, &str, &str); 5] = [
+    (
+        ".well-known/openid-configuration",
+        "getServiceAccountIssuerOpenIDConfiguration",
+        "",
+    ),
+    ("api", "getCoreAPIVersions", "APIVersions"),
+    ("apis", "getAPIVersions", "APIGroupList"),
+    ("openid/v1/jwks", "getServiceAccountIssuerOpenIDKeyset", ""),
+    ("version", "getCodeVersion", ""),
+];
+
+/// The names of all documents.
 fn index(api: &Api) -> Value {
-    let mut paths = Map::new();
+    let mut names: BTreeSet<String> = ROOTS.iter().map(|(name, ..)| (*name).to_owned()).collect();
     for (group, versions) in &api.kinds().order {
         for (version, kinds) in versions {
-            let path = if group.is_empty() {
-                format!("api/{version}")
-            } else {
-                format!("apis/{group}/{version}")
-            };
-            // The documents of built-in kinds never change while the program runs.
-            let mut digest = Sha256::new()
-                .chain_update(env!("CARGO_PKG_VERSION"))
-                .chain_update(&path);
-            for kind in kinds.iter().filter_map(|kind| kind.custom.as_ref()) {
-                let stored = api.store.collection(crd::COLLECTION).get(&kind.definition);
-                digest = digest.chain_update(stored.map_or(0, |stored| stored.version).to_le_bytes());
+            if group.is_empty() {
+                names.insert(format!("api/{version}"));
+                continue;
             }
-            let hash: String = digest
-                .finalize()
-                .iter()
-                .map(|byte| format!("{byte:02X}"))
-                .collect();
-            let url = format!("/openapi/v3/{path}?hash={hash}");
-            paths.insert(path, json!({"serverRelativeURL": url}));
+            names.insert(format!("apis/{group}/{version}"));
+            if kinds.iter().any(|kind| kind.custom.is_none()) {
+                names.insert(format!("apis/{group}"));
+            }
         }
     }
+    let paths: Map<String, Value> = names
+        .into_iter()
+        .map(|name| {
+            let url = format!("/openapi/v3/{name}?hash={}", hash_of(api, &name));
+            (name, json!({"serverRelativeURL": url}))
+        })
+        .collect();
     json!({"paths": paths})
+}
+
+/// The group and version that a document is of.
+fn group_version(name: &str) -> Option<(&str, &str)> {
+    match name.strip_prefix("apis/") {
+        Some(rest) => rest.split_once('/'),
+        None => name.strip_prefix("api/").map(|version| ("", version)),
+    }
+}
+
+/// What a document changes with. Those of built-in kinds never change while the program runs.
+fn hash_of(api: &Api, name: &str) -> String {
+    let mut digest = Sha512::new()
+        .chain_update(env!("CARGO_PKG_VERSION"))
+        .chain_update(name);
+    let kinds = api.kinds();
+    let own = group_version(name).and_then(|(group, version)| kinds.version(group, version));
+    for kind in own.into_iter().flatten().filter_map(|kind| kind.custom.as_ref()) {
+        let stored = api.store.collection(crd::COLLECTION).get(&kind.definition);
+        digest = digest.chain_update(stored.map_or(0, |stored| stored.version).to_le_bytes());
+    }
+    let mut hash = String::with_capacity(128);
+    for byte in digest.finalize() {
+        // Writing into a string cannot fail.
+        let _written = write!(hash, "{byte:02X}");
+    }
+    hash
 }
 
 /// `com.example.group.v1.Kind`.
@@ -219,208 +298,90 @@ fn schemas(api: &Api, kinds: &[Arc<Kind>], prefix: &str) -> BTreeMap<String, Val
             }
         }
     }
-    let options = json!([{"$ref": format!("{prefix}{META}.DeleteOptions")}, {"$ref": format!("{prefix}{META}.Status")},
-        {"$ref": format!("{prefix}{META}.Patch")}]);
-    close(api, &options, prefix, &mut all);
+    if kinds.iter().any(|kind| kind.can("delete")) {
+        let names = ["DeleteOptions", "Status", "Patch"];
+        let options = names.map(|name| json!({"$ref": format!("{prefix}{META}.{name}")}));
+        close(api, &json!(options), prefix, &mut all);
+    }
     all
 }
 
-fn parameters(verb: &str, v2: bool) -> Value {
-    let names: &[(&str, &str)] = match verb {
-        "list" => &[
-            ("labelSelector", "string"),
-            ("fieldSelector", "string"),
-            ("limit", "integer"),
-            ("continue", "string"),
-            ("resourceVersion", "string"),
-            ("resourceVersionMatch", "string"),
-            ("timeoutSeconds", "integer"),
-            ("watch", "boolean"),
-            ("allowWatchBookmarks", "boolean"),
-            ("sendInitialEvents", "boolean"),
-        ],
-        "get" => &[("pretty", "string")],
-        "delete" => &[
-            ("dryRun", "string"),
-            ("gracePeriodSeconds", "integer"),
-            ("orphanDependents", "boolean"),
-            ("propagationPolicy", "string"),
-        ],
-        "patch" => &[
-            ("dryRun", "string"),
-            ("fieldManager", "string"),
-            ("fieldValidation", "string"),
-            ("force", "boolean"),
-        ],
-        _ => &[
-            ("dryRun", "string"),
-            ("fieldManager", "string"),
-            ("fieldValidation", "string"),
-        ],
+/// A document of the third version by its name.
+fn v3(api: &Api, name: &str) -> Option<Value> {
+    let mut found = Map::new();
+    let Some((group, version)) = group_version(name) else {
+        return root(api, name);
     };
-    names
-        .iter()
-        .map(|(name, kind)| {
-            if v2 {
-                json!({"name": name, "in": "query", "type": kind, "uniqueItems": true})
-            } else {
-                json!({"name": name, "in": "query", "schema": {"type": kind, "uniqueItems": true}})
-            }
-        })
-        .collect()
-}
-
-fn capital(text: &str) -> String {
-    let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| {
-        first.to_uppercase().chain(characters).collect()
-    })
-}
-
-/// Forms of a patch.
-const PATCHES: [&str; 4] = [
-    "application/apply-patch+yaml",
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-];
-
-fn operation(kind: &Kind, verb: &str, place: &str, name: &str, prefix: &str) -> Value {
-    let (action, about) = match verb {
-        "create" => ("post", "create"),
-        "update" => ("put", "replace"),
-        "list" => ("list", "list"),
-        "deletecollection" => ("deletecollection", "deleteCollection"),
-        other => (other, if other == "get" { "read" } else { other }),
-    };
-    let group: String = kind.group.split(['.', '-']).map(capital).collect();
-    let group = if group.is_empty() {
-        "Core".to_owned()
-    } else {
-        group
-    };
-    let id = format!("{about}{group}{}{place}{}", capital(&kind.version), kind.kind);
-    let v2 = prefix == V2;
-    let shown = if verb == "list" {
-        format!("{name}List")
-    } else {
-        name.to_owned()
-    };
-    let schema = json!({"$ref": format!("{prefix}{shown}")});
-    let ok = if v2 {
-        json!({"description": "OK", "schema": schema})
-    } else {
-        json!({"description": "OK", "content": {"application/json": {"schema": schema}}})
-    };
-    let mut operation = json!({"operationId": id, "parameters": parameters(verb, v2),
-        "responses": {"200": ok, "401": {"description": "Unauthorized"}},
-        "x-kubernetes-action": action, "x-kubernetes-group-version-kind": gvk(kind)});
-    if v2 {
-        operation["produces"] = json!(["application/json", "application/yaml"]);
-        operation["consumes"] = json!(["*/*"]);
-    }
-    if matches!(verb, "create" | "update" | "patch") {
-        let body = json!({"$ref": format!("{prefix}{}", if verb == "patch" { format!("{META}.Patch") } else { name.to_owned() })});
-        if v2 {
-            if let Some(list) = operation["parameters"].as_array_mut() {
-                list.push(json!({"name": "body", "in": "body", "required": true, "schema": body}));
-            }
-        } else {
-            let media: &[&str] = match verb {
-                // kubectl takes the last one wherever it is offered; no custom kind can be patched so.
-                "patch" if kind.custom.is_some() => &PATCHES[..3],
-                "patch" => &PATCHES,
-                _ => &["application/json", "application/yaml"],
-            };
-            let content: Map<String, Value> = media
-                .iter()
-                .map(|media| ((*media).to_owned(), json!({"schema": body})))
-                .collect();
-            operation["requestBody"] = json!({"required": true, "content": content});
-        }
-    }
-    operation
-}
-
-fn paths(api: &Api, kind: &Kind, prefix: &str, out: &mut Map<String, Value>) {
-    let name = if kind.custom.is_some() {
-        custom_name(kind)
-    } else {
-        let found = api.schemas.kind(&kind.group, &kind.version, &kind.kind);
-        found
-            .as_ref()
-            .and_then(|found| found.view().name())
-            .unwrap_or("")
-            .to_owned()
-    };
-    let root = if kind.group.is_empty() {
-        format!("/api/{}", kind.version)
-    } else {
-        format!("/apis/{}/{}", kind.group, kind.version)
-    };
-    let (base, place) = if kind.namespaced {
-        (
-            format!("{root}/namespaces/{{namespace}}/{}", kind.plural),
-            "Namespaced",
-        )
-    } else {
-        (format!("{root}/{}", kind.plural), "")
-    };
-    let mut put = |path: String, verbs: &[(&str, &str)], place: &str, all: &[String]| {
-        let mut item = Map::new();
-        for (method, verb) in verbs.iter().filter(|(_, verb)| all.iter().any(|own| own == verb)) {
-            item.insert((*method).to_owned(), operation(kind, verb, place, &name, prefix));
-        }
-        if !item.is_empty() {
-            out.insert(path, Value::Object(item));
-        }
-    };
-    let many = [
-        ("get", "list"),
-        ("post", "create"),
-        ("delete", "deletecollection"),
-    ];
-    let single = [
-        ("get", "get"),
-        ("put", "update"),
-        ("patch", "patch"),
-        ("delete", "delete"),
-    ];
-    put(base.clone(), &many, place, &kind.verbs);
-    put(format!("{base}/{{name}}"), &single, place, &kind.verbs);
-    if kind.namespaced {
-        put(
-            format!("{root}/{}", kind.plural),
-            &[("get", "list")],
-            "",
-            &kind.verbs,
-        );
-    }
-    for sub in kind.subresources.iter().filter(|sub| sub.kind == kind.kind) {
-        put(
-            format!("{base}/{{name}}/{}", sub.name),
-            &single,
-            place,
-            &sub.verbs,
-        );
-    }
-}
-
-fn v3(api: &Api, group: &str, version: &str) -> Option<Value> {
     let all = api.kinds();
     let kinds = all.version(group, version)?;
-    let mut found = Map::new();
     for kind in kinds {
-        paths(api, kind, V3, &mut found);
+        paths::of(api, kind, V3, &mut found);
     }
     let custom = kinds.iter().all(|kind| kind.custom.is_some());
+    if !custom {
+        let id = format!("get{}{}APIResources", title(group), paths::capital(version));
+        let list = format!("{META}.APIResourceList");
+        found.insert(
+            format!("/{name}/"),
+            paths::read(&id, "get available resources", Some(&list)),
+        );
+    }
+    let mut schemas = schemas(api, kinds, V3);
+    close(api, &Value::Object(found.clone()), V3, &mut schemas);
     let info = if custom {
         json!({"title": "Kubernetes CRD Swagger", "version": "v0.1.0"})
     } else {
-        json!({"title": "Kubernetes", "version": "v1.36.3"})
+        json!({"title": "Kubernetes", "version": "1.36"})
     };
+    let mut components = json!({"schemas": schemas});
+    if !custom {
+        components["securitySchemes"] = security();
+    }
+    Some(json!({"openapi": "3.0.0", "info": info, "paths": found, "components": components}))
+}
+
+fn security() -> Value {
+    json!({"BearerToken": {"type": "apiKey", "description": "Bearer Token authentication", "name": "authorization",
+        "in": "header"}})
+}
+
+fn title(group: &str) -> String {
+    match group {
+        "" => "Core".to_owned(),
+        _ => group.split(['.', '-']).map(paths::capital).collect(),
+    }
+}
+
+/// The document of a path above all versions.
+fn root(api: &Api, name: &str) -> Option<Value> {
+    let (id, kind) = match name.strip_prefix("apis/") {
+        Some(group) => {
+            let kinds = api.kinds();
+            let own = kinds.group(group)?;
+            let mut kinds = own.iter().flat_map(|(_, kinds)| kinds);
+            kinds.find(|kind| kind.custom.is_none())?;
+            (format!("get{}APIGroup", title(group)), "APIGroup")
+        }
+        None => {
+            let (_, id, kind) = ROOTS.iter().find(|(own, ..)| *own == name)?;
+            ((*id).to_owned(), *kind)
+        }
+    };
+    let full = match (name, kind) {
+        ("version", _) => Some("io.k8s.apimachinery.pkg.version.Info".to_owned()),
+        (_, "") => None,
+        (_, kind) => Some(format!("{META}.{kind}")),
+    };
+    let path = paths::read(&id, "get information about this path", full.as_deref());
+    let mut schemas = BTreeMap::new();
+    close(api, &path, V3, &mut schemas);
+    let mut components = json!({"securitySchemes": security()});
+    if !schemas.is_empty() {
+        components["schemas"] = json!(schemas);
+    }
     Some(
-        json!({"openapi": "3.0.0", "info": info, "paths": found, "components": {"schemas": schemas(api, kinds, V3)}}),
+        json!({"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "1.36"},
+        "paths": {format!("/{name}/"): path}, "components": components}),
     )
 }
 
@@ -428,11 +389,11 @@ fn v2(api: &Api) -> Value {
     let all: Vec<Arc<Kind>> = api.kinds().all().cloned().collect();
     let mut found = Map::new();
     for kind in &all {
-        paths(api, kind, V2, &mut found);
+        paths::of(api, kind, V2, &mut found);
     }
     let mut definitions = json!(schemas(api, &all, V2));
     flatten(&mut definitions);
-    json!({"swagger": "2.0", "info": {"title": "Kubernetes", "version": "v1.36.3"}, "paths": found,
+    json!({"swagger": "2.0", "info": {"title": "Kubernetes", "version": "1.36"}, "paths": found,
         "definitions": definitions, "parameters": {},
         "securityDefinitions": {"BearerToken": {"type": "apiKey", "name": "authorization", "in": "header"}},
         "security": [{"BearerToken": []}]})

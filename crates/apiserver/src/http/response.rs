@@ -323,6 +323,10 @@ fn one(api: &Api, request: &Request, code: u16, value: Value) -> Outcome<Answer>
             ..crate::kinds::Kind::default()
         };
         Shaper::new(kind.into(), &request.accept.shape, &request.query)?.one(value, api)?
+    } else if let ("TokenRequest", Shape::Partial(_)) =
+        (value["kind"].as_str().unwrap_or(""), &request.accept.shape)
+    {
+        Shaper::new(request.kind.clone(), &request.accept.shape, &request.query)?.one(value, api)?
     } else {
         value
     };

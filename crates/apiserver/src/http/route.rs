@@ -33,6 +33,20 @@ fn decode(text: &str, plus: bool) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
+/// Whether each percent sign of a path has its two digits.
+#[must_use]
+pub fn is_readable(path: &str) -> bool {
+    let mut rest = path.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
+        let digits = rest.get(at + 1..at + 3);
+        if !digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) {
+            return false;
+        }
+        rest = &rest[at + 3..];
+    }
+    true
+}
+
 impl Query {
     /// Reads a query string.
     #[must_use]
@@ -189,6 +203,8 @@ mod tests {
 
     #[test]
     fn queries_are_decoded() {
+        assert!(["/a", "/a%2Fb", "/%25"].into_iter().all(is_readable));
+        assert!(!["/a%", "/a%b", "/%2", "/%zz"].into_iter().any(is_readable));
         let query = Query::parse("labelSelector=a%3Db%2Cc&x=1+2&watch&dry=0");
         assert_eq!(query.text("labelSelector"), "a=b,c");
         assert_eq!(query.text("x"), "1 2");

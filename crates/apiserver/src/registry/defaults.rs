@@ -82,13 +82,6 @@ pub fn apply(kind: &Kind, object: &mut Value) {
         ("admissionregistration.k8s.io", name) => admission(name, object),
         ("apiextensions.k8s.io", _) => crate::crd::definition::defaults(object),
         ("scheduling.k8s.io", "PriorityClass") => set(object, "preemptionPolicy", "PreemptLowerPriority"),
-        ("certificates.k8s.io", "CertificateSigningRequest") => {
-            set(
-                &mut object["spec"],
-                "usages",
-                json!(["digital signature", "key encipherment"]),
-            );
-        }
         ("discovery.k8s.io", "EndpointSlice") => {
             for port in items(object, "ports") {
                 set(port, "name", "");

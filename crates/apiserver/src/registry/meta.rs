@@ -22,7 +22,7 @@ pub fn name_rule(kind: &Kind) -> fn(&str) -> names::Complaints {
         ("", "Namespace") => names::label,
         ("", "Service") | ("apps", "StatefulSet") => names::label,
         ("rbac.authorization.k8s.io", _) | ("certificates.k8s.io", _) => names::segment,
-        ("apiregistration.k8s.io", _) => names::segment,
+        ("apiregistration.k8s.io", _) | ("policy", "PodDisruptionBudget") => names::segment,
         ("networking.k8s.io", "IPAddress") => names::address,
         _ => names::subdomain,
     }

@@ -3,7 +3,7 @@
 mod rehearsal;
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fluvial_schema::{ErrorKind, FieldError};
@@ -171,6 +171,34 @@ impl Allocator {
     pub fn rehearse(&self, object: &mut Value, old: Option<&Value>) -> Outcome<()> {
         let mut trial = self.lock().clone();
         trial.allocate(object, old, true)
+    }
+
+    /// Whether the address that a new service asks for is one, and one of the range.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn check_address(&self, object: &Value) -> Outcome<()> {
+        let asked = object["spec"]["clusterIP"].as_str().unwrap_or("");
+        let free = matches!(asked, "" | "None") || object["spec"]["type"] == "ExternalName";
+        let listed = object["spec"]["clusterIPs"].as_array();
+        let several = listed.is_some_and(|all| all.len() > 1);
+        if free || several {
+            return Ok(());
+        }
+        let other = listed.filter(|all| all.first().is_some_and(|first| first != asked));
+        let error = if let Some(other) = other {
+            let detail = "first value must match `clusterIP`";
+            FieldError::new(ErrorKind::Invalid, "spec.clusterIPs", json!(other), detail)
+        } else if asked.parse::<IpAddr>().is_err() {
+            let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+            FieldError::new(ErrorKind::Invalid, "spec.clusterIPs[0]", asked.into(), detail)
+        } else {
+            match self.lock().take_address(asked, true) {
+                Ok(_) => return Ok(()),
+                Err(detail) => FieldError::new(ErrorKind::Invalid, "spec.clusterIPs", json!([asked]), detail),
+            }
+        };
+        Err(Failure::invalid("", "Service", meta(object, "name"), &[error]))
     }
 
     /// Takes back what a service had and no longer has.

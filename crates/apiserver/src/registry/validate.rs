@@ -35,7 +35,10 @@ fn check(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
     let name = kind.kind.as_str();
     match (kind.group.as_str(), name) {
         ("", "Namespace") => core::namespace(object, errors),
-        ("", "Pod") => pods::spec(&object["spec"], "spec", errors),
+        ("", "Pod") => {
+            pods::spec(&object["spec"], "spec", errors);
+            pods::volumes::account_tokens(&object["spec"], errors);
+        }
         ("", "Service") => network::service(object, errors),
         ("", "Endpoints") => network::endpoints(object, errors),
         ("", "PersistentVolumeClaim") => storage::claim(object, errors),
@@ -100,6 +103,15 @@ fn fixed(kind: &Kind, new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
     }
 }
 
+/// What is wrong with a state that is written alone is told by the names that it has below.
+fn of_status(error: &mut FieldError) {
+    if let Some(rest) = error.detail.strip_prefix("status.")
+        && rest.contains(" in body ")
+    {
+        error.detail = rest.to_owned();
+    }
+}
+
 /// Errors of a new object beyond its metadata.
 pub fn create(_api: &Api, kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
     if let Some(custom) = &kind.custom {
@@ -138,9 +150,14 @@ pub fn update(
     errors: &mut Vec<FieldError>,
 ) {
     if let Some(custom) = &kind.custom {
-        if let Some(schema) = &custom.schema {
-            errors.extend(schema.validate(new, Some(old)));
+        let Some(schema) = &custom.schema else {
+            return;
+        };
+        let mut found = schema.validate(new, Some(old));
+        if subresource == "status" {
+            found.iter_mut().for_each(of_status);
         }
+        errors.extend(found);
         return;
     }
     if kind.is("apiextensions.k8s.io", "CustomResourceDefinition") {

@@ -102,6 +102,13 @@ fn forget_unserved(api: &Api, kind: &Kind, object: &mut Value) {
     }
 }
 
+/// An object of a kind without anything in it: parts that are no pointers are there.
+pub(super) fn nothing(kind: &Kind, types: &fluvial_schema::TypeRef) -> Value {
+    let mut empty = typed::empty(types.view());
+    registry::defaults::nulls(kind, &mut empty);
+    empty
+}
+
 /// Records who owns the fields of a written object.
 #[must_use]
 pub fn own(api: &Api, request: &Request, live: Option<&Value>, updated: Value, manager: &str) -> Value {
@@ -123,11 +130,7 @@ pub fn own(api: &Api, request: &Request, live: Option<&Value>, updated: Value, m
     let fields = prepare::reset_fields(kind, &request.target.subresource);
     // A new object is compared with an empty one, in which parts that are no pointers are there.
     let empty = match (&types, live) {
-        (Some(types), None) if kind.custom.is_none() => {
-            let mut empty = typed::empty(types.view());
-            registry::defaults::nulls(kind, &mut empty);
-            Some(empty)
-        }
+        (Some(types), None) if kind.custom.is_none() => Some(nothing(kind, types)),
         _ => None,
     };
     fluvial_merge::managed::update(fluvial_merge::managed::UpdateRequest {
@@ -216,14 +219,18 @@ fn attempt(api: &Api, request: &Request, mut object: Value, attempts: usize) -> 
     }
     system_fields(api, request, &mut object);
     prepare::create(api, request, &mut object)?;
+    // Services are given their addresses before anybody looks at the rest.
+    let served = kind.is("", "Service");
+    if served {
+        api.services.check_address(&object)?;
+    }
     let mut errors = vec![];
     registry::meta::validate(kind, &object, &mut errors);
     validate::create(api, kind, &object, &mut errors);
     if !errors.is_empty() {
         return Err(Failure::invalid(kind.error_group(), &kind.kind, &name, &errors));
     }
-    // Services are warned of once they have their addresses.
-    let served = kind.is("", "Service");
+    // They are warned of once they have them.
     if !served {
         registry::warnings::warn(request, kind, &object, &Value::Null);
     }

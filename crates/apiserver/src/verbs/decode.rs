@@ -239,7 +239,12 @@ fn check_kind(api: &Api, kind: &Kind, value: &mut Value, bytes: &[u8]) -> Outcom
         if known && given_kind == kind.kind {
             return Err(other_version(&given, &own));
         }
-        let why = if known {
+        let read = api.kinds().find_kind(&given, &given_kind);
+        let wrong =
+            read.and_then(|other| typed(api, &other, &mut value.clone(), &mut Complaints::default()).err());
+        let why = if let Some(wrong) = wrong {
+            wrong
+        } else if known {
             let package = |group: &str| {
                 group
                     .split('.')

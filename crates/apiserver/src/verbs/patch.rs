@@ -15,6 +15,7 @@ use crate::request::Request;
 use crate::status::{Failure, Outcome};
 use crate::store::Stored;
 use shown::Shown;
+pub(super) use shown::in_order;
 
 mod shown;
 
@@ -243,6 +244,10 @@ fn retyped(
             format!(
                 "no kind \"{name}\" is registered for version \"{version}\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""
             )
+        } else if let Some(wrong) = api.kinds().find_kind(version, name).and_then(|other| {
+            decode::typed(api, &other, &mut new.clone(), &mut decode::Complaints::default()).err()
+        }) {
+            wrong
         } else {
             format!(
                 "converting ({version}.{name}) to (core.{}): unknown conversion",
@@ -393,6 +398,7 @@ fn leaves_alone(api: &Api, request: &Request, applied: &Value, stored: &Stored) 
     let unchanged = fluvial_merge::managed::unchanged(&ApplyRequest {
         types: types.as_ref(),
         live: Some(&live),
+        empty: None,
         applied,
         manager: request.query.text("fieldManager"),
         subresource: &request.target.subresource,
@@ -458,9 +464,19 @@ fn merged(api: &Api, request: &Request, live: Option<&Value>, applied: &Value) -
     if let Some(why) = live.and_then(|live| ownership::misfit(kind, live, &[live])) {
         return Err(apply_failure(ApplyError::Typed(why)));
     }
+    let unowned = live.is_some_and(|live| {
+        live["metadata"]["managedFields"]
+            .as_array()
+            .is_none_or(Vec::is_empty)
+    });
+    let empty = match (&types, unowned && kind.custom.is_none()) {
+        (Some(types), true) => Some(create::nothing(kind, types)),
+        _ => None,
+    };
     let mut new = fluvial_merge::managed::apply(&ApplyRequest {
         types: types.as_ref(),
         live,
+        empty: empty.as_ref(),
         applied,
         manager: request.query.text("fieldManager"),
         subresource: &request.target.subresource,

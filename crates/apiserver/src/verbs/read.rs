@@ -54,8 +54,19 @@ fn parsed_version(text: &str) -> Result<u64, String> {
         return Ok(0);
     }
     text.parse().map_err(|_| {
-        format!("resourceVersion: Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": invalid syntax")
+        format!(
+            "resourceVersion: Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": {}",
+            unreadable(text)
+        )
     })
+}
+
+/// Why a text is no number: only digits are one that is too large.
+pub(super) fn unreadable(text: &str) -> &'static str {
+    match text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+        true => "value out of range",
+        false => "invalid syntax",
+    }
 }
 
 /// Where a page ends: version and last key. Version -1 goes on with whatever is there by then.
@@ -117,7 +128,8 @@ pub fn number(request: &Request, name: &str) -> Outcome<Option<i64>> {
     match request.query.text(name) {
         "" => Ok(None),
         text => text.parse().map(Some).map_err(|_| {
-            Failure::bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"))
+            let why = unreadable(text.strip_prefix(['-', '+']).unwrap_or(text));
+            Failure::bad_request(format!("strconv.ParseInt: parsing \"{text}\": {why}"))
         }),
     }
 }

@@ -31,6 +31,10 @@ pub fn update(api: &Api, request: &mut Request) -> Outcome<Reply> {
             .get(&request.key())
             .is_none()
     {
+        let uid = meta(&object, "uid");
+        if !uid.is_empty() {
+            return Err(other_uid(request, uid, ""));
+        }
         create::authorize(api, request)?;
         let object = create::own(api, request, None, object, &manager);
         return create::insert(api, request, object);
@@ -39,19 +43,7 @@ pub fn update(api: &Api, request: &mut Request) -> Outcome<Reply> {
         let mut object = object.clone();
         let uid = meta(&object, "uid");
         if !uid.is_empty() && uid != meta(live, "uid") {
-            let why = format!(
-                "StorageError: invalid object, Code: 4, Key: /registry/{}/{}, ResourceVersion: 0, AdditionalErrorMsg: \
-                 Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-                shelf(&request.kind),
-                request.key(),
-                meta(live, "uid")
-            );
-            return Err(Failure::conflict(
-                &request.kind.group,
-                &request.kind.plural,
-                &request.target.name,
-                &why,
-            ));
+            return Err(other_uid(request, uid, meta(live, "uid")));
         }
         if object["metadata"]["managedFields"].is_null() && !live["metadata"]["managedFields"].is_null() {
             object["metadata"]["managedFields"] = live["metadata"]["managedFields"].clone();
@@ -61,6 +53,19 @@ pub fn update(api: &Api, request: &mut Request) -> Outcome<Reply> {
         }
         Ok(create::own(api, request, Some(live), object, &manager))
     })
+}
+
+/// 409 for another object's state; nothing is kept of what only might be.
+fn other_uid(request: &Request, wanted: &str, found: &str) -> Failure {
+    let root = if request.dry_run { "" } else { "/registry" };
+    let why = format!(
+        "StorageError: invalid object, Code: 4, Key: {root}/{}/{}, ResourceVersion: 0, AdditionalErrorMsg: \
+         Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}",
+        shelf(&request.kind),
+        request.key(),
+    );
+    let (group, plural) = (&request.kind.group, &request.kind.plural);
+    Failure::conflict(group, plural, &request.target.name, &why)
 }
 
 /// Where kube-apiserver keeps the objects of a kind, which it shows to those who write another object's state.

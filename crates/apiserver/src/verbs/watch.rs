@@ -131,13 +131,16 @@ pub fn open(api: &Arc<Api>, request: &Request) -> Outcome<Reply> {
         "" => 0,
         text => text.parse().map_err(|_| {
             Failure::unclassified(format!(
-                "resourceVersion: Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": invalid syntax"
+                "resourceVersion: Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": {}",
+                read::unreadable(text)
             ))
         })?,
     };
     let collection = api.store.collection(&request.kind.collection);
     let prefix = read::prefix(request);
-    let wants_initial = initial.map_or(version == 0, |flag| flag == "true");
+    // A watch that is over before it began has nothing to tell.
+    let over = seconds.is_some_and(|seconds| seconds < 0);
+    let wants_initial = !over && initial.map_or(version == 0, |flag| flag == "true");
     let mut position = if version == 0 {
         api.store.version()
     } else {
@@ -158,12 +161,12 @@ pub fn open(api: &Arc<Api>, request: &Request) -> Outcome<Reply> {
             objects.retain(|stored| selection.matches(&request.kind, stored));
         }
     }
-    let seconds = seconds.filter(|seconds| *seconds > 0).unwrap_or_else(|| {
+    let seconds = seconds.filter(|seconds| *seconds != 0).unwrap_or_else(|| {
         // Spread between half an hour and an hour, so that clients do not come back all at once.
         1_800 + i64::try_from(api.store.version() * 7_919 % 1_800).unwrap_or(0)
     });
     let now = Instant::now();
-    let deadline = now + Duration::from_secs(u64::try_from(seconds).unwrap_or(1_800));
+    let deadline = now + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
     let watch = Watch {
         api: api.clone(),
         kind: request.kind.clone(),

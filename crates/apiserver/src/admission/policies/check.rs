@@ -203,7 +203,14 @@ fn rule(one: &Value, path: &str, errors: &mut Errors) {
             }
         }
     }
-    one_of(one, "scope", &["*", "Cluster", "Namespaced"], path, errors);
+    let scopes = ["*", "Cluster", "Namespaced"];
+    match one["scope"].as_str() {
+        Some("") => {
+            let path = format!("{path}.scope");
+            errors.push(FieldError::not_supported(path, "".into(), &scopes));
+        }
+        _ => one_of(one, "scope", &scopes, path, errors),
+    }
 }
 
 /// Compiles an expression and holds its type against what is wanted.
@@ -396,10 +403,6 @@ fn mutating(spec: &Value, errors: &mut Errors) {
     let base = || Env::mutation(params).authorizer();
     conditions(spec, "spec.", &base(), errors);
     let env = variables(spec, &base, errors);
-    one_of(spec, "reinvocationPolicy", &["IfNeeded", "Never"], "spec", errors);
-    if text(spec, "reinvocationPolicy").is_empty() {
-        errors.push(required("spec.reinvocationPolicy", ""));
-    }
     let mutations = list(spec, "mutations");
     if mutations.is_empty() {
         errors.push(required(
@@ -444,6 +447,10 @@ fn mutating(spec: &Value, errors: &mut Errors) {
             expression(source, &env, &[wanted, "list(dyn)"], &at, errors);
         }
     }
+    one_of(spec, "reinvocationPolicy", &["IfNeeded", "Never"], "spec", errors);
+    if text(spec, "reinvocationPolicy").is_empty() {
+        errors.push(required("spec.reinvocationPolicy", ""));
+    }
 }
 
 fn binding(spec: &Value, errors: &mut Errors) {
@@ -461,6 +468,8 @@ fn binding(spec: &Value, errors: &mut Errors) {
     if reference.is_object() {
         let (name, selector) = (text(reference, "name"), &reference["selector"]);
         let either = "one of name or selector must be specified";
+        let complaints = names::segment(name).into_iter();
+        errors.extend(complaints.map(|detail| invalid("spec.paramRef.name", name, detail)));
         if name.is_empty() && selector.is_null() {
             errors.push(required("spec.paramRef", either));
         } else if !name.is_empty() && !selector.is_null() {

@@ -163,6 +163,7 @@ fn applied(api: &Api, request: &Request, object: &Value, mut configuration: Valu
     let mut merged = apply(&ApplyRequest {
         types: types.as_ref(),
         live: Some(&live),
+        empty: None,
         applied: &configuration,
         manager: "admission",
         subresource: "",

@@ -45,6 +45,7 @@ pub fn react(api: &Api, notice: &Notice) {
     let result = apply(&ApplyRequest {
         types: types.as_ref(),
         live: Some(&policy),
+        empty: None,
         applied: &applied,
         manager: "validatingadmissionpolicy-status",
         subresource: "status",

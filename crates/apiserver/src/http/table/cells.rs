@@ -679,11 +679,10 @@ fn event(object: &Value, name: &Value, now: Timestamp) -> Vec<Value> {
         .as_i64()
         .or_else(|| object["series"]["count"].as_i64())
         .unwrap_or(1);
-    let thing = format!(
-        "{}/{}",
-        about["kind"].as_str().unwrap_or("").to_lowercase(),
-        about["name"].as_str().unwrap_or("")
-    );
+    let mut thing = about["kind"].as_str().unwrap_or("").to_lowercase();
+    if let Some(name) = about["name"].as_str().filter(|name| !name.is_empty()) {
+        thing = format!("{thing}/{name}");
+    }
     let component = source["component"]
         .as_str()
         .or_else(|| object["reportingComponent"].as_str())

@@ -27,12 +27,16 @@ pub(super) fn storage(object: &Value, errors: &mut Errors) {
         errors.push(invalid("parameters", "", "field can not be empty."));
     }
     let policies = ["Delete", "Retain"];
-    one_of(&object["reclaimPolicy"], &policies, "reclaimPolicy", errors);
+    if !text(object, "reclaimPolicy").is_empty() {
+        one_of(&object["reclaimPolicy"], &policies, "reclaimPolicy", errors);
+    }
     let modes = ["Immediate", "WaitForFirstConsumer"];
     one_of(&object["volumeBindingMode"], &modes, "volumeBindingMode", errors);
+    let mut terms = BTreeSet::new();
     for (index, term) in items(object, "allowedTopologies") {
+        let path = format!("allowedTopologies[{index}].matchLabelExpressions");
         for (at, own) in items(term, "matchLabelExpressions") {
-            let path = format!("allowedTopologies[{index}].matchLabelExpressions[{at}]");
+            let path = format!("{path}[{at}]");
             if is_empty(&own["values"]) {
                 errors.push(required(format!("{path}.values"), ""));
             }
@@ -43,7 +47,23 @@ pub(super) fn storage(object: &Value, errors: &mut Errors) {
                 errors,
             );
         }
+        if !terms.insert(meant(term)) {
+            errors.push(duplicate(path, ""));
+        }
     }
+}
+
+/// What a term about places asks for, in whatever order.
+fn meant(term: &Value) -> Vec<(&str, BTreeSet<&str>)> {
+    let values = |own| {
+        items(own, "values")
+            .filter_map(|(_, value)| value.as_str())
+            .collect()
+    };
+    let all = items(term, "matchLabelExpressions");
+    let mut all: Vec<(&str, BTreeSet<&str>)> = all.map(|(_, own)| (text(own, "key"), values(own))).collect();
+    all.sort();
+    all
 }
 
 /// Checks a driver of storage.
@@ -51,6 +71,11 @@ pub(super) fn driver(object: &Value, errors: &mut Errors) {
     let spec = &object["spec"];
     let policies = ["File", "None", "ReadWriteOnceWithFSType"];
     one_of(&spec["fsGroupPolicy"], &policies, "spec.fsGroupPolicy", errors);
+    const PERIOD: &str = "nodeAllocatableUpdatePeriodSeconds";
+    if spec[PERIOD].as_i64().is_some_and(|seconds| seconds < 10) {
+        let detail = "must be greater than or equal to 10 seconds";
+        errors.push(invalid(format!("spec.{PERIOD}"), spec[PERIOD].clone(), detail));
+    }
     let mut seen = BTreeSet::new();
     for (index, own) in items(spec, "tokenRequests") {
         let audience = text(own, "audience");
@@ -222,9 +247,9 @@ pub(super) fn slice(object: &Value, errors: &mut Errors) {
             format!("{path}.protocol"),
             errors,
         );
-        if !text(own, "appProtocol").is_empty() {
+        if let Some(protocol) = own["appProtocol"].as_str() {
             let path = format!("{path}.appProtocol");
-            named(text(own, "appProtocol"), names::qualified_name, &path, errors);
+            named(protocol, names::qualified_name, &path, errors);
         }
     }
 }
@@ -259,12 +284,10 @@ fn slice_endpoint(endpoint: &Value, kind: &str, path: &str, errors: &mut Errors)
             outside_address(own, &at, errors);
         }
     }
-    if !text(endpoint, "nodeName").is_empty() {
-        let node = text(endpoint, "nodeName");
+    if let Some(node) = endpoint["nodeName"].as_str() {
         named(node, names::subdomain, &format!("{path}.nodeName"), errors);
     }
-    if !text(endpoint, "hostname").is_empty() {
-        let host = text(endpoint, "hostname");
+    if let Some(host) = endpoint["hostname"].as_str() {
         named(host, names::label, &format!("{path}.hostname"), errors);
     }
 }

@@ -128,8 +128,8 @@ pub(super) fn selector(value: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
-/// The selector of a workload and the labels of its template must go together.
-pub(super) fn selector_matches(spec: &Value, kind: &str, errors: &mut Errors) {
+/// The selector of a workload and the labels of its template must go together; whether the template is worth a look.
+pub(super) fn selector_matches(spec: &Value, kind: &str, errors: &mut Errors) -> bool {
     let own = &spec["selector"];
     let before = errors.len();
     if own.is_null() {
@@ -169,8 +169,10 @@ pub(super) fn selector_matches(spec: &Value, kind: &str, errors: &mut Errors) {
                 "invalid label selector"
             };
             errors.push(go_struct(ErrorKind::Invalid, "spec.selector", &shown, detail));
+            return false;
         }
     }
+    true
 }
 
 /// A whole number or a percentage.

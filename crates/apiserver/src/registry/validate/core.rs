@@ -97,6 +97,16 @@ pub(super) fn api_service(object: &Value, errors: &mut Vec<FieldError>) {
             let detail = "may not be true if caBundle is present";
             errors.push(invalid("spec.insecureSkipTLSVerify", true, detail));
         }
+    } else {
+        if !text("caBundle").is_empty() {
+            let size = text("caBundle").trim_end_matches('=').len() * 3 / 4;
+            let detail = "local APIServices may not have a caBundle";
+            errors.push(invalid("spec.caBundle", format!("{size} bytes"), detail));
+        }
+        if spec["insecureSkipTLSVerify"] == true {
+            let detail = "local APIServices may not have insecureSkipTLSVerify";
+            errors.push(invalid("spec.insecureSkipTLSVerify", true, detail));
+        }
     }
 }
 

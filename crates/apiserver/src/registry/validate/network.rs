@@ -441,13 +441,7 @@ pub(super) fn endpoints(object: &Value, errors: &mut Errors) {
         }
         for field in ["addresses", "notReadyAddresses"] {
             for (at, own) in items(subset, field) {
-                let path = format!("subsets[{index}].{field}[{at}].ip");
-                let own = text(own, "ip");
-                if address(own, &path, errors) {
-                    outside_address(own, &path, errors);
-                } else {
-                    errors.push(invalid(path, own, "must be a valid IP address"));
-                }
+                endpoint_address(own, &format!("subsets[{index}].{field}[{at}]"), errors);
             }
         }
         for (at, own) in items(subset, "ports") {
@@ -470,6 +464,36 @@ pub(super) fn endpoints(object: &Value, errors: &mut Errors) {
                 }
                 _ => {}
             }
+            if let Some(protocol) = own["appProtocol"].as_str() {
+                named(
+                    protocol,
+                    names::qualified_name,
+                    &format!("{path}.appProtocol"),
+                    errors,
+                );
+            }
         }
+    }
+}
+
+fn endpoint_address(own: &Value, path: &str, errors: &mut Errors) {
+    let at = format!("{path}.ip");
+    let ip = text(own, "ip");
+    let good = address(ip, &at, errors);
+    if !text(own, "hostname").is_empty() {
+        named(
+            text(own, "hostname"),
+            names::label,
+            &format!("{path}.hostname"),
+            errors,
+        );
+    }
+    if let Some(node) = own["nodeName"].as_str() {
+        named(node, names::subdomain, &format!("{path}.nodeName"), errors);
+    }
+    if good {
+        outside_address(ip, &at, errors);
+    } else {
+        errors.push(invalid(at, ip, "must be a valid IP address"));
     }
 }

@@ -17,7 +17,7 @@ mod probes;
 mod restarts;
 mod security;
 pub(super) mod update;
-mod volumes;
+pub(super) mod volumes;
 
 pub(super) use volumes::HOST_PATHS;
 

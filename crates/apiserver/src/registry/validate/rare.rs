@@ -140,6 +140,20 @@ fn attachment(spec: &Value, errors: &mut Errors) {
         _ => {}
     }
     common::named(text(spec, "nodeName"), names::subdomain, "spec.nodeName", errors);
+    let attacher = text(spec, "attacher");
+    if !attacher.is_empty() {
+        let complaints = names::subdomain(&attacher.to_lowercase());
+        let complaints = complaints.into_iter();
+        errors.extend(complaints.map(|detail| invalid("spec.attacher", attacher, detail)));
+    }
+    if let Some(volume) = source["persistentVolumeName"].as_str() {
+        common::named(
+            volume,
+            names::subdomain,
+            "spec.source.persistentVolumeName",
+            errors,
+        );
+    }
 }
 
 fn attributes(object: &Value, errors: &mut Errors) {

@@ -34,8 +34,9 @@ pub(super) fn validate(kind: &str, object: &Value, errors: &mut Errors) {
         "ReplicaSet" => {
             not_negative(spec, "replicas", "spec", errors);
             not_negative(spec, "minReadySeconds", "spec", errors);
-            selector_matches(spec, "deployment", errors);
-            template(&spec["template"], "spec.template", true, errors);
+            if selector_matches(spec, "deployment", errors) {
+                template(&spec["template"], "spec.template", true, errors);
+            }
             no_deadline(spec, "ReplicaSet", errors);
         }
         "ReplicationController" => replication_controller(spec, errors),
@@ -115,8 +116,9 @@ fn hostname(job: &Value, errors: &mut Errors) {
 
 fn deployment(spec: &Value, errors: &mut Errors) {
     not_negative(spec, "replicas", "spec", errors);
-    selector_matches(spec, "deployment", errors);
-    template(&spec["template"], "spec.template", true, errors);
+    if selector_matches(spec, "deployment", errors) {
+        template(&spec["template"], "spec.template", true, errors);
+    }
     no_deadline(spec, "ReplicaSet", errors);
     let strategy = &spec["strategy"];
     let rolling = &strategy["rollingUpdate"];
@@ -204,12 +206,13 @@ fn replication_controller(spec: &Value, errors: &mut Errors) {
 
 fn daemon_set(spec: &Value, errors: &mut Errors) {
     let before = errors.len();
-    selector_matches(spec, "daemonset", errors);
+    let _readable = selector_matches(spec, "daemonset", errors);
     // A missing selector is told by what it does not match alone.
     if spec["selector"].is_null() && errors.len() > before {
         errors.remove(before);
     }
     template(&spec["template"], "spec.template", true, errors);
+    no_deadline(spec, "DaemonSet", errors);
     not_negative(spec, "minReadySeconds", "spec", errors);
     let rolling = &spec["updateStrategy"]["rollingUpdate"];
     let path = "spec.updateStrategy.rollingUpdate";
@@ -305,12 +308,14 @@ fn stateful_set(spec: &Value, errors: &mut Errors) {
         not_negative(spec, field, "spec", errors);
     }
     not_negative(&spec["ordinals"], "start", "spec.ordinals", errors);
-    selector_matches(spec, "statefulset", errors);
+    let readable = selector_matches(spec, "statefulset", errors);
     if !text(spec, "serviceName").is_empty() {
         let name = text(spec, "serviceName");
         named(name, names::label, "spec.serviceName", errors);
     }
-    template(&with_claims(spec), "spec.template", true, errors);
+    if readable {
+        template(&with_claims(spec), "spec.template", true, errors);
+    }
     no_deadline(spec, "StatefulSet", errors);
 }
 

@@ -37,6 +37,13 @@ impl Shown<'_> {
     }
 }
 
+/// A value of one of Go's types, in its order.
+pub(in super::super) fn in_order(form: &str, value: &Value) -> String {
+    let mut out = String::new();
+    write(value, Some(form), None, &mut out);
+    out
+}
+
 /// Where the operations of a JSON patch lead, as an object of objects that ends in truth values.
 fn places(patch: &Value) -> Value {
     let mut all = Value::Object(Map::new());

@@ -4,7 +4,7 @@ use fluvial_schema::{ErrorKind, FieldError};
 use serde_json::{Value, json};
 
 use crate::api::{Api, meta, new_uid};
-use crate::auth::tokens::ISSUER;
+use crate::auth::signer::ISSUER;
 use crate::auth::{Attributes, User, rbac};
 use crate::request::Request;
 use crate::status::{Failure, Outcome};
@@ -183,11 +183,30 @@ fn local(request: &Request, resource: &Value, other: &Value, errors: &mut Vec<Fi
     }
 }
 
+/// A question has nothing that describes it; one of a namespace is in it.
+fn described(meta: &Value, namespace: &str) -> Option<FieldError> {
+    let own = |(name, value): &(&String, &Value)| match name.as_str() {
+        "managedFields" => false,
+        "namespace" => **value != namespace,
+        _ => !value.is_null() && **value != "" && **value != json!({}) && **value != json!([]),
+    };
+    meta.as_object()?.iter().find(own)?;
+    let shown = crate::verbs::patch::in_order("ObjectMeta", meta);
+    let except = if namespace.is_empty() {
+        ""
+    } else {
+        " except for namespace"
+    };
+    let detail = format!("{shown}: must be empty{except}");
+    Some(FieldError::plain(ErrorKind::Invalid, "metadata", detail))
+}
+
 fn access_review(api: &Api, request: &Request, object: &mut Value) -> Outcome<()> {
     let own = request.kind.kind == "SelfSubjectAccessReview";
     let spec = object["spec"].clone();
     let (resource, other) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
-    let errors = question_errors(request, &spec, own);
+    let mut errors = question_errors(request, &spec, own);
+    errors.extend(described(&object["metadata"], request.target.namespace.as_str()));
     if !errors.is_empty() {
         return Err(Failure::invalid("authorization.k8s.io", "", "", &errors));
     }
@@ -326,8 +345,8 @@ pub(super) fn token(api: &Api, request: &mut Request) -> Outcome<Reply> {
     object["metadata"]["namespace"] = namespace.clone().into();
     object["metadata"]["uid"] = account["metadata"]["uid"].clone();
     object["metadata"]["creationTimestamp"] = api.now().into();
-    object["status"] =
-        json!({"token": api.signer.sign(&claims), "expirationTimestamp": crate::api::rfc3339(expires)});
+    let token = api.signer.sign(&claims).map_err(Failure::internal)?;
+    object["status"] = json!({"token": token, "expirationTimestamp": crate::api::rfc3339(expires)});
     Ok(Reply::Value(201, object))
 }
 

@@ -1,6 +1,9 @@
 //! The scale subresource: the number of replicas of an object, as an object of its own.
 
+use std::sync::Arc;
+
 use fluvial_merge::managed;
+use fluvial_merge::managed::scale::Places;
 use serde_json::{Value, json};
 
 use super::super::patch::{self, Patch};
@@ -115,6 +118,24 @@ fn names(paths: &Scale) -> Vec<&str> {
     paths.spec.trim_start_matches('.').split('.').collect()
 }
 
+/// Where the number is in all versions that the object's managers may have written.
+fn places(request: &Request, paths: &Scale) -> Arc<Places> {
+    if let Some(custom) = &request.kind.custom {
+        return custom.scales.clone();
+    }
+    let names = names(paths).into_iter().map(str::to_owned).collect();
+    Arc::new(Places::from([(request.kind.api_version(), Some(names))]))
+}
+
+/// The scale of a custom resource can be applied only to stay as it is: kube-apiserver asks for it as a version of the
+/// definition, and there is none.
+fn unconverted(what: &str, namespace: &str, name: &str) -> Failure {
+    Failure::unclassified(format!(
+        "failed to {what} object ({namespace}/{name}; autoscaling/v1, Kind=Scale) to proper version: \
+         request to convert CR to an invalid group/version: autoscaling/v1"
+    ))
+}
+
 /// What a request makes of the scale that is there; with its managers.
 fn wanted(api: &Api, request: &Request, live: &Value, write: &Write) -> Outcome<Value> {
     let kind = kind();
@@ -125,9 +146,18 @@ fn wanted(api: &Api, request: &Request, live: &Value, write: &Write) -> Outcome<
         Write::Patch(patch) => patch.made(api, request, &kind, live)?,
         Write::Apply(applied) => {
             patch::check_applied(request, applied)?;
+            let custom = request.kind.custom.is_some();
+            if custom && live["metadata"]["managedFields"].is_null() {
+                return Err(unconverted(
+                    "create manager for existing fields: failed to convert live",
+                    "",
+                    "",
+                ));
+            }
             let mut scale = managed::apply(&managed::ApplyRequest {
                 types: types.as_ref(),
                 live: Some(live),
+                empty: None,
                 applied,
                 manager: request.query.text("fieldManager"),
                 subresource: "scale",
@@ -137,6 +167,10 @@ fn wanted(api: &Api, request: &Request, live: &Value, write: &Write) -> Outcome<
                 reset_fields: &[],
             })
             .map_err(patch::apply_failure)?;
+            if custom && ["spec", "status"].iter().any(|part| scale[*part] != live[*part]) {
+                let (namespace, name) = (meta(applied, "namespace"), meta(applied, "name"));
+                return Err(unconverted("convert new", namespace, name));
+            }
             decode::typed(api, &kind, &mut scale, &mut decode::Complaints::default())
                 .map_err(|why| patch::unconverted(&scale, &kind, &why))?;
             scale
@@ -187,12 +221,13 @@ pub fn put(api: &Api, request: &mut Request, patched: bool) -> Outcome<Reply> {
     };
     let paths = paths(request);
     let version = request.kind.api_version();
+    let places = places(request, &paths);
     let reply = update::change(api, request, &mut |parent| {
         let mut live = scale_of(request, parent);
         if at(parent, &paths.spec).is_null() {
             live["spec"]["replicas"] = ABSENT.into();
         }
-        managed::scale::lend(parent, &names(&paths), &version, &mut live);
+        managed::scale::lend(parent, &places, &mut live);
         let scale = wanted(api, request, &live, &write)?;
         let number = scale["spec"]["replicas"].as_i64().unwrap_or(0);
         if number == ABSENT {
@@ -207,7 +242,7 @@ pub fn put(api: &Api, request: &mut Request, patched: bool) -> Outcome<Reply> {
             .into_iter()
             .fold(&mut new, |value, name| &mut value[name]);
         *slot = number.into();
-        managed::scale::take_back(&mut new, &names(&paths), &version, &scale);
+        managed::scale::take_back(&mut new, &places, &version, &scale);
         let expected = meta(&scale, "resourceVersion");
         if !expected.is_empty() {
             new["metadata"]["resourceVersion"] = expected.into();

@@ -379,3 +379,19 @@ fn csi(source: &Value, path: &str, errors: &mut Errors) {
         errors.push(required(format!("{path}.nodePublishSecretRef.name"), ""));
     }
 }
+
+/// Only a pod with an account has tokens of it.
+pub(in super::super) fn account_tokens(spec: &Value, errors: &mut Errors) {
+    if !text(spec, "serviceAccountName").is_empty() {
+        return;
+    }
+    for (index, volume) in items(spec, "volumes") {
+        for (source, projected) in items(&volume["projected"], "sources") {
+            if projected["serviceAccountToken"].is_object() {
+                let path = format!("spec.volumes[{index}].projected.sources[{source}].serviceAccountToken");
+                let detail = "must not be specified when serviceAccountName is not set";
+                errors.push(forbidden(path, detail));
+            }
+        }
+    }
+}
