@@ -1,8 +1,8 @@
 // What the allocator does with memory. What is free is the system's again after ten milliseconds: its own default of a
 // second is for programs that go on as they began; a fleet comes to life within a second and then holds still, and would keep
 // what it needed on the way. Address space is taken in pieces of 64 MB, which double: the lists for a whole gigabyte, its
-// default, are 160 kB that a short command would write for nothing. And at the end nothing is given back piece by piece, since
-// the system takes all at once. MIMALLOC_PURGE_DELAY and the like in the environment still say otherwise.
+// default, are 160 kB that a short command would write for nothing. And at the end nothing is given back piece by piece (2: only
+// when asked), since the system takes all at once. MIMALLOC_PURGE_DELAY and the like in the environment still say otherwise.
 #include <mimalloc.h>
 
 __attribute__((constructor)) static void set(void) {
