@@ -49,7 +49,7 @@ fn allocator() {
 /// The compiler's unwinder is the only thing that the program would take from its shared library, which costs each start more than it
 /// weighs: here its name stands for the static one that lies beside it.
 fn unwinder() {
-    let Some(folder) = std::env::var_os("OUT_DIR") else {
+    let Some(folder) = std::env::var_os("OUT_DIR").filter(|_| has_static_unwinder()) else {
         return;
     };
     let folder = Path::new(&folder).join("unwinder");
@@ -59,6 +59,15 @@ fn unwinder() {
     if written.is_ok() {
         println!("cargo:rustc-link-arg-bins=-L{}", folder.display());
     }
+}
+
+/// Whether the compiler brings one; its answer for a file that it has not is the bare name.
+fn has_static_unwinder() -> bool {
+    let Ok(compiler) = cc::Build::new().try_get_compiler() else {
+        return false;
+    };
+    let asked = compiler.to_command().arg("-print-file-name=libgcc_eh.a").output();
+    asked.is_ok_and(|asked| Path::new(String::from_utf8_lossy(&asked.stdout).trim()).is_absolute())
 }
 
 fn functions() -> Option<PathBuf> {
