@@ -62,7 +62,7 @@ pub(crate) fn resolve(
     user: &Map,
     warnings: &RefCell<Vec<String>>,
 ) -> Result<Member, Error> {
-    let mut root = Member::loaded(chart, chart.name().into());
+    let mut root = Member::loaded(chart, &chart.name().into());
     enable(&mut root, user, "", warnings)?;
     import(&mut root, warnings)?;
     root.place(None);
@@ -71,14 +71,14 @@ pub(crate) fn resolve(
 
 impl Member {
     /// A chart and those below it as they were loaded, with the path that they have then.
-    fn loaded(chart: &Arc<Chart>, path: Rc<str>) -> Self {
-        let below = |child: &Arc<Chart>| Member::loaded(child, full_path(Some(&path), child.name()));
+    fn loaded(chart: &Arc<Chart>, path: &Rc<str>) -> Self {
+        let below = |child: &Arc<Chart>| Member::loaded(child, &full_path(Some(path), child.name()));
         Member {
             chart: Arc::clone(chart),
             name: chart.name().to_owned(),
             declared: chart.metadata.dependencies.clone(),
             children: chart.dependencies.iter().map(below).collect(),
-            path: Rc::clone(&path),
+            path: Rc::clone(path),
             own: false,
             values: None,
         }
@@ -88,7 +88,7 @@ impl Member {
     /// above them; those further down are the loaded ones, whose paths know nothing of aliases. Of a chart that takes
     /// part twice these are the same: the templates of the later one are left, unless they are entries themselves.
     fn taking_part(&self, alias: &str) -> Self {
-        let mut member = Member::loaded(&self.chart, Rc::clone(&self.path));
+        let mut member = Member::loaded(&self.chart, &self.path);
         if !alias.is_empty() {
             alias.clone_into(&mut member.name);
         }

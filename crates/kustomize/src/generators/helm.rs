@@ -244,7 +244,8 @@ impl HelmChart {
         let file = || match (self.values_file.text.is_empty(), &request.local) {
             (true, None) => {
                 let values = session.charts.default_values(loader.tree(), request);
-                values.map(|values| Node::from_json(&values)).map_err(Error::new)
+                let values = values.map(|values| Node::from_json(&values));
+                values.map(Some).map_err(Error::new)
             }
             (true, Some(_)) => load(session, loader, &default),
             (false, _) => load(session, loader, &self.values_file),
@@ -255,27 +256,41 @@ impl HelmChart {
             .filter(|values| values.as_object().is_none_or(|values| !values.is_empty()));
         let mut list = Vec::new();
         match (inline.map(Node::from_json), self.values_merge) {
-            (None, _) => list.push(to_value(&file()?)?),
+            (None, _) => list.push(file_value(file()?)?),
             (Some(inline), ValuesMerge::Replace) => list.push(to_value(&inline)?),
-            (Some(inline), ValuesMerge::Override) => list.push(overlay(file()?, &inline)?),
-            (Some(inline), ValuesMerge::Merge) => list.push(overlay(inline, &file()?)?),
+            (Some(inline), ValuesMerge::Override) => list.push(overlay(something(file()?)?, &inline)?),
+            (Some(inline), ValuesMerge::Merge) => list.push(overlay(inline, &something(file()?)?)?),
         }
         for path in &self.additional_values_files {
-            list.push(to_value(&load(session, loader, path)?)?);
+            list.push(file_value(load(session, loader, path)?)?);
         }
         Ok(list)
     }
 }
 
-fn load(session: &Session<'_>, loader: &Loader, path: &Text) -> Result<Node> {
+/// The values of a file that are merged: there has to be something.
+fn something(values: Option<Node>) -> Result<Node> {
+    values.ok_or_else(|| {
+        Error::new("could not parse values file: there is nothing in it to merge valuesInline with")
+    })
+}
+
+/// The first document of a values file.
+fn load(session: &Session<'_>, loader: &Loader, path: &Text) -> Result<Option<Node>> {
     let loaded = loader
         .load(session, &path.text)
         .map_err(Error::from)
         .map_err(|error| session.at(error, path.pos))?;
     let file = session.add_file(&loaded.name);
     let documents = crate::parse::documents(session, loaded.text()?, file)?;
-    let first = documents.into_iter().next();
-    Ok(first.unwrap_or_else(|| Node::mapping(Vec::new())))
+    Ok(documents.into_iter().next())
+}
+
+fn file_value(values: Option<Node>) -> Result<Value> {
+    values.map_or_else(
+        || Ok(Value::Object(serde_json::Map::new())),
+        |values| to_value(&values),
+    )
 }
 
 fn to_value(values: &Node) -> Result<Value> {
@@ -291,10 +306,50 @@ fn overlay(below: Node, above: &Node) -> Result<Value> {
     // Merged values are no file any more: keys and values are what the merge read them as, `y` a text.
     merged.map_or_else(
         || Ok(Value::Object(serde_json::Map::new())),
-        |values| {
+        |mut values| {
+            spell_keys(&mut values);
             values
                 .to_json(Mode::Kyaml)
                 .map_err(|error| Error::new(error.to_string()))
         },
     )
+}
+
+/// Makes texts of all keys.
+fn spell_keys(node: &mut Node) {
+    for item in node.items_mut().into_iter().flatten() {
+        spell_keys(item);
+    }
+    for entry in node.entries_mut().into_iter().flatten() {
+        if let Some(text) = entry.key.as_text() {
+            entry.key = Node::text(text);
+        }
+        spell_keys(&mut entry.value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(text: &str) -> Option<Node> {
+        let options = fluvial_yaml::ReadOptions::default();
+        fluvial_yaml::parse_documents(text, &options)
+            .unwrap()
+            .into_iter()
+            .next()
+    }
+
+    #[test]
+    fn merged_values_keep_keys_that_are_words_elsewhere() {
+        let inline = Node::from_json(&serde_json::json!({"n": {"y": 1}, "gone": null}));
+        let merged = overlay(values("n: {y: 2, on: 3}\ngone: {off: 1}\n").unwrap(), &inline).unwrap();
+        assert_eq!(merged, serde_json::json!({"n": {"y": 1, "on": 3}}));
+    }
+
+    #[test]
+    fn there_is_nothing_to_merge_with_an_empty_file() {
+        assert!(something(values("# nothing\n")).is_err());
+        assert_eq!(file_value(values("")).unwrap(), serde_json::json!({}));
+    }
 }

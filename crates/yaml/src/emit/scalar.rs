@@ -396,6 +396,8 @@ impl Writer {
             '\u{2028}' => 'L',
             '\u{2029}' => 'P',
             _ => {
+                self.unreadable |=
+                    matches!(c, '\x7F'..='\u{84}' | '\u{86}'..='\u{9F}' | '\u{FFFE}' | '\u{FFFF}');
                 let from = self.out.len();
                 let code = u32::from(c);
                 let _ = match code {

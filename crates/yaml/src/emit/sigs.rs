@@ -42,20 +42,36 @@ pub fn json_text_to_yaml(text: &str) -> Result<String, Error> {
 /// A document as kustomize prints it in the end: by way of JSON, so that keys are sorted and aliases expanded.
 ///
 /// # Errors
-/// As [`Node::to_json`] in [`Mode::Kyaml`].
+/// As [`Node::to_json`] in [`Mode::Kyaml`]; or a text holds a control character that JSON does not escape: the JSON is
+/// read as YAML, which may not hold it.
 pub fn node_to_yaml(node: &Node) -> Result<String, Error> {
     // Nearly all documents hold nothing that JSON would change but the order of keys.
-    match write_source(tree::Plain::new(node), true) {
-        Some(text) => Ok(text),
-        None => Ok(json_to_yaml(&node.to_json(Mode::Kyaml)?)),
+    let written = match write_source(tree::Plain::new(node), true) {
+        Some(written) => written,
+        None => {
+            let value = node.to_json(Mode::Kyaml)?;
+            write_source(&value, true).expect("a JSON value holds nothing but JSON")
+        }
+    };
+    if written.unreadable {
+        return Err(Error::new(node.pos, "control characters are not allowed"));
     }
+    Ok(written.text)
+}
+
+/// What was written.
+struct Written {
+    text: String,
+    /// Whether it has a character that YAML takes only as an escape, and JSON does not escape.
+    unreadable: bool,
 }
 
 fn write(value: &Value, whole_floats: bool) -> String {
-    write_source(value, whole_floats).expect("a JSON value holds nothing but JSON")
+    let written = write_source(value, whole_floats);
+    written.expect("a JSON value holds nothing but JSON").text
 }
 
-fn write_source<'v>(source: impl Source<'v>, whole_floats: bool) -> Option<String> {
+fn write_source<'v>(source: impl Source<'v>, whole_floats: bool) -> Option<Written> {
     let mut writer = JsonWriter {
         w: Writer::new(Dialect::V2),
         whole_floats,
@@ -64,7 +80,10 @@ fn write_source<'v>(source: impl Source<'v>, whole_floats: bool) -> Option<Strin
     if writer.w.column != 0 {
         writer.w.put_break();
     }
-    Some(writer.w.out)
+    Some(Written {
+        text: writer.w.out,
+        unreadable: writer.w.unreadable,
+    })
 }
 
 /// What JSON can be read from.

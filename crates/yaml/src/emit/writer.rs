@@ -33,6 +33,8 @@ pub(crate) struct Writer {
     pub(crate) foot: String,
     pub(crate) tail: String,
     pub(crate) key_line: String,
+    /// Whether a character was escaped that a YAML text may not hold and JSON does not escape.
+    pub(crate) unreadable: bool,
 }
 
 const SPACES: &str = "                                                                ";
@@ -55,6 +57,7 @@ impl Writer {
             foot: String::new(),
             tail: String::new(),
             key_line: String::new(),
+            unreadable: false,
         }
     }
 

@@ -141,6 +141,31 @@ mod tests {
     }
 
     #[test]
+    fn control_characters_that_json_does_not_escape_are_refused() {
+        let written = |text: &str| {
+            let node = crate::parse_first(text, &crate::ReadOptions::default())
+                .unwrap()
+                .unwrap();
+            node_to_yaml(&node)
+        };
+        for text in [
+            "a: \"\\x7F\"",
+            "\"\\x80\": 1",
+            "- >-\n  a\n- \"\\uFFFE\"",
+            "- \"\\uFFFF\"",
+        ] {
+            assert!(written(text).is_err(), "{text}");
+        }
+        for text in [
+            "a: \"\\x01\\e\\0\"",
+            "a: \"\\x85\\uFEFF\\L\\U0001F600\"",
+            "a: '\\x7F'",
+        ] {
+            written(text).unwrap();
+        }
+    }
+
+    #[test]
     fn plain_documents_are_written_from_the_tree() {
         for text in [
             "b: 1\na10: x\na2: [1, '', ~, {}, []]\na1: {x: , y: \"\"}\n",
