@@ -3,7 +3,7 @@
 mod rehearsal;
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fluvial_schema::{ErrorKind, FieldError};
@@ -182,7 +182,9 @@ impl Allocator {
         let free = matches!(asked, "" | "None") || object["spec"]["type"] == "ExternalName";
         let listed = object["spec"]["clusterIPs"].as_array();
         let several = listed.is_some_and(|all| all.len() > 1);
-        if free || several {
+        // Those of the other family are told of by their family.
+        let other_family = asked.parse::<Ipv6Addr>().is_ok();
+        if free || several || other_family {
             return Ok(());
         }
         let other = listed.filter(|all| all.first().is_some_and(|first| first != asked));

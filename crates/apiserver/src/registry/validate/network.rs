@@ -210,6 +210,11 @@ pub(super) fn ingress(object: &Value, errors: &mut Errors) {
     if let Some(class) = spec["ingressClassName"].as_str() {
         named(class, names::subdomain, "spec.ingressClassName", errors);
     }
+}
+
+/// A new ingress may name its class in the old way, too, if it is the same.
+pub(super) fn class_twice(object: &Value, errors: &mut Errors) {
+    let spec = &object["spec"];
     const CLASS: &str = "kubernetes.io/ingress.class";
     if let (Some(old), Some(class)) = (
         object["metadata"]["annotations"][CLASS].as_str(),
