@@ -36,7 +36,7 @@ pub(super) fn rule(one: &Value, path: &str, errors: &mut Errors) {
         if all.is_empty() {
             errors.push(required(&at, ""));
         } else if field == "resources" {
-            resources(&all, &at, errors);
+            resources(all, &at, errors);
         } else if all.len() > 1 && all.iter().any(|own| own == "*") {
             let what = if field == "apiGroups" {
                 "API groups"
