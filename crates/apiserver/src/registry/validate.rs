@@ -131,7 +131,7 @@ pub fn create(_api: &Api, kind: &Kind, object: &Value, errors: &mut Vec<FieldErr
     }
     check(kind, object, errors);
     if kind.is("networking.k8s.io", "Ingress") {
-        network::class_twice(object, errors);
+        classes::class_twice(object, errors);
     }
     if kind.is("", "Service") {
         services::addresses(&object["spec"], errors);
