@@ -10,6 +10,7 @@ pub mod webhooks;
 
 use std::sync::MutexGuard;
 
+use fluvial_object::quantity::Quantity;
 use serde_json::{Value, json};
 
 use crate::admission::plugins::Plugin;
@@ -107,6 +108,12 @@ pub fn validate<'a>(
     if api.disabled.allows(Plugin::Priority) && request.kind.is("scheduling.k8s.io", "PriorityClass") {
         only_default(api, request, object)?;
     }
+    if let Some(old) = old.filter(|_| {
+        let claim = request.kind.is("", "PersistentVolumeClaim") && request.target.subresource.is_empty();
+        claim && api.disabled.allows(Plugin::PersistentVolumeClaimResize)
+    }) {
+        may_grow(api, request, object, old)?;
+    }
     if api.disabled.allows(Plugin::LimitRanger) {
         limits::validate(api, request, object, old.is_some())?;
     }
@@ -121,6 +128,36 @@ pub fn validate<'a>(
         return Ok(None);
     }
     quota::check(api, request, object, old)
+}
+
+/// A bound claim grows only where its class says that it can.
+fn may_grow(api: &Api, request: &Request, new: &Value, old: &Value) -> Outcome<()> {
+    let size = |claim: &Value| {
+        let text = claim["spec"]["resources"]["requests"]["storage"].as_str()?;
+        Quantity::parse(text).ok()
+    };
+    let grows = matches!((size(new), size(old)), (Some(new), Some(old)) if new > old);
+    if !grows || old["status"]["phase"] != "Bound" {
+        return Ok(());
+    }
+    let class = |claim: &Value| {
+        let own = &claim["metadata"]["annotations"]["volume.beta.kubernetes.io/storage-class"];
+        let own = own
+            .as_str()
+            .or_else(|| claim["spec"]["storageClassName"].as_str());
+        own.unwrap_or("").to_owned()
+    };
+    let name = class(new);
+    let found = api.store.collection("storageclasses.storage.k8s.io").get(&name);
+    let may = !name.is_empty()
+        && name == class(old)
+        && found.is_some_and(|found| found.value()["allowVolumeExpansion"] == true);
+    if may {
+        return Ok(());
+    }
+    let why = "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize";
+    let (group, plural) = (&request.kind.group, &request.kind.plural);
+    Err(Failure::forbidden(group, plural, &request.target.name, why))
 }
 
 fn namespace(api: &Api, request: &Request, name: &str) -> Outcome<()> {

@@ -139,6 +139,7 @@ fn restored(value: &Value, of: Type<'_>, wanted: &str) -> String {
         (Base::String, Value::Number(number)) if !number.is_f64() => {
             format!("cannot convert int64 to {wanted}")
         }
+        (Base::String, _) => "unrecognized type: string".to_owned(),
         _ => format!("unrecognized type: {wanted}"),
     }
 }

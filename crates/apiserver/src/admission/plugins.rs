@@ -19,6 +19,8 @@ pub enum Plugin {
     PodSecurity,
     /// Claims without a class get the default one.
     DefaultStorageClass,
+    /// Bound claims grow only where their class lets them.
+    PersistentVolumeClaimResize,
     /// Ingresses without a class get the default one.
     DefaultIngressClass,
     /// Claims and volumes stay while they are used.
@@ -37,7 +39,7 @@ pub enum Plugin {
 
 impl Plugin {
     /// All of them.
-    pub const ALL: [Plugin; 15] = [
+    pub const ALL: [Plugin; 16] = [
         Plugin::NamespaceLifecycle,
         Plugin::LimitRanger,
         Plugin::ServiceAccount,
@@ -46,6 +48,7 @@ impl Plugin {
         Plugin::RuntimeClass,
         Plugin::PodSecurity,
         Plugin::DefaultStorageClass,
+        Plugin::PersistentVolumeClaimResize,
         Plugin::DefaultIngressClass,
         Plugin::StorageObjectInUseProtection,
         Plugin::MutatingAdmissionPolicy,

@@ -3,7 +3,7 @@
 mod rehearsal;
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fluvial_schema::{ErrorKind, FieldError};
@@ -177,12 +177,14 @@ impl Allocator {
     ///
     /// # Errors
     /// It is not.
-    pub fn check_address(&self, object: &Value) -> Outcome<()> {
+    pub fn check_address(&self, object: &Value, rehearsed: bool) -> Outcome<()> {
         let asked = object["spec"]["clusterIP"].as_str().unwrap_or("");
         let free = matches!(asked, "" | "None") || object["spec"]["type"] == "ExternalName";
         let listed = object["spec"]["clusterIPs"].as_array();
         let several = listed.is_some_and(|all| all.len() > 1);
-        if free || several {
+        // Those of the other family are told of by their family.
+        let other_family = asked.parse::<Ipv6Addr>().is_ok();
+        if free || several || other_family {
             return Ok(());
         }
         let other = listed.filter(|all| all.first().is_some_and(|first| first != asked));
@@ -193,10 +195,12 @@ impl Allocator {
             let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
             FieldError::new(ErrorKind::Invalid, "spec.clusterIPs[0]", asked.into(), detail)
         } else {
-            match self.lock().take_address(asked, true) {
-                Ok(_) => return Ok(()),
-                Err(detail) => FieldError::new(ErrorKind::Invalid, "spec.clusterIPs", json!([asked]), detail),
+            let taken = self.lock();
+            if taken.range.offset(asked).is_some() {
+                return Ok(());
             }
+            let detail = taken.out_of_range(asked, rehearsed);
+            FieldError::new(ErrorKind::Invalid, "spec.clusterIPs", json!([asked]), detail)
         };
         Err(Failure::invalid("", "Service", meta(object, "name"), &[error]))
     }
@@ -339,15 +343,19 @@ impl Taken {
             Some(_) if rehearsal => Ok(asked.to_owned()),
             Some(own) if self.addresses.insert(own) => Ok(asked.to_owned()),
             Some(_) => Err(failed("provided IP is already allocated")),
-            None if rehearsal => {
-                let why = format!(
-                    "the provided IP ({asked}) is not in the valid range. The range of valid IPs is {}",
-                    self.range
-                );
-                Err(failed(&why))
-            }
-            None => Err(failed("the provided network does not match the current range")),
+            None => Err(self.out_of_range(asked, rehearsal)),
         }
+    }
+
+    fn out_of_range(&self, asked: &str, rehearsal: bool) -> String {
+        let range = &self.range;
+        let why = match rehearsal {
+            true => format!(
+                "the provided IP ({asked}) is not in the valid range. The range of valid IPs is {range}"
+            ),
+            false => "the provided network does not match the current range".to_owned(),
+        };
+        format!("failed to allocate IP {asked}: {why}")
     }
 
     fn node_ports(&mut self, object: &mut Value, mine: &[u16]) -> Result<(), Box<FieldError>> {

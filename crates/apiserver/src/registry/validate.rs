@@ -13,6 +13,7 @@ mod common;
 mod core;
 mod diff;
 mod events;
+mod finished;
 mod flows;
 mod jobs;
 mod lasting;
@@ -129,6 +130,9 @@ pub fn create(_api: &Api, kind: &Kind, object: &Value, errors: &mut Vec<FieldErr
         return;
     }
     check(kind, object, errors);
+    if kind.is("networking.k8s.io", "Ingress") {
+        classes::class_twice(object, errors);
+    }
     if kind.is("", "Service") {
         services::addresses(&object["spec"], errors);
     }

@@ -222,7 +222,7 @@ fn attempt(api: &Api, request: &Request, mut object: Value, attempts: usize) -> 
     // Services are given their addresses before anybody looks at the rest.
     let served = kind.is("", "Service");
     if served {
-        api.services.check_address(&object)?;
+        api.services.check_address(&object, request.dry_run)?;
     }
     let mut errors = vec![];
     registry::meta::validate(kind, &object, &mut errors);

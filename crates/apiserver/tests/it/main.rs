@@ -10,6 +10,7 @@
 mod answers;
 mod changes;
 mod conversion;
+mod ended;
 mod flows;
 mod hooks;
 mod kept;

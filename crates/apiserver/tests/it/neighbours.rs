@@ -20,7 +20,7 @@ async fn typed(cluster: &Cluster, form: &str, path: &str, body: &Value) -> (u16,
     asked(cluster, User::admin(), ("PATCH", path), &headers, body).await
 }
 
-async fn merged(cluster: &Cluster, path: &str, body: Value) -> (u16, Value) {
+pub(crate) async fn merged(cluster: &Cluster, path: &str, body: Value) -> (u16, Value) {
     typed(cluster, "application/merge-patch+json", path, &body).await
 }
 

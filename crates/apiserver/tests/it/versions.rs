@@ -29,7 +29,7 @@ async fn started() -> Cluster {
     cluster
 }
 
-fn applied(version: &str, spec: Value) -> Value {
+fn applied(version: &str, spec: &Value) -> Value {
     json!({"apiVersion": format!("example.com/{version}"), "kind": "Widget", "metadata": {"name": "w"}, "spec": spec})
 }
 
@@ -46,12 +46,12 @@ fn managers(object: &Value) -> Vec<(&str, &Value)> {
 #[tokio::test]
 async fn a_scale_keeps_the_managers_of_all_versions() {
     let cluster = started().await;
-    let one = applied("v1", json!({"replicas": 1, "count": 1}));
+    let one = applied("v1", &json!({"replicas": 1, "count": 1}));
     let (status, _, made) = cluster
         .send("PATCH", &path("v1", "?fieldManager=one"), &one)
         .await;
     assert_eq!(status, 201, "{made}");
-    let two = applied("v2", json!({"replicas": 1}));
+    let two = applied("v2", &json!({"replicas": 1}));
     let (status, _, made) = cluster
         .send("PATCH", &path("v2", "?fieldManager=two"), &two)
         .await;

@@ -182,6 +182,10 @@ impl<'a> Context<'a> {
                 Ok(program) => program.eval(&vars),
                 Err(why) => Err(fluvial_schema::cel::Error::new(why.clone())),
             };
+            let value = value.map_err(|error| {
+                let why = format!("composited variable {name:?} fails to evaluate: {error}");
+                fluvial_schema::cel::Error::new(why)
+            });
             vars.set(format!("variables.{name}"), value);
         }
         vars

@@ -95,11 +95,36 @@ fn run(
             match one(api, policy, request, operation, object, old, param) {
                 Ok(done) => ran |= done,
                 Err(_) if policy.ignores() => {}
-                Err(why) => return Err(fail(why)),
+                Err(Wrong::Expression(why)) => return Err(fail(why)),
+                Err(Wrong::Patch(why)) => {
+                    let name = meta(binding, "name");
+                    let why = format!(
+                        "policy '{}' with binding '{name}' denied request: JSON Patch: {why}",
+                        policy.name
+                    );
+                    let mut refused = refusal(request, &target, &why, "");
+                    refused.code = 403;
+                    refused.message = why;
+                    return Err(refused);
+                }
             }
         }
     }
     Ok(ran)
+}
+
+/// Why a mutation does not come about.
+enum Wrong {
+    /// Its expression, or what comes of it.
+    Expression(String),
+    /// Its patch does not fit the object.
+    Patch(String),
+}
+
+impl From<String> for Wrong {
+    fn from(why: String) -> Self {
+        Wrong::Expression(why)
+    }
 }
 
 fn one(
@@ -110,7 +135,7 @@ fn one(
     object: &mut Value,
     old: &Value,
     param: &Value,
-) -> Result<bool, String> {
+) -> Result<bool, Wrong> {
     let mut new = object.clone();
     let mutations = policy.spec["mutations"].as_array().into_iter().flatten();
     for (index, (mutation, (rule, _))) in mutations.zip(&policy.rules).enumerate() {
@@ -133,7 +158,7 @@ fn one(
             .to_json()
             .ok_or_else(|| "the expression has no JSON value".to_owned())?;
         if mutation["patchType"] == "JSONPatch" {
-            json_patch::apply(&mut new, &value).map_err(|error| error.to_string())?;
+            json_patch::apply(&mut new, &value).map_err(|error| Wrong::Patch(error.to_string()))?;
         } else {
             new = applied(api, request, &before, value)?;
         }

@@ -589,8 +589,8 @@ fn binding(object: &Value, age: Value) -> Vec<Value> {
         let names: Vec<String> = subjects
             .map(|subject| {
                 let name = subject["name"].as_str().unwrap_or("");
-                match subject["namespace"].as_str() {
-                    Some(namespace) if kind == "ServiceAccount" => format!("{namespace}/{name}"),
+                match kind {
+                    "ServiceAccount" => format!("{}/{name}", subject["namespace"].as_str().unwrap_or("")),
                     _ => name.to_owned(),
                 }
             })

@@ -66,6 +66,20 @@ fn meant(term: &Value) -> Vec<(&str, BTreeSet<&str>)> {
     all
 }
 
+/// A new ingress may name its class in the old way, too, if it is the same.
+pub(super) fn class_twice(object: &Value, errors: &mut Errors) {
+    let spec = &object["spec"];
+    const CLASS: &str = "kubernetes.io/ingress.class";
+    if let (Some(old), Some(class)) = (
+        object["metadata"]["annotations"][CLASS].as_str(),
+        spec["ingressClassName"].as_str(),
+    ) && old != class
+    {
+        let detail = "must match `ingressClassName` when both are specified";
+        errors.push(invalid(format!("annotations.{CLASS}"), old, detail));
+    }
+}
+
 /// Checks a driver of storage.
 pub(super) fn driver(object: &Value, errors: &mut Errors) {
     let spec = &object["spec"];

@@ -293,15 +293,13 @@ pub(super) fn immutable(kind: &Kind, new: &Value, old: &Value, errors: &mut Vec<
         }
         ("batch", "Job") => {
             // Only an elastic job, in which both numbers move together, may change its completions.
-            let elastic = new["spec"]["completionMode"] == "Indexed"
-                && new["spec"]["completions"] == new["spec"]["parallelism"]
-                && old["spec"]["completions"] == old["spec"]["parallelism"];
-            if new["spec"]["completions"] != old["spec"]["completions"] && !elastic {
-                errors.push(invalid(
-                    "spec.completions",
-                    new["spec"]["completions"].clone(),
-                    FIXED,
-                ));
+            let (is, was) = (&new["spec"]["completions"], &old["spec"]["completions"]);
+            let elastic = new["spec"]["completionMode"] == "Indexed" && !is.is_null();
+            if is != was && !elastic {
+                errors.push(invalid("spec.completions", is.clone(), FIXED));
+            } else if is != was && *is != new["spec"]["parallelism"] {
+                let detail = "can only be modified in tandem with spec.parallelism";
+                errors.push(invalid("spec.completions", is.clone(), detail));
             }
             job_fixed(new, old, errors);
         }

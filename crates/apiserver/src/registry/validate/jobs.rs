@@ -310,3 +310,18 @@ fn success(spec: &Value, indexed: bool, path: &str, errors: &mut Errors) {
         }
     }
 }
+
+/// The pods of a job with indexes are named after it, the last one with the longest name.
+pub(super) fn hostname(job: &Value, errors: &mut Errors) {
+    let spec = &job["spec"];
+    let completions = spec["completions"].as_i64().filter(|number| *number > 0);
+    let Some(completions) = completions.filter(|_| spec["completionMode"] == "Indexed") else {
+        return;
+    };
+    let name = crate::api::meta(job, "name");
+    let last = format!("{name}-{}", completions - 1);
+    if !names::label(&last).is_empty() {
+        let detail = format!("will not able to create pod with invalid DNS label: {last}");
+        errors.push(invalid("metadata.name", name, detail));
+    }
+}

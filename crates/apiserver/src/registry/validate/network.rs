@@ -210,15 +210,6 @@ pub(super) fn ingress(object: &Value, errors: &mut Errors) {
     if let Some(class) = spec["ingressClassName"].as_str() {
         named(class, names::subdomain, "spec.ingressClassName", errors);
     }
-    const CLASS: &str = "kubernetes.io/ingress.class";
-    if let (Some(old), Some(class)) = (
-        object["metadata"]["annotations"][CLASS].as_str(),
-        spec["ingressClassName"].as_str(),
-    ) && old != class
-    {
-        let detail = "must match `ingressClassName` when both are specified";
-        errors.push(invalid(format!("annotations.{CLASS}"), old, detail));
-    }
 }
 
 fn ingress_path(own: &Value, path: &str, errors: &mut Errors) {

@@ -179,6 +179,7 @@ pub(super) fn validate(kind: &Kind, new: &Value, old: &Value, errors: &mut Vec<F
         ("apps", "StatefulSet") => STATEFUL_SET,
         ("apps", "DaemonSet") => DAEMON_SET,
         ("policy", "PodDisruptionBudget") => BUDGET,
+        ("batch", "Job") => return super::finished::job(new, old, errors),
         ("", "Pod") => return pod(new, old, errors),
         ("", "Service") => return balancer(new, true, errors),
         ("networking.k8s.io", "Ingress") => return balancer(new, false, errors),

@@ -47,7 +47,7 @@ pub(super) fn validate(kind: &str, object: &Value, errors: &mut Errors) {
         }
         "Job" => {
             job(spec, "spec", errors);
-            hostname(object, errors);
+            super::jobs::hostname(object, errors);
         }
         "CronJob" => {
             let name = crate::api::meta(object, "name");
@@ -96,21 +96,6 @@ fn is_zero(value: &Value) -> bool {
             number.unwrap_or(0) == 0
         }
         other => other.as_i64().unwrap_or(0) == 0,
-    }
-}
-
-/// The pods of a job with indexes are named after it, the last one with the longest name.
-fn hostname(job: &Value, errors: &mut Errors) {
-    let spec = &job["spec"];
-    let completions = spec["completions"].as_i64().filter(|number| *number > 0);
-    let Some(completions) = completions.filter(|_| spec["completionMode"] == "Indexed") else {
-        return;
-    };
-    let name = crate::api::meta(job, "name");
-    let last = format!("{name}-{}", completions - 1);
-    if !names::label(&last).is_empty() {
-        let detail = format!("will not able to create pod with invalid DNS label: {last}");
-        errors.push(invalid("metadata.name", name, detail));
     }
 }
 

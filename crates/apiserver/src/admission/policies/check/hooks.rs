@@ -3,7 +3,7 @@
 use fluvial_schema::cel::Env;
 use serde_json::Value;
 
-use super::{Errors, conditions, failure_policy, invalid, list, one_of, required, rule, selectors, text};
+use super::{Errors, conditions, failure_policy, invalid, list, one_of, required, selectors, text};
 use crate::crd::conversion;
 use crate::names;
 
@@ -23,7 +23,7 @@ pub(super) fn webhook(hook: &Value, path: &str, mutating: bool, errors: &mut Err
         errors.push(invalid(format!("{path}.name"), name, detail));
     }
     for (index, own) in list(hook, "rules").iter().enumerate() {
-        rule(own, &format!("{path}.rules[{index}]"), errors);
+        super::rules::rule(own, &format!("{path}.rules[{index}]"), errors);
     }
     failure_policy(hook, path, errors);
     one_of(hook, "matchPolicy", &["Equivalent", "Exact"], path, errors);
