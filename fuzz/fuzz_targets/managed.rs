@@ -28,6 +28,7 @@ fuzz_target!(|text: &str| {
         let request = ApplyRequest {
             types,
             live: Some(&live),
+            empty: None,
             applied: &patch,
             manager: "fuzz",
             subresource: "",
