@@ -185,6 +185,12 @@ pub fn unrecognized(kind: &str, what: &str, bytes: &[u8]) -> Failure {
     ))
 }
 
+/// What is wrong with an object as the built-in kind that it says to be; nothing if it is none, or right.
+pub(super) fn misread(api: &Api, version: &str, name: &str, value: &Value) -> Option<String> {
+    let kind = api.kinds().find_kind(version, name)?;
+    typed(api, &kind, &mut value.clone(), &mut Complaints::default()).err()
+}
+
 fn check_kind(api: &Api, kind: &Kind, value: &mut Value, bytes: &[u8]) -> Outcome<()> {
     if value.is_null() {
         *value = Value::Object(Map::new());
@@ -239,10 +245,7 @@ fn check_kind(api: &Api, kind: &Kind, value: &mut Value, bytes: &[u8]) -> Outcom
         if known && given_kind == kind.kind {
             return Err(other_version(&given, &own));
         }
-        let read = api.kinds().find_kind(&given, &given_kind);
-        let wrong =
-            read.and_then(|other| typed(api, &other, &mut value.clone(), &mut Complaints::default()).err());
-        let why = if let Some(wrong) = wrong {
+        let why = if let Some(wrong) = misread(api, &given, &given_kind, value) {
             wrong
         } else if known {
             let package = |group: &str| {

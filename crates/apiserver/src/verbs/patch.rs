@@ -244,9 +244,7 @@ fn retyped(
             format!(
                 "no kind \"{name}\" is registered for version \"{version}\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""
             )
-        } else if let Some(wrong) = api.kinds().find_kind(version, name).and_then(|other| {
-            decode::typed(api, &other, &mut new.clone(), &mut decode::Complaints::default()).err()
-        }) {
+        } else if let Some(wrong) = decode::misread(api, version, name, &new) {
             wrong
         } else {
             format!(

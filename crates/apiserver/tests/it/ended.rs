@@ -156,6 +156,10 @@ async fn a_condition_is_no_field_of_any_kind() {
             hooks("object.spec.x", json!(["pods"])),
             Some("must evaluate to bool but got dyn"),
         ),
+        (
+            hooks("has(object.spec) ? object.spec.x : false", json!(["pods"])),
+            Some("must evaluate to bool but got dyn"),
+        ),
         (hooks("object.spec.x == 1", json!(["pods", "pods/status"])), None),
         (
             hooks("true", json!(["*", "pods"])),
@@ -171,4 +175,30 @@ async fn a_condition_is_no_field_of_any_kind() {
         assert_eq!(status, if want.is_some() { 422 } else { 201 }, "{answer}");
         assert!(why.ends_with(want.unwrap_or("")), "{why}");
     }
+}
+
+#[tokio::test]
+async fn a_message_asks_nobody_what_is_allowed() {
+    let cluster = Cluster::start();
+    let asks = "authorizer.path('/').check('get').allowed()";
+    let policy = |condition: &str, message: &str| {
+        json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": "p"}, "spec": {
+                "matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"],
+                    "operations": ["CREATE"], "resources": ["configmaps"]}]},
+                "variables": [{"name": "who", "expression": "request.userInfo.username"}],
+                "validations": [{"expression": condition, "messageExpression": message}]}})
+    };
+    let path = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies?dryRun=All";
+    let answer = cluster
+        .send("POST", path, &policy(asks, "variables.who + ' may not'"))
+        .await;
+    assert_eq!(answer.0, 201, "{}", answer.2);
+    let (status, _, answer) = cluster
+        .send("POST", path, &policy(asks, &format!("string({asks})")))
+        .await;
+    assert_eq!(status, 422, "{answer}");
+    let why = answer["message"].as_str().unwrap();
+    assert!(why.contains("messageExpression"), "{why}");
+    assert!(why.contains("undeclared reference to 'authorizer'"), "{why}");
 }

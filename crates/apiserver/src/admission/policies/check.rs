@@ -165,9 +165,8 @@ fn expression(source: &str, env: &Env, wanted: &[&str], path: &str, errors: &mut
     match Program::compile(source, env) {
         Ok(program) => {
             let output = program.output().to_string();
-            // What a path leads to may be anything, and is known to be so.
-            let open = output == "dyn" && !is_path(source);
-            let fits = wanted.is_empty() || wanted.contains(&output.as_str()) || open;
+            // What may be anything is not known to fit.
+            let fits = wanted.is_empty() || wanted.contains(&output.as_str());
             if !fits {
                 let want = match wanted {
                     ["string", "null"] => "one of [string null_type]",
@@ -183,12 +182,6 @@ fn expression(source: &str, env: &Env, wanted: &[&str], path: &str, errors: &mut
             Type::Dyn
         }
     }
-}
-
-/// Whether an expression does no more than name a field of something.
-fn is_path(source: &str) -> bool {
-    let letters = |own: char| own.is_ascii_alphanumeric() || matches!(own, '_' | '.');
-    source.contains('.') && source.chars().all(letters)
 }
 
 fn conditions(own: &Value, path: &str, env: &Env, errors: &mut Errors) {
@@ -232,8 +225,19 @@ fn conditions(own: &Value, path: &str, env: &Env, errors: &mut Errors) {
     }
 }
 
-/// The variables of a policy; the environment in which what follows is compiled.
-fn variables(spec: &Value, base: &dyn Fn() -> Env, errors: &mut Errors) -> Env {
+/// The types of a policy's variables, if it has any.
+type Variables = Option<BTreeMap<String, Type>>;
+
+/// An environment in which there are such variables; where there are none, nothing is called so.
+fn with(env: Env, variables: &Variables) -> Env {
+    match variables {
+        Some(types) => env.variables(types.clone()),
+        None => env,
+    }
+}
+
+/// The variables of a policy, for the environment in which what follows is compiled.
+fn variables(spec: &Value, base: &dyn Fn() -> Env, errors: &mut Errors) -> Variables {
     let mut types = BTreeMap::new();
     for (index, variable) in list(spec, "variables").iter().enumerate() {
         let path = format!("spec.variables[{index}]");
@@ -259,11 +263,7 @@ fn variables(spec: &Value, base: &dyn Fn() -> Env, errors: &mut Errors) -> Env {
         let output = expression(source, &env, &[], &format!("{path}.expression"), errors);
         types.insert(name.to_owned(), output);
     }
-    // Where there are none, nothing is called so.
-    if list(spec, "variables").is_empty() {
-        return base();
-    }
-    base().variables(types)
+    (!list(spec, "variables").is_empty()).then_some(types)
 }
 
 fn is_identifier(name: &str) -> bool {
@@ -281,7 +281,10 @@ fn validating(name: &str, spec: &Value, errors: &mut Errors) {
     let params = spec["paramKind"].is_object();
     let base = || Env::admission(params).authorizer();
     conditions(spec, "spec.", &base(), errors);
-    let env = variables(spec, &base, errors);
+    let known = variables(spec, &base, errors);
+    let env = with(base(), &known);
+    // Messages ask nobody what is allowed.
+    let told = with(Env::admission(params), &known);
     let (validations, annotations) = (list(spec, "validations"), list(spec, "auditAnnotations"));
     if validations.is_empty() && annotations.is_empty() {
         let detail = "validations or auditAnnotations must contain at least one item";
@@ -289,7 +292,7 @@ fn validating(name: &str, spec: &Value, errors: &mut Errors) {
         errors.push(required("spec.auditAnnotations", detail));
     }
     for (index, one) in validations.iter().enumerate() {
-        validation(one, &format!("spec.validations[{index}]"), &env, errors);
+        validation(one, &format!("spec.validations[{index}]"), (&env, &told), errors);
     }
     for (index, one) in annotations.iter().enumerate() {
         let path = format!("spec.auditAnnotations[{index}]");
@@ -309,7 +312,7 @@ fn validating(name: &str, spec: &Value, errors: &mut Errors) {
     }
 }
 
-fn validation(one: &Value, path: &str, env: &Env, errors: &mut Errors) {
+fn validation(one: &Value, path: &str, (env, told): (&Env, &Env), errors: &mut Errors) {
     let source = text(one, "expression").trim();
     if source.is_empty() {
         errors.push(required(
@@ -328,7 +331,7 @@ fn validation(one: &Value, path: &str, env: &Env, errors: &mut Errors) {
         ));
     } else if !source.is_empty() {
         let at = format!("{path}.messageExpression");
-        expression(source, env, &["string"], &at, errors);
+        expression(source, told, &["string"], &at, errors);
     }
     if let Some(message) = one["message"].as_str() {
         if !message.is_empty() && message.trim().is_empty() {
@@ -361,7 +364,7 @@ fn mutating(spec: &Value, errors: &mut Errors) {
     let params = spec["paramKind"].is_object();
     let base = || Env::mutation(params).authorizer();
     conditions(spec, "spec.", &base(), errors);
-    let env = variables(spec, &base, errors);
+    let env = with(base(), &variables(spec, &base, errors));
     let mutations = list(spec, "mutations");
     if mutations.is_empty() {
         errors.push(required(
