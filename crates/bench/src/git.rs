@@ -1,7 +1,7 @@
 //! A large repository over HTTP: fetching and packing it here beside `git clone --depth 1` and `tar`, from the same server;
 //! then what a look without a change and a changed file cost, and what many repositories that are held cost in memory.
 
-mod server;
+pub(crate) mod server;
 
 use std::fmt::Write as _;
 use std::io::Write as _;

@@ -25,9 +25,10 @@ fluvial-bench mttp --ours PROGRAM [--kind kustomization|helmrelease] [--n 1000] 
     a repository of N Kustomizations or HelmReleases: from the start of `up` to everything Ready, peak memory, and what
     the program writes in the quiet time after it (300 s)
 fluvial-bench mttp --server kube --ours PROGRAM [--peers FOLDER] [--kind …] [--n 1000] [--quiet SECONDS]
-                   [--manager-qps N]
+                   [--manager-qps N] [--flux FOLDER]
     the same owners created on kube-apiserver and etcd (from target/peers) beside `fluvial serve`: time to all Ready,
-    processor time and peak memory of each program, and the writes in the API server's audit log
+    processor time and peak memory of each program, and the writes in the API server's audit log; with `--flux`
+    beside Flux's controllers of a folder (source-controller, and helm- or kustomize-controller)
 fluvial-bench git [--files 20000] [--commits 2000] [--rounds 5]
     a large repository over HTTP: fetch and pack beside `git clone --depth 1` and tar; then a look without
     a change, and one with one changed file

@@ -1,7 +1,8 @@
 //! Mean time to production: a fleet of N Kustomizations or HelmReleases in a Git repository, from the start of
 //! `fluvial up` to everything Ready; its peak memory; and how many writes the API server sees once nothing happens.
-//! `kube.rs` does the same with `fluvial serve` on kube-apiserver and etcd.
+//! `kube.rs` does the same with `fluvial serve`, or with Flux's controllers, on kube-apiserver and etcd.
 
+mod engine;
 mod kube;
 
 use std::path::Path;
@@ -67,8 +68,10 @@ pub(crate) fn run(words: &[String]) -> Result<Value, Failure> {
         "kube" => {
             repository(&fleet, made, count, Some(kube::NAMESPACE))?;
             let peers = Path::new(flag(words, "--peers").unwrap_or("target/peers"));
+            let flux = flag(words, "--flux").map(Path::new);
             return kube::run(&kube::Task {
                 ours,
+                engine: flux.map_or(engine::Engine::Fluvial(ours), engine::Engine::Flux),
                 peers,
                 fleet: &fleet,
                 made,

@@ -4,7 +4,6 @@ mod semver;
 mod toml;
 mod yaml;
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use fluvial_template::{
     Function, FunctionError, FunctionResult, Functions, Map, Params, Parsed, Reads, Scope, Set, Type, Value,
     quote,
 };
+use rustc_hash::FxHashMap;
 
 pub(crate) use yaml::to_yaml;
 
@@ -56,8 +56,8 @@ pub(crate) struct RunState {
     pub(crate) lookup: Arc<dyn Lookup>,
     /// The set that runs, and those of `tpl` within `tpl`.
     pub(crate) sets: Vec<Arc<Set>>,
-    includes: BTreeMap<Rc<str>, u32>,
-    texts: BTreeMap<Rc<str>, Parsed>,
+    includes: FxHashMap<Rc<str>, u32>,
+    texts: FxHashMap<Rc<str>, Parsed>,
 }
 
 impl RunState {
@@ -66,8 +66,8 @@ impl RunState {
             lint,
             lookup,
             sets: vec![set],
-            includes: BTreeMap::new(),
-            texts: BTreeMap::new(),
+            includes: FxHashMap::default(),
+            texts: FxHashMap::default(),
         }
     }
 }

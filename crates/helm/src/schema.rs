@@ -1,5 +1,6 @@
 //! Values against the charts' `values.schema.json`, with failures worded as Helm's library words them.
 
+mod node;
 mod quick;
 
 use std::fmt::Write as _;

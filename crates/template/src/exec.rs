@@ -16,7 +16,7 @@ use crate::ast::{
 use crate::error::{ExecError, Location};
 use crate::function::{FunctionError, Functions};
 use crate::parse::{ParseError, parse};
-use crate::sprig::Patterns;
+use crate::sprig::{Pattern, Patterns};
 use crate::trace::{Depth, Lines, Trace};
 use crate::value::{Element, IntType, Value};
 
@@ -311,7 +311,7 @@ impl Scope<'_, '_> {
     ///
     /// # Errors
     /// If it is none, worded as Go words it.
-    pub fn pattern(&self, pattern: &str) -> Result<Arc<regex::Regex>, String> {
+    pub fn pattern(&self, pattern: &str) -> Result<Arc<Pattern>, String> {
         self.set.patterns.get(pattern)
     }
 

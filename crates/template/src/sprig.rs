@@ -32,7 +32,7 @@ pub use cast::{to_float, to_int, to_text};
 pub use encoding::encode_json;
 pub use json::go_json_error;
 pub use patterns::go_regex_error;
-pub use regexes::Patterns;
+pub use regexes::{Pattern, Patterns};
 
 /// What impure functions take from outside. A host that offers it wraps itself in [`Host`].
 pub trait Ambient {

@@ -9,6 +9,14 @@ use crate::node::{FileId, Pos};
 /// # Errors
 /// Something else than a comment follows `---` in its line.
 pub fn split_documents(text: &str) -> Result<Vec<String>, Error> {
+    // Most files are one document.
+    if !text.starts_with("---") && !text.contains("\n---") && !text.contains('\r') {
+        let mut document = text.to_owned();
+        if !text.is_empty() && !text.ends_with('\n') {
+            document.push('\n');
+        }
+        return Ok(Vec::from_iter((!text.is_empty()).then_some(document)));
+    }
     let mut documents = Vec::new();
     let mut document = String::new();
     for (line_number, line) in (1..).zip(text.split_inclusive('\n')) {

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use crate::Failure;
 
 /// Serves the repositories below a folder; the server's URL.
-pub(super) fn start(root: &Path) -> Result<String, Failure> {
+pub(crate) fn start(root: &Path) -> Result<String, Failure> {
     let output = Command::new("git")
         .arg("--exec-path")
         .output()

@@ -1,4 +1,4 @@
-//! `fluvial serve` on kube-apiserver and etcd: the same owners, counted by the API server's own audit log.
+//! `fluvial serve`, or Flux's controllers, on kube-apiserver and etcd: the same owners, counted by the API server's own audit log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use fluvial_ports::{Cluster, Connection, Create, Resource, Select, Target, Watch
 use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 
+use super::engine::{self, Engine};
 use super::{Made, PATIENCE, owner, patience};
 use crate::Failure;
 use crate::programs::{self, Kube, Running, cpu, free_port, peer, spawn, status, write};
@@ -27,8 +28,10 @@ const TOKENS: &str = "bench-token,bench,1,\"system:masters\"\nserve-token,serve,
 
 /// What is measured.
 pub(super) struct Task<'t> {
-    /// The program.
+    /// The program; it also brings the definitions.
     pub(super) ours: &'t str,
+    /// What makes the owners ready.
+    pub(super) engine: Engine<'t>,
     /// Folder of the peers.
     pub(super) peers: &'t Path,
     /// The repository.
@@ -48,7 +51,7 @@ struct Side {
     etcd: Running,
     apiserver: Running,
     _manager: Running,
-    serve: Running,
+    engine: Vec<(&'static str, Running)>,
     audit: PathBuf,
 }
 
@@ -64,21 +67,15 @@ pub(super) fn run(task: &Task<'_>) -> Result<Value, Failure> {
 
 async fn measured(task: &Task<'_>, work: &Path) -> Result<Value, Failure> {
     let Task {
-        ours,
-        peers,
-        fleet,
-        made,
-        count,
-        quiet,
-        manager_qps,
+        made, count, quiet, ..
     } = *task;
-    let (side, client) = start(ours, peers, fleet, manager_qps, work).await?;
+    let (side, client, url) = start(task, work).await?;
     let (api_version, kind, plural) = made.names();
     let resource = client
         .resource(api_version, kind)
         .await
         .map_err(|error| error.to_string())?;
-    sourced(&client).await?;
+    sourced(&client, &url).await?;
     // The program is at rest, and its caches are filled.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let before = side.processors()?;
@@ -99,14 +96,15 @@ async fn measured(task: &Task<'_>, work: &Path) -> Result<Value, Failure> {
     tokio::time::sleep(quiet).await;
     let restless = since(&still, &writes(&side.audit)?);
     let seconds = |time: Duration| (time.as_secs_f64() * 1e3).round() / 1e3;
+    let spent_ms: BTreeMap<_, _> = (before.iter().zip(&after))
+        .map(|((name, before), (_, after))| (*name, after - before))
+        .collect();
     Ok(json!({
         (plural): count,
         "created_s": seconds(made_at),
         "all_ready_s": seconds(ready_at),
-        "cpu_ms": {
-            "fluvial": after[0] - before[0], "kube-apiserver": after[1] - before[1], "etcd": after[2] - before[2],
-        },
-        "peak_kib": {"fluvial": peaks[0], "kube-apiserver": peaks[1], "etcd": peaks[2]},
+        "cpu_ms": spent_ms,
+        "peak_kib": peaks,
         "writes": total,
         "writes_per_owner": (total as f64 / count as f64 * 100.0).round() / 100.0,
         "dry_runs": tried,
@@ -118,33 +116,35 @@ async fn measured(task: &Task<'_>, work: &Path) -> Result<Value, Failure> {
 }
 
 impl Side {
-    fn ids(&self) -> [u32; 3] {
-        [&self.serve, &self.apiserver, &self.etcd].map(|running| running.0.id())
+    /// A figure of every program, by its name.
+    fn each(
+        &self,
+        look: impl Fn(u32) -> Result<u64, Failure>,
+    ) -> Result<BTreeMap<&'static str, u64>, Failure> {
+        let servers = [("kube-apiserver", &self.apiserver), ("etcd", &self.etcd)];
+        (self.engine.iter().map(|(name, running)| (*name, running)))
+            .chain(servers)
+            .map(|(name, running)| Ok((name, look(running.0.id())?)))
+            .collect()
     }
 
-    fn processors(&self) -> Result<Vec<u64>, Failure> {
-        self.ids().into_iter().map(cpu).collect()
+    fn processors(&self) -> Result<BTreeMap<&'static str, u64>, Failure> {
+        self.each(cpu)
     }
 
-    fn peaks(&self) -> Result<Vec<u64>, Failure> {
-        self.ids().into_iter().map(|id| status(id, "VmHWM:")).collect()
+    fn peaks(&self) -> Result<BTreeMap<&'static str, u64>, Failure> {
+        self.each(|id| status(id, "VmHWM:"))
     }
 }
 
-/// Starts everything; the client is the measuring's own.
-async fn start(
-    ours: &str,
-    peers: &Path,
-    fleet: &Path,
-    manager_qps: Option<&str>,
-    work: &Path,
-) -> Result<(Side, Client), Failure> {
+/// Starts everything; the client is the measuring's own, the text the repository's URL.
+async fn start(task: &Task<'_>, work: &Path) -> Result<(Side, Client, String), Failure> {
     let audit = work.join("audit.log");
     let Kube {
         etcd,
         apiserver,
         port,
-    } = server(peers, &audit, work)?;
+    } = server(task.peers, &audit, work)?;
     let ca = work.join("certificates/apiserver.crt");
     let kubeconfig = |user: &str| -> Result<PathBuf, Failure> {
         let file = work.join(format!("{user}.kubeconfig"));
@@ -159,37 +159,23 @@ async fn start(
         Ok(file)
     };
     let (bench, serve, manager) = (kubeconfig("bench")?, kubeconfig("serve")?, kubeconfig("manager")?);
-    installed(ours, &bench).await?;
-    let manager = managing(peers, &manager, manager_qps, work)?;
-    let mirrors = work.join("mirrors.yaml");
-    let to = fleet.display();
-    write(&mirrors, &format!("- from: {SOURCE}\n  to: {to}\n"))?;
-    let serve = spawn(
-        Command::new(ours)
-            .args(["serve", "--log-level", "warn", "--kubeconfig"])
-            .arg(serve)
-            .arg("--mirrors")
-            .arg(mirrors)
-            .arg("--data")
-            .arg(work.join("serve")),
-        &work.join("serve.log"),
-    )?;
+    installed(task.ours, &bench).await?;
+    let manager = managing(task.peers, &manager, task.manager_qps, work)?;
+    let (engine, url) = engine::start(task.engine, task.made, task.fleet, &serve, work)?;
     let client = Client::connect(&Connection {
         kubeconfig: Some(bench),
         ..Connection::default()
     })
     .await
     .map_err(|error| error.to_string())?;
-    Ok((
-        Side {
-            etcd,
-            apiserver,
-            _manager: manager,
-            serve,
-            audit,
-        },
-        client,
-    ))
+    let side = Side {
+        etcd,
+        apiserver,
+        _manager: manager,
+        engine,
+        audit,
+    };
+    Ok((side, client, url))
 }
 
 /// kube-controller-manager for Deployments; how often it may ask is the cluster's choice, 20 times a second by default.
@@ -211,9 +197,6 @@ fn managing(peers: &Path, kubeconfig: &Path, qps: Option<&str>, work: &Path) -> 
     }
     spawn(&mut command, &work.join("manager.log"))
 }
-
-/// Where the repository is said to be.
-const SOURCE: &str = "https://git.example.com/fleet";
 
 /// kube-apiserver with an audit log of writes.
 fn server(peers: &Path, audit: &Path, work: &Path) -> Result<Kube, Failure> {
@@ -245,11 +228,11 @@ async fn installed(ours: &str, kubeconfig: &Path) -> Result<(), Failure> {
 }
 
 /// Creates the source, and waits for its artifact.
-async fn sourced(client: &Client) -> Result<(), Failure> {
+async fn sourced(client: &Client, url: &str) -> Result<(), Failure> {
     let source = json!({
         "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
         "metadata": {"name": "flux-system", "namespace": NAMESPACE},
-        "spec": {"interval": "1h", "url": SOURCE, "ref": {"branch": "main"}},
+        "spec": {"interval": "1h", "url": url, "ref": {"branch": "main"}},
     });
     let resource = client
         .resource("source.toolkit.fluxcd.io/v1", "GitRepository")
@@ -313,17 +296,18 @@ async fn all_ready(
             }
         }
     };
-    let whole = tokio::time::timeout(PATIENCE, look).await.is_ok();
+    let patience = PATIENCE.max(Duration::from_secs(2 * count));
+    let whole = tokio::time::timeout(patience, look).await.is_ok();
     whole.then(|| begin.elapsed()).ok_or_else(|| {
         format!(
             "only {} of {count} became ready in {} s",
             ready.len(),
-            PATIENCE.as_secs()
+            patience.as_secs()
         )
     })
 }
 
-/// What Fluvial has written so far, by verb and kind of object.
+/// What the engine has written so far, by verb and kind of object.
 fn writes(audit: &Path) -> Result<BTreeMap<String, u64>, Failure> {
     let text = std::fs::read_to_string(audit).map_err(|error| format!("{}: {error}", audit.display()))?;
     let mut counts = BTreeMap::new();

@@ -6,13 +6,15 @@
 use std::collections::BTreeSet;
 
 use fluvial_template::{Map, Value};
-use serde_json::Value as Json;
+use serde_json::Number;
+
+use super::node::Node;
 
 /// Schemas may not nest deeper, and not refer deeper.
 const DEPTH: usize = 64;
 
 /// A schema that holds nothing but what is known here, each keyword as its draft wants it.
-pub(super) struct Quick(Json);
+pub(super) struct Quick(Node);
 
 /// The schema or the values are not for this look.
 struct Unsure;
@@ -22,8 +24,8 @@ type Sure = Result<(), Unsure>;
 impl Quick {
     /// Looks over a schema.
     pub(super) fn of(schema: &[u8]) -> Option<Self> {
-        let json: Json = serde_json::from_slice(schema).ok()?;
-        json.is_object().then_some(())?;
+        let json: Node = serde_json::from_slice(schema).ok()?;
+        json.as_object()?;
         let mut check = Check {
             root: &json,
             followed: BTreeSet::new(),
@@ -102,17 +104,17 @@ const OTHERS: [&str; 30] = [
 
 /// Looks whether a schema is valid and simple.
 struct Check<'s> {
-    root: &'s Json,
+    root: &'s Node,
     /// Where references lead that have been followed.
     followed: BTreeSet<&'s str>,
 }
 
 impl<'s> Check<'s> {
-    fn schema(&mut self, schema: &'s Json, depth: usize) -> Sure {
+    fn schema(&mut self, schema: &'s Node, depth: usize) -> Sure {
         sure(depth < DEPTH)?;
         let fields = match schema {
-            Json::Bool(_) => return Ok(()),
-            Json::Object(fields) => fields,
+            Node::Bool(_) => return Ok(()),
+            Node::Object(fields) => fields,
             _ => return Err(Unsure),
         };
         // What stands beside a reference counts in some drafts only: what fits both fits either way.
@@ -121,29 +123,29 @@ impl<'s> Check<'s> {
             .try_for_each(|(keyword, value)| self.keyword(keyword, value, depth))
     }
 
-    fn keyword(&mut self, keyword: &str, value: &'s Json, depth: usize) -> Sure {
+    fn keyword(&mut self, keyword: &str, value: &'s Node, depth: usize) -> Sure {
         let mut below = |schema| self.schema(schema, depth + 1);
         match keyword {
             "$schema" => sure(depth == 0 && value.as_str().is_some_and(is_known_draft)),
-            "title" | "description" | "$comment" => sure(value.is_string()),
-            "examples" => sure(value.is_array()),
-            "readOnly" | "writeOnly" => sure(value.is_boolean()),
+            "title" | "description" | "$comment" => sure(value.as_str().is_some()),
+            "examples" => sure(value.as_list().is_some()),
+            "readOnly" | "writeOnly" => sure(matches!(value, Node::Bool(_))),
             "type" => check_types(value),
             "properties" | "definitions" | "$defs" => {
-                let schemas = value.as_object().ok_or(Unsure)?;
-                schemas.values().try_for_each(below)
+                let mut schemas = value.as_object().ok_or(Unsure)?.iter();
+                schemas.try_for_each(|(_, schema)| below(schema))
             }
             "additionalProperties" | "items" | "not" | "if" | "then" | "else" => below(value),
             "anyOf" | "oneOf" | "allOf" => {
-                let schemas = value.as_array().filter(|schemas| !schemas.is_empty());
+                let schemas = value.as_list().filter(|schemas| !schemas.is_empty());
                 schemas.ok_or(Unsure)?.iter().try_for_each(below)
             }
             "required" => check_names(value),
             "enum" => check_choices(value),
             "const" => sure(is_scalar(value)),
-            "minimum" | "maximum" => sure(value.is_number()),
+            "minimum" | "maximum" => sure(value.as_number().is_some()),
             "minLength" | "maxLength" | "minItems" | "maxItems" | "minProperties" | "maxProperties" => {
-                sure(value.is_u64())
+                sure(value.as_number().is_some_and(Number::is_u64))
             }
             "pattern" => sure(value.as_str().is_some_and(is_plain_pattern)),
             "$ref" => {
@@ -159,8 +161,8 @@ impl<'s> Check<'s> {
     }
 }
 
-fn check_choices(value: &Json) -> Sure {
-    let values = value.as_array().filter(|values| !values.is_empty());
+fn check_choices(value: &Node) -> Sure {
+    let values = value.as_list().filter(|values| !values.is_empty());
     let all = values.ok_or(Unsure)?;
     let twice = all
         .iter()
@@ -169,8 +171,8 @@ fn check_choices(value: &Json) -> Sure {
     sure(!twice && all.iter().all(is_scalar))
 }
 
-fn is_scalar(value: &Json) -> bool {
-    !value.is_array() && !value.is_object()
+fn is_scalar(value: &Node) -> bool {
+    value.as_list().is_none() && value.as_object().is_none()
 }
 
 /// Whether a text is a regular expression to everybody: nothing in it that some know and others do not.
@@ -178,10 +180,10 @@ fn is_plain_pattern(pattern: &str) -> bool {
     !pattern.contains(['\\', '{']) && !pattern.contains("(?") && regex_syntax::parse(pattern).is_ok()
 }
 
-fn check_types(value: &Json) -> Sure {
-    let known = |value: &Json| value.as_str().is_some_and(|name| TYPES.contains(&name));
+fn check_types(value: &Node) -> Sure {
+    let known = |value: &Node| value.as_str().is_some_and(|name| TYPES.contains(&name));
     match value {
-        Json::Array(names) => {
+        Node::List(names) => {
             let twice = names
                 .iter()
                 .enumerate()
@@ -192,61 +194,59 @@ fn check_types(value: &Json) -> Sure {
     }
 }
 
-fn check_names(value: &Json) -> Sure {
-    let names = value.as_array().ok_or(Unsure)?;
+fn check_names(value: &Node) -> Sure {
+    let names = value.as_list().ok_or(Unsure)?;
     let twice = names
         .iter()
         .enumerate()
         .any(|(at, name)| names[..at].contains(name));
-    sure(!twice && names.iter().all(Json::is_string))
+    sure(!twice && names.iter().all(|name| name.as_str().is_some()))
 }
 
 /// What a reference within the document leads to.
-fn target<'s>(root: &'s Json, reference: &Json) -> Option<&'s Json> {
+fn target<'s>(root: &'s Node, reference: &Node) -> Option<&'s Node> {
     let path = reference.as_str()?.strip_prefix('#')?;
     let plain = path.starts_with('/') && !path.contains(['~', '%']);
     // A place in a list may be a schema too; that is left to the library.
     plain.then_some(())?;
-    path[1..]
-        .split('/')
-        .try_fold(root, |place, name| place.as_object()?.get(name))
+    path[1..].split('/').try_fold(root, |place, name| place.get(name))
 }
 
 struct Look<'s> {
-    root: &'s Json,
+    root: &'s Node,
 }
 
 impl Look<'_> {
     /// Whether a value certainly fits. What certainly does not fit is unsure here, too.
-    fn fits(&self, schema: &Json, value: &Value, depth: usize) -> Sure {
+    fn fits(&self, schema: &Node, value: &Value, depth: usize) -> Sure {
         sure(depth < DEPTH)?;
         let fields = match schema {
-            Json::Object(fields) => fields,
-            Json::Bool(true) => return Ok(()),
+            Node::Object(fields) => fields,
+            Node::Bool(true) => return Ok(()),
             _ => return Err(Unsure),
         };
-        let below = |schema: &Json| self.fits(schema, value, depth + 1);
-        for (keyword, wanted) in fields {
-            match keyword.as_str() {
+        let below = |schema: &Node| self.fits(schema, value, depth + 1);
+        for (keyword, wanted) in fields.iter() {
+            match &**keyword {
                 "type" => match wanted {
-                    Json::Array(names) => sure(names.iter().any(|name| has_type(value, name))),
+                    Node::List(names) => sure(names.iter().any(|name| has_type(value, name))),
                     name => sure(has_type(value, name)),
                 }?,
                 "properties" => {
-                    let (Value::Map(map), Some(schemas)) = (value, wanted.as_object()) else {
+                    let (Value::Map(map), Some(_)) = (value, wanted.as_object()) else {
                         continue;
                     };
                     for (name, value) in map.borrow().iter() {
-                        if let Some(schema) = schemas.get(&**name) {
+                        if let Some(schema) = wanted.get(name) {
                             self.fits(schema, value, depth + 1)?;
                         }
                     }
                 }
                 "additionalProperties" => {
                     let Value::Map(map) = value else { continue };
-                    let known = fields.get("properties").and_then(Json::as_object);
+                    let known = schema.get("properties");
                     for (name, value) in map.borrow().iter() {
-                        if !known.is_some_and(|known| known.contains_key(&**name)) {
+                        if known.is_none_or(|known| known.get(name).is_none()) {
                             self.fits(wanted, value, depth + 1)?;
                         }
                     }
@@ -258,29 +258,33 @@ impl Look<'_> {
                     }
                 }
                 "required" => {
-                    let (Value::Map(map), Some(names)) = (value, wanted.as_array()) else {
+                    let (Value::Map(map), Some(names)) = (value, wanted.as_list()) else {
                         continue;
                     };
                     let map = map.borrow();
-                    let there = |name: &Json| name.as_str().is_some_and(|name| map.contains_key(name));
+                    let there = |name: &Node| name.as_str().is_some_and(|name| map.contains_key(name));
                     sure(names.iter().all(there))?;
                 }
                 "enum" => sure(
                     wanted
-                        .as_array()
+                        .as_list()
                         .is_some_and(|all| all.iter().any(|one| same(value, one))),
                 )?,
                 "const" => sure(same(value, wanted))?,
-                "allOf" => wanted.as_array().into_iter().flatten().try_for_each(below)?,
+                "allOf" => wanted.as_list().into_iter().flatten().try_for_each(below)?,
                 // One that fits is enough; the others cannot change that.
                 "anyOf" => {
-                    let mut schemas = wanted.as_array().into_iter().flatten();
+                    let mut schemas = wanted.as_list().into_iter().flatten();
                     sure(schemas.any(|schema| below(schema).is_ok()))?;
                 }
                 "$ref" => self.fits(target(self.root, wanted).ok_or(Unsure)?, value, depth + 1)?,
                 "minimum" | "maximum" => self.bound(keyword, wanted, value)?,
                 "minLength" | "maxLength" | "minItems" | "maxItems" | "minProperties" | "maxProperties" => {
-                    sure(has_size(value, keyword, wanted.as_u64().ok_or(Unsure)?))?;
+                    sure(has_size(
+                        value,
+                        keyword,
+                        wanted.as_number().and_then(Number::as_u64).ok_or(Unsure)?,
+                    ))?;
                 }
                 "pattern" => {
                     let Value::Str(text) = value else { continue };
@@ -297,12 +301,12 @@ impl Look<'_> {
         Ok(())
     }
 
-    fn bound(&self, keyword: &str, wanted: &Json, value: &Value) -> Sure {
+    fn bound(&self, keyword: &str, wanted: &Node, value: &Value) -> Sure {
         let number = match value {
             Value::Int(..) | Value::Uint(..) | Value::Float(_) => number(value).ok_or(Unsure)?,
             _ => return Ok(()),
         };
-        let wanted = wanted.as_f64().ok_or(Unsure)?;
+        let wanted = wanted.as_number().and_then(Number::as_f64).ok_or(Unsure)?;
         sure(if keyword == "minimum" {
             number >= wanted
         } else {
@@ -324,7 +328,7 @@ fn number(value: &Value) -> Option<f64> {
     (number.abs() < EXACT).then_some(number)
 }
 
-fn has_type(value: &Value, name: &Json) -> bool {
+fn has_type(value: &Value, name: &Node) -> bool {
     match name.as_str() {
         Some("null") => matches!(value, Value::Nil | Value::NilInterface),
         Some("boolean") => matches!(value, Value::Bool(_)),
@@ -337,12 +341,12 @@ fn has_type(value: &Value, name: &Json) -> bool {
     }
 }
 
-fn same(value: &Value, wanted: &Json) -> bool {
+fn same(value: &Value, wanted: &Node) -> bool {
     match (value, wanted) {
-        (Value::Nil | Value::NilInterface, Json::Null) => true,
-        (Value::Bool(value), Json::Bool(wanted)) => value == wanted,
-        (Value::Str(value), Json::String(wanted)) => **value == **wanted,
-        (_, Json::Number(wanted)) => number(value).is_some() && number(value) == wanted.as_f64(),
+        (Value::Nil | Value::NilInterface, Node::Null) => true,
+        (Value::Bool(value), Node::Bool(wanted)) => value == wanted,
+        (Value::Str(value), Node::Text(wanted)) => **value == **wanted,
+        (_, Node::Number(wanted)) => number(value).is_some() && number(value) == wanted.as_f64(),
         _ => false,
     }
 }

@@ -181,10 +181,6 @@ impl<'t> State<'_, 't> {
         last: Final,
         expr: &'t Expr,
     ) -> Result2<Value> {
-        let (path, end) = match names.rsplit_once('.') {
-            Some((path, end)) => (Some(path), end),
-            None => (None, names),
-        };
         let mut value = receiver;
         let mut in_map = match &expr.kind {
             ExprKind::Field(_) => self.elements.dot,
@@ -195,7 +191,10 @@ impl<'t> State<'_, 't> {
             }
             _ => false,
         };
-        for name in path.into_iter().flat_map(|path| path.split('.')) {
+        let mut names = names;
+        while let Some(at) = names.bytes().position(|byte| byte == b'.') {
+            let (name, rest) = (&names[..at], &names[at + 1..]);
+            names = rest;
             let next = self.field(
                 dot,
                 name,
@@ -212,7 +211,7 @@ impl<'t> State<'_, 't> {
         }
         self.field(
             dot,
-            end,
+            names,
             arguments,
             last,
             Receiver {

@@ -1,7 +1,9 @@
 //! Regular expressions with RE2's syntax, compiled once.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use regex::Regex;
 use rustc_hash::FxHashMap;
@@ -40,30 +42,18 @@ pub(super) fn register(functions: &mut Functions) {
         Ok(scope.pattern(text_at(v, 0))?.is_match(text_at(v, 1)).into())
     });
     both("regexFind", s2(), |scope, v| {
-        let found = scope
-            .pattern(text_at(v, 0))?
-            .find(text_at(v, 1))
-            .map_or("", |found| found.as_str())
-            .to_owned();
-        text(found)
+        let (pattern, whole) = (scope.pattern(text_at(v, 0))?, text_at(v, 1));
+        let found = pattern.find_iter(whole).next();
+        text(found.map_or("", |found| &whole[found]))
     });
     both("regexFindAll", with_count(), find_all);
     both("regexReplaceAll", s3(), |scope, v| {
-        let template = template_of(text_at(v, 2));
-        text(
-            scope
-                .pattern(text_at(v, 0))?
-                .replace_all(text_at(v, 1), template.as_str())
-                .into_owned(),
-        )
+        let pattern = scope.pattern(text_at(v, 0))?;
+        text(pattern.replace_all(text_at(v, 1), text_at(v, 2)))
     });
     both("regexReplaceAllLiteral", s3(), |scope, v| {
-        text(
-            scope
-                .pattern(text_at(v, 0))?
-                .replace_all(text_at(v, 1), regex::NoExpand(text_at(v, 2)))
-                .into_owned(),
-        )
+        let pattern = scope.pattern(text_at(v, 0))?;
+        text(pattern.replace_all_literally(text_at(v, 1), text_at(v, 2)))
     });
     both("regexSplit", with_count(), split);
     functions.pure("regexQuoteMeta", Params::fixed(&[Type::Str]), |v| {
@@ -83,30 +73,30 @@ pub(super) fn register(functions: &mut Functions) {
 
 /// Compiled patterns: building one costs a thousand times what using it does. Share one among runs.
 #[derive(Default)]
-pub struct Patterns(Mutex<FxHashMap<Box<str>, Arc<Regex>>>);
+pub struct Patterns(Mutex<FxHashMap<Box<str>, Arc<Pattern>>>);
 
 /// More patterns than a chart has; templates can make patterns up.
 const MOST_PATTERNS: usize = 1_000;
 
 impl Patterns {
     /// The pattern, compiled now or before.
-    pub(crate) fn get(&self, pattern: &str) -> Result<Arc<Regex>, String> {
+    pub(crate) fn get(&self, pattern: &str) -> Result<Arc<Pattern>, String> {
         let known = self
             .0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .get(pattern)
             .cloned();
-        if let Some(regex) = known {
-            return Ok(regex);
+        if let Some(known) = known {
+            return Ok(known);
         }
-        let regex = Arc::new(compile(pattern)?);
+        let compiled = Arc::new(Pattern::compile(pattern)?);
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= MOST_PATTERNS {
             all.clear();
         }
-        all.insert(pattern.into(), Arc::clone(&regex));
-        Ok(regex)
+        all.insert(pattern.into(), Arc::clone(&compiled));
+        Ok(compiled)
     }
 }
 
@@ -116,17 +106,123 @@ impl std::fmt::Debug for Patterns {
     }
 }
 
-/// Compiles with Go's syntax and a bound on the program's size.
-fn compile(pattern: &str) -> Result<Regex, String> {
-    // What the crate would take and RE2 does not: the rest is refused by both.
-    if let Some(error) = super::go_regex_error(pattern) {
-        return Err(error);
+/// A compiled pattern in Go's syntax. Most patterns of charts see a few names and nothing else: an engine that is small and
+/// slow reads these, since the large one takes longer to get ready than that takes. Both find the same.
+pub struct Pattern {
+    ours: String,
+    small: Option<regex_lite::Regex>,
+    whole: OnceLock<Result<Regex, String>>,
+    /// Bytes that the small engine has read.
+    read: AtomicUsize,
+}
+
+/// Bytes after which the large engine has paid for itself.
+const LITTLE: usize = 8 << 10;
+/// The largest program of the small engine, in bytes: one of a few dozen states.
+const SMALL: usize = 16 << 10;
+
+enum Engine<'p> {
+    Small(&'p regex_lite::Regex),
+    Whole(&'p Regex),
+}
+
+impl Pattern {
+    /// Compiles with Go's syntax and a bound on the program's size.
+    fn compile(pattern: &str) -> Result<Self, String> {
+        // What the crate would take and RE2 does not: the rest is refused by both.
+        if let Some(error) = super::go_regex_error(pattern) {
+            return Err(error);
+        }
+        let ours = in_our_syntax(pattern);
+        let small = small(&ours);
+        let compiled = Pattern {
+            ours,
+            small,
+            whole: OnceLock::new(),
+            read: AtomicUsize::new(0),
+        };
+        if compiled.small.is_none() {
+            let refused = |_| format!("error parsing regexp: invalid pattern: `{pattern}`");
+            compiled.whole().as_ref().map_err(refused)?;
+        }
+        Ok(compiled)
     }
-    // `\z` is the same; `\Z` and look-around are refused by both, `\pN` is shared, and so are flags.
-    regex::RegexBuilder::new(&in_our_syntax(pattern))
-        .size_limit(4 << 20)
-        .build()
-        .map_err(|_| format!("error parsing regexp: invalid pattern: `{pattern}`"))
+
+    fn whole(&self) -> &Result<Regex, String> {
+        // `\z` is the same; `\Z` and look-around are refused by both, `\pN` is shared, and so are flags.
+        self.whole.get_or_init(|| {
+            regex::RegexBuilder::new(&self.ours)
+                .size_limit(4 << 20)
+                .build()
+                .map_err(|error| error.to_string())
+        })
+    }
+
+    /// What reads a text.
+    fn engine(&self, text: &str) -> Option<Engine<'_>> {
+        if let Some(small) = &self.small {
+            let read = self.read.fetch_add(text.len(), Ordering::Relaxed);
+            if read.saturating_add(text.len()) < LITTLE {
+                return Some(Engine::Small(small));
+            }
+        }
+        match (self.whole(), &self.small) {
+            (Ok(whole), _) => Some(Engine::Whole(whole)),
+            (Err(_), small) => small.as_ref().map(Engine::Small),
+        }
+    }
+
+    /// Whether it is found in a text.
+    pub fn is_match(&self, text: &str) -> bool {
+        match self.engine(text) {
+            Some(Engine::Small(regex)) => regex.is_match(text),
+            Some(Engine::Whole(regex)) => regex.is_match(text),
+            None => false,
+        }
+    }
+
+    /// Where it is found in a text, from left to right.
+    pub fn find_iter<'t>(&'t self, text: &'t str) -> Box<dyn Iterator<Item = Range<usize>> + 't> {
+        match self.engine(text) {
+            Some(Engine::Small(regex)) => Box::new(regex.find_iter(text).map(|found| found.range())),
+            Some(Engine::Whole(regex)) => Box::new(regex.find_iter(text).map(|found| found.range())),
+            None => Box::new(std::iter::empty()),
+        }
+    }
+
+    /// Puts a replacement with groups (`$1`, `${name}`) in place of all that is found. As in Go a group's name is the
+    /// longest run of letters, digits and underscores.
+    #[must_use]
+    pub fn replace_all(&self, text: &str, replacement: &str) -> String {
+        match self.engine(text) {
+            Some(Engine::Small(regex)) => regex.replace_all(text, replacement).into_owned(),
+            Some(Engine::Whole(regex)) => regex.replace_all(text, replacement).into_owned(),
+            None => text.to_owned(),
+        }
+    }
+
+    /// Puts a text in place of all that is found.
+    #[must_use]
+    pub fn replace_all_literally(&self, text: &str, replacement: &str) -> String {
+        match self.engine(text) {
+            Some(Engine::Small(regex)) => regex
+                .replace_all(text, regex_lite::NoExpand(replacement))
+                .into_owned(),
+            Some(Engine::Whole(regex)) => regex.replace_all(text, regex::NoExpand(replacement)).into_owned(),
+            None => text.to_owned(),
+        }
+    }
+}
+
+/// The pattern for the small engine, which knows no tables of Unicode: nothing that asks for them is left to it.
+fn small(ours: &str) -> Option<regex_lite::Regex> {
+    let plain_group = |rest: &str| rest.starts_with([':', 'P', '<']);
+    let plain = ours.is_ascii()
+        && !ours.contains("\\p")
+        && !ours.contains("\\P")
+        && ours.split("(?").skip(1).all(plain_group);
+    plain.then_some(())?;
+    regex_lite::RegexBuilder::new(ours).size_limit(SMALL).build().ok()
 }
 
 /// RE2's classes are ASCII's, and it knows quoting and octal escapes. (ASCII is also what compiles fast.)
@@ -235,19 +331,10 @@ fn escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, in_class: bool, 
     }
 }
 
-/// Go's `$name` takes the longest run of letters, digits and underscores; so does the crate, but it
-/// needs no braces for what Go would read as a missing group.
-fn template_of(replacement: &str) -> String {
-    replacement.to_owned()
-}
-
 fn find_all(scope: &mut Scope<'_, '_>, values: &[Value]) -> FunctionResult {
-    let regex = scope.pattern(text_at(values, 0))?;
+    let (regex, whole) = (scope.pattern(text_at(values, 0))?, text_at(values, 1));
     let count = usize::try_from(int_at(values, 2)).unwrap_or(usize::MAX);
-    let found = regex
-        .find_iter(text_at(values, 1))
-        .take(count)
-        .map(|found| found.as_str());
+    let found = regex.find_iter(whole).take(count).map(|found| &whole[found]);
     Ok(List::strings(found).into())
 }
 
@@ -267,11 +354,11 @@ fn split(scope: &mut Scope<'_, '_>, values: &[Value]) -> FunctionResult {
         if parts.len() == limit - 1 {
             break;
         }
-        end = found.start();
-        if found.end() != 0 {
+        end = found.start;
+        if found.end != 0 {
             parts.push(&whole[begin..end]);
         }
-        begin = found.end();
+        begin = found.end;
     }
     if end != whole.len() {
         parts.push(&whole[begin..]);
@@ -315,8 +402,92 @@ mod tests {
             (r"^a{2,3}$", "aaa", true),
             (r"^[{]$", "{", true),
         ] {
-            let regex = compile(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
+            let regex = Pattern::compile(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
             assert_eq!(regex.is_match(text), want, "{pattern} {text}");
         }
+    }
+
+    #[test]
+    fn both_engines_find_the_same() {
+        let texts = [
+            "",
+            "a",
+            "ab-cd.ef",
+            "Ab_9\n--x",
+            "é a\u{212a}k",
+            "aXbXc\r\n",
+            "foo foobar\tfoo",
+            "[x]{1,2}",
+            "\u{7f}\0 ",
+        ];
+        for pattern in [
+            "a",
+            "",
+            "x*",
+            "[^a]",
+            "[^-A-Za-z0-9_.]+",
+            r"\W",
+            r"\s+",
+            r"^\S*$",
+            "(a|ab)(c|-cd)?",
+            "(?P<n>[a-f]+)-?",
+            "a??b|.",
+            "^.*?[k]",
+            "$",
+            "^",
+            "[[:upper:]]|[[:^alpha:]]",
+            r"\x{61}|\x0a|\141",
+            r"\.|-",
+            "(?:fo+)+",
+            "[]a]",
+            "o{2}|o{0,1}b",
+            r"\Afoo|foo\z",
+            "[^\u{0}-\u{60}]",
+            "((a)|(b))*",
+            "()|a",
+            r"[\d\-]+",
+        ] {
+            let compiled = Pattern::compile(pattern).unwrap();
+            let whole = compiled.whole().as_ref().unwrap();
+            let Some(small) = &compiled.small else {
+                assert!(!compiled.ours.is_ascii(), "{pattern}");
+                continue;
+            };
+            for text in texts {
+                let all = |found: Vec<Range<usize>>| found;
+                assert_eq!(
+                    all(small.find_iter(text).map(|found| found.range()).collect()),
+                    all(whole.find_iter(text).map(|found| found.range()).collect()),
+                    "{pattern} {text}"
+                );
+                for replacement in ["<$1>", "${n}$0", "$$1 $1x", "-"] {
+                    assert_eq!(
+                        small.replace_all(text, replacement),
+                        whole.replace_all(text, replacement),
+                        "{pattern} {text} {replacement}"
+                    );
+                }
+            }
+        }
+        for pattern in [
+            r"\pL",
+            "(?i)k",
+            r"\bfoo\b",
+            "(?s).",
+            "é",
+            "(?:[a-z]{1,200}[0-9]{1,200}){30}",
+        ] {
+            let compiled = Pattern::compile(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
+            assert!(compiled.small.is_none(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn much_text_is_read_by_the_large_engine() {
+        let pattern = Pattern::compile("^b+$").unwrap();
+        let long = "b".repeat(LITTLE);
+        assert!(pattern.is_match("bb") && pattern.whole.get().is_none());
+        assert!(pattern.is_match(&long) && pattern.whole.get().is_some());
+        assert!(!pattern.is_match("a"));
     }
 }

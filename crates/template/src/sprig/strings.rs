@@ -190,18 +190,20 @@ fn cat(values: &[Value]) -> FunctionResult {
 fn indent(scope: &mut Scope<'_, '_>, values: &[Value], before: &str) -> FunctionResult {
     let width = usize::try_from(int_at(values, 0)).map_err(|_| "strings: negative Repeat count")?;
     let body = text_at(values, 1);
-    let lines = body.matches('\n').count() + 1;
+    let newlines = || memchr::memchr_iter(b'\n', body.as_bytes());
+    let lines = newlines().count() + 1;
     scope.reserve(width.saturating_mul(lines).saturating_add(body.len()))?;
     let pad = " ".repeat(width);
     let mut out = String::with_capacity(body.len() + lines * width + 1);
     out.push_str(before);
-    for (index, line) in body.split('\n').enumerate() {
-        if index > 0 {
-            out.push('\n');
-        }
+    let mut from = 0;
+    for newline in newlines() {
         out.push_str(&pad);
-        out.push_str(line);
+        out.push_str(&body[from..=newline]);
+        from = newline + 1;
     }
+    out.push_str(&pad);
+    out.push_str(&body[from..]);
     text(out)
 }
 
