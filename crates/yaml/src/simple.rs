@@ -357,6 +357,16 @@ impl<'t> Scan<'t, '_> {
             if here == line.len() {
                 deepest_blank = deepest_blank.max(if indent == 0 { here } else { 0 });
             } else if indent == 0 {
+                // Nothing but blank lines: an empty text, unless these count.
+                if here <= parent && line.as_bytes()[here] != b'\t' && chomp != Some(b'+') {
+                    self.rest = &start[end..];
+                    return Ok(Block {
+                        lines: "",
+                        indent,
+                        folded,
+                        chomp,
+                    });
+                }
                 if here <= parent || deepest_blank > here || line.as_bytes()[here] == b'\t' {
                     return Err(NotSimple);
                 }

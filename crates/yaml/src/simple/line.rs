@@ -107,7 +107,6 @@ pub(super) fn quoted(text: &str) -> Option<(Cow<'_, str>, &str)> {
                 b'n' => '\n',
                 b't' => '\t',
                 b'r' => '\r',
-                b'/' => '/',
                 _ => return None,
             }),
             (b'\'', Some(b'\'')) if quote == b'\'' => out.push('\''),

@@ -4,7 +4,7 @@ use super::*;
 use crate::json::whole;
 
 /// Documents as people write them.
-const DOCUMENTS: [&str; 18] = [
+const DOCUMENTS: [&str; 19] = [
     "a:\n  {}\nb:\n  c:\n    [1, {d: e}] # x\n  f:\ni:\n- \n  []\n- j\n-\n  {g: h}\n",
     "a: one two\n  three: four\n",
     "a: one two\n  three - \"four\"\n\n  five\n\nb:\n- one\n  two\n- c: x\n    y\n  d: 1\n",
@@ -22,6 +22,7 @@ const DOCUMENTS: [&str; 18] = [
     "a: \u{e9}t\u{e9}\nb: \"\u{1f600}\"\n",
     "a: >\n  one\n  two\n\n\n  three\nb: 1",
     "a: |\n  last line has no end",
+    "a:\n  b: |\n\n  # none\n  c: >-\n  d: |-\n\n\ne: >\nf: 1\n",
     "a:\nb:\n  c:\n    d:\n  e:\nf:\n- \n-\n- x\n",
 ];
 
@@ -84,6 +85,12 @@ fn whatever_a_document_is_changed_into_reads_as_the_same() {
         quick += usize::from(same(&text));
     }
     assert!(quick > 10_000, "{quick} documents were simple");
+}
+
+#[test]
+fn an_escape_of_json_is_none_of_yaml() {
+    assert!(value::json("a: \"x\\/y\"\n", false).is_none());
+    assert!(whole("a: \"x\\/y\"\n", false).is_err());
 }
 
 #[test]
