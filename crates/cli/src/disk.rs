@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::fs::FileType;
 use std::io::{ErrorKind, Read as _};
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fluvial_tree::{File, Tree, TreeBuilder, TreePath};
 use serde_json::Value;
@@ -69,9 +69,28 @@ pub(crate) fn tree_path(path: &Path) -> Result<TreePath, String> {
         .map_err(|error| format!("{}: {error}", path.display()))
 }
 
+/// The first of the files that were left to be read later and could not be read then.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Unread(Arc<Mutex<Option<String>>>);
+
+impl Unread {
+    /// Fails if there is one: what was made meanwhile lacks its content.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let failure = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn remember(&self, failure: String) {
+        let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert(failure);
+    }
+}
+
 /// Gathers files.
 #[derive(Default)]
 pub(crate) struct Reader {
+    /// Remembers failures, if definitions in `crds` are to be read when they are asked for.
+    later: Option<Unread>,
     builder: TreeBuilder,
     /// The folder that is the tree's root, if it is not the file system's.
     root: Option<PathBuf>,
@@ -90,6 +109,13 @@ impl Reader {
             root: Some(root.to_owned()),
             ..Reader::default()
         }
+    }
+
+    /// Leaves what lies in a chart's `crds` to be read when it is asked for: there can be megabytes, and most commands need
+    /// none of it.
+    pub(crate) fn definitions_later(mut self, unread: Option<&Unread>) -> Self {
+        self.later = unread.cloned();
+        self
     }
 
     /// The path in the tree for one of the machine.
@@ -166,7 +192,9 @@ impl Reader {
             let path = folder.join(&name);
             // What the folder says of an entry need not be asked again.
             if kind.is_file() {
-                self.plain_file(path)?;
+                if !self.left_for_later(&path)? {
+                    self.plain_file(path)?;
+                }
                 continue;
             }
             if !kind.is_dir() && !path.is_dir() {
@@ -181,6 +209,35 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Takes in a file without its content, if that is wanted of such a file.
+    fn left_for_later(&mut self, path: &Path) -> Result<bool, String> {
+        let Some(unread) = self.later.clone() else {
+            return Ok(false);
+        };
+        let place = self.place(path)?;
+        let in_definitions = place.parent().is_some_and(|folder| folder.name() == Some("crds"))
+            && place.parts().all(|part| part != "templates");
+        let size = match std::fs::metadata(path) {
+            Ok(facts) if in_definitions && facts.len() <= LARGEST => facts.len(),
+            // Whatever is wrong with it is said where it is read.
+            _ => return Ok(false),
+        };
+        let from = path.to_owned();
+        let read = move || {
+            std::fs::read(&from).map(Arc::from).unwrap_or_else(|error| {
+                unread.remember(format!("{}: {error}", from.display()));
+                Arc::default()
+            })
+        };
+        self.builder
+            .file(
+                place.as_str(),
+                File::later(usize::try_from(size).unwrap_or(usize::MAX), read),
+            )
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(true)
     }
 
     /// Takes in what a text may name, seen from a folder.
@@ -456,6 +513,36 @@ transformers:
                 "other/kustomization.yaml"
             ]
         );
+    }
+
+    #[test]
+    fn definitions_are_read_when_they_are_asked_for() {
+        let home = tempfile::tempdir().unwrap();
+        for path in [
+            "crds/a.yaml",
+            "crds/b.yaml",
+            "templates/crds/c.yaml",
+            "Chart.yaml",
+        ] {
+            let path = home.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "kind: A\n").unwrap();
+        }
+        let unread = Unread::default();
+        let mut reader = Reader::below(home.path()).definitions_later(Some(&unread));
+        reader.plain_folder(home.path()).unwrap();
+        let tree = reader.tree();
+        let file = |path: &str| tree.file(&TreePath::parse(path).unwrap()).unwrap().clone();
+        std::fs::remove_dir_all(home.path().join("templates")).unwrap();
+        std::fs::remove_file(home.path().join("crds/b.yaml")).unwrap();
+        assert_eq!(file("templates/crds/c.yaml").data(), b"kind: A\n");
+        assert_eq!(file("crds/a.yaml").data(), b"kind: A\n");
+        assert_eq!(file("crds/b.yaml").size(), 8);
+        assert_eq!(unread.check(), Ok(()));
+        // Nobody goes on with the empty content.
+        assert_eq!(file("crds/b.yaml").data(), b"");
+        let problem = unread.check().unwrap_err();
+        assert!(problem.contains("crds/b.yaml: No such file"), "{problem}");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::io::Read;
 
+use fluvial_tree::File;
+
 use crate::chart::{ChartFile, LoadLimits};
 use crate::error::Error;
 
@@ -54,14 +56,7 @@ pub fn unpack_with(data: &[u8], limits: LoadLimits) -> Result<Vec<ChartFile>, Er
         if (content.len() as u64) < entry.size() {
             return Err(bad(std::io::ErrorKind::UnexpectedEof.into()));
         }
-        let content = match content.strip_prefix(b"\xef\xbb\xbf") {
-            Some(rest) => rest.into(),
-            None => content.into(),
-        };
-        files.push(ChartFile {
-            name: name.into(),
-            data: content,
-        });
+        files.push(ChartFile::new(name, File::new(content, false)));
     }
     if files.is_empty() {
         return Err(Error::load("no files in chart archive"));

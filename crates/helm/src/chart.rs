@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fluvial_template::Parsed;
 use fluvial_template::sprig::Patterns;
-use fluvial_tree::{Entry, Tree, TreePath};
+use fluvial_tree::{Entry, File, Tree, TreePath};
 use serde_json::Value as Json;
 
 use crate::archive;
@@ -44,15 +44,39 @@ impl Default for LoadLimits {
 pub struct ChartFile {
     /// Path from the chart's folder.
     pub name: Arc<str>,
-    /// Content, without a byte order mark.
-    pub data: Arc<[u8]>,
+    file: File,
 }
 
 impl ChartFile {
+    /// A file; a byte order mark at its beginning is no content.
+    pub fn new(name: impl Into<Arc<str>>, file: File) -> Self {
+        ChartFile {
+            name: name.into(),
+            file,
+        }
+    }
+
+    /// The content, without a byte order mark.
+    #[must_use]
+    pub fn data(&self) -> &[u8] {
+        let data = self.file.data();
+        data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data)
+    }
+
+    /// The content, shared.
+    #[must_use]
+    pub fn shared(&self) -> Arc<[u8]> {
+        let all = self.file.shared();
+        match self.data() {
+            data if data.len() < all.len() => data.into(),
+            _ => all,
+        }
+    }
+
     /// The content as text.
     #[must_use]
     pub fn text(&self) -> std::borrow::Cow<'_, str> {
-        text_of(&self.data)
+        text_of(self.data())
     }
 }
 
@@ -312,7 +336,7 @@ fn collect(
             continue;
         }
         let file = tree.file(&path).map_err(|error| Error::load(error.to_string()))?;
-        let size = file.data().len() as u64;
+        let size = file.size() as u64;
         *sum += size;
         if size > limits.file {
             return Err(Error::load(format!(
@@ -324,14 +348,7 @@ fn collect(
         if *sum > limits.total || out.len() >= limits.files {
             return Err(Error::load("the chart is larger than allowed"));
         }
-        let data = match file.data().strip_prefix(b"\xef\xbb\xbf") {
-            Some(rest) => rest.into(),
-            None => file.shared(),
-        };
-        out.push(ChartFile {
-            name: relative.into(),
-            data,
-        });
+        out.push(ChartFile::new(relative, file.clone()));
     }
     Ok(())
 }
@@ -413,15 +430,13 @@ fn nested(
                 "error unpacking subchart tar in {parent}: expected {folder}, got {found}"
             )));
         };
-        let unpacked = archive::unpack_with(&file.data, limits);
+        let unpacked = archive::unpack_with(file.data(), limits);
         return Ok(unpacked.and_then(|files| from_files(files, limits, depth + 1)));
     }
     let inside = files.into_iter().filter_map(|file| {
         let (_, name) = file.name.split_once('/')?;
-        Some(ChartFile {
-            name: name.into(),
-            data: file.data,
-        })
+        let name: Arc<str> = name.into();
+        Some(ChartFile { name, ..file })
     });
     Ok(from_files(inside.collect(), limits, depth + 1))
 }
@@ -442,7 +457,7 @@ fn sort_in(parts: &mut Parts, file: ChartFile) -> Result<(), Error> {
                 read_values(&file.text()).map_err(|error| error.context("cannot load values.yaml"))?;
             parts.values_text = Some(file);
         }
-        "values.schema.json" => parts.schema = Some(file.data),
+        "values.schema.json" => parts.schema = Some(file.shared()),
         "requirements.yaml" => {
             merge_metadata(parts.metadata.get_or_insert_default(), &file, "requirements.yaml")?;
             if is_v1(parts) {
@@ -457,10 +472,8 @@ fn sort_in(parts: &mut Parts, file: ChartFile) -> Result<(), Error> {
             }
             let inner: Arc<str> = name["charts/".len()..].into();
             let folder = inner.split('/').next().unwrap_or_default().to_owned();
-            parts.nested.entry(folder).or_default().push(ChartFile {
-                name: inner,
-                data: file.data,
-            });
+            let nested = parts.nested.entry(folder).or_default();
+            nested.push(ChartFile { name: inner, ..file });
         }
         _ => parts.files.push(file),
     }

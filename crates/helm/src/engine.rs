@@ -249,7 +249,7 @@ pub(crate) fn meanwhile<T>(chart: &Arc<Chart>, threads: usize, run: impl FnOnce(
 fn texts_of<'c>(chart: &'c Chart, parent: Option<&str>, texts: &mut Vec<(String, &'c [u8])>) {
     let path = full_path(parent, chart.name());
     let templates = chart.templates.iter();
-    texts.extend(templates.map(|file| (format!("{path}/{}", file.name), &*file.data)));
+    texts.extend(templates.map(|file| (format!("{path}/{}", file.name), file.data())));
     for child in &chart.dependencies {
         texts_of(child, Some(&path), texts);
     }
@@ -326,7 +326,7 @@ fn gather(
         }
         sources.push(Source {
             name: format!("{path}/{}", file.name),
-            text: Arc::clone(&file.data),
+            text: file.shared(),
             data: data.clone(),
             base: Rc::clone(&base),
             cache: Arc::clone(cache),

@@ -41,7 +41,7 @@ impl Files {
     fn text(&self, name: &str) -> String {
         self.files
             .get(name)
-            .map(|file| from_bytes(&file.data).into_owned())
+            .map(|file| from_bytes(file.data()).into_owned())
             .unwrap_or_default()
     }
 
@@ -104,13 +104,13 @@ impl Object for Files {
         Ok(match name {
             "Get" => self.text(argument).into(),
             "GetBytes" => {
-                let data = self.files.get(argument).map(|file| &*file.data);
+                let data = self.files.get(argument).map(ChartFile::data);
                 List::bytes(data.unwrap_or_default()).into()
             }
             "Glob" => self.glob(argument),
             "Lines" => self.lines(argument),
             "AsConfig" => self.as_data(|file| file.text().into_owned()).into(),
-            _ => self.as_data(|file| STANDARD.encode(&file.data)).into(),
+            _ => self.as_data(|file| STANDARD.encode(file.data())).into(),
         })
     }
 
@@ -123,7 +123,7 @@ impl Object for Files {
             let entries = self.files.iter();
             let mut map = Map::new(
                 entries
-                    .map(|(name, file)| (Rc::from(&**name), List::bytes(&file.data).into()))
+                    .map(|(name, file)| (Rc::from(&**name), List::bytes(file.data()).into()))
                     .collect(),
             );
             map.element = Element::Bytes;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use flate2::{Compression, GzBuilder};
 use fluvial_object::semver::Version;
-use fluvial_tree::{Tree, TreePath};
+use fluvial_tree::{File, Tree, TreePath};
 use serde_json::Value as Json;
 
 use crate::archive;
@@ -142,20 +142,17 @@ impl Package {
                 fields.retain(|key, _| !key.eq_ignore_ascii_case("version"));
                 fields.insert("version".to_owned(), Json::String(version.to_owned()));
             }
-            file.data = fluvial_yaml::json_to_yaml(&json).into_bytes().into();
+            *file = of_json(&file.name, &json);
         }
         Ok(())
     }
 
     /// Puts other default values in the place of the chart's.
     pub fn set_values(&mut self, values: &Json) {
-        let data: Arc<[u8]> = fluvial_yaml::json_to_yaml(values).into_bytes().into();
-        match self.files.iter_mut().find(|file| &*file.name == "values.yaml") {
-            Some(file) => file.data = data,
-            None => self.files.push(ChartFile {
-                name: "values.yaml".into(),
-                data,
-            }),
+        let values = of_json("values.yaml", values);
+        match self.files.iter_mut().find(|file| file.name == values.name) {
+            Some(file) => *file = values,
+            None => self.files.push(values),
         }
     }
 
@@ -163,10 +160,7 @@ impl Package {
     pub fn add_dependency(&mut self, name: &str, version: &str, archive: Arc<[u8]>) {
         let path = format!("charts/{name}-{version}.tgz");
         self.files.retain(|file| *file.name != *path);
-        self.files.push(ChartFile {
-            name: path.into(),
-            data: archive,
-        });
+        self.files.push(ChartFile::new(path, File::new(archive, false)));
     }
 
     /// Packs it.
@@ -187,15 +181,21 @@ impl Package {
             let mut header = tar::Header::new_gnu();
             header.set_entry_type(tar::EntryType::Regular);
             header.set_mode(0o644);
-            header.set_size(file.data.len() as u64);
+            header.set_size(file.data().len() as u64);
             header.set_mtime(0);
             let path = format!("{}/{}", self.metadata.name, file.name);
-            archive.append_data(&mut header, path, &*file.data).map_err(bad)?;
+            archive.append_data(&mut header, path, file.data()).map_err(bad)?;
         }
         let mut gzip = archive.into_inner().map_err(bad)?;
         gzip.flush().map_err(bad)?;
         gzip.finish().map_err(bad)
     }
+}
+
+/// A file of this name with a JSON value as YAML.
+fn of_json(name: &str, json: &Json) -> ChartFile {
+    let text = fluvial_yaml::json_to_yaml(json);
+    ChartFile::new(name, File::new(text.into_bytes(), false))
 }
 
 /// Helm's order: metadata, lock, values, schema, templates, files, dependencies.

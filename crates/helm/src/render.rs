@@ -12,7 +12,7 @@ use fluvial_template::{Limits, Map, Value};
 use serde_json::Value as Json;
 
 use crate::capabilities::Capabilities;
-use crate::chart::{Chart, text_of};
+use crate::chart::{Chart, ChartFile};
 use crate::dependencies::{self, Member, compatible};
 use crate::engine::{self, Mode, Notes, Top};
 use crate::error::{Error, Stage};
@@ -81,14 +81,14 @@ pub struct RenderRequest<'r> {
 pub struct Crd {
     /// Path with the charts above it.
     pub path: String,
-    pub(crate) data: Arc<[u8]>,
+    pub(crate) file: ChartFile,
 }
 
 impl Crd {
     /// Its text.
     #[must_use]
     pub fn content(&self) -> Cow<'_, str> {
-        text_of(&self.data)
+        self.file.text()
     }
 }
 
@@ -445,7 +445,7 @@ fn gather_crds(member: &Member, out: &mut Vec<Crd>, charts: &mut Vec<String>) {
     charts.push(path.to_string());
     out.extend(member.chart.crd_files().map(|file| Crd {
         path: format!("{path}/{}", file.name),
-        data: Arc::clone(&file.data),
+        file: file.clone(),
     }));
     for child in &member.children {
         gather_crds(child, out, charts);

@@ -279,9 +279,10 @@ fn execute(
         tree,
         code: &tree.file.code,
         at: None,
-        variables: vec![("$", data.clone())],
+        variables: variables_of(data),
         elements: Elements::default(),
-        out: String::new(),
+        // Most of what one template gives another is a line or two.
+        out: String::with_capacity(128),
         lines: Lines::default(),
         within: None,
         set_by: Vec::new(),
@@ -290,6 +291,13 @@ fn execute(
     };
     state.walk_list(data, state.code.nodes(tree.root))?;
     Ok((state.out, state.lines))
+}
+
+/// The variables that a template begins with, and room for some of its own.
+fn variables_of<'t>(data: &Value) -> Vec<(&'t str, Value)> {
+    let mut variables = Vec::with_capacity(4);
+    variables.push(("$", data.clone()));
+    variables
 }
 
 /// What a function can reach beside its arguments.
@@ -711,7 +719,7 @@ impl<'t> State<'_, 't> {
             None => Value::Nil,
         };
         self.budget.depth = depth;
-        let variables = std::mem::replace(&mut self.variables, vec![("$", data.clone())]);
+        let variables = std::mem::replace(&mut self.variables, variables_of(&data));
         let set_by = std::mem::take(&mut self.set_by);
         let elements = std::mem::take(&mut self.elements);
         let (own, at) = (std::mem::replace(&mut self.tree, tree), self.at);

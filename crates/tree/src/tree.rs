@@ -56,10 +56,32 @@ impl fmt::Debug for Digest {
 /// A regular file. Clones share the content.
 #[derive(Clone, Debug)]
 pub struct File {
-    data: Arc<[u8]>,
+    content: Content,
     /// Whether its owner may execute it.
     pub executable: bool,
     digest: Arc<OnceLock<Digest>>,
+}
+
+#[derive(Clone)]
+enum Content {
+    Here(Arc<[u8]>),
+    Later(Arc<Later>),
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Content::Here(data) => write!(f, "{} bytes", data.len()),
+            Content::Later(later) => write!(f, "{} bytes, read when they are asked for", later.length),
+        }
+    }
+}
+
+/// What is read when somebody asks for it.
+struct Later {
+    length: usize,
+    read: Box<dyn Fn() -> Arc<[u8]> + Send + Sync>,
+    data: OnceLock<Arc<[u8]>>,
 }
 
 impl File {
@@ -67,28 +89,59 @@ impl File {
     #[must_use]
     pub fn new(data: impl Into<Arc<[u8]>>, executable: bool) -> Self {
         File {
-            data: data.into(),
+            content: Content::Here(data.into()),
             executable,
             digest: Arc::default(),
+        }
+    }
+
+    /// A file whose content is read when it is first asked for, and then kept. That cannot fail here: whoever gives `read`
+    /// has to remember a failure, and to look for one before what was made of the content is used.
+    #[must_use]
+    pub fn later(length: usize, read: impl Fn() -> Arc<[u8]> + Send + Sync + 'static) -> Self {
+        File {
+            content: Content::Later(Arc::new(Later {
+                length,
+                read: Box::new(read),
+                data: OnceLock::new(),
+            })),
+            executable: false,
+            digest: Arc::default(),
+        }
+    }
+
+    fn content(&self) -> &Arc<[u8]> {
+        match &self.content {
+            Content::Here(data) => data,
+            Content::Later(later) => later.data.get_or_init(&later.read),
+        }
+    }
+
+    /// Bytes of the content; it is not read for that.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match &self.content {
+            Content::Here(data) => data.len(),
+            Content::Later(later) => later.length,
         }
     }
 
     /// The content.
     #[must_use]
     pub fn data(&self) -> &[u8] {
-        &self.data
+        self.content()
     }
 
     /// The content, shared.
     #[must_use]
     pub fn shared(&self) -> Arc<[u8]> {
-        Arc::clone(&self.data)
+        Arc::clone(self.content())
     }
 
     /// The digest of the content, computed once.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        *self.digest.get_or_init(|| Digest::of(&self.data))
+        *self.digest.get_or_init(|| Digest::of(self.data()))
     }
 }
 
@@ -431,6 +484,21 @@ mod tests {
 
     fn path(text: &str) -> TreePath {
         TreePath::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_content_is_read_once_and_only_if_it_is_asked_for() {
+        let read = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let count = Arc::clone(&read);
+        let times = move || count.load(std::sync::atomic::Ordering::Relaxed);
+        let file = File::later(3, move || {
+            read.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Arc::from(*b"abc")
+        });
+        let copy = file.clone();
+        assert_eq!((file.size(), times()), (3, 0));
+        assert_eq!((file.data(), copy.data(), times()), (&b"abc"[..], &b"abc"[..], 1));
+        assert_eq!(copy.digest(), File::new(*b"abc", false).digest());
     }
 
     #[test]

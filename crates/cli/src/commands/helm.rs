@@ -21,6 +21,7 @@ use fluvial_template::sprig::Ambient;
 
 use self::input::ValueOptions;
 use crate::charts;
+use crate::disk::Unread;
 use crate::environment::{self, Failure, Outcome, Session};
 
 /// Options of `helm template`.
@@ -175,7 +176,11 @@ pub(crate) async fn template(
     let (name, chart) = named(session, options)?;
     let input = options.values.input(session)?;
     let (values, layers) = values(options, &session.env.folder, &input).map_err(Failure::new)?;
-    let mut loaded = options.from.chart(session, &chart).await?;
+    let unread = Unread::default();
+    // A cluster is asked about definitions too.
+    let prints_them = options.include_crds || options.validate || server;
+    let later = (!prints_them).then_some(&unread);
+    let mut loaded = options.from.chart(session, &chart, later).await?;
     if options.dependency_update {
         loaded = options.from.dependencies(session, &chart, loaded).await?;
     }
@@ -203,6 +208,7 @@ pub(crate) async fn template(
         },
         options: options.clone(),
         lookup,
+        unread,
         provenance: options.explain.is_some() || cluster.is_some(),
     };
     let namespace = job.release.namespace.clone();
@@ -329,6 +335,7 @@ struct Job {
     release: Release,
     options: Options,
     lookup: Arc<dyn Lookup>,
+    unread: Unread,
     provenance: bool,
 }
 
@@ -351,6 +358,7 @@ impl Job {
                 ..fluvial_helm::Options::default()
             },
         });
+        self.unread.check()?;
         let mut rendered = match rendered {
             Ok(rendered) => rendered,
             Err(failure) => {

@@ -146,7 +146,7 @@ pub fn record_metadata(metadata: &Metadata, version: &str) -> Json {
 #[must_use]
 pub fn record_chart(chart: &Chart, version: &str) -> Json {
     let files = |files: &[ChartFile]| -> Vec<Json> {
-        let file = |file: &ChartFile| json!({"name": &*file.name, "data": STANDARD.encode(&file.data)});
+        let file = |file: &ChartFile| json!({"name": &*file.name, "data": STANDARD.encode(file.data())});
         files.iter().map(file).collect()
     };
     let lock = chart.lock.as_ref().map(|dependencies| {

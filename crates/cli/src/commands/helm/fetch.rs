@@ -8,6 +8,7 @@ use fluvial_helm::{Chart, Dependency, LoadLimits};
 use fluvial_ports::{Access, ChartRequest, SecretData, Sources};
 
 use super::input;
+use crate::disk::Unread;
 use crate::environment::{Failure, Session, SourceOptions};
 
 /// How long a server may take for one chart.
@@ -59,8 +60,14 @@ impl Place {
             || folder.join(name).exists()
     }
 
-    /// The chart of this name: a folder or file of this machine, or what a repository or registry has.
-    pub(crate) async fn chart(&self, session: &Session<'_>, name: &str) -> Result<Arc<Chart>, Failure> {
+    /// The chart of this name: a folder or file of this machine, or what a repository or registry has. With `unread`
+    /// definitions are read when they are asked for.
+    pub(crate) async fn chart(
+        &self,
+        session: &Session<'_>,
+        name: &str,
+        unread: Option<&Unread>,
+    ) -> Result<Arc<Chart>, Failure> {
         let folder = &session.env.folder;
         if self.repo.is_some() && name.starts_with("oci://") {
             return Err(Failure::new(
@@ -68,7 +75,7 @@ impl Place {
             ));
         }
         if self.is_here(folder, name) {
-            return input::load(folder, name).map_err(Failure::new);
+            return input::load_with(folder, name, unread).map_err(Failure::new);
         }
         let request = match &self.repo {
             Some(repo) => self.request(folder, repo, name, None)?,

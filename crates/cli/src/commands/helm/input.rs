@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fluvial_helm::{Capabilities, Chart, KubeVersion, Layer, Values};
 use fluvial_tree::{Tree, TreePath};
 
-use crate::disk::Reader;
+use crate::disk::{Reader, Unread};
 use crate::environment::{Failure, Session};
 
 /// Options that set values.
@@ -144,8 +144,13 @@ pub(crate) fn capabilities(
     Ok(capabilities)
 }
 
-/// The files of a chart of this machine: a tree, the chart's path in it, and where it lies.
-pub(crate) fn files(folder: &Path, name: &str) -> Result<(Tree, TreePath, PathBuf), String> {
+/// The files of a chart of this machine: a tree, the chart's path in it, and where it lies. With `unread` definitions are
+/// read when they are asked for.
+pub(crate) fn files(
+    folder: &Path,
+    name: &str,
+    unread: Option<&Unread>,
+) -> Result<(Tree, TreePath, PathBuf), String> {
     let path = folder.join(name);
     if !path.exists() {
         return Err(format!(
@@ -161,7 +166,7 @@ pub(crate) fn files(folder: &Path, name: &str) -> Result<(Tree, TreePath, PathBu
     } else {
         path.parent()
     };
-    let mut reader = Reader::below(root.unwrap_or(&path));
+    let mut reader = Reader::below(root.unwrap_or(&path)).definitions_later(unread);
     if is_folder {
         reader.plain_folder(&path)?;
     } else {
@@ -173,7 +178,12 @@ pub(crate) fn files(folder: &Path, name: &str) -> Result<(Tree, TreePath, PathBu
 
 /// Reads a chart.
 pub(crate) fn load(folder: &Path, name: &str) -> Result<Arc<Chart>, String> {
-    let (tree, at, path) = files(folder, name)?;
+    load_with(folder, name, None)
+}
+
+/// As [`load`]; with `unread` definitions are read when they are asked for, and it has to be checked afterwards.
+pub(crate) fn load_with(folder: &Path, name: &str, unread: Option<&Unread>) -> Result<Arc<Chart>, String> {
+    let (tree, at, path) = files(folder, name, unread)?;
     let fail = |error: &dyn std::fmt::Display| format!("chart {name}: {error}");
     if path.is_dir() && !path.join("Chart.yaml").is_file() {
         return Err(fail(&"Chart.yaml file is missing"));

@@ -153,7 +153,7 @@ struct Job {
 impl Job {
     /// Findings, and what the chart renders to if it does.
     fn run(&self) -> Result<(Vec<Finding>, Option<Rendered>), String> {
-        let (tree, at, path) = input::files(&self.folder, &self.chart)
+        let (tree, at, path) = input::files(&self.folder, &self.chart, None)
             .map_err(|error| format!("unable to check Chart.yaml file in chart: {error}"))?;
         let ambient = || charts::ambient(self.outside.as_ref());
         let findings = if path.is_dir() {
@@ -209,7 +209,7 @@ impl Job {
         let mut builder = fluvial_tree::TreeBuilder::default();
         for file in files {
             builder
-                .file(&file.name, fluvial_tree::File::new(&*file.data, false))
+                .file(&file.name, fluvial_tree::File::new(file.shared(), false))
                 .map_err(|error| error.to_string())?;
         }
         fluvial_helm::lint(LintRequest {
