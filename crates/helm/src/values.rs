@@ -234,6 +234,8 @@ impl Coalesce<'_> {
         let Some(source) = self.global_table(parent, "source") else {
             return;
         };
+        // The globals of a chart that is called `global` would become part of themselves.
+        let source = if source.same(child) { copy_map(&source) } else { source };
         let entries: Vec<_> = source
             .borrow()
             .iter()

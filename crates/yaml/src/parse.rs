@@ -51,6 +51,14 @@ pub fn parse_values(text: &str, options: &ReadOptions) -> Result<Option<Node>, E
     parser.document()
 }
 
+/// As [`parse_values`], with go-yaml v2's rule that a question mark within brackets ends a plain text.
+pub(crate) fn parse_values_v2(text: &str, options: &ReadOptions) -> Result<Option<Node>, Error> {
+    let mut parser = Parser::new(text, options)?;
+    parser.scanner.look_at_one();
+    parser.scanner.older = true;
+    parser.document()
+}
+
 /// The first document of a part of a text, if it has one, with its places in that text.
 ///
 /// # Errors

@@ -103,6 +103,8 @@ pub(crate) struct Scanner<'a> {
     simple_keys: Vec<SimpleKey>,
     /// How many tokens behind the next one are looked at.
     ahead: usize,
+    /// Whether this reads as go-yaml v2.
+    pub(crate) older: bool,
     /// Comments that no token has taken yet.
     pub(crate) comments: VecDeque<Comment>,
 }
@@ -143,6 +145,7 @@ impl<'a> Scanner<'a> {
             simple_key_allowed: true,
             simple_keys: vec![SimpleKey::default()],
             ahead: 2,
+            older: false,
             comments: VecDeque::new(),
         }
     }

@@ -39,7 +39,8 @@ pub(super) fn register(functions: &mut Functions) {
 /// A value as `toYaml` writes it.
 pub(crate) fn to_yaml(value: &Value) -> Result<String, String> {
     let json = checked_json(value, 0)?;
-    let mut yaml = fluvial_yaml::json_to_yaml(&json);
+    let mut yaml =
+        fluvial_yaml::checked_json_to_yaml(&json).map_err(|error| format!("yaml: {}", error.message))?;
     if yaml.ends_with('\n') {
         yaml.pop();
     }
@@ -56,7 +57,7 @@ fn checked_json(value: &Value, depth: usize) -> Result<Json, String> {
             "error marshaling into JSON: json: unsupported value: {}",
             number::shortest(*float)
         )),
-        Value::List(list) if list.as_bytes().is_none() => list
+        Value::List(list) if !list.is_nil() && list.as_bytes().is_none() => list
             .items()
             .iter()
             .map(|item| checked_json(item, depth + 1))
@@ -171,7 +172,7 @@ fn bare(error: &str) -> String {
 
 fn from_json(text: &str) -> Value {
     match parse_json(text) {
-        Ok(Json::Null) => Map::default().into(),
+        Ok(Json::Null) => Map::default().nil().into(),
         Ok(json @ Json::Object(_)) => Value::from_json(&json),
         Ok(other) => error_map(bare(&mismatch(&other, "", MAP))),
         Err(error) => error_map(error),
@@ -180,7 +181,7 @@ fn from_json(text: &str) -> Value {
 
 fn from_json_array(text: &str) -> FunctionResult {
     Ok(match parse_json(text) {
-        Ok(Json::Null) => List::any(Vec::new()).into(),
+        Ok(Json::Null) => List::any(Vec::new()).or_nil().into(),
         Ok(json @ Json::Array(_)) => Value::from_json(&json),
         Ok(other) => List::any(vec![bare(&mismatch(&other, "", LIST)).into()]).into(),
         Err(error) => List::any(vec![error.into()]).into(),

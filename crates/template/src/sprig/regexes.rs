@@ -238,7 +238,7 @@ fn find_all(scope: &mut Scope<'_, '_>, values: &[Value]) -> FunctionResult {
     let (regex, whole) = (scope.pattern(text_at(values, 0))?, text_at(values, 1));
     let count = usize::try_from(int_at(values, 2)).unwrap_or(usize::MAX);
     let found = regex.find_iter(whole).take(count).map(|found| &whole[found]);
-    Ok(List::strings(found).into())
+    Ok(List::strings(found).or_nil().into())
 }
 
 /// Go's `Regexp.Split`.
@@ -246,7 +246,7 @@ fn split(scope: &mut Scope<'_, '_>, values: &[Value]) -> FunctionResult {
     let (pattern, whole, count) = (text_at(values, 0), text_at(values, 1), int_at(values, 2));
     let regex = scope.pattern(pattern)?;
     if count == 0 {
-        return Ok(List::strings(Vec::<String>::new()).into());
+        return Ok(List::strings(Vec::<String>::new()).or_nil().into());
     }
     if !pattern.is_empty() && whole.is_empty() {
         return Ok(List::strings([""]).into());
