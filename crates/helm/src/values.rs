@@ -102,6 +102,17 @@ pub(crate) fn yaml_to_json(text: &str) -> Result<Json, String> {
         .map_err(|error| format!("error converting YAML to JSON: {}", go_yaml_error(text, &error)))
 }
 
+/// As [`yaml_to_json`], without keys that are there twice.
+pub(crate) fn yaml_to_json_strictly(text: &str) -> Result<Json, String> {
+    fluvial_yaml::yaml_to_json(text, true).map_err(|error| {
+        let problem = match error.message.contains("already set in map") {
+            true => format!("yaml: unmarshal errors:\n  line {}: {}", error.pos.line, error.message),
+            false => go_yaml_error(text, &error),
+        };
+        format!("error converting YAML to JSON: {problem}")
+    })
+}
+
 /// A values file: several documents are merged.
 pub(crate) fn read_values(text: &str) -> Result<Json, Error> {
     let read = |error: &dyn std::fmt::Display| Error::values(format!("error reading yaml document: {error}"));

@@ -73,7 +73,7 @@ impl Writer {
         let entries: Vec<_> = map.borrow().iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         let (inner, plain): (Vec<_>, Vec<_>) = entries
             .into_iter()
-            .filter(|(_, value)| !value.is_nil())
+            .filter(|(_, value)| !value.is_nil() && !matches!(value, Value::List(list) if list.is_nil()))
             .partition(|(_, value)| as_map(value).is_some() || is_table_list(value));
         for (key, value) in plain {
             self.out.push_str(&"  ".repeat(path.len()));
