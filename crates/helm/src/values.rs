@@ -117,7 +117,11 @@ pub(crate) fn yaml_to_json_strictly(text: &str) -> Result<Json, String> {
 pub(crate) fn read_values(text: &str) -> Result<Json, Error> {
     let read = |error: &dyn std::fmt::Display| Error::values(format!("error reading yaml document: {error}"));
     let mut values = serde_json::Map::new();
-    for document in fluvial_yaml::split_documents(text).map_err(|error| read(&error))? {
+    for mut document in fluvial_yaml::split_documents(text).map_err(|error| read(&error))? {
+        // The reference reads lines, whose ends it adds.
+        if !document.ends_with('\n') {
+            document.push('\n');
+        }
         let json = yaml_to_json(&document)
             .map_err(|error| Error::values(format!("cannot unmarshal yaml document: {error}")))?;
         match floats(json) {

@@ -52,6 +52,9 @@ const INDEX: Fields = Fields {
     embedded: None,
 };
 
+/// The struct within a chart's version.
+const METADATA: &str = "Metadata";
+
 const CHART: Fields = Fields {
     name: "ChartVersion",
     kind: "repo.ChartVersion",
@@ -66,7 +69,7 @@ const CHART: Fields = Fields {
         ("url", Shape::Text),
     ],
     embedded: Some((
-        "Metadata",
+        METADATA,
         &[
             ("name", Shape::Text),
             ("home", Shape::Text),
@@ -115,7 +118,7 @@ const DEPENDENCY: Fields = Fields {
 /// Checks an index; of YAML fields that nobody knows are refused, too.
 pub(super) fn check(index: &Json, yaml: bool) -> Result<(), String> {
     let mut checker = Checker {
-        unknown: yaml,
+        yaml,
         path: Vec::new(),
         inside: None,
         first: None,
@@ -128,7 +131,7 @@ pub(super) fn check(index: &Json, yaml: bool) -> Result<(), String> {
 }
 
 struct Checker {
-    unknown: bool,
+    yaml: bool,
     path: Vec<&'static str>,
     /// The innermost struct.
     inside: Option<&'static str>,
@@ -175,6 +178,8 @@ impl Checker {
                 }
             }
             (Shape::Struct(fields), Json::Object(entries)) => self.fields(fields, entries)?,
+            // YAML's numbers and truths are taken as their text, but not behind the pointer to the metadata.
+            (Shape::Text, Json::Number(_) | Json::Bool(_)) if self.yaml && !self.path.contains(&METADATA) => {}
             (Shape::Text, _) => self.mismatch(json, "string"),
             (Shape::Flag, _) => self.mismatch(json, "bool"),
             (Shape::List(_, kind) | Shape::Map(_, kind), _) => self.mismatch(json, kind),
@@ -196,7 +201,7 @@ impl Checker {
                     field
                 }
                 (None, None) => {
-                    if self.unknown {
+                    if self.yaml {
                         self.note(format!("json: unknown field {}", quote(key)));
                     }
                     continue;
