@@ -408,7 +408,10 @@ fn unable(found: &Json, wanted: &str) -> String {
 
 /// The length of a number or a word that a JSON text begins with; nothing if it is neither.
 fn plain_length(text: &str) -> Option<usize> {
-    if let Some(word) = ["true", "false", "null"].iter().find(|word| text.starts_with(**word)) {
+    if let Some(word) = ["true", "false", "null"]
+        .iter()
+        .find(|word| text.starts_with(**word))
+    {
         return Some(word.len());
     }
     let digits = |at: usize| text[at..].bytes().take_while(u8::is_ascii_digit).count();

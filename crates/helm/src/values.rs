@@ -106,7 +106,10 @@ pub(crate) fn yaml_to_json(text: &str) -> Result<Json, String> {
 pub(crate) fn yaml_to_json_strictly(text: &str) -> Result<Json, String> {
     fluvial_yaml::yaml_to_json(text, true).map_err(|error| {
         let problem = match error.message.contains("already set in map") {
-            true => format!("yaml: unmarshal errors:\n  line {}: {}", error.pos.line, error.message),
+            true => format!(
+                "yaml: unmarshal errors:\n  line {}: {}",
+                error.pos.line, error.message
+            ),
             false => go_yaml_error(text, &error),
         };
         format!("error converting YAML to JSON: {problem}")
@@ -250,7 +253,11 @@ impl Coalesce<'_> {
             return;
         };
         // The globals of a chart that is called `global` would become part of themselves.
-        let source = if source.same(child) { copy_map(&source) } else { source };
+        let source = if source.same(child) {
+            copy_map(&source)
+        } else {
+            source
+        };
         let entries: Vec<_> = source
             .borrow()
             .iter()

@@ -71,7 +71,7 @@ const WORDS: [(&str, &str, Place); 30] = [
     ),
     (
         "found a tab character that",
-        "found character that cannot start any token",
+        "found a tab character that violates indentation",
         Place::Scanner,
     ),
     (

@@ -20,7 +20,8 @@ pub mod simple;
 
 pub use documents::split_documents;
 pub use emit::{
-    EmitOptions, SequenceIndent, checked_json_to_yaml, emit, emit_deep, json_text_to_yaml, json_to_yaml, node_to_yaml,
+    EmitOptions, SequenceIndent, checked_json_to_yaml, emit, emit_deep, json_text_to_yaml, json_to_yaml,
+    node_to_yaml,
 };
 pub use error::{Error, Limits};
 pub use json::yaml_to_json;

@@ -216,7 +216,7 @@ impl<'a> Parser<'a> {
         let mut empty = false;
         match self.peek()? {
             Kind::StreamEnd => return Ok(None),
-            Kind::VersionDirective | Kind::TagDirective { .. } | Kind::DocumentStart => {
+            Kind::VersionDirective(_) | Kind::TagDirective { .. } | Kind::DocumentStart => {
                 empty = self.explicit_start()?;
             }
             _ if implicit => head = self.split_document_head(),
@@ -256,13 +256,19 @@ impl<'a> Parser<'a> {
             self.peek()?;
             let start = self.mark()?;
             match &self.scanner.peek()?.kind {
-                Kind::VersionDirective if version => {
+                Kind::VersionDirective(_) if version => {
                     return Err(Error::new(
                         start.pos(self.file),
                         "found duplicate %YAML directive",
                     ));
                 }
-                Kind::VersionDirective => version = true,
+                Kind::VersionDirective(false) => {
+                    return Err(Error::new(
+                        start.pos(self.file),
+                        "found incompatible YAML document: version 1.1 can be read",
+                    ));
+                }
+                Kind::VersionDirective(true) => version = true,
                 Kind::TagDirective { handle, prefix } => {
                     if self.tags.iter().any(|(known, _)| known == handle) {
                         return Err(Error::new(start.pos(self.file), "found duplicate %TAG directive"));
@@ -283,7 +289,7 @@ impl<'a> Parser<'a> {
         self.take();
         Ok(matches!(
             self.peek()?,
-            Kind::VersionDirective
+            Kind::VersionDirective(_)
                 | Kind::TagDirective { .. }
                 | Kind::DocumentStart
                 | Kind::DocumentEnd

@@ -41,8 +41,12 @@ impl Mark {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Kind<'a> {
     StreamEnd,
-    VersionDirective,
-    TagDirective { handle: &'a str, prefix: Cow<'a, str> },
+    /// Whether the version is 1.1, which is the only one that is read.
+    VersionDirective(bool),
+    TagDirective {
+        handle: &'a str,
+        prefix: Cow<'a, str>,
+    },
     DocumentStart,
     DocumentEnd,
     BlockSequenceStart,
@@ -58,8 +62,14 @@ pub(crate) enum Kind<'a> {
     Value,
     Alias(&'a str),
     Anchor(&'a str),
-    Tag { handle: &'a str, suffix: Cow<'a, str> },
-    Scalar { text: Cow<'a, str>, style: ScalarStyle },
+    Tag {
+        handle: &'a str,
+        suffix: Cow<'a, str>,
+    },
+    Scalar {
+        text: Cow<'a, str>,
+        style: ScalarStyle,
+    },
 }
 
 /// A token with its place.

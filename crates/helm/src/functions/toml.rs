@@ -203,7 +203,8 @@ fn string_text(text: &str) -> String {
 
 fn decode(text: &str) -> FunctionResult {
     if text.contains('\0') {
-        let problem = "toml: line 1: files cannot contain NULL bytes; probably using UTF-16; TOML files must be UTF-8";
+        let problem =
+            "toml: line 1: files cannot contain NULL bytes; probably using UTF-16; TOML files must be UTF-8";
         return Ok(Map::new([("Error".into(), problem.into())].into()).into());
     }
     let table: Result<toml::Table, _> = text.parse();

@@ -67,7 +67,11 @@ fn checked_json(value: &Value, depth: usize) -> Result<Json, String> {
             .borrow()
             .iter()
             .map(|(key, value)| {
-                let key = if key.contains('\u{85}') { read_back(key) } else { key.to_string() };
+                let key = if key.contains('\u{85}') {
+                    read_back(key)
+                } else {
+                    key.to_string()
+                };
                 Ok((key, checked_json(value, depth + 1)?))
             })
             .collect::<Result<serde_json::Map<_, _>, String>>()
@@ -87,7 +91,11 @@ fn read_back(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut breaks = 0;
     for (index, part) in text.split('\u{85}').enumerate() {
-        let trimmed = if index > 0 { part.trim_start_matches(' ') } else { part };
+        let trimmed = if index > 0 {
+            part.trim_start_matches(' ')
+        } else {
+            part
+        };
         if index > 0 {
             breaks += 1;
             out.truncate(out.trim_end_matches(' ').len());

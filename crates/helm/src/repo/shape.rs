@@ -77,7 +77,10 @@ const CHART: Fields = Fields {
             ("version", Shape::Text),
             ("description", Shape::Text),
             ("keywords", TEXTS),
-            ("maintainers", Shape::List(&Shape::Struct(&MAINTAINER), "[]*v2.Maintainer")),
+            (
+                "maintainers",
+                Shape::List(&Shape::Struct(&MAINTAINER), "[]*v2.Maintainer"),
+            ),
             ("icon", Shape::Text),
             ("apiVersion", Shape::Text),
             ("condition", Shape::Text),
@@ -86,7 +89,10 @@ const CHART: Fields = Fields {
             ("deprecated", Shape::Flag),
             ("annotations", TEXT_MAP),
             ("kubeVersion", Shape::Text),
-            ("dependencies", Shape::List(&Shape::Struct(&DEPENDENCY), "[]*v2.Dependency")),
+            (
+                "dependencies",
+                Shape::List(&Shape::Struct(&DEPENDENCY), "[]*v2.Dependency"),
+            ),
             ("type", Shape::Text),
         ],
     )),
@@ -95,7 +101,11 @@ const CHART: Fields = Fields {
 const MAINTAINER: Fields = Fields {
     name: "Maintainer",
     kind: "v2.Maintainer",
-    fields: &[("name", Shape::Text), ("email", Shape::Text), ("url", Shape::Text)],
+    fields: &[
+        ("name", Shape::Text),
+        ("email", Shape::Text),
+        ("url", Shape::Text),
+    ],
     embedded: None,
 };
 
@@ -157,12 +167,17 @@ impl Checker {
             None => "Go value".to_owned(),
             Some(name) => format!("Go struct field {name}.{}", self.path.join(".")),
         };
-        self.note(format!("json: cannot unmarshal {found} into {place} of type {wanted}"));
+        self.note(format!(
+            "json: cannot unmarshal {found} into {place} of type {wanted}"
+        ));
     }
 
     fn value(&mut self, json: &Json, shape: Shape) -> Result<(), String> {
         match (shape, json) {
-            (Shape::Any, _) | (_, Json::Null) | (Shape::Text, Json::String(_)) | (Shape::Flag, Json::Bool(_)) => {}
+            (Shape::Any, _)
+            | (_, Json::Null)
+            | (Shape::Text, Json::String(_))
+            | (Shape::Flag, Json::Bool(_)) => {}
             (Shape::Time, Json::String(text)) => {
                 time::parse(text).map_err(|error| error.to_string())?;
             }
@@ -179,7 +194,8 @@ impl Checker {
             }
             (Shape::Struct(fields), Json::Object(entries)) => self.fields(fields, entries)?,
             // YAML's numbers and truths are taken as their text, but not behind the pointer to the metadata.
-            (Shape::Text, Json::Number(_) | Json::Bool(_)) if self.yaml && !self.path.contains(&METADATA) => {}
+            (Shape::Text, Json::Number(_) | Json::Bool(_)) if self.yaml && !self.path.contains(&METADATA) => {
+            }
             (Shape::Text, _) => self.mismatch(json, "string"),
             (Shape::Flag, _) => self.mismatch(json, "bool"),
             (Shape::List(_, kind) | Shape::Map(_, kind), _) => self.mismatch(json, kind),
@@ -193,7 +209,9 @@ impl Checker {
         for (key, value) in entries {
             let depth = self.path.len();
             let own = find(fields.fields, key);
-            let embedded = fields.embedded.and_then(|(name, inner)| Some((name, find(inner, key)?)));
+            let embedded = fields
+                .embedded
+                .and_then(|(name, inner)| Some((name, find(inner, key)?)));
             let (name, shape) = match (own, embedded) {
                 (Some(field), _) => field,
                 (None, Some((outer, field))) => {

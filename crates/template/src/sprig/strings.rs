@@ -86,7 +86,12 @@ pub(super) fn register(functions: &mut Functions) {
     functions.pure("toString", Params::fixed(&[Type::Any]), |v| text(to_text(&v[0])));
     functions.pure("toStrings", Params::fixed(&[Type::Any]), |v| {
         let texts = List::strings(strings_of(&v[0]));
-        Ok(if is_nil_strings(&v[0]) { texts.or_nil() } else { texts }.into())
+        Ok(if is_nil_strings(&v[0]) {
+            texts.or_nil()
+        } else {
+            texts
+        }
+        .into())
     });
     functions.pure("split", s2(), |v| {
         Ok(numbered(split(text_at(v, 1), text_at(v, 0))).into())
@@ -103,7 +108,12 @@ pub(super) fn register(functions: &mut Functions) {
             let mut items = strings_of(&v[0]);
             items.sort();
             let sorted = List::strings(items);
-            Ok(if is_nil_strings(&v[0]) { sorted.or_nil() } else { sorted }.into())
+            Ok(if is_nil_strings(&v[0]) {
+                sorted.or_nil()
+            } else {
+                sorted
+            }
+            .into())
         }
         other => Ok(List::strings([to_text(other)]).into()),
     });

@@ -33,7 +33,10 @@ pub fn json_to_yaml(value: &Value) -> String {
 pub fn checked_json_to_yaml(value: &Value) -> Result<String, Error> {
     let written = write_source(value, true).expect("a JSON value holds nothing but JSON");
     if written.unreadable {
-        return Err(Error::new(crate::node::Pos::NONE, "control characters are not allowed"));
+        return Err(Error::new(
+            crate::node::Pos::NONE,
+            "control characters are not allowed",
+        ));
     }
     Ok(written.text)
 }
