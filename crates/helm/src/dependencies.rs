@@ -235,7 +235,8 @@ fn import(member: &mut Member, warnings: &RefCell<Vec<String>>) -> Result<(), Er
                 ImportValues::Other(_) => continue,
             };
             match table_at(&values, &format!("{}.{child}", dependency.name)) {
-                Some(table) => how.tables(&imported, &at_path(parent, &copy_map(&table)), ""),
+                // As in the reference the table itself: what a later import adds to it shows in the child, too.
+                Some(table) => how.tables(&imported, &at_path(parent, &table), ""),
                 None => warnings.borrow_mut().push(format!(
                     "ImportValues missing table from chart chart={} error=\"{child} is not a table\"",
                     dependency.name
@@ -243,7 +244,7 @@ fn import(member: &mut Member, warnings: &RefCell<Vec<String>>) -> Result<(), Er
             }
         }
     }
-    // What is taken from it is copied; only what is put into it must not show elsewhere.
+    // What is put into it from here on must not show elsewhere.
     member.values = Some(if imported.borrow().is_empty() {
         values
     } else {

@@ -13,15 +13,29 @@ struct Pattern {
     whole: bool,
 }
 
-/// A shell pattern as Go's `filepath.Match` reads it.
-#[derive(Clone, Debug)]
-pub struct Glob(Vec<Part>);
+impl Pattern {
+    /// A pattern with a mistake matches nothing.
+    fn matches(&self, text: &str) -> bool {
+        self.glob.matches(text).unwrap_or(false)
+    }
+}
 
-/// What a piece of a pattern matches.
+/// A shell pattern as Go's `filepath.Match` reads it: pieces between stars, each of which is looked at only when a text
+/// has got that far. So a mistake in a later one may never show.
+#[derive(Clone, Debug)]
+pub struct Glob(Vec<Piece>);
+
+#[derive(Clone, Debug)]
+struct Piece {
+    /// Whether any characters but slashes may come before.
+    star: bool,
+    /// None: a mistake.
+    parts: Option<Vec<Part>>,
+}
+
+/// What a part of a pattern matches.
 #[derive(Clone, Debug)]
 enum Part {
-    /// Any characters but slashes.
-    Stars,
     /// One character but a slash.
     Any,
     Literal(char),
@@ -34,69 +48,109 @@ enum Part {
 impl Part {
     fn takes(&self, c: char) -> bool {
         match self {
-            Part::Stars | Part::Any => c != '/',
+            Part::Any => c != '/',
             Part::Literal(own) => *own == c,
             Part::Class { negated, ranges } => {
-                c != '/' && ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != *negated
+                ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != *negated
             }
         }
     }
 }
 
+/// A pattern whose brackets or escapes do not close.
+const BAD: &str = "syntax error in pattern";
+
 impl Glob {
-    /// Compiles a pattern.
-    ///
-    /// # Errors
-    /// If brackets or escapes in it do not close.
-    pub fn new(pattern: &str) -> Result<Self, String> {
-        let mut parts = Vec::with_capacity(pattern.len());
-        let mut chars = pattern.chars().peekable();
-        let bad = || "syntax error in pattern".to_owned();
-        while let Some(c) = chars.next() {
-            parts.push(match c {
-                '*' => Part::Stars,
-                '?' => Part::Any,
-                '\\' => Part::Literal(chars.next().ok_or_else(bad)?),
-                '[' => class(&mut chars).ok_or_else(bad)?,
-                c => Part::Literal(c),
+    /// Reads a pattern.
+    #[must_use]
+    pub fn new(pattern: &str) -> Self {
+        let mut pieces = Vec::new();
+        let mut rest = pattern;
+        while !rest.is_empty() {
+            let after = rest.trim_start_matches('*');
+            let star = after.len() < rest.len();
+            let (piece, next) = after.split_at(piece_length(after));
+            pieces.push(Piece {
+                star,
+                parts: parts(piece),
             });
+            rest = next;
         }
-        Ok(Glob(parts))
+        Glob(pieces)
     }
 
     /// Whether a text matches.
-    #[must_use]
-    pub fn matches(&self, text: &str) -> bool {
-        let (mut at, mut chars) = (0, text.chars());
-        // The latest stars, and the text from where they are to take one more character.
-        let mut again: Option<(usize, std::str::Chars<'_>)> = None;
-        loop {
-            if let Some(Part::Stars) = self.0.get(at) {
-                again = Some((at, chars.clone()));
-                at += 1;
-                continue;
-            }
-            let mut rest = chars.clone();
-            match (self.0.get(at), rest.next()) {
-                (None, None) => return true,
-                (Some(part), Some(c)) if part.takes(c) => {
-                    chars = rest;
-                    at += 1;
-                    continue;
-                }
-                _ => {}
-            }
-            let Some((stars, from)) = &mut again else {
-                return false;
+    ///
+    /// # Errors
+    /// If brackets or escapes do not close in a piece that was reached.
+    pub fn matches(&self, text: &str) -> Result<bool, String> {
+        let mut text = text;
+        for (index, piece) in self.0.iter().enumerate() {
+            let last = index + 1 == self.0.len();
+            let parts = match &piece.parts {
+                // Trailing stars take everything but slashes.
+                Some(parts) if piece.star && parts.is_empty() => return Ok(!text.contains('/')),
+                Some(parts) => parts,
+                None => return Err(BAD.to_owned()),
             };
-            // Stars do not take slashes, so those before them cannot help either.
-            if from.next().is_none_or(|c| c == '/') {
-                return false;
+            let skips = text.char_indices().map_while(|(at, c)| {
+                let passes = at == 0 || !text[..at].ends_with('/');
+                (passes && (at == 0 || piece.star)).then_some((at, c))
+            });
+            let starts = skips.map(|(at, _)| at).chain(
+                // Stars may take all that is left.
+                (text.is_empty() || piece.star && !text.contains('/')).then_some(text.len()),
+            );
+            let found = starts
+                .filter_map(|at| begins(parts, &text[at..]))
+                .find(|rest| !last || rest.is_empty());
+            match found {
+                Some(rest) => text = rest,
+                None => return Ok(false),
             }
-            chars = from.clone();
-            at = *stars + 1;
+        }
+        Ok(text.is_empty())
+    }
+}
+
+/// What follows in a text that begins with these parts.
+fn begins<'t>(parts: &[Part], text: &'t str) -> Option<&'t str> {
+    let mut chars = text.chars();
+    parts
+        .iter()
+        .all(|part| chars.next().is_some_and(|c| part.takes(c)))
+        .then(|| chars.as_str())
+}
+
+/// Up to the next star outside of brackets.
+fn piece_length(text: &str) -> usize {
+    let mut inside = false;
+    let mut escaped = false;
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '[' => inside = true,
+            ']' => inside = false,
+            '*' if !inside => return at,
+            _ => {}
         }
     }
+    text.len()
+}
+
+fn parts(piece: &str) -> Option<Vec<Part>> {
+    let mut parts = Vec::new();
+    let mut chars = piece.chars().peekable();
+    while let Some(c) = chars.next() {
+        parts.push(match c {
+            '?' => Part::Any,
+            '\\' => Part::Literal(chars.next()?),
+            '[' => class(&mut chars)?,
+            c => Part::Literal(c),
+        });
+    }
+    Some(parts)
 }
 
 fn class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<Part> {
@@ -131,14 +185,12 @@ impl Default for Rules {
 
 impl Rules {
     fn add_defaults(&mut self) {
-        if let Ok(glob) = Glob::new("templates/.?*") {
-            self.0.push(Pattern {
-                glob,
-                negate: false,
-                folders_only: false,
-                whole: true,
-            });
-        }
+        self.0.push(Pattern {
+            glob: Glob::new("templates/.?*"),
+            negate: false,
+            folders_only: false,
+            whole: true,
+        });
     }
 
     /// Reads a file's text.
@@ -163,7 +215,8 @@ impl Rules {
         if rule.contains("**") {
             return Err("double-star (**) syntax is not supported".to_owned());
         }
-        Glob::new(rule)?;
+        // As the reference tries it.
+        Glob::new(rule).matches("abc")?;
         let negate = rule.starts_with('!');
         if negate {
             rule = &rule[1..];
@@ -177,7 +230,7 @@ impl Rules {
             None => (rule, rule.contains('/')),
         };
         self.0.push(Pattern {
-            glob: Glob::new(pattern)?,
+            glob: Glob::new(pattern),
             negate,
             folders_only,
             whole,
@@ -199,7 +252,7 @@ impl Rules {
             };
             if pattern.negate {
                 // As the reference has it: everything that a negated rule does not match is left out.
-                if pattern.folders_only && !is_folder || !pattern.glob.matches(text) {
+                if pattern.folders_only && !is_folder || !pattern.matches(text) {
                     return true;
                 }
                 continue;
@@ -207,7 +260,7 @@ impl Rules {
             if pattern.folders_only && !is_folder {
                 continue;
             }
-            if pattern.glob.matches(text) {
+            if pattern.matches(text) {
                 return true;
             }
         }
@@ -231,7 +284,11 @@ mod tests {
             ("?", "/", false),
             ("[a-c]x", "bx", true),
             ("[^a-c]x", "bx", false),
-            ("[^a]", "/", false),
+            ("[^a]", "/", true),
+            ("a[/]b", "a/b", true),
+            ("**b", "aab", true),
+            ("*é?", "xéa", true),
+            ("b*[", "abc", false),
             ("\\*", "*", true),
             ("\\*", "x", false),
             ("", "", true),
@@ -240,11 +297,11 @@ mod tests {
             ("*a/*b", "xa/yb", true),
             ("*a/*b", "x/ya/b", false),
         ] {
-            let matched = Glob::new(pattern).map(|glob| glob.matches(text));
+            let matched = Glob::new(pattern).matches(text);
             assert_eq!(matched, Ok(expected), "{pattern} on {text}");
         }
         for pattern in ["[", "[a", "[]a]", "[-]", "\\", "[a-]"] {
-            assert!(Glob::new(pattern).is_err(), "{pattern}");
+            assert!(Glob::new(pattern).matches("").is_err(), "{pattern}");
         }
     }
 }

@@ -7,7 +7,9 @@ use serde_json::Value as Json;
 
 use crate::error::Error;
 use crate::metadata::{Metadata, Reader};
-use crate::values::yaml_to_json;
+use crate::values::yaml_to_json_strictly;
+
+mod shape;
 
 /// One version of a chart in a repository.
 #[derive(Clone, Debug, Default)]
@@ -42,8 +44,16 @@ impl Index {
             return Err("empty index.yaml file".to_owned());
         }
         let json = match serde_json::from_str(text) {
-            Ok(json) => json,
-            Err(_) => yaml_to_json(text)?,
+            Ok(json) => {
+                shape::check(&json, false)?;
+                json
+            }
+            Err(_) => {
+                let json = yaml_to_json_strictly(text)?;
+                shape::check(&json, true)
+                    .map_err(|error| format!("error unmarshaling JSON: while decoding JSON: {error}"))?;
+                json
+            }
         };
         let mut index = Index::default();
         let mut api_version = String::new();

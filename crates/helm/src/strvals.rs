@@ -170,11 +170,16 @@ impl Parser<'_, '_> {
         let index = self.index()?;
         let mut list = match fields.get_mut(key) {
             None => Vec::new(),
+            // What belongs to no name is not put back, but what is written into its places is there.
+            Some(Json::Array(items)) if key.is_empty() => items.clone(),
             Some(Json::Array(items)) => std::mem::take(items),
             Some(other) => return Err(unable(other, "[]interface {}").into()),
         };
         let result = self.item(&mut list, index, level);
-        set(fields, key, Json::Array(list));
+        match fields.get_mut(key) {
+            Some(Json::Array(items)) if key.is_empty() && items.len() == list.len() => *items = list,
+            _ => set(fields, key, Json::Array(list)),
+        }
         result
     }
 
@@ -195,7 +200,10 @@ impl Parser<'_, '_> {
             return Err(format!("key map {} has no value", quote(key)).into());
         }
         if !inner.is_empty() || fields.contains_key(key) {
-            set(fields, key, Json::Object(inner));
+            // A table without a name is one only if it was there before.
+            if !key.is_empty() || fields.contains_key(key) {
+                fields.insert(key.to_owned(), Json::Object(inner));
+            }
         }
         result
     }
@@ -264,7 +272,11 @@ impl Parser<'_, '_> {
         if self.skip_blank() {
             return Ok(Json::Null);
         }
-        let mut stream = serde_json::Deserializer::from_str(self.rest).into_iter::<Json>();
+        // A number or a word ends where it can go no further, whatever follows.
+        let first = self.rest.trim_start_matches([' ', '\t', '\r', '\n']);
+        let blank = self.rest.len() - first.len();
+        let end = blank + plain_length(first).unwrap_or(first.len());
+        let mut stream = serde_json::Deserializer::from_str(&self.rest[..end]).into_iter::<Json>();
         let value = match stream.next() {
             Some(Ok(value)) => value,
             _ => {
@@ -394,11 +406,37 @@ fn unable(found: &Json, wanted: &str) -> String {
     format!("unable to parse key: interface conversion: interface {{}} is {kind}, not {wanted}")
 }
 
+/// The length of a number or a word that a JSON text begins with; nothing if it is neither.
+fn plain_length(text: &str) -> Option<usize> {
+    if let Some(word) = ["true", "false", "null"]
+        .iter()
+        .find(|word| text.starts_with(**word))
+    {
+        return Some(word.len());
+    }
+    let digits = |at: usize| text[at..].bytes().take_while(u8::is_ascii_digit).count();
+    let mut at = usize::from(text.starts_with('-'));
+    match digits(at) {
+        0 => return None,
+        _ if text[at..].starts_with('0') => at += 1,
+        count => at += count,
+    }
+    if text[at..].starts_with('.') {
+        at += 1 + Some(digits(at + 1)).filter(|count| *count > 0)?;
+    }
+    if text[at..].starts_with(['e', 'E']) {
+        let sign = usize::from(text[at + 1..].starts_with(['+', '-']));
+        at += 1 + sign + Some(digits(at + 1 + sign)).filter(|count| *count > 0)?;
+    }
+    Some(at)
+}
+
 fn typed(text: String) -> Json {
     if text.eq_ignore_ascii_case("true") {
         return true.into();
     }
-    if text.eq_ignore_ascii_case("false") {
+    // Go folds the long s, too.
+    if text.replace('\u{17f}', "s").eq_ignore_ascii_case("false") {
         return false.into();
     }
     if text.eq_ignore_ascii_case("null") {

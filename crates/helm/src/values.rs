@@ -102,11 +102,29 @@ pub(crate) fn yaml_to_json(text: &str) -> Result<Json, String> {
         .map_err(|error| format!("error converting YAML to JSON: {}", go_yaml_error(text, &error)))
 }
 
+/// As [`yaml_to_json`], without keys that are there twice.
+pub(crate) fn yaml_to_json_strictly(text: &str) -> Result<Json, String> {
+    fluvial_yaml::yaml_to_json(text, true).map_err(|error| {
+        let problem = match error.message.contains("already set in map") {
+            true => format!(
+                "yaml: unmarshal errors:\n  line {}: {}",
+                error.pos.line, error.message
+            ),
+            false => go_yaml_error(text, &error),
+        };
+        format!("error converting YAML to JSON: {problem}")
+    })
+}
+
 /// A values file: several documents are merged.
 pub(crate) fn read_values(text: &str) -> Result<Json, Error> {
     let read = |error: &dyn std::fmt::Display| Error::values(format!("error reading yaml document: {error}"));
     let mut values = serde_json::Map::new();
-    for document in fluvial_yaml::split_documents(text).map_err(|error| read(&error))? {
+    for mut document in fluvial_yaml::split_documents(text).map_err(|error| read(&error))? {
+        // The reference reads lines, whose ends it adds.
+        if !document.ends_with('\n') {
+            document.push('\n');
+        }
         let json = yaml_to_json(&document)
             .map_err(|error| Error::values(format!("cannot unmarshal yaml document: {error}")))?;
         match floats(json) {
@@ -233,6 +251,12 @@ impl Coalesce<'_> {
         };
         let Some(source) = self.global_table(parent, "source") else {
             return;
+        };
+        // The globals of a chart that is called `global` would become part of themselves.
+        let source = if source.same(child) {
+            copy_map(&source)
+        } else {
+            source
         };
         let entries: Vec<_> = source
             .borrow()

@@ -71,7 +71,7 @@ const WORDS: [(&str, &str, Place); 30] = [
     ),
     (
         "found a tab character that",
-        "found character that cannot start any token",
+        "found a tab character that violates indentation",
         Place::Scanner,
     ),
     (
@@ -208,7 +208,7 @@ pub(crate) fn go_yaml_error(text: &str, error: &Error) -> String {
         Place::Nowhere => 0,
         Place::Scanner if zero_based == 0 => 0,
         Place::Scanner => zero_based + 1,
-        Place::End => match text.matches('\n').count() + usize::from(!text.ends_with('\n')) {
+        Place::End => match text.matches('\n').count() {
             0 => 0,
             lines => lines + 1,
         },
@@ -241,7 +241,9 @@ fn next_line(text: &str, zero_based: usize, column: usize) -> usize {
             || [": ", " #"].iter().any(|mark| content.contains(mark))
             || content.trim_end().ends_with(':')
     });
-    found.map_or(text.matches('\n').count(), |(index, _)| index) + 1
+    // What ends within a line is taken to end with it.
+    let end = || text.matches('\n').count() + usize::from(!text.ends_with('\n'));
+    found.map_or_else(end, |(index, _)| index) + 1
 }
 
 /// The line at which the collection began that a message speaks of.
@@ -290,6 +292,7 @@ mod tests {
         for (text, line) in [
             ("a: 1\nfoo\nb: 1\n", 3),
             ("a: 1\nfoo\n\n\n", 5),
+            ("a: 1\n{b: c}", 3),
             ("a: 1\nfoo bar\n  baz: 1\n  quux: 2\n", 3),
             ("a: 1\nfoo\n  x:y\n  z\n  b:\n    c: 1\n", 5),
             ("a: 1\nfoo\n# c\nb: 1\n", 3),

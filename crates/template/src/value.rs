@@ -78,6 +78,8 @@ impl Element {
 pub struct List {
     /// The type of its elements.
     pub element: Element,
+    /// Whether it is Go's nil slice: empty, and null once it is written as JSON.
+    nil: bool,
     object: Option<Rc<dyn Object>>,
     items: Rc<Vec<Value>>,
 }
@@ -94,6 +96,7 @@ impl List {
     pub fn any(items: Vec<Value>) -> Self {
         List {
             element: Element::Any,
+            nil: false,
             object: None,
             items: Rc::new(items),
         }
@@ -104,6 +107,7 @@ impl List {
         let items = items.into_iter().map(|item| Value::Str(item.into())).collect();
         List {
             element: Element::Str,
+            nil: false,
             object: None,
             items: Rc::new(items),
         }
@@ -114,9 +118,23 @@ impl List {
     pub fn of(element: Element, items: Vec<Value>) -> Self {
         List {
             element,
+            nil: false,
             object: None,
             items: Rc::new(items),
         }
+    }
+
+    /// The nil slice of this one's type if it is empty: without elements, and null where it becomes JSON or YAML.
+    #[must_use]
+    pub fn or_nil(mut self) -> Self {
+        self.nil = self.items.is_empty();
+        self
+    }
+
+    /// Whether it is a nil slice.
+    #[must_use]
+    pub fn is_nil(&self) -> bool {
+        self.nil
     }
 
     /// A `[]uint8`.
@@ -566,6 +584,7 @@ impl Value {
                 serde_json::Number::from_f64(*value).map_or(serde_json::Value::Null, Into::into)
             }
             Value::Str(text) => serde_json::Value::String(text.to_string()),
+            Value::List(list) if list.is_nil() => serde_json::Value::Null,
             Value::List(list) => match list.as_bytes() {
                 Some(bytes) => serde_json::Value::String(STANDARD.encode(bytes)),
                 None => list.items().iter().map(Value::to_json).collect(),
@@ -595,6 +614,7 @@ impl Value {
             (Value::Str(a), Value::Str(b)) => a == b,
             (Value::List(a), Value::List(b)) => {
                 a.element == b.element
+                    && a.nil == b.nil
                     && a.items().len() == b.items().len()
                     && a.items().iter().zip(b.items()).all(|(a, b)| a.deep_equal(b))
             }

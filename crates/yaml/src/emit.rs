@@ -8,7 +8,7 @@ mod scalar;
 mod sigs;
 mod writer;
 
-pub use sigs::{json_text_to_yaml, json_to_yaml, node_to_yaml};
+pub use sigs::{checked_json_to_yaml, json_text_to_yaml, json_to_yaml, node_to_yaml};
 
 use crate::node::{Node, NodeData, ScalarStyle, Style};
 use crate::parse::LONG_TAG;

@@ -13,7 +13,7 @@ use crate::error::{Error, Limits};
 use crate::gosyntax;
 use crate::node::{Entry, Node, NodeData, ScalarStyle, Style};
 use crate::number::{self, Number};
-use crate::parse::{ReadOptions, is_merge_key, parse_first, parse_values};
+use crate::parse::{ReadOptions, is_merge_key, parse_first, parse_values_v2};
 use crate::resolve::{Mode, Resolved, resolve_plain};
 use crate::simple;
 
@@ -31,7 +31,7 @@ pub fn yaml_to_json(text: &str, strict: bool) -> Result<Value, Error> {
 
 /// As [`yaml_to_json`], by the whole parser.
 pub(crate) fn whole(text: &str, strict: bool) -> Result<Value, Error> {
-    match parse_values(text, &ReadOptions::default())? {
+    match parse_values_v2(text, &ReadOptions::default())? {
         Some(node) => Converter::new(&node, Mode::Json, strict).convert(),
         None => Ok(Value::Null),
     }

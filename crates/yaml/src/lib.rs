@@ -19,7 +19,10 @@ mod scan;
 pub mod simple;
 
 pub use documents::split_documents;
-pub use emit::{EmitOptions, SequenceIndent, emit, emit_deep, json_text_to_yaml, json_to_yaml, node_to_yaml};
+pub use emit::{
+    EmitOptions, SequenceIndent, checked_json_to_yaml, emit, emit_deep, json_text_to_yaml, json_to_yaml,
+    node_to_yaml,
+};
 pub use error::{Error, Limits};
 pub use json::yaml_to_json;
 pub use node::{Comments, Entry, FileId, Node, NodeData, Pos, ScalarStyle, Style};

@@ -51,6 +51,14 @@ pub fn parse_values(text: &str, options: &ReadOptions) -> Result<Option<Node>, E
     parser.document()
 }
 
+/// As [`parse_values`], with go-yaml v2's rule that a question mark within brackets ends a plain text.
+pub(crate) fn parse_values_v2(text: &str, options: &ReadOptions) -> Result<Option<Node>, Error> {
+    let mut parser = Parser::new(text, options)?;
+    parser.scanner.look_at_one();
+    parser.scanner.older = true;
+    parser.document()
+}
+
 /// The first document of a part of a text, if it has one, with its places in that text.
 ///
 /// # Errors
@@ -208,7 +216,7 @@ impl<'a> Parser<'a> {
         let mut empty = false;
         match self.peek()? {
             Kind::StreamEnd => return Ok(None),
-            Kind::VersionDirective | Kind::TagDirective { .. } | Kind::DocumentStart => {
+            Kind::VersionDirective(_) | Kind::TagDirective { .. } | Kind::DocumentStart => {
                 empty = self.explicit_start()?;
             }
             _ if implicit => head = self.split_document_head(),
@@ -248,13 +256,19 @@ impl<'a> Parser<'a> {
             self.peek()?;
             let start = self.mark()?;
             match &self.scanner.peek()?.kind {
-                Kind::VersionDirective if version => {
+                Kind::VersionDirective(_) if version => {
                     return Err(Error::new(
                         start.pos(self.file),
                         "found duplicate %YAML directive",
                     ));
                 }
-                Kind::VersionDirective => version = true,
+                Kind::VersionDirective(false) => {
+                    return Err(Error::new(
+                        start.pos(self.file),
+                        "found incompatible YAML document: version 1.1 can be read",
+                    ));
+                }
+                Kind::VersionDirective(true) => version = true,
                 Kind::TagDirective { handle, prefix } => {
                     if self.tags.iter().any(|(known, _)| known == handle) {
                         return Err(Error::new(start.pos(self.file), "found duplicate %TAG directive"));
@@ -275,7 +289,7 @@ impl<'a> Parser<'a> {
         self.take();
         Ok(matches!(
             self.peek()?,
-            Kind::VersionDirective
+            Kind::VersionDirective(_)
                 | Kind::TagDirective { .. }
                 | Kind::DocumentStart
                 | Kind::DocumentEnd

@@ -41,8 +41,12 @@ impl Mark {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Kind<'a> {
     StreamEnd,
-    VersionDirective,
-    TagDirective { handle: &'a str, prefix: Cow<'a, str> },
+    /// Whether the version is 1.1, which is the only one that is read.
+    VersionDirective(bool),
+    TagDirective {
+        handle: &'a str,
+        prefix: Cow<'a, str>,
+    },
     DocumentStart,
     DocumentEnd,
     BlockSequenceStart,
@@ -58,8 +62,14 @@ pub(crate) enum Kind<'a> {
     Value,
     Alias(&'a str),
     Anchor(&'a str),
-    Tag { handle: &'a str, suffix: Cow<'a, str> },
-    Scalar { text: Cow<'a, str>, style: ScalarStyle },
+    Tag {
+        handle: &'a str,
+        suffix: Cow<'a, str>,
+    },
+    Scalar {
+        text: Cow<'a, str>,
+        style: ScalarStyle,
+    },
 }
 
 /// A token with its place.
@@ -103,6 +113,8 @@ pub(crate) struct Scanner<'a> {
     simple_keys: Vec<SimpleKey>,
     /// How many tokens behind the next one are looked at.
     ahead: usize,
+    /// Whether this reads as go-yaml v2.
+    pub(crate) older: bool,
     /// Comments that no token has taken yet.
     pub(crate) comments: VecDeque<Comment>,
 }
@@ -143,6 +155,7 @@ impl<'a> Scanner<'a> {
             simple_key_allowed: true,
             simple_keys: vec![SimpleKey::default()],
             ahead: 2,
+            older: false,
             comments: VecDeque::new(),
         }
     }

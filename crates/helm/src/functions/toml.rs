@@ -73,7 +73,7 @@ impl Writer {
         let entries: Vec<_> = map.borrow().iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         let (inner, plain): (Vec<_>, Vec<_>) = entries
             .into_iter()
-            .filter(|(_, value)| !value.is_nil())
+            .filter(|(_, value)| !value.is_nil() && !matches!(value, Value::List(list) if list.is_nil()))
             .partition(|(_, value)| as_map(value).is_some() || is_table_list(value));
         for (key, value) in plain {
             self.out.push_str(&"  ".repeat(path.len()));
@@ -202,6 +202,11 @@ fn string_text(text: &str) -> String {
 }
 
 fn decode(text: &str) -> FunctionResult {
+    if text.contains('\0') {
+        let problem =
+            "toml: line 1: files cannot contain NULL bytes; probably using UTF-16; TOML files must be UTF-8";
+        return Ok(Map::new([("Error".into(), problem.into())].into()).into());
+    }
     let table: Result<toml::Table, _> = text.parse();
     Ok(match table {
         Ok(table) => from_toml(&toml::Value::Table(table)),

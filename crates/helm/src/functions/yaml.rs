@@ -39,7 +39,8 @@ pub(super) fn register(functions: &mut Functions) {
 /// A value as `toYaml` writes it.
 pub(crate) fn to_yaml(value: &Value) -> Result<String, String> {
     let json = checked_json(value, 0)?;
-    let mut yaml = fluvial_yaml::json_to_yaml(&json);
+    let mut yaml =
+        fluvial_yaml::checked_json_to_yaml(&json).map_err(|error| format!("yaml: {}", error.message))?;
     if yaml.ends_with('\n') {
         yaml.pop();
     }
@@ -56,7 +57,7 @@ fn checked_json(value: &Value, depth: usize) -> Result<Json, String> {
             "error marshaling into JSON: json: unsupported value: {}",
             number::shortest(*float)
         )),
-        Value::List(list) if list.as_bytes().is_none() => list
+        Value::List(list) if !list.is_nil() && list.as_bytes().is_none() => list
             .items()
             .iter()
             .map(|item| checked_json(item, depth + 1))
@@ -65,14 +66,56 @@ fn checked_json(value: &Value, depth: usize) -> Result<Json, String> {
         Value::Map(map) if !map.is_nil() => map
             .borrow()
             .iter()
-            .map(|(key, value)| Ok((key.to_string(), checked_json(value, depth + 1)?)))
+            .map(|(key, value)| {
+                let key = if key.contains('\u{85}') {
+                    read_back(key)
+                } else {
+                    key.to_string()
+                };
+                Ok((key, checked_json(value, depth + 1)?))
+            })
             .collect::<Result<serde_json::Map<_, _>, String>>()
             .map(Json::Object),
         Value::Object(object) => match object.as_map() {
             Some(map) => checked_json(&Value::Map(map), depth),
             None => Ok(object.to_json()),
         },
+        Value::Str(text) if text.contains('\u{85}') => Ok(read_back(text).into()),
         other => Ok(other.to_json()),
+    }
+}
+
+/// A text as it comes back from JSON that is read as YAML, as `toYaml` does: what Unicode calls a next line is a line
+/// break there, and folds.
+fn read_back(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut breaks = 0;
+    for (index, part) in text.split('\u{85}').enumerate() {
+        let trimmed = if index > 0 {
+            part.trim_start_matches(' ')
+        } else {
+            part
+        };
+        if index > 0 {
+            breaks += 1;
+            out.truncate(out.trim_end_matches(' ').len());
+        }
+        if trimmed.is_empty() && index > 0 && text.len() > part.len() {
+            continue;
+        }
+        fold(&mut out, &mut breaks);
+        out.push_str(trimmed);
+    }
+    fold(&mut out, &mut breaks);
+    out
+}
+
+/// One line break becomes a blank, more of them one less.
+fn fold(out: &mut String, breaks: &mut usize) {
+    match std::mem::take(breaks) {
+        0 => {}
+        1 => out.push(' '),
+        more => out.extend(std::iter::repeat_n('\n', more - 1)),
     }
 }
 
@@ -171,7 +214,7 @@ fn bare(error: &str) -> String {
 
 fn from_json(text: &str) -> Value {
     match parse_json(text) {
-        Ok(Json::Null) => Map::default().into(),
+        Ok(Json::Null) => Map::default().nil().into(),
         Ok(json @ Json::Object(_)) => Value::from_json(&json),
         Ok(other) => error_map(bare(&mismatch(&other, "", MAP))),
         Err(error) => error_map(error),
@@ -180,7 +223,7 @@ fn from_json(text: &str) -> Value {
 
 fn from_json_array(text: &str) -> FunctionResult {
     Ok(match parse_json(text) {
-        Ok(Json::Null) => List::any(Vec::new()).into(),
+        Ok(Json::Null) => List::any(Vec::new()).or_nil().into(),
         Ok(json @ Json::Array(_)) => Value::from_json(&json),
         Ok(other) => List::any(vec![bare(&mismatch(&other, "", LIST)).into()]).into(),
         Err(error) => List::any(vec![error.into()]).into(),

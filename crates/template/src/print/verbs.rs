@@ -71,6 +71,11 @@ impl<'a> Printer<'a> {
                     value.type_name()
                 };
                 self.out.push_str(&kind);
+                if list.is_nil() {
+                    self.out.push_str("(nil)");
+                    self.depth -= 1;
+                    return;
+                }
                 self.out.push('{');
                 for (index, item) in list.items().iter().enumerate() {
                     if index > 0 {
@@ -190,10 +195,14 @@ impl<'a> Printer<'a> {
             self.out.push_str(&value.type_name());
             self.out.push('=');
             let erroring = std::mem::replace(&mut self.erroring, true);
-            // Only `%#v` asks for Go's syntax.
+            // Only `%#v` asks for Go's syntax; floats keep their zeros with the flag.
             let sharp = self.flags.sharp;
-            self.flags.sharp &= verb == 'v';
-            self.value(value, 'v');
+            if sharp && matches!(value, Value::Float(_)) {
+                self.value(value, 'g');
+            } else {
+                self.flags.sharp &= verb == 'v';
+                self.value(value, 'v');
+            }
             self.flags.sharp = sharp;
             self.erroring = erroring;
         }

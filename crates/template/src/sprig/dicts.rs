@@ -22,6 +22,9 @@ pub(super) fn register(functions: &mut Functions) {
             return Err("assignment to entry in nil map".into());
         }
         let map = map_at(v, 0);
+        if map.is_nil() {
+            return Err("assignment to entry in nil map".into());
+        }
         let value = if v[2].is_nil() {
             Value::NilInterface
         } else {
@@ -188,7 +191,8 @@ fn deep_copy(value: &Value, depth: usize) -> Result<Value, String> {
                 .iter()
                 .map(|item| deep_copy(item, depth + 1))
                 .collect();
-            Value::List(List::of(list.element, items?))
+            let copy = List::of(list.element, items?);
+            Value::List(if list.is_nil() { copy.or_nil() } else { copy })
         }
         other => other.clone(),
     })

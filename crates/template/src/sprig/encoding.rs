@@ -221,6 +221,7 @@ fn write_json(
         }
         Value::Float(number) => out.push_str(&json_float(*number)?),
         Value::Str(string) => write_json_text(out, string, escape),
+        Value::List(list) if list.is_nil() => out.push_str("null"),
         Value::List(list) if list.element == crate::value::Element::Byte => {
             write_json_text(out, &STANDARD.encode(list.as_bytes().unwrap_or_default()), escape);
         }

@@ -98,7 +98,7 @@ pub(super) fn register(functions: &mut Functions) {
                 other => return Err(format!("Cannot concat type {} as list", other.kind()).into()),
             }
         }
-        Ok(List::any(all).into())
+        Ok(List::any(all).or_nil().into())
     });
 }
 
@@ -134,7 +134,7 @@ fn items<'a>(what: &str, value: &'a Value) -> Result<&'a [Value], FunctionError>
 /// A part of a list; of an empty one, nil.
 fn part(items: &[Value], skip: usize, drop: usize) -> Value {
     if items.is_empty() {
-        return Value::List(List::any(Vec::new()));
+        return Value::List(List::any(Vec::new()).or_nil());
     }
     Value::List(List::any(items[skip..items.len() - drop].to_vec()))
 }

@@ -1,6 +1,5 @@
 //! Regular expressions with RE2's syntax, compiled once.
 
-use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -13,7 +12,7 @@ use crate::function::{Function, FunctionResult, Functions, Params, Type, text};
 use crate::print::sprintf;
 use crate::value::{IntType, List, Value};
 
-use super::patterns::counted;
+use super::patterns::{Template, Translated, translate};
 use super::{int_at, text_at};
 
 const INT: Type = Type::Int(IntType::Int);
@@ -109,7 +108,7 @@ impl std::fmt::Debug for Patterns {
 /// A compiled pattern in Go's syntax. Most patterns of charts see a few names and nothing else: an engine that is small and
 /// slow reads these, since the large one takes longer to get ready than that takes. Both find the same.
 pub struct Pattern {
-    ours: String,
+    ours: Translated,
     small: Option<regex_lite::Regex>,
     whole: OnceLock<Result<Regex, String>>,
     /// Bytes that the small engine has read.
@@ -129,12 +128,8 @@ enum Engine<'p> {
 impl Pattern {
     /// Compiles with Go's syntax and a bound on the program's size.
     fn compile(pattern: &str) -> Result<Self, String> {
-        // What the crate would take and RE2 does not: the rest is refused by both.
-        if let Some(error) = super::go_regex_error(pattern) {
-            return Err(error);
-        }
-        let ours = in_our_syntax(pattern);
-        let small = small(&ours);
+        let ours = translate(pattern)?;
+        let small = small(&ours.text);
         let compiled = Pattern {
             ours,
             small,
@@ -142,16 +137,16 @@ impl Pattern {
             read: AtomicUsize::new(0),
         };
         if compiled.small.is_none() {
-            let refused = |_| format!("error parsing regexp: invalid pattern: `{pattern}`");
+            // What both have a syntax for may still be too much here.
+            let refused = |_| format!("error parsing regexp: expression too large: `{pattern}`");
             compiled.whole().as_ref().map_err(refused)?;
         }
         Ok(compiled)
     }
 
     fn whole(&self) -> &Result<Regex, String> {
-        // `\z` is the same; `\Z` and look-around are refused by both, `\pN` is shared, and so are flags.
         self.whole.get_or_init(|| {
-            regex::RegexBuilder::new(&self.ours)
+            regex::RegexBuilder::new(&self.ours.text)
                 .size_limit(4 << 20)
                 .build()
                 .map_err(|error| error.to_string())
@@ -194,9 +189,23 @@ impl Pattern {
     /// longest run of letters, digits and underscores.
     #[must_use]
     pub fn replace_all(&self, text: &str, replacement: &str) -> String {
+        if !replacement.contains('$') {
+            return self.replace_all_literally(text, replacement);
+        }
+        let template = Template::new(replacement, &self.ours.names);
         match self.engine(text) {
-            Some(Engine::Small(regex)) => regex.replace_all(text, replacement).into_owned(),
-            Some(Engine::Whole(regex)) => regex.replace_all(text, replacement).into_owned(),
+            Some(Engine::Small(regex)) => {
+                let all = |found: &regex_lite::Captures<'_>| {
+                    template.expand(|group| found.get(group).map(|found| found.as_str()))
+                };
+                regex.replace_all(text, all).into_owned()
+            }
+            Some(Engine::Whole(regex)) => {
+                let all = |found: &regex::Captures<'_>| {
+                    template.expand(|group| found.get(group).map(|found| found.as_str()))
+                };
+                regex.replace_all(text, all).into_owned()
+            }
             None => text.to_owned(),
         }
     }
@@ -225,117 +234,11 @@ fn small(ours: &str) -> Option<regex_lite::Regex> {
     regex_lite::RegexBuilder::new(ours).size_limit(SMALL).build().ok()
 }
 
-/// RE2's classes are ASCII's, and it knows quoting and octal escapes. (ASCII is also what compiles fast.)
-fn in_our_syntax(pattern: &str) -> String {
-    let mut out = String::with_capacity(pattern.len() + 16);
-    let mut chars = pattern.chars().peekable();
-    let mut in_class = false;
-    while let Some(c) = chars.next() {
-        match c {
-            '[' if !in_class => {
-                in_class = true;
-                out.push('[');
-                if chars.peek() == Some(&'^') {
-                    out.extend(chars.next());
-                }
-                // A bracket that comes first closes nothing.
-                if chars.peek() == Some(&']') {
-                    chars.next();
-                    out.push_str("\\]");
-                }
-            }
-            // `[:alpha:]` is the same; any other bracket inside is itself.
-            '[' if chars.peek() == Some(&':') => {
-                out.push('[');
-                for c in chars.by_ref() {
-                    out.push(c);
-                    if c == ']' {
-                        break;
-                    }
-                }
-            }
-            '[' => out.push_str("\\["),
-            // What the crate would take for operations on sets.
-            '&' | '~' if in_class => {
-                out.push('\\');
-                out.push(c);
-            }
-            ']' => {
-                in_class = false;
-                out.push(']');
-            }
-            '\\' => escape(&mut chars, in_class, &mut out),
-            // A brace that no count follows is itself.
-            '{' if !in_class => {
-                let rest: String = std::iter::once(c).chain(chars.clone()).collect();
-                if counted(&rest).is_none() {
-                    out.push('\\');
-                }
-                out.push('{');
-            }
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-fn escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, in_class: bool, out: &mut String) {
-    let Some(c) = chars.next() else {
-        return out.push('\\');
-    };
-    let class = |out: &mut String, negated: bool, members: &str| {
-        let open = match (in_class, negated) {
-            (true, false) => return out.push_str(members),
-            (_, true) => "[^",
-            (false, false) => "[",
-        };
-        out.push_str(open);
-        out.push_str(members);
-        out.push(']');
-    };
-    match c {
-        'd' | 'D' => class(out, c == 'D', "0-9"),
-        'w' | 'W' => class(out, c == 'W', "0-9A-Za-z_"),
-        's' | 'S' => class(out, c == 'S', "\\t\\n\\x0C\\r "),
-        'b' if !in_class => out.push_str("(?-u:\\b)"),
-        'B' if !in_class => out.push_str("(?-u:\\B)"),
-        'Q' => {
-            let mut quoted = String::new();
-            while let Some(c) = chars.next() {
-                if c == '\\' && chars.peek() == Some(&'E') {
-                    chars.next();
-                    break;
-                }
-                quoted.push(c);
-            }
-            out.push_str(&regex::escape(&quoted));
-        }
-        '0'..='7' => {
-            let mut code = u32::from(c) - u32::from('0');
-            for _ in 0..2 {
-                match chars.peek().and_then(|c| c.to_digit(8)) {
-                    Some(digit) => {
-                        code = code * 8 + digit;
-                        chars.next();
-                    }
-                    None => break,
-                }
-            }
-            // Writing into a String cannot fail.
-            let _ = write!(out, "\\x{{{code:x}}}");
-        }
-        c => {
-            out.push('\\');
-            out.push(c);
-        }
-    }
-}
-
 fn find_all(scope: &mut Scope<'_, '_>, values: &[Value]) -> FunctionResult {
     let (regex, whole) = (scope.pattern(text_at(values, 0))?, text_at(values, 1));
     let count = usize::try_from(int_at(values, 2)).unwrap_or(usize::MAX);
     let found = regex.find_iter(whole).take(count).map(|found| &whole[found]);
-    Ok(List::strings(found).into())
+    Ok(List::strings(found).or_nil().into())
 }
 
 /// Go's `Regexp.Split`.
@@ -343,7 +246,7 @@ fn split(scope: &mut Scope<'_, '_>, values: &[Value]) -> FunctionResult {
     let (pattern, whole, count) = (text_at(values, 0), text_at(values, 1), int_at(values, 2));
     let regex = scope.pattern(pattern)?;
     if count == 0 {
-        return Ok(List::strings(Vec::<String>::new()).into());
+        return Ok(List::strings(Vec::<String>::new()).or_nil().into());
     }
     if !pattern.is_empty() && whole.is_empty() {
         return Ok(List::strings([""]).into());
@@ -450,7 +353,7 @@ mod tests {
             let compiled = Pattern::compile(pattern).unwrap();
             let whole = compiled.whole().as_ref().unwrap();
             let Some(small) = &compiled.small else {
-                assert!(!compiled.ours.is_ascii(), "{pattern}");
+                assert!(!compiled.ours.text.is_ascii(), "{pattern}");
                 continue;
             };
             for text in texts {
@@ -475,7 +378,7 @@ mod tests {
             r"\bfoo\b",
             "(?s).",
             "é",
-            "(?:[a-z]{1,200}[0-9]{1,200}){30}",
+            "(?:[a-z]{1,30}[0-9]{1,30}){30}",
         ] {
             let compiled = Pattern::compile(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
             assert!(compiled.small.is_none(), "{pattern}");

@@ -5,7 +5,7 @@ use crate::exec::Scope;
 use crate::function::{Function, FunctionResult, Functions, Params, Type, text};
 use crate::print::sprintf;
 use crate::quote::quote;
-use crate::value::{IntType, List, Map, Value};
+use crate::value::{Element, IntType, List, Map, Value};
 
 use super::cast::to_text;
 use super::{int_at, text_at};
@@ -85,7 +85,13 @@ pub(super) fn register(functions: &mut Functions) {
     });
     functions.pure("toString", Params::fixed(&[Type::Any]), |v| text(to_text(&v[0])));
     functions.pure("toStrings", Params::fixed(&[Type::Any]), |v| {
-        Ok(List::strings(strings_of(&v[0])).into())
+        let texts = List::strings(strings_of(&v[0]));
+        Ok(if is_nil_strings(&v[0]) {
+            texts.or_nil()
+        } else {
+            texts
+        }
+        .into())
     });
     functions.pure("split", s2(), |v| {
         Ok(numbered(split(text_at(v, 1), text_at(v, 0))).into())
@@ -101,7 +107,13 @@ pub(super) fn register(functions: &mut Functions) {
         Value::List(_) => {
             let mut items = strings_of(&v[0]);
             items.sort();
-            Ok(List::strings(items).into())
+            let sorted = List::strings(items);
+            Ok(if is_nil_strings(&v[0]) {
+                sorted.or_nil()
+            } else {
+                sorted
+            }
+            .into())
         }
         other => Ok(List::strings([to_text(other)]).into()),
     });
@@ -205,6 +217,11 @@ fn indent(scope: &mut Scope<'_, '_>, values: &[Value], before: &str) -> Function
     out.push_str(&pad);
     out.push_str(&body[from..]);
     text(out)
+}
+
+/// Whether it is a nil `[]string`, which is passed on as it is.
+fn is_nil_strings(value: &Value) -> bool {
+    matches!(value, Value::List(list) if list.is_nil() && list.element == Element::Str)
 }
 
 /// As Sprig's `strslice`: the items that are not nil, as texts.

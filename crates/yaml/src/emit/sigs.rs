@@ -26,17 +26,28 @@ pub fn json_to_yaml(value: &Value) -> String {
     write(value, true)
 }
 
-/// A JSON text as `sigs.k8s.io/yaml.JSONToYAML` prints it: floats keep being floats. As there, a
-/// text that is no JSON is read as YAML.
+/// As [`json_to_yaml`], with its failure.
 ///
 /// # Errors
-/// The text is neither JSON nor YAML.
+/// A text holds a control character that JSON does not escape: the JSON is read as YAML, which may not hold it.
+pub fn checked_json_to_yaml(value: &Value) -> Result<String, Error> {
+    let written = write_source(value, true).expect("a JSON value holds nothing but JSON");
+    if written.unreadable {
+        return Err(Error::new(
+            crate::node::Pos::NONE,
+            "control characters are not allowed",
+        ));
+    }
+    Ok(written.text)
+}
+
+/// A JSON text as `sigs.k8s.io/yaml.JSONToYAML` prints it: floats keep being floats. As there, the
+/// text is read as YAML, be it JSON or not.
+///
+/// # Errors
+/// The text is no YAML.
 pub fn json_text_to_yaml(text: &str) -> Result<String, Error> {
-    let value: Value = match serde_json::from_str(text) {
-        Ok(value) => value,
-        Err(_) => yaml_to_json(text, false)?,
-    };
-    Ok(write(&value, false))
+    Ok(write(&yaml_to_json(text, false)?, false))
 }
 
 /// A document as kustomize prints it in the end: by way of JSON, so that keys are sorted and aliases expanded.

@@ -126,7 +126,7 @@ impl<'a> Scanner<'a> {
                 b'\n' | b'\r' => break,
                 b':' if blank_or_end(bytes, at + 1) => break,
                 b',' | b'[' | b']' | b'{' | b'}' if self.flow_level > 0 => break,
-                b'?' if self.flow_level > 0 && ends_flow_plain(bytes, at) => break,
+                b'?' if self.flow_level > 0 && (self.older || ends_flow_plain(bytes, at)) => break,
                 0xC2 | 0xE2 if break_len(bytes, at) > 0 => break,
                 _ => {}
             }

@@ -88,13 +88,8 @@ impl<'a> Scanner<'a> {
                     self.skip(1);
                 }
                 let minor = self.take_while(|byte| byte.is_ascii_digit());
-                if !dot || major != "1" || !matches!(minor, "1" | "2") {
-                    return Err(self.error(
-                        start,
-                        "found incompatible YAML document: versions 1.1 and 1.2 can be read",
-                    ));
-                }
-                self.push(Kind::VersionDirective, start);
+                let known = dot && major == "1" && minor == "1";
+                self.push(Kind::VersionDirective(known), start);
             }
             "TAG" => {
                 self.skip_blanks();
