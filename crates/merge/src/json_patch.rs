@@ -382,7 +382,10 @@ mod tests {
                 json!({"op": "replace"}),
                 "replace operation failed to decode path: operation missing path field: missing value",
             ),
-            (json!({"op": "add"}), "add operation failed to decode path: missing value"),
+            (
+                json!({"op": "add"}),
+                "add operation failed to decode path: missing value",
+            ),
             (
                 json!({"op": "test", "path": 1}),
                 "test operation failed to decode path: json: cannot unmarshal number into Go value of type string",
@@ -414,7 +417,11 @@ mod tests {
         apply(&mut document, &Value::Null).expect("nothing to do");
         assert_eq!(document, json!({"a": 1}));
         let mut document = Value::Null;
-        apply(&mut document, &json!([{"op": "test", "path": "/a", "value": null}])).expect("nothing there");
+        apply(
+            &mut document,
+            &json!([{"op": "test", "path": "/a", "value": null}]),
+        )
+        .expect("nothing there");
         assert_eq!(document, Value::Null);
     }
 }

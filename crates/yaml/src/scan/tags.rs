@@ -88,10 +88,10 @@ impl<'a> Scanner<'a> {
                     self.skip(1);
                 }
                 let minor = self.take_while(|byte| byte.is_ascii_digit());
-                if !dot || major != "1" || !matches!(minor, "1" | "2") {
+                if !dot || major != "1" || minor != "1" {
                     return Err(self.error(
                         start,
-                        "found incompatible YAML document: versions 1.1 and 1.2 can be read",
+                        "found incompatible YAML document: version 1.1 is what a directive may ask for",
                     ));
                 }
                 self.push(Kind::VersionDirective, start);
