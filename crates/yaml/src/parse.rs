@@ -208,7 +208,7 @@ impl<'a> Parser<'a> {
         let mut empty = false;
         match self.peek()? {
             Kind::StreamEnd => return Ok(None),
-            Kind::VersionDirective | Kind::TagDirective { .. } | Kind::DocumentStart => {
+            Kind::VersionDirective { .. } | Kind::TagDirective { .. } | Kind::DocumentStart => {
                 empty = self.explicit_start()?;
             }
             _ if implicit => head = self.split_document_head(),
@@ -248,13 +248,19 @@ impl<'a> Parser<'a> {
             self.peek()?;
             let start = self.mark()?;
             match &self.scanner.peek()?.kind {
-                Kind::VersionDirective if version => {
+                Kind::VersionDirective { .. } if version => {
                     return Err(Error::new(
                         start.pos(self.file),
                         "found duplicate %YAML directive",
                     ));
                 }
-                Kind::VersionDirective => version = true,
+                Kind::VersionDirective { known: false } => {
+                    return Err(Error::new(
+                        start.pos(self.file),
+                        "found incompatible YAML document: %YAML 1.1 is the only version that it may ask for",
+                    ));
+                }
+                Kind::VersionDirective { .. } => version = true,
                 Kind::TagDirective { handle, prefix } => {
                     if self.tags.iter().any(|(known, _)| known == handle) {
                         return Err(Error::new(start.pos(self.file), "found duplicate %TAG directive"));
@@ -275,7 +281,7 @@ impl<'a> Parser<'a> {
         self.take();
         Ok(matches!(
             self.peek()?,
-            Kind::VersionDirective
+            Kind::VersionDirective { .. }
                 | Kind::TagDirective { .. }
                 | Kind::DocumentStart
                 | Kind::DocumentEnd

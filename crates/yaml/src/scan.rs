@@ -41,7 +41,10 @@ impl Mark {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Kind<'a> {
     StreamEnd,
-    VersionDirective,
+    VersionDirective {
+        /// 1.1, which is the only one that a document may ask for.
+        known: bool,
+    },
     TagDirective { handle: &'a str, prefix: Cow<'a, str> },
     DocumentStart,
     DocumentEnd,

@@ -84,12 +84,8 @@ fn copy_fields(from: &Node, to: &mut Node, schema: Option<&SchemaRef>) -> Result
     let mut result = Ok(());
     for target in &mut targets {
         let name = target.key.as_text().unwrap_or_default().to_owned();
-        if name.is_empty() {
+        if name.is_empty() && from.entries().is_some() {
             result = Err(wrong_kind(&Node::plain(""), from));
-            break;
-        }
-        if from.entries().is_none() {
-            result = Err(wrong_kind(&Node::mapping(Vec::new()), from));
             break;
         }
         if !done.insert(name.clone()) {
