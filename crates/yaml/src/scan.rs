@@ -45,7 +45,10 @@ pub(crate) enum Kind<'a> {
         /// 1.1, which is the only one that a document may ask for.
         known: bool,
     },
-    TagDirective { handle: &'a str, prefix: Cow<'a, str> },
+    TagDirective {
+        handle: &'a str,
+        prefix: Cow<'a, str>,
+    },
     DocumentStart,
     DocumentEnd,
     BlockSequenceStart,
@@ -61,8 +64,14 @@ pub(crate) enum Kind<'a> {
     Value,
     Alias(&'a str),
     Anchor(&'a str),
-    Tag { handle: &'a str, suffix: Cow<'a, str> },
-    Scalar { text: Cow<'a, str>, style: ScalarStyle },
+    Tag {
+        handle: &'a str,
+        suffix: Cow<'a, str>,
+    },
+    Scalar {
+        text: Cow<'a, str>,
+        style: ScalarStyle,
+    },
 }
 
 /// A token with its place.

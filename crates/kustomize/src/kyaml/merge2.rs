@@ -121,7 +121,10 @@ fn restore(node: &mut Node, key: &str, value: Option<Node>) {
             let mut new = Node::plain(text);
             new.pos = old.pos;
             match entries.iter().find(|entry| entry.key.as_text() == Some(key)) {
-                Some(entry) => take_style(&mut new, PlaceStyle::of(&entry.value)),
+                Some(entry) => {
+                    take_style(&mut new, PlaceStyle::of(&entry.value));
+                    new.set_tag(None);
+                }
                 None => quote_for_yaml_1_1(&mut new),
             }
             new

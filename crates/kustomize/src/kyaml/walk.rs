@@ -102,7 +102,7 @@ impl PlaceStyle {
         let mut place = PlaceStyle {
             scalar: ScalarStyle::Plain,
             collection: Style::Block,
-            tagged: node.has_explicit_tag(),
+            tagged: node.has_explicit_tag() && node.tag() != Some("!"),
         };
         match node.data {
             NodeData::Scalar { style, .. } => place.scalar = style,
@@ -291,7 +291,10 @@ impl<V: Visitor> Walker<'_, V> {
         let fresh = associative
             && self.direction == ListDirection::Prepend
             && (node.items().is_some_and(|items| !items.is_empty())
-                || others.iter().flatten().any(|other| other.items().is_some_and(|items| !items.is_empty())));
+                || others
+                    .iter()
+                    .flatten()
+                    .any(|other| other.items().is_some_and(|items| !items.is_empty())));
         let merged = if !associative {
             Some(node)
         } else if let Some(source) = source {

@@ -32,9 +32,15 @@ pub fn json_to_yaml(value: &Value) -> String {
 /// # Errors
 /// The text is neither JSON nor YAML.
 pub fn json_text_to_yaml(text: &str) -> Result<String, Error> {
+    // The reference reads the text as YAML, where an escape is a character and never half of one.
+    let halves = text.as_bytes().windows(4).any(|four| {
+        four.starts_with(b"\\u")
+            && four[2] | 0x20 == b'd'
+            && matches!(four[3] | 0x20, b'8' | b'9' | b'a'..=b'f')
+    });
     let value: Value = match serde_json::from_str(text) {
-        Ok(value) => value,
-        Err(_) => yaml_to_json(text, false)?,
+        Ok(value) if !halves => value,
+        _ => yaml_to_json(text, false)?,
     };
     Ok(write(&value, false))
 }
