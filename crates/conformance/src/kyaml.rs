@@ -103,14 +103,14 @@ fn merge3(case: &Value) -> Result<String, String> {
 fn copycomments(case: &Value) -> Result<String, String> {
     let from = parse(text(case, "from"))?;
     let mut to = parse(text(case, "to"))?;
-    copy_comments(&from, &mut to);
+    copy_comments(&from, &mut to).map_err(|error| error.to_string())?;
     Ok(print(Some(&to)))
 }
 
 fn syncorder(case: &Value) -> Result<String, String> {
     let from = parse(text(case, "from"))?;
     let mut to = parse(text(case, "to"))?;
-    sync_order(&from, &mut to);
+    sync_order(&from, &mut to).map_err(|error| error.to_string())?;
     Ok(print(Some(&to)))
 }
 

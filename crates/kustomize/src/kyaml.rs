@@ -65,7 +65,7 @@ pub(crate) fn is_empty_map(node: &Node) -> bool {
 
 /// Puts a plain string in double quotes if YAML 1.1 would read something else.
 pub(crate) fn quote_for_yaml_1_1(node: &mut Node) {
-    if tag_of(node) != ScalarType::Str {
+    if node.has_explicit_tag() || tag_of(node) != ScalarType::Str {
         return;
     }
     if let NodeData::Scalar { text, style } = &mut node.data
@@ -76,8 +76,19 @@ pub(crate) fn quote_for_yaml_1_1(node: &mut Node) {
     }
 }
 
-/// Gives a node the style of the one that it takes the place of.
+/// Gives a node the style of the one that it takes the place of. That a tag is written out is a part of the style.
 pub(crate) fn take_style(node: &mut Node, place: PlaceStyle) {
+    if place.tagged != node.has_explicit_tag() && matches!(node.data, NodeData::Scalar { .. }) {
+        let tag: Box<str> = match node.tag() {
+            Some(tag) if tag != "!" => tag.into(),
+            _ => tag_of(node).tag().into(),
+        };
+        if place.tagged {
+            node.set_explicit_tag(tag);
+        } else {
+            node.set_tag(Some(tag));
+        }
+    }
     // A string in quotes stays a string without them.
     if let NodeData::Scalar { style, .. } = &node.data
         && *style != place.scalar

@@ -13,25 +13,18 @@ const COPY_LIMIT: usize = 3 * 1024 * 1024;
 /// # Errors
 /// The first operation that is malformed or does not apply.
 pub fn apply(document: &mut Value, patch: &Value) -> Result<(), PatchError> {
-    let Value::Array(operations) = patch else {
-        return Err(PatchError::new(format!(
-            "json: cannot unmarshal {} into Go value of type jsonpatch.Patch",
-            go_kind(patch)
-        )));
+    let operations = match patch {
+        Value::Array(operations) => operations.as_slice(),
+        Value::Null => &[],
+        other => return Err(unreadable(other, "jsonpatch.Patch")),
     };
     for operation in operations {
         if !operation.is_object() && !operation.is_null() {
-            return Err(PatchError::new(format!(
-                "json: cannot unmarshal {} into Go value of type jsonpatch.Operation",
-                go_kind(operation)
-            )));
+            return Err(unreadable(operation, "jsonpatch.Operation"));
         }
     }
-    if !document.is_object() && !document.is_array() {
-        return Err(PatchError::new(format!(
-            "json: cannot unmarshal {} into Go value of type jsonpatch.partialDoc",
-            go_kind(document)
-        )));
+    if !document.is_object() && !document.is_array() && !document.is_null() {
+        return Err(unreadable(document, "jsonpatch.partialDoc"));
     }
     let empty = Map::new();
     let mut copied = 0;
@@ -53,6 +46,13 @@ fn go_kind(value: &Value) -> &'static str {
     }
 }
 
+fn unreadable(value: &Value, into: &str) -> PatchError {
+    PatchError::new(format!(
+        "json: cannot unmarshal {} into Go value of type {into}",
+        go_kind(value)
+    ))
+}
+
 fn missing(message: impl std::fmt::Display) -> PatchError {
     PatchError::new(format!("{message}: missing value"))
 }
@@ -60,17 +60,29 @@ fn missing(message: impl std::fmt::Display) -> PatchError {
 struct Operation<'a>(&'a Map<String, Value>);
 
 impl<'a> Operation<'a> {
+    /// The path of an operation that says why it has none.
     fn path(&self, verb: &str) -> Result<&'a str, PatchError> {
+        self.text("path", "operation missing path field")
+            .map_err(|error| PatchError::new(format!("{verb} operation failed to decode path: {error}")))
+    }
+
+    /// The path of an operation that only says that it is missing.
+    fn bare_path(&self, verb: &str) -> Result<&'a str, PatchError> {
         let path = self.0.get("path").and_then(Value::as_str);
         path.ok_or_else(|| missing(format!("{verb} operation failed to decode path")))
     }
 
     fn from(&self, verb: &str) -> Result<&'a str, PatchError> {
-        self.0.get("from").and_then(Value::as_str).ok_or_else(|| {
-            missing(format!(
-                "{verb} operation failed to decode from: operation, missing from field"
-            ))
-        })
+        self.text("from", "operation, missing from field")
+            .map_err(|error| PatchError::new(format!("{verb} operation failed to decode from: {error}")))
+    }
+
+    fn text(&self, field: &str, absent: &str) -> Result<&'a str, PatchError> {
+        match self.0.get(field) {
+            None | Some(Value::Null) => Err(missing(absent)),
+            Some(Value::String(text)) => Ok(text),
+            Some(other) => Err(unreadable(other, "string")),
+        }
     }
 
     fn value(&self) -> &'a Value {
@@ -90,7 +102,7 @@ impl<'a> Operation<'a> {
     }
 
     fn add(&self, document: &mut Value) -> Result<(), PatchError> {
-        let path = self.path("add")?;
+        let path = self.bare_path("add")?;
         let (parent, key) = find(document, path).ok_or_else(|| {
             missing(format!(
                 "add operation does not apply: doc is missing path: \"{path}\""
@@ -101,7 +113,7 @@ impl<'a> Operation<'a> {
     }
 
     fn remove(&self, document: &mut Value) -> Result<(), PatchError> {
-        let path = self.path("remove")?;
+        let path = self.bare_path("remove")?;
         let (parent, key) = find(document, path).ok_or_else(|| {
             missing(format!(
                 "remove operation does not apply: doc is missing path: \"{path}\""
@@ -117,7 +129,10 @@ impl<'a> Operation<'a> {
         if path.is_empty() {
             let value = self.value();
             if !value.is_object() && !value.is_array() {
-                return Err(PatchError::new("replace operation value must be object or array"));
+                return Err(PatchError::new(
+                    // The library formats an error that is not there.
+                    "replace operation value must be object or array: %!w(<nil>)",
+                ));
             }
             *document = value.clone();
             return Ok(());
@@ -167,24 +182,18 @@ impl<'a> Operation<'a> {
                 "copy operation does not apply: doc is missing from path: {from}"
             ))
         })?;
-        let named = parent.is_object();
-        let value = match get_mut(parent, &key) {
-            Some(value) => value.clone(),
-            // What is not in an object is nothing, and nothing can be copied.
-            None if named => Value::Null,
-            None => {
-                return Err(missing(format!(
-                    "error in copy for from: '{from}': unable to get nonexistent key: {key}"
-                )));
-            }
-        };
+        // What is not in an object is nothing, and nothing can be copied.
+        let value = get(parent, &key)
+            .map_err(|error| PatchError::new(format!("error in copy for from: '{from}': {error}")))?
+            .cloned()
+            .unwrap_or_default();
         *copied += size(&value);
         if *copied > COPY_LIMIT {
             return Err(PatchError::new(format!(
                 "Unable to complete the copy, the accumulated size increase of copy is {copied}, exceeding the limit {COPY_LIMIT}"
             )));
         }
-        let path = self.path("copy")?;
+        let path = self.bare_path("copy")?;
         let (parent, key) = find(document, path).ok_or_else(|| {
             missing(format!(
                 "copy operation does not apply: doc is missing destination path: {path}"
@@ -197,13 +206,21 @@ impl<'a> Operation<'a> {
     fn test(&self, document: &mut Value) -> Result<(), PatchError> {
         let path = self.path("test")?;
         let found = if path.is_empty() {
-            Some(document)
+            Some(&*document)
         } else {
             let (parent, key) = find(document, path)
                 .ok_or_else(|| missing(format!("test operation does not apply: is missing path: {path}")))?;
-            get_mut(parent, &key)
+            get(parent, &key)
+                .map_err(|error| PatchError::new(format!("error in test for path: '{path}': {error}")))?
         };
-        if found.as_deref().unwrap_or(&Value::Null) == self.value() {
+        // A document that is null is an object without fields.
+        let nothing = path.is_empty() && found.is_some_and(Value::is_null);
+        let same = if nothing {
+            self.value().as_object().is_some_and(Map::is_empty)
+        } else {
+            found.unwrap_or(&Value::Null) == self.value()
+        };
+        if same {
             Ok(())
         } else {
             Err(PatchError::new(format!(
@@ -258,16 +275,29 @@ fn get_mut<'a>(parent: &'a mut Value, key: &str) -> Option<&'a mut Value> {
     }
 }
 
+/// What an object has under a key, or a list at an index, which must be there.
+fn get<'a>(parent: &'a Value, key: &str) -> Result<Option<&'a Value>, PatchError> {
+    match parent {
+        Value::Array(list) => Ok(list.get(position(key, list.len())?)),
+        other => Ok(other.get(key)),
+    }
+}
+
+fn index(key: &str) -> Result<i64, PatchError> {
+    let digits = key.strip_prefix(['-', '+']).unwrap_or(key);
+    let error = |what: &str| {
+        let key = fluvial_schema::quote(key);
+        PatchError::new(format!("strconv.Atoi: parsing {key}: {what}"))
+    };
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(error("invalid syntax"));
+    }
+    key.parse().map_err(|_| error("value out of range"))
+}
+
 /// The index that a key names in a list of `len` items; -1 is the last.
 fn position(key: &str, len: usize) -> Result<usize, PatchError> {
-    let digits = key.strip_prefix(['-', '+']).unwrap_or(key);
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(PatchError::new(format!(
-            "value was not a proper array index: '{key}': strconv.Atoi: parsing {}: invalid syntax",
-            fluvial_schema::quote(key)
-        )));
-    }
-    let index: i64 = key.parse().unwrap_or(i64::MAX);
+    let index = index(key)?;
     let length = i64::try_from(len).unwrap_or(i64::MAX);
     let at = if index < 0 { index + length } else { index };
     if at < 0 || at >= length {
@@ -285,6 +315,9 @@ fn insert(parent: &mut Value, key: &str, value: Value) -> Result<(), PatchError>
         }
         Value::Array(list) if key == "-" => list.push(value),
         Value::Array(list) => {
+            index(key).map_err(|error| {
+                PatchError::new(format!("value was not a proper array index: '{key}': {error}"))
+            })?;
             let at = position(key, list.len() + 1)?;
             list.insert(at, value);
         }
@@ -302,7 +335,7 @@ fn take(parent: &mut Value, key: &str) -> Result<Value, PatchError> {
             let at = position(key, list.len())?;
             Ok(list.remove(at))
         }
-        _ => Err(missing("not a container")),
+        _ => Err(missing(format!("Unable to remove nonexistent key: {key}"))),
     }
 }
 
@@ -334,5 +367,61 @@ mod tests {
             error.to_string(),
             "error in remove for path: '/a': Unable to remove nonexistent key: a: missing value"
         );
+    }
+
+    #[test]
+    fn each_operation_says_what_it_lacks() {
+        let error = |document: Value, operation: Value| {
+            let mut document = document;
+            let result = apply(&mut document, &json!([operation]));
+            result.expect_err("does not apply").to_string()
+        };
+        let list = || json!({"l": [1]});
+        for (operation, want) in [
+            (
+                json!({"op": "replace"}),
+                "replace operation failed to decode path: operation missing path field: missing value",
+            ),
+            (
+                json!({"op": "add"}),
+                "add operation failed to decode path: missing value",
+            ),
+            (
+                json!({"op": "test", "path": 1}),
+                "test operation failed to decode path: json: cannot unmarshal number into Go value of type string",
+            ),
+            (
+                json!({"op": "remove", "path": "/l/x"}),
+                "error in remove for path: '/l/x': strconv.Atoi: parsing \"x\": invalid syntax",
+            ),
+            (
+                json!({"op": "add", "path": "/l/x"}),
+                "error in add for path: '/l/x': value was not a proper array index: 'x': strconv.Atoi: parsing \"x\": invalid syntax",
+            ),
+            (
+                json!({"op": "test", "path": "/l/4"}),
+                "error in test for path: '/l/4': Unable to access invalid index: 4: invalid index referenced",
+            ),
+            (
+                json!({"op": "replace", "path": "", "value": 1}),
+                "replace operation value must be object or array: %!w(<nil>)",
+            ),
+        ] {
+            assert_eq!(error(list(), operation), want);
+        }
+    }
+
+    #[test]
+    fn null_is_a_patch_without_operations_and_a_document_without_fields() {
+        let mut document = json!({"a": 1});
+        apply(&mut document, &Value::Null).expect("nothing to do");
+        assert_eq!(document, json!({"a": 1}));
+        let mut document = Value::Null;
+        apply(
+            &mut document,
+            &json!([{"op": "test", "path": "/a", "value": null}]),
+        )
+        .expect("nothing there");
+        assert_eq!(document, Value::Null);
     }
 }

@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 use crate::error::{Error, Limits};
 use crate::json::{BYTES_PER_NODE, alias_targets, check_depth};
-use crate::node::{Entry, Node, NodeData};
+use crate::node::{Entry, Node, NodeData, ScalarStyle};
 use crate::parse::is_merge_key;
 
 impl Node {
@@ -40,8 +40,22 @@ fn needs_expansion(node: &Node) -> bool {
         NodeData::Scalar { .. } => false,
         NodeData::Sequence { items, .. } => items.iter().any(needs_expansion),
         NodeData::Mapping { entries, .. } => entries.iter().any(|entry| {
-            is_merge_key(&entry.key) || needs_expansion(&entry.key) || needs_expansion(&entry.value)
+            is_merge_key(&entry.key)
+                || is_null_key(&entry.key)
+                || needs_expansion(&entry.key)
+                || needs_expansion(&entry.value)
         }),
+    }
+}
+
+/// A key that says null; one of which nothing is written has a name, the empty one.
+fn is_null_key(key: &Node) -> bool {
+    match (&key.data, key.tag()) {
+        (NodeData::Scalar { text, .. }, Some("!!null")) => !text.is_empty(),
+        (NodeData::Scalar { text, style }, None) => {
+            *style == ScalarStyle::Plain && matches!(&**text, "~" | "null" | "Null" | "NULL")
+        }
+        _ => false,
     }
 }
 
@@ -143,15 +157,31 @@ impl<'n> Expander<'n> {
                 _ => merged.push(self.merge_source(&entry.value)?),
             }
         }
-        // Later sources first, so that earlier ones overwrite them.
+        // The reference sets a mapping's entries in it again, after those that it merges. It never finds null among
+        // the keys, so that such entries come a second time: whoever reads the mapping then finds the key twice.
+        let null: Vec<Entry> = own
+            .iter()
+            .filter(|entry| is_null_key(&entry.key))
+            .filter_map(|entry| {
+                own.iter()
+                    .find(|first| first.key.as_text() == entry.key.as_text())
+            })
+            .cloned()
+            .collect();
         if merged.is_empty() {
+            own.extend(null);
             return Ok(own);
         }
+        // Later sources first, so that earlier ones overwrite them.
         let mut places: FxHashMap<Box<str>, Option<usize>> = FxHashMap::default();
         for entry in &own {
             places.insert(entry.key.as_text().unwrap_or_default().into(), None);
         }
         for entry in merged.into_iter().rev().flatten() {
+            if is_null_key(&entry.key) {
+                own.push(entry);
+                continue;
+            }
             let key = entry.key.as_text().unwrap_or_default();
             match places.get(key) {
                 // The mapping's own entry.
@@ -163,6 +193,7 @@ impl<'n> Expander<'n> {
                 }
             }
         }
+        own.extend(null);
         Ok(own)
     }
 

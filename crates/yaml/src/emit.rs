@@ -133,9 +133,6 @@ impl Emitter {
             NodeData::Alias(name) => {
                 self.w.write_indicator("*", true, false, false);
                 self.w.write_word(name);
-                if place == Place::SimpleKey {
-                    self.w.put(" ");
-                }
                 Rest::Nothing
             }
             NodeData::Scalar { text, style } => {

@@ -216,7 +216,7 @@ impl<'a> Parser<'a> {
         let mut empty = false;
         match self.peek()? {
             Kind::StreamEnd => return Ok(None),
-            Kind::VersionDirective(_) | Kind::TagDirective { .. } | Kind::DocumentStart => {
+            Kind::VersionDirective { .. } | Kind::TagDirective { .. } | Kind::DocumentStart => {
                 empty = self.explicit_start()?;
             }
             _ if implicit => head = self.split_document_head(),
@@ -256,19 +256,19 @@ impl<'a> Parser<'a> {
             self.peek()?;
             let start = self.mark()?;
             match &self.scanner.peek()?.kind {
-                Kind::VersionDirective(_) if version => {
+                Kind::VersionDirective { .. } if version => {
                     return Err(Error::new(
                         start.pos(self.file),
                         "found duplicate %YAML directive",
                     ));
                 }
-                Kind::VersionDirective(false) => {
+                Kind::VersionDirective { known: false } => {
                     return Err(Error::new(
                         start.pos(self.file),
-                        "found incompatible YAML document: version 1.1 can be read",
+                        "found incompatible YAML document: %YAML 1.1 is the only version that it may ask for",
                     ));
                 }
-                Kind::VersionDirective(true) => version = true,
+                Kind::VersionDirective { .. } => version = true,
                 Kind::TagDirective { handle, prefix } => {
                     if self.tags.iter().any(|(known, _)| known == handle) {
                         return Err(Error::new(start.pos(self.file), "found duplicate %TAG directive"));
@@ -289,7 +289,7 @@ impl<'a> Parser<'a> {
         self.take();
         Ok(matches!(
             self.peek()?,
-            Kind::VersionDirective(_)
+            Kind::VersionDirective { .. }
                 | Kind::TagDirective { .. }
                 | Kind::DocumentStart
                 | Kind::DocumentEnd

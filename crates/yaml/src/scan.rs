@@ -41,8 +41,10 @@ impl Mark {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Kind<'a> {
     StreamEnd,
-    /// Whether the version is 1.1, which is the only one that is read.
-    VersionDirective(bool),
+    VersionDirective {
+        /// 1.1, which is the only one that a document may ask for.
+        known: bool,
+    },
     TagDirective {
         handle: &'a str,
         prefix: Cow<'a, str>,
@@ -100,6 +102,8 @@ pub(crate) struct Scanner<'a> {
     line_start: usize,
     /// Line breaks since the last character that is no blank.
     newlines: u32,
+    /// The line that the text begins in.
+    first_line: u32,
     tokens: VecDeque<Token<'a>>,
     taken: usize,
     /// The first token is the next one, whatever follows.
@@ -144,6 +148,7 @@ impl<'a> Scanner<'a> {
             line: 0,
             line_start: 0,
             newlines: 0,
+            first_line: 0,
             tokens: VecDeque::with_capacity(16),
             taken: 0,
             settled: false,
@@ -163,6 +168,7 @@ impl<'a> Scanner<'a> {
     /// Counts lines from one that has as many before it.
     pub(crate) fn start_at(&mut self, line: u32) {
         self.line = line;
+        self.first_line = line;
     }
 
     /// Looks at no more tokens than it must: comments may get lost, but what is wrong further on is nobody's error yet.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use fluvial_yaml::{Comments, Entry, Node, NodeData, Style};
 
-use super::walk::{Choice, Sources, Visitor, Walker};
-use super::{Error, is_missing, is_null};
+use super::walk::{Choice, PlaceStyle, Sources, Visitor, Walker};
+use super::{Error, is_empty_map, is_missing, is_null, quote_for_yaml_1_1, take_style};
 use crate::facts::{SchemaRef, SchemaSet};
 
 pub use super::walk::ListDirection;
@@ -99,6 +99,9 @@ pub fn apply_patch(
     if !allow_kind_change {
         restore(&mut merged, "kind", kind);
     }
+    if !allow_name_change && name.is_some() && merged.get("metadata").is_none() {
+        restore(&mut merged, "metadata", Some(Node::mapping(Vec::new())));
+    }
     if let Some(metadata) = merged.get_mut("metadata") {
         if !allow_name_change {
             restore(metadata, "name", name);
@@ -108,10 +111,26 @@ pub fn apply_patch(
     Ok(Some(merged))
 }
 
+/// Sets a field to a text that it had, written as what is there now.
 fn restore(node: &mut Node, key: &str, value: Option<Node>) {
     let Some(entries) = node.entries_mut() else {
         return;
     };
+    let value = value.map(|old| match old.as_text() {
+        Some(text) => {
+            let mut new = Node::plain(text);
+            new.pos = old.pos;
+            match entries.iter().find(|entry| entry.key.as_text() == Some(key)) {
+                Some(entry) => {
+                    take_style(&mut new, PlaceStyle::of(&entry.value));
+                    new.set_tag(None);
+                }
+                None => quote_for_yaml_1_1(&mut new),
+            }
+            new
+        }
+        None => old,
+    });
     let at = entries.iter().position(|entry| entry.key.as_text() == Some(key));
     match (at, value) {
         (Some(at), Some(value)) => entries[at].value = value,
@@ -230,17 +249,21 @@ const DIRECTIVE: &str = "$patch";
 /// The `$patch` directive of a map or list, and the node without it.
 fn directive(node: &Node) -> Result<Option<(Directive, Node)>, Error> {
     if let Some(items) = node.items() {
-        let found = items.iter().enumerate().find_map(|(at, item)| {
-            let value = item.get(DIRECTIVE)?;
-            (item.entries()?.len() == 1).then_some((at, value))
-        });
-        let Some((at, value)) = found else {
+        let Some((item, value)) = items.iter().find_map(|item| Some((item, item.get(DIRECTIVE)?))) else {
             return Ok(None);
         };
+        // Beside other fields it is the item's own.
+        if item.entries().is_none_or(|entries| entries.len() > 1) {
+            return Ok(None);
+        }
         let directive = parse_directive(value)?;
+        let text = value.as_text();
         let mut rest = node.clone();
         if let Some(items) = rest.items_mut() {
-            items.remove(at);
+            items.retain(|item| {
+                let same = item.get(DIRECTIVE).is_some_and(|own| own.as_text() == text);
+                !same && !is_null(item) && !is_empty_map(item)
+            });
         }
         return Ok(Some((directive, rest)));
     }
@@ -249,8 +272,12 @@ fn directive(node: &Node) -> Result<Option<(Directive, Node)>, Error> {
     };
     let directive = parse_directive(value)?;
     let mut rest = node.clone();
-    if let Some(entries) = rest.entries_mut() {
-        entries.retain(|entry| entry.key.as_text() != Some(DIRECTIVE));
+    if let Some(entries) = rest.entries_mut()
+        && let Some(at) = entries
+            .iter()
+            .position(|entry| entry.key.as_text() == Some(DIRECTIVE))
+    {
+        entries.remove(at);
     }
     Ok(Some((directive, rest)))
 }

@@ -104,8 +104,8 @@ fn nothing_panics_whatever_is_merged() {
         }
         let _ = merge2::apply_patch(&patch, dest.clone(), true, true, None);
         let _ = merge3::merge(dest.clone(), &patch, &update, true);
-        comments::copy_comments(&patch, &mut dest);
-        comments::sync_order(&patch, &mut dest);
+        let _ = comments::copy_comments(&patch, &mut dest);
+        let _ = comments::sync_order(&patch, &mut dest);
         let _ = format::format(&mut dest, true);
         let _ = stream::set_annotation(&mut dest, "a", "b");
         let _ = stream::write(&[dest], None);

@@ -93,13 +93,16 @@ impl Walked {
 pub(crate) struct PlaceStyle {
     pub(crate) scalar: ScalarStyle,
     pub(crate) collection: Style,
+    /// Whether the tag is written out.
+    pub(crate) tagged: bool,
 }
 
 impl PlaceStyle {
-    fn of(node: &Node) -> PlaceStyle {
+    pub(crate) fn of(node: &Node) -> PlaceStyle {
         let mut place = PlaceStyle {
             scalar: ScalarStyle::Plain,
             collection: Style::Block,
+            tagged: node.has_explicit_tag() && node.tag() != Some("!"),
         };
         match node.data {
             NodeData::Scalar { style, .. } => place.scalar = style,
@@ -285,6 +288,13 @@ impl<V: Visitor> Walker<'_, V> {
                 (node, false, source)
             }
         };
+        let fresh = associative
+            && self.direction == ListDirection::Prepend
+            && (node.items().is_some_and(|items| !items.is_empty())
+                || others
+                    .iter()
+                    .flatten()
+                    .any(|other| other.items().is_some_and(|items| !items.is_empty())));
         let merged = if !associative {
             Some(node)
         } else if let Some(source) = source {
@@ -294,6 +304,24 @@ impl<V: Visitor> Walker<'_, V> {
         } else {
             self.merge_items(schema, node, others)?
         };
+        // Where items come in front, those of the destination are put behind them in a list that is new.
+        let merged = merged.map(|node| {
+            if !fresh {
+                return node;
+            }
+            let (pos, twin) = (node.pos, node.twin());
+            let mut list = Node::sequence(Vec::new());
+            list.pos = pos;
+            list.set_twin(twin);
+            list.data = match node.data {
+                NodeData::Sequence { items, .. } if !own => NodeData::Sequence {
+                    items,
+                    style: Style::Block,
+                },
+                data => data,
+            };
+            list
+        });
         Ok(match merged {
             None => Walked::Nothing,
             Some(node) if own => Walked::Own(node),

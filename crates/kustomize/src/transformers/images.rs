@@ -94,12 +94,15 @@ impl<'a> ImageParts<'a> {
     /// Takes an image reference apart.
     #[must_use]
     pub fn split(image: &'a str) -> Self {
-        let (rest, digest) = image.split_once('@').unwrap_or((image, ""));
-        let path = rest.find('/').map_or(0, |slash| slash + 1);
-        // A colon before the first slash belongs to the registry's port.
-        let (name, tag) = match rest[path..].find(':') {
-            Some(colon) => (&rest[..path + colon], &rest[path + colon + 1..]),
-            None => (rest, ""),
+        // What stands before the first slash is a registry, with its port.
+        let path = image.find('/').unwrap_or(0);
+        let find = |mark: char| image[path..].find(mark).map(|at| path + at);
+        let (at, colon) = (find('@'), find(':'));
+        let digest = at.map_or("", |at| &image[at + 1..]);
+        let (name, tag) = match (colon, at) {
+            (Some(colon), Some(at)) if at < colon => (&image[..at], ""),
+            (Some(colon), at) => (&image[..colon], &image[colon + 1..at.unwrap_or(image.len())]),
+            (None, at) => (&image[..at.unwrap_or(image.len())], ""),
         };
         ImageParts { name, tag, digest }
     }

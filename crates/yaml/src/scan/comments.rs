@@ -113,9 +113,13 @@ impl Scanner<'_> {
         let mut first_empty = self.newlines <= 1;
         let mut line = self.line;
         let mut column = self.mark().column;
-        let mut foot_line = i64::from(self.line) - i64::from(self.newlines) + 1;
-        if self.newlines == 0 && column > 1 {
-            foot_line += 1;
+        // Where a comment must start to be a foot of the content before. What is searched from the first line on has none.
+        let mut foot_line = -1;
+        if scan_mark.line > self.first_line {
+            foot_line = i64::from(self.line) - i64::from(self.newlines) + 1;
+            if self.newlines == 0 && column > 1 {
+                foot_line += 1;
+            }
         }
         let mut ahead = 0;
         while ahead < LOOKAHEAD {

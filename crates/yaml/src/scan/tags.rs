@@ -88,8 +88,14 @@ impl<'a> Scanner<'a> {
                     self.skip(1);
                 }
                 let minor = self.take_while(|byte| byte.is_ascii_digit());
-                let known = dot && major == "1" && minor == "1";
-                self.push(Kind::VersionDirective(known), start);
+                if !dot || major.is_empty() || minor.is_empty() {
+                    return Err(self.error(
+                        start,
+                        "did not find expected digit or '.' character of a version like 1.1",
+                    ));
+                }
+                let known = major == "1" && minor == "1";
+                self.push(Kind::VersionDirective { known }, start);
             }
             "TAG" => {
                 self.skip_blanks();

@@ -6,7 +6,7 @@ use fluvial_yaml::{Comments, Entry, Node, NodeData, ScalarStyle};
 
 use super::{Choice, Sources, Visitor, Walked, Walker, comment_schema};
 use crate::facts::SchemaRef;
-use crate::kyaml::{Error, is_null, quote_for_yaml_1_1, take_style};
+use crate::kyaml::{Error, is_null, quote_for_yaml_1_1, take_style, wrong_kind};
 
 /// One field in the trees that have it.
 struct Field<'n> {
@@ -22,6 +22,17 @@ impl<V: Visitor> Walker<'_, V> {
         mut dest: Node,
         others: [Option<&Node>; 2],
     ) -> Result<Node, Error> {
+        if dest.entries().is_none() {
+            return Ok(dest);
+        }
+        // A field of no name is a node itself to the reference, which it takes for a scalar.
+        let nameless = |node: &Node| {
+            let mut entries = node.entries().unwrap_or_default().iter();
+            entries.any(|entry| name(entry).is_empty())
+        };
+        if nameless(&dest) || others.into_iter().flatten().any(nameless) {
+            return Err(wrong_kind(&Node::plain(""), &dest));
+        }
         let Some(slot) = dest.entries_mut() else {
             return Ok(dest);
         };
@@ -90,7 +101,10 @@ impl<V: Visitor> Walker<'_, V> {
         }
         quote_for_yaml_1_1(&mut value);
         if let Some(place) = place {
-            take_style(&mut value, place);
+            // What takes its own place brings the style that it has got by now.
+            if !self.shared {
+                take_style(&mut value, place);
+            }
             value.set_twin(twin);
             if twin != 0 {
                 self.written.push(value.clone());
