@@ -176,7 +176,9 @@ impl Reader {
             // A link to a folder above leads in circles.
             let circle = kind.is_symlink()
                 && std::fs::canonicalize(&path).map_or(true, |target| path.starts_with(target));
-            if name != ".git" && !circle {
+            // What Git keeps of a repository belongs to nobody's files.
+            let repository = name == ".git" && path.join("HEAD").is_file();
+            if !repository && !circle {
                 self.plain_folder(&path)?;
             }
         }
