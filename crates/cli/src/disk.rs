@@ -204,7 +204,9 @@ impl Reader {
             // A link to a folder above leads in circles.
             let circle = kind.is_symlink()
                 && std::fs::canonicalize(&path).map_or(true, |target| path.starts_with(target));
-            if name != ".git" && !circle {
+            // What Git keeps of a repository belongs to nobody's files.
+            let repository = name == ".git" && path.join("HEAD").is_file();
+            if !repository && !circle {
                 self.plain_folder(&path)?;
             }
         }
@@ -466,6 +468,31 @@ mod tests {
             .filter(|(_, entry)| !matches!(entry, fluvial_tree::Entry::Folder))
             .map(|(path, _)| path.as_str().to_owned())
             .collect()
+    }
+
+    #[test]
+    fn of_a_plain_folder_only_a_repository_is_left_out() {
+        let home = tempfile::tempdir().unwrap();
+        for path in [
+            "chart/a",
+            "chart/.git/config",
+            "chart/sub/.git/HEAD",
+            "chart/sub/b",
+        ] {
+            let path = home.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "x").unwrap();
+        }
+        let mut reader = Reader::below(home.path());
+        reader.plain_folder(&home.path().join("chart")).unwrap();
+        let tree = reader.tree();
+        let root = TreePath::root();
+        let files: Vec<_> = tree
+            .below(&root)
+            .filter(|(_, entry)| !matches!(entry, fluvial_tree::Entry::Folder))
+            .map(|(path, _)| path.as_str().to_owned())
+            .collect();
+        assert_eq!(files, ["chart/.git/config", "chart/a", "chart/sub/b"]);
     }
 
     #[test]

@@ -116,10 +116,10 @@ impl Glob {
 /// What follows in a text that begins with these parts.
 fn begins<'t>(parts: &[Part], text: &'t str) -> Option<&'t str> {
     let mut chars = text.chars();
-    parts
+    let begins = parts
         .iter()
-        .all(|part| chars.next().is_some_and(|c| part.takes(c)))
-        .then(|| chars.as_str())
+        .all(|part| chars.next().is_some_and(|c| part.takes(c)));
+    begins.then_some(chars.as_str())
 }
 
 /// Up to the next star outside of brackets.

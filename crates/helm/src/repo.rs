@@ -205,6 +205,39 @@ mod tests {
     use super::{Index, newest};
 
     #[test]
+    fn an_index_is_decoded_strictly_if_it_is_yaml() {
+        let chart = |field: &str| {
+            format!("entries:\n  a:\n  - {{name: a, version: 1.0.0, {field}}}\napiVersion: v1\n")
+        };
+        let decoding = "error unmarshaling JSON: while decoding JSON: ";
+        for (text, want) in [
+            (chart("urls: [1], digest: 2"), String::new()),
+            (chart("nope: 1"), format!("{decoding}json: unknown field \"nope\"")),
+            (
+                chart("icon: 1"),
+                format!("{decoding}json: cannot unmarshal number into Go struct field ChartVersion.entries.Metadata.icon of type string"),
+            ),
+            (
+                chart("nope: 1, created: x"),
+                format!("{decoding}parsing time \"x\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"x\" as \"2006\""),
+            ),
+            (
+                "apiVersion: v1\napiVersion: v1\n".to_owned(),
+                "error converting YAML to JSON: yaml: unmarshal errors:\n  line 2: key \"apiVersion\" already set in map".to_owned(),
+            ),
+            ("{\"apiVersion\": \"v1\", \"nope\": 1}".to_owned(), String::new()),
+            (
+                "{\"apiVersion\": 1}".to_owned(),
+                "json: cannot unmarshal number into Go struct field IndexFile.apiVersion of type string".to_owned(),
+            ),
+            ("x".to_owned(), format!("{decoding}json: cannot unmarshal string into Go value of type repo.IndexFile")),
+        ] {
+            let error = Index::parse(&text).err().map_or_else(String::new, |error| error.to_string());
+            assert_eq!(error.strip_prefix("error loading index.yaml: ").unwrap_or(&error), want, "{text}");
+        }
+    }
+
+    #[test]
     fn the_newest_release_is_chosen_unless_a_constraint_says_otherwise() {
         let index = Index::parse(
             "apiVersion: v1\nentries:\n  a:\n  - {name: a, version: 1.2.0}\n  - {name: a, version: 2.0.0-rc.1}\n  - \

@@ -474,6 +474,26 @@ mod tests {
     }
 
     #[test]
+    fn json_values_end_where_they_can_go_no_further() {
+        let set = |text: &str| {
+            let mut values = Values::from_yaml("\"\": {a: 1}\n").unwrap();
+            values.set_json(text).map(|()| values.as_json()).ok()
+        };
+        assert_eq!(
+            set("a=1b=truec=[1]"),
+            Some(json!({"": {"a": 1.0}, "a": 1.0, "b": true, "c": [1.0]}))
+        );
+        assert_eq!(
+            set("a=-1.5e2,b=null"),
+            Some(json!({"": {"a": 1.0}, "a": -150.0, "b": null}))
+        );
+        assert_eq!(set(".a=2"), Some(json!({"": {"a": 2.0}})));
+        for text in ["a=-", "a=1.", "a=1e", "a=tru", "a=01"] {
+            assert_eq!(set(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_is_named() {
         assert_eq!(
             set("a").unwrap_err(),

@@ -177,6 +177,7 @@ pub(crate) fn go_yaml_error(text: &str, error: &Error) -> String {
     if let Some(number) = message.strip_prefix("unsupported value in JSON: ") {
         let number = match number {
             "inf" => "+Inf",
+            "-inf" => "-Inf",
             number => number,
         };
         return format!("json: unsupported value: {number}");

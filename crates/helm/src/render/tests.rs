@@ -109,6 +109,75 @@ fn dependencies_take_conditions_aliases_and_globals() {
 }
 
 #[test]
+fn nil_lists_are_null_and_texts_come_back_as_the_reference_reads_them() {
+    let row = |text: &str| {
+        format!(
+            "//- Chart.yaml\napiVersion: v2\nname: t\nversion: 1.0.0\n//- templates/a.yaml\na: '{text}'\n"
+        )
+    };
+    for (text, want) in [
+        (
+            "{{ toJson (rest (list)) }}{{ toJson (concat) }}{{ toJson (list) }}",
+            "nullnull[]",
+        ),
+        (
+            r#"{{ regexFindAll "z" "a" -1 | toJson }}{{ regexSplit "a" "b" 0 | toYaml }}"#,
+            "nullnull",
+        ),
+        (
+            r#"{{ sortAlpha (regexFindAll "z" "a" -1) | deepCopy | toJson }}{{ printf "%#v" (rest (list)) }}"#,
+            "null[]interface {}(nil)",
+        ),
+        (
+            r#"{{ deepEqual (rest (list)) (list) }}{{ fromJson "null" | toJson }}"#,
+            "falsenull",
+        ),
+        (
+            r#"{{ toYaml "a\u007fb" }}|{{ toYaml "a \u0085 b" }}|{{ toYaml "x" }}"#,
+            "|a b|x",
+        ),
+        (r#"{{ printf "%#q" 1.0 }}"#, "%!q(float64=1.00000)"),
+        (
+            r#"{{ (fromYaml "a: [x?y]").Error | trunc 32 }}{{ (fromYaml "a: x?y").a }}"#,
+            "error converting YAML to JSON: yx?y",
+        ),
+    ] {
+        let want = format!("---\n# Source: t/templates/a.yaml\na: '{want}'\n");
+        check(&row(text), "", &want);
+    }
+    let error = render_with(
+        &row(r#"{{ set (fromJson "null") "a" 1 }}"#),
+        "",
+        Limits::default(),
+    )
+    .unwrap_err();
+    assert!(
+        error.ends_with("error calling set: assignment to entry in nil map"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_dependency_may_be_called_global_and_imports_into_one_table_share_it() {
+    let rendered = render_with(
+        "//- Chart.yaml\napiVersion: v2\nname: t\nversion: 1.0.0\ndependencies:\n- {name: s, version: 1.0.0, alias: global}\n\
+         //- values.yaml\na: 1\n//- charts/s/Chart.yaml\napiVersion: v2\nname: s\nversion: 1.0.0\n//- charts/s/values.yaml\n\
+         global: {x: {y: 1}}\nb: 2\n//- charts/s/charts/d/Chart.yaml\napiVersion: v2\nname: d\nversion: 1.0.0\n",
+        "global: {c: {d: 1}}",
+        Limits::default(),
+    );
+    assert!(rendered.is_ok(), "{rendered:?}");
+    check(
+        "//- Chart.yaml\napiVersion: v2\nname: t\nversion: 1.0.0\ndependencies:\n- name: s\n  version: 1.0.0\n  import-values:\n\
+         \x20 - {child: one, parent: both}\n  - {child: two, parent: both}\n//- charts/s/Chart.yaml\napiVersion: v2\nname: s\n\
+         version: 1.0.0\n//- charts/s/values.yaml\none: {a: 1}\ntwo: {b: 2}\n//- templates/a.yaml\n\
+         a: '{{ .Values.both | toJson }} {{ .Values.s.one | toJson }} {{ .Values.s.two | toJson }}'\n",
+        "",
+        "---\n# Source: t/templates/a.yaml\na: '{\"a\":1,\"b\":2} {\"a\":1,\"b\":2} {\"b\":2}'\n",
+    );
+}
+
+#[test]
 fn fields_of_dependencies_are_named_by_what_they_are_in() {
     for (entry, want) in [
         (

@@ -85,13 +85,7 @@ pub(super) fn register(functions: &mut Functions) {
     });
     functions.pure("toString", Params::fixed(&[Type::Any]), |v| text(to_text(&v[0])));
     functions.pure("toStrings", Params::fixed(&[Type::Any]), |v| {
-        let texts = List::strings(strings_of(&v[0]));
-        Ok(if is_nil_strings(&v[0]) {
-            texts.or_nil()
-        } else {
-            texts
-        }
-        .into())
+        Ok(strings_like(&v[0], strings_of(&v[0])))
     });
     functions.pure("split", s2(), |v| {
         Ok(numbered(split(text_at(v, 1), text_at(v, 0))).into())
@@ -107,13 +101,7 @@ pub(super) fn register(functions: &mut Functions) {
         Value::List(_) => {
             let mut items = strings_of(&v[0]);
             items.sort();
-            let sorted = List::strings(items);
-            Ok(if is_nil_strings(&v[0]) {
-                sorted.or_nil()
-            } else {
-                sorted
-            }
-            .into())
+            Ok(strings_like(&v[0], items))
         }
         other => Ok(List::strings([to_text(other)]).into()),
     });
@@ -219,9 +207,14 @@ fn indent(scope: &mut Scope<'_, '_>, values: &[Value], before: &str) -> Function
     text(out)
 }
 
-/// Whether it is a nil `[]string`, which is passed on as it is.
-fn is_nil_strings(value: &Value) -> bool {
-    matches!(value, Value::List(list) if list.is_nil() && list.element == Element::Str)
+/// Texts that were made of a value: a nil `[]string` stays one.
+fn strings_like(value: &Value, texts: Vec<String>) -> Value {
+    let texts = List::strings(texts);
+    match value {
+        Value::List(list) if list.is_nil() && list.element == Element::Str => texts.or_nil(),
+        _ => texts,
+    }
+    .into()
 }
 
 /// As Sprig's `strslice`: the items that are not nil, as texts.

@@ -47,7 +47,10 @@ pub fn checked_json_to_yaml(value: &Value) -> Result<String, Error> {
 /// # Errors
 /// The text is no YAML.
 pub fn json_text_to_yaml(text: &str) -> Result<String, Error> {
-    Ok(write(&yaml_to_json(text, false)?, false))
+    let read = yaml_to_json(text, false)?;
+    // JSON tells more of numbers than what YAML makes of it.
+    let value = serde_json::from_str(text).unwrap_or(read);
+    Ok(write(&value, false))
 }
 
 /// A document as kustomize prints it in the end: by way of JSON, so that keys are sorted and aliases expanded.
