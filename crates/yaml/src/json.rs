@@ -244,6 +244,7 @@ impl<'n> Converter<'n> {
             return Ok(Value::String(String::new()));
         }
         if self.mode == Mode::Kyaml
+            && (untagged || node.tag() == Some("!!str"))
             && let NodeData::Scalar {
                 style: ScalarStyle::Folded,
                 ..
