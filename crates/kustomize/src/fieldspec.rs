@@ -149,6 +149,9 @@ impl FieldSpec {
                 Ok(())
             }
             Kind::Mapping => {
+                if part.name.is_empty() {
+                    return Err(Error::new("cannot set or create an empty field name"));
+                }
                 let making = create.filter(|_| self.create && !part.sequence).map(|create| {
                     if after.is_empty() {
                         create

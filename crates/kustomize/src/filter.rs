@@ -10,7 +10,7 @@ use crate::kustomization::read::Reader;
 use crate::kyaml::merge2::{self, ListDirection, MergeOptions};
 use crate::options::Options;
 use crate::resmap::ResMap;
-use crate::resource::{PreviousId, Resource};
+use crate::resource::Resource;
 use crate::session::Session;
 use crate::transformers::Transformer;
 use crate::transformers::affix::{AffixTransformer, End};
@@ -174,32 +174,11 @@ fn replace(reader: &Reader<'_>, documents: Vec<Node>) -> Result<Vec<Node>> {
     let session = Session::new(&options, &crate::NoRemote, &crate::NoCharts);
     let mut map = ResMap::default();
     for node in documents {
-        let mut resource = Resource::new(node, &session);
-        resource.history = previous_ids(&resource);
-        map.resources_mut().push(resource);
+        map.resources_mut().push(Resource::new(node, &session));
     }
     transformer.transform(&mut map, &session)?;
     let resources = map.into_resources();
     Ok(resources.into_iter().map(|resource| resource.node).collect())
-}
-
-/// The identities that a document's annotations say it had.
-fn previous_ids(resource: &Resource) -> Vec<PreviousId> {
-    let annotations = resource.annotations();
-    let list = |name: &str| {
-        let key = format!("internal.config.kubernetes.io/previous{name}");
-        let found = annotations.iter().find(|(known, _)| *known == key);
-        found.map(|(_, value)| value.split(',')).into_iter().flatten()
-    };
-    list("Kinds")
-        .zip(list("Names"))
-        .zip(list("Namespaces"))
-        .map(|((kind, name), namespace)| PreviousId {
-            kind: kind.to_owned(),
-            name: name.to_owned(),
-            namespace: namespace.to_owned(),
-        })
-        .collect()
 }
 
 #[cfg(test)]

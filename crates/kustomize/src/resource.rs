@@ -89,7 +89,7 @@ impl Resource {
         };
         let cluster_scoped =
             session.is_cluster_scoped(text_at(&node, &["apiVersion"]), text_at(&node, &["kind"]));
-        Resource {
+        let mut resource = Resource {
             node,
             origin,
             history: Vec::new(),
@@ -107,7 +107,37 @@ impl Resource {
             changes: Vec::new(),
             transformations: Vec::new(),
             twins: 0,
+        };
+        resource.read_records();
+        resource
+    }
+
+    /// What the object's own annotations say that the reference keeps records of in the same place.
+    fn read_records(&mut self) {
+        const RECORDS: &str = "internal.config.kubernetes.io/";
+        let annotations = metadata_map(&self.node, "annotations");
+        let value = |name: &str| {
+            let found = annotations
+                .iter()
+                .find(|(key, _)| key.strip_prefix(RECORDS) == Some(name));
+            found.map(|(_, value)| *value)
+        };
+        if !annotations.iter().any(|(key, _)| key.starts_with(RECORDS)) {
+            return;
         }
+        let list = |name: &str| value(name).map(|value| value.split(',')).into_iter().flatten();
+        let history = list("previousKinds")
+            .zip(list("previousNames"))
+            .zip(list("previousNamespaces"))
+            .map(|((kind, name), namespace)| PreviousId {
+                kind: kind.to_owned(),
+                name: name.to_owned(),
+                namespace: namespace.to_owned(),
+            })
+            .collect();
+        let needs_hash = value("needsHashSuffix") == Some("enabled");
+        self.history = history;
+        self.needs_hash = needs_hash;
     }
 
     /// The object as JSON.

@@ -231,3 +231,33 @@ fn rebuilt(node: &Node, data: NodeData) -> Node {
     copy.set_anchor(None);
     copy
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{EmitOptions, ReadOptions, emit, parse_first};
+
+    fn written(text: &str, deanchor: bool) -> Result<String, String> {
+        let parsed = parse_first(text, &ReadOptions::default()).map_err(|error| error.to_string())?;
+        let mut node = parsed.ok_or("nothing")?;
+        if deanchor {
+            node.deanchor().map_err(|error| error.to_string())?;
+        }
+        Ok(emit(&node, &EmitOptions::default()))
+    }
+
+    #[test]
+    fn null_keys_come_a_second_time() {
+        assert_eq!(written("~: a\nb: c\n", true).unwrap(), "~: a\nb: c\n~: a\n");
+        assert_eq!(written("\"null\": a\n", true).unwrap(), "\"null\": a\n");
+    }
+
+    #[test]
+    fn aliases_comments_and_versions_are_written_as_go_does() {
+        assert_eq!(written("a: &x 1\n*x : 2\n", false).unwrap(), "a: &x 1\n*x: 2\n");
+        // A comment below the first line is the document's, unless the line's text was read to the next one.
+        assert_eq!(written("a: 1 # x\n# c\n", false).unwrap(), "a: 1 # x\n\n# c\n");
+        assert_eq!(written("a: 1\n# c\n", false).unwrap(), "a: 1\n# c\n");
+        assert!(written("%YAML 1.2\n---\na: 1\n", false).is_err());
+        assert_eq!(written("a: 1\n%YAML 1.2\n", false).unwrap(), "a: 1\n");
+    }
+}

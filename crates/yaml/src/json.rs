@@ -244,6 +244,7 @@ impl<'n> Converter<'n> {
             return Ok(Value::String(String::new()));
         }
         if self.mode == Mode::Kyaml
+            && (untagged || node.tag() == Some("!!str"))
             && let NodeData::Scalar {
                 style: ScalarStyle::Folded,
                 ..
@@ -369,6 +370,7 @@ impl<'n> Converter<'n> {
         let entries = node.entries().unwrap_or_default();
         self.spend(entries.len(), node)?;
         let mut merges = Vec::new();
+        let mut nulls = Vec::new();
         for entry in entries {
             if is_merge_key(&entry.key) {
                 merges.push(&entry.value);
@@ -378,6 +380,11 @@ impl<'n> Converter<'n> {
                 continue;
             }
             let Some(key) = self.key_v3(&entry.key, top)? else {
+                let text = entry.key.as_text().unwrap_or_default();
+                if nulls.contains(&text) {
+                    return Err(duplicate(&entry.key, text));
+                }
+                nulls.push(text);
                 continue;
             };
             let value = self.value(&entry.value, in_flow, false)?;

@@ -282,3 +282,58 @@ fn raise_head_comment(item: &mut Node) {
     own.push('\n');
     own.push_str(&head);
 }
+
+#[cfg(test)]
+mod tests {
+    use fluvial_yaml::{EmitOptions, ReadOptions, emit, parse_first};
+
+    use super::*;
+
+    fn node(text: &str) -> Node {
+        parse_first(text, &ReadOptions::default()).unwrap().unwrap()
+    }
+
+    fn copied(from: &str, to: &str) -> Result<String, String> {
+        let mut to = node(to);
+        copy_comments(&node(from), &mut to).map_err(|error| error.to_string())?;
+        Ok(emit(&to, &EmitOptions::default()))
+    }
+
+    fn ordered(from: &str, to: &str) -> Result<String, String> {
+        let mut to = node(to);
+        sync_order(&node(from), &mut to).map_err(|error| error.to_string())?;
+        Ok(emit(&to, &EmitOptions::default()))
+    }
+
+    #[test]
+    fn comments_come_to_the_same_fields() {
+        assert_eq!(copied("a: 1 # c\n", "a: 2\nb: 3\n").unwrap(), "a: 2 # c\nb: 3\n");
+        // A folded text is quoted, whether there is a comment or not.
+        assert_eq!(copied("a: 1\n", "b: >-\n  x\n").unwrap(), "b: \"x\"\n");
+        assert!(
+            copied("a: {b: c}\n", "a: x\n")
+                .unwrap_err()
+                .contains("expected MappingNode")
+        );
+        assert!(
+            copied("a: 1\n", "\"\": x\n")
+                .unwrap_err()
+                .contains("expected ScalarNode")
+        );
+    }
+
+    #[test]
+    fn fields_come_in_the_order_of_the_other() {
+        assert_eq!(
+            ordered("b: 1\na: 2\n", "c: 3\na: 4\nb: 5\n").unwrap(),
+            "b: 5\na: 4\nc: 3\n"
+        );
+        // Of a field that is there twice, the first stands in both places.
+        assert_eq!(ordered("a: 1\n", "a: 2\na: 3\n").unwrap(), "a: 2\na: 2\n");
+        let error = ordered("a: [1]\n", "a: x\n").unwrap_err();
+        assert!(
+            error.starts_with("failed to sync field order: \"wrong node kind"),
+            "{error}"
+        );
+    }
+}

@@ -296,3 +296,51 @@ fn parse_directive(value: &Node) -> Result<Directive, Error> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fluvial_yaml::{EmitOptions, ReadOptions, emit, parse_first};
+
+    use super::*;
+
+    fn node(text: &str) -> Node {
+        parse_first(text, &ReadOptions::default()).unwrap().unwrap()
+    }
+
+    fn patched(dest: &str, patch: &str) -> Result<String, String> {
+        let merged =
+            apply_patch(&node(patch), node(dest), false, false, None).map_err(|error| error.to_string())?;
+        Ok(merged.map_or_else(String::new, |node| emit(&node, &EmitOptions::default())))
+    }
+
+    const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: \"1\"\n";
+
+    #[test]
+    fn names_are_written_as_the_patch_writes_them() {
+        let output = patched(POD, "metadata:\n  name: x\n  labels: {a: b}\n").unwrap();
+        assert!(output.contains("  name: \"1\"\n"), "{output}");
+        let output = patched(&POD.replace("\"1\"", "a # c"), "metadata: null\n").unwrap();
+        assert!(output.ends_with("metadata:\n  name: a\n"), "{output}");
+    }
+
+    #[test]
+    fn a_field_without_a_name_fits_nothing() {
+        let error = patched(POD, "spec:\n  \"\": x\n").unwrap_err();
+        assert!(
+            error.starts_with("wrong node kind: expected ScalarNode but got MappingNode"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn tags_are_a_part_of_a_fields_style() {
+        let output = patched(&format!("{POD}x: !!str a\ny: b\n"), "x: c\ny: !!str d\n").unwrap();
+        assert!(output.ends_with("x: !!str c\ny: d\n"), "{output}");
+    }
+
+    #[test]
+    fn lists_that_grow_in_front_are_new() {
+        let output = patched(POD, "metadata:\n  finalizers: [a, b]\n").unwrap();
+        assert!(output.ends_with("  finalizers:\n  - a\n  - b\n"), "{output}");
+    }
+}

@@ -266,6 +266,9 @@ mod tests {
             ("reg:5000/a/b", "1", "sha256:c")
         );
         assert_eq!(ImageParts::split("reg:5000/a").tag, "");
+        // Without a registry in front, what looks like a digest is one of its parts.
+        let parts = ImageParts::split("@a/b:1");
+        assert_eq!((parts.name, parts.tag, parts.digest), ("@a/b", "1", ""));
     }
 
     #[test]

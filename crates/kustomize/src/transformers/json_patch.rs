@@ -88,6 +88,17 @@ fn split(pointer: &str) -> Result<Vec<String>> {
         .collect())
 }
 
+/// Whether the operations test annotations as a whole before they write them: records of the reference are among them,
+/// which no value in a patch has.
+pub(crate) fn test_records(operations: &[Operation]) -> bool {
+    let whole = |operation: &Operation| {
+        let path: Vec<&str> = operation.path.iter().map(String::as_str).collect();
+        matches!(path[..], [] | ["metadata"] | ["metadata", "annotations"])
+    };
+    let first = operations.iter().find(|operation| whole(operation));
+    first.is_some_and(|operation| matches!(operation.kind, OperationKind::Test(_)))
+}
+
 /// Applies all operations.
 pub(crate) fn apply(document: &mut Node, operations: &[Operation], budget: &Budget) -> Result<()> {
     for operation in operations {

@@ -88,6 +88,9 @@ impl EntriesTransformer {
     /// Sets the entries in one object. The reference puts one node into all places where it makes an entry: whatever
     /// writes to one of them later, a patch too, writes to all. `twins` numbers such nodes.
     pub(crate) fn apply(&self, object: &mut Node, twins: &mut u32) -> Result<()> {
+        if self.entries.is_empty() {
+            return Ok(());
+        }
         let create = Create {
             kind: Kind::Mapping,
             tag: Some("!!map"),
@@ -112,6 +115,10 @@ impl EntriesTransformer {
 
 /// Sets one entry; given back if what it was written to is one with other nodes.
 fn set_entry(node: &mut Node, key: &str, value: &NewScalar<'_>, twin: u32) -> Result<Option<Node>> {
+    if nodes::is_null(node) {
+        // The reference writes below null, which nobody sees.
+        return Ok(None);
+    }
     nodes::expect_kind(node, Kind::Mapping)?;
     if key.is_empty() {
         // The reference takes an entry without a name for the mapping itself, which cannot be the value.

@@ -281,6 +281,10 @@ impl Transformer for PatchTransformer {
 
 fn apply_json(resource: &mut Resource, operations: &[Operation], session: &Session<'_>) -> Result<()> {
     resource.make_room_for_records()?;
+    if resource.has_records() && json_patch::test_records(operations) {
+        return Err(Error::new("testing value failed: test failed"))
+            .within(|| format!("patching {}", resource.id()));
+    }
     json_patch::apply(&mut resource.node, operations, &session.budget)
         .within(|| format!("patching {}", resource.id()))?;
     resource.node.spell_through_json();

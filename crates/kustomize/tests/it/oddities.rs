@@ -241,3 +241,53 @@ fn a_kustomization_ends_where_a_directive_begins() {
     .unwrap();
     assert!(output.contains("name: a\n"), "{output}");
 }
+
+#[test]
+fn null_is_a_key_that_is_there_twice() {
+    for key in ["~", "null"] {
+        let text = format!("{MAP}{key}: b\n");
+        let error = built("resources: [a.yaml]\n", &[("a.yaml", &text)]).unwrap_err();
+        assert!(error.contains("already defined"), "{error}");
+    }
+}
+
+#[test]
+fn an_object_brings_records_of_its_names_and_of_its_hash() {
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: new\n  annotations:\n    \
+        internal.config.kubernetes.io/previousNames: old\n    \
+        internal.config.kubernetes.io/previousNamespaces: default\n    \
+        internal.config.kubernetes.io/previousKinds: ConfigMap\n    \
+        internal.config.kubernetes.io/needsHashSuffix: enabled\ndata: {k: v}\n---\n\
+        apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n\
+        spec: {volumes: [{name: v, configMap: {name: old}}]}\n";
+    let output = built("resources: [a.yaml]\nnamePrefix: x-\n", &[("a.yaml", text)]).unwrap();
+    let name = output
+        .lines()
+        .find_map(|line| line.strip_prefix("  name: x-new-"))
+        .expect("a hash");
+    assert!(
+        output.contains(&format!("configMap:\n      name: x-new-{name}\n")),
+        "{output}"
+    );
+    assert!(!output.contains("annotations"), "{output}");
+}
+
+#[test]
+fn annotations_as_a_whole_are_tested_with_the_records_among_them() {
+    let kustomization = |target: &str| {
+        format!(
+            "resources: [a.yaml]\npatches:\n- target: {{kind: ConfigMap}}\n  patch: |-\n    - {{op: test, path: {target}}}\n"
+        )
+    };
+    let text = MAP.replace("{name: a}", "{name: a, annotations: {b: c}}");
+    let files = [("a.yaml", &*text)];
+    assert!(built(&kustomization("/metadata/annotations, value: {b: c}"), &files).is_err());
+    assert!(built(&kustomization("/metadata/annotations/b, value: c"), &files).is_ok());
+}
+
+#[test]
+fn a_folded_number_with_a_tag_is_a_number() {
+    let text = "apiVersion: x/v1\nkind: W\nmetadata: {name: w}\nspec:\n  a: !!float >-\n    1.5\n  b: !!str >-\n    2\n";
+    let output = built("resources: [a.yaml]\n", &[("a.yaml", text)]).unwrap();
+    assert!(output.contains("  a: 1.5\n  b: \"2\"\n"), "{output}");
+}

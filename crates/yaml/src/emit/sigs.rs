@@ -166,6 +166,13 @@ impl JsonWriter {
     }
 
     fn string(&mut self, text: &str, place: Place) {
+        // Go's JSON does not escape a next line character, which YAML then takes for a line break. A key has no second line.
+        if self.whole_floats && !text.is_ascii() && text.contains(NEXT_LINE) {
+            self.w.unreadable |= place == Place::SimpleKey;
+            let text = fold_next_lines(text);
+            self.w.scalar(&text, string_style(&text), place);
+            return;
+        }
         self.w.scalar(text, string_style(text), place);
     }
 
@@ -227,6 +234,37 @@ impl JsonWriter {
         self.w.indent = outer;
         Some(())
     }
+}
+
+const NEXT_LINE: char = '\u{85}';
+
+/// A text in double quotes as YAML reads it: one line break is a blank, further ones are line feeds, blanks around are lost.
+fn fold_next_lines(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut lines = text.split(NEXT_LINE).peekable();
+    let mut first = true;
+    let mut breaks = 0;
+    while let Some(line) = lines.next() {
+        let mut line = line;
+        if !first {
+            line = line.trim_start_matches(' ');
+        }
+        let last = lines.peek().is_none();
+        if !last {
+            line = line.trim_end_matches(' ');
+        }
+        if !first && (last || !line.is_empty()) {
+            match breaks {
+                1 => out.push(' '),
+                more => out.extend(std::iter::repeat_n('\n', more - 1)),
+            }
+            breaks = 0;
+        }
+        out.push_str(line);
+        breaks += 1;
+        first = false;
+    }
+    out
 }
 
 /// The style that yaml.v2 asks for when it writes a string.
@@ -329,6 +367,31 @@ fn number_at(text: &str, start: i64) -> (i64, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn next_lines_are_folded_as_line_breaks_of_quoted_texts() {
+        for (text, want) in [
+            ("x\u{85}y", "x y"),
+            ("x \u{85}  y ", "x y "),
+            ("\u{85}", " "),
+            ("x\u{85}", "x "),
+            ("x\u{85}\u{85} \u{85}y", "x\n\ny"),
+            (" x\u{85}y", " x y"),
+        ] {
+            assert_eq!(fold_next_lines(text), want, "{text:?}");
+        }
+        assert_eq!(json_to_yaml(&serde_json::json!({"a": "x\u{85}y"})), "a: x y\n");
+        assert_eq!(
+            json_text_to_yaml(r#"{"a": "x\u0085y"}"#).unwrap(),
+            "a: \"x\\Ny\"\n"
+        );
+    }
+
+    #[test]
+    fn half_characters_are_no_yaml() {
+        assert!(json_text_to_yaml(r#""\ud83d\ude00""#).is_err());
+        assert_eq!(json_text_to_yaml(r#""\u263a""#).unwrap(), "☺\n");
+    }
 
     #[test]
     fn keys_come_in_natural_order() {

@@ -113,14 +113,7 @@ impl Scanner<'_> {
         let mut first_empty = self.newlines <= 1;
         let mut line = self.line;
         let mut column = self.mark().column;
-        // Where a comment must start to be a foot of the content before. What is searched from the first line on has none.
-        let mut foot_line = -1;
-        if scan_mark.line > self.first_line {
-            foot_line = i64::from(self.line) - i64::from(self.newlines) + 1;
-            if self.newlines == 0 && column > 1 {
-                foot_line += 1;
-            }
-        }
+        let foot_line = self.foot_line(scan_mark, column);
         let mut ahead = 0;
         while ahead < LOOKAHEAD {
             column += 1;
@@ -196,6 +189,19 @@ impl Scanner<'_> {
                 head: run.text,
                 ..Comment::default()
             });
+        }
+    }
+
+    /// Where a comment must start to be a foot of the content before. What is searched from the first line on has none.
+    fn foot_line(&self, scan_mark: Mark, column: u32) -> i64 {
+        if scan_mark.line <= self.first_line {
+            return -1;
+        }
+        let line = i64::from(self.line) - i64::from(self.newlines) + 1;
+        if self.newlines == 0 && column > 1 {
+            line + 1
+        } else {
+            line
         }
     }
 

@@ -179,13 +179,18 @@ fn begins_with_tab(text: &str) -> bool {
 
 fn has_unreadable_text(value: &Value) -> bool {
     match value {
-        Value::String(text) => begins_with_tab(text),
+        Value::String(text) => is_unreadable(text),
         Value::Array(items) => items.iter().any(has_unreadable_text),
         Value::Object(fields) => fields
             .iter()
-            .any(|(key, value)| begins_with_tab(key) || has_unreadable_text(value)),
+            .any(|(key, value)| is_unreadable(key) || has_unreadable_text(value)),
         _ => false,
     }
+}
+
+/// A next line character is a line break to the reference, which does not write what it read either.
+fn is_unreadable(text: &str) -> bool {
+    begins_with_tab(text) || text.contains('\u{85}')
 }
 
 /// Whole floats are written as integers.
