@@ -588,8 +588,14 @@ fn text_of(value: &Json) -> Option<String> {
     }
 }
 
-/// What Go's decoder says of a value of the wrong kind.
+/// What Go's reader of YAML says of a value of the wrong kind.
 pub(crate) fn mismatch(found: &Json, field: &str, wanted: &str) -> String {
+    let unfit = unfit(found, field, wanted);
+    format!("error unmarshaling JSON: while decoding JSON: {unfit}")
+}
+
+/// What Go's decoder says of a value of the wrong kind.
+pub(crate) fn unfit(found: &Json, field: &str, wanted: &str) -> String {
     let kind = match found {
         Json::Null => "null",
         Json::Bool(_) => "bool",
@@ -603,7 +609,5 @@ pub(crate) fn mismatch(found: &Json, field: &str, wanted: &str) -> String {
     } else {
         format!("Go struct field {field}")
     };
-    format!(
-        "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {kind} into {place} of type {wanted}"
-    )
+    format!("json: cannot unmarshal {kind} into {place} of type {wanted}")
 }

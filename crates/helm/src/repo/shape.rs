@@ -5,6 +5,8 @@ use fluvial_object::time;
 use fluvial_template::quote;
 use serde_json::Value as Json;
 
+use crate::metadata;
+
 /// What a value is decoded into.
 #[derive(Clone, Copy)]
 enum Shape {
@@ -155,21 +157,8 @@ impl Checker {
     }
 
     fn mismatch(&mut self, found: &Json, wanted: &str) {
-        let found = match found {
-            Json::Null => "null",
-            Json::Bool(_) => "bool",
-            Json::Number(_) => "number",
-            Json::String(_) => "string",
-            Json::Array(_) => "array",
-            Json::Object(_) => "object",
-        };
-        let place = match self.inside {
-            None => "Go value".to_owned(),
-            Some(name) => format!("Go struct field {name}.{}", self.path.join(".")),
-        };
-        self.note(format!(
-            "json: cannot unmarshal {found} into {place} of type {wanted}"
-        ));
+        let field = (self.inside).map(|name| format!("{name}.{}", self.path.join(".")));
+        self.note(metadata::unfit(found, &field.unwrap_or_default(), wanted));
     }
 
     fn value(&mut self, json: &Json, shape: Shape) -> Result<(), String> {
