@@ -215,30 +215,38 @@ impl Reader {
 
     /// Takes in a file without its content, if that is wanted of such a file.
     fn left_for_later(&mut self, path: &Path) -> Result<bool, String> {
-        let Some(unread) = self.later.clone() else {
+        let Some(unread) = &self.later else {
             return Ok(false);
         };
+        // Of all other files nothing more is asked than their names.
+        let in_definitions = path
+            .parent()
+            .and_then(Path::file_name)
+            .is_some_and(|name| name == "crds");
+        if !in_definitions || self.seen.len() >= MOST {
+            return Ok(false);
+        }
         let place = self.place(path)?;
-        let in_definitions = place.parent().is_some_and(|folder| folder.name() == Some("crds"))
-            && place.parts().all(|part| part != "templates");
         let size = match std::fs::metadata(path) {
-            Ok(facts) if in_definitions && facts.len() <= LARGEST => facts.len(),
+            Ok(facts) if facts.len() <= LARGEST => usize::try_from(facts.len()).unwrap_or(usize::MAX),
             // Whatever is wrong with it is said where it is read.
             _ => return Ok(false),
         };
-        let from = path.to_owned();
+        if place.parts().any(|part| part == "templates") {
+            return Ok(false);
+        }
+        let (from, unread) = (path.to_owned(), unread.clone());
         let read = move || {
-            std::fs::read(&from).map(Arc::from).unwrap_or_else(|error| {
-                unread.remember(format!("{}: {error}", from.display()));
+            read_bounded(&from, size).unwrap_or_else(|problem| {
+                unread.remember(format!("{}: {problem}", from.display()));
                 Arc::default()
             })
         };
+        self.bytes += size;
         self.builder
-            .file(
-                place.as_str(),
-                File::later(usize::try_from(size).unwrap_or(usize::MAX), read),
-            )
+            .file(place.as_str(), File::later(size, read))
             .map_err(|error| format!("{}: {error}", path.display()))?;
+        self.seen.insert(path.as_os_str().to_owned());
         Ok(true)
     }
 
@@ -428,6 +436,18 @@ impl Reader {
             _ => Ok(()),
         }
     }
+}
+
+/// Reads a file that had this size; it may have grown meanwhile.
+fn read_bounded(path: &Path, size: usize) -> Result<Arc<[u8]>, String> {
+    let mut data = Vec::with_capacity(size);
+    std::fs::File::open(path)
+        .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut data))
+        .map_err(|error| error.to_string())?;
+    if data.len() as u64 > LARGEST {
+        return Err(format!("more than {LARGEST} bytes are too many for a manifest"));
+    }
+    Ok(data.into())
 }
 
 /// The folders in which a kustomization or a generator looks for charts.

@@ -6,7 +6,7 @@ use std::process::Command;
 use super::Made;
 use crate::Failure;
 use crate::git::server;
-use crate::programs::{Running, free_port, peer, spawn, write};
+use crate::programs::{Running, free_port, spawn, write};
 
 /// What makes the owners ready.
 #[derive(Clone, Copy)]
@@ -63,7 +63,11 @@ pub(super) fn start(
             .map(str::to_owned);
             std::fs::create_dir_all(&sources[1]).map_err(|error| error.to_string())?;
             let controller = |name: &'static str, more: &[String]| -> Result<_, Failure> {
-                let mut command = Command::new(peer(folder, name)?);
+                let program = folder.join(name);
+                if !program.is_file() {
+                    return Err(format!("there is no {name} of Flux in {}", folder.display()));
+                }
+                let mut command = Command::new(program);
                 for flag in ["--metrics-addr", "--health-addr"] {
                     command.args([flag, &format!("127.0.0.1:{}", free_port()?)]);
                 }
