@@ -94,7 +94,7 @@ pub(crate) fn run(
     }
     let set = Arc::new(set);
     if let Some(notes) = &mut notes {
-        unlink.0.iter().for_each(|map| notes.recorder.trace.guard(map));
+        unlink.0.iter().for_each(|map| notes.recorder.guard.add(map));
         mode.ambient = notes.recorder.ambient(mode.ambient);
         mode.lookup = notes.recorder.lookup(mode.lookup);
     }
@@ -117,7 +117,11 @@ pub(crate) fn run(
         let about = Map::default();
         put(&about, "Name", name.as_str().into());
         put(&about, "BasePath", Value::Str(Rc::clone(&template.base)));
-        put(&template.data, "Template", Table::value(about));
+        let mark = || put(&template.data, "Template", Table::value(about));
+        match &mut notes {
+            Some(notes) => notes.recorder.guard.accept(&template.data, mark),
+            None => mark(),
+        }
         let limits = Limits {
             output: left,
             ..mode.limits
@@ -301,7 +305,7 @@ fn gather(
     };
     let subcharts = Map::default();
     let data = Map::default();
-    unlink.0.extend([data.clone(), subcharts.clone()]);
+    unlink.0.extend([data.clone(), subcharts.clone(), values.clone()]);
     let chart = chart_value(
         &member.chart.metadata,
         &member.name,

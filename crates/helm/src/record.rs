@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fluvial_template::sprig::Ambient;
-use fluvial_template::{Depth, Map, Read, Run, Trace};
+use fluvial_template::{Depth, Guard, Map, Read, Run, Trace};
 use serde_json::Value as Json;
 
 use crate::capabilities::Capabilities;
@@ -109,6 +109,7 @@ fn same(read: &Read, old: &Json, new: &Json) -> bool {
 /// Notes one rendering while it runs.
 pub(crate) struct Recorder {
     pub(crate) trace: Trace,
+    pub(crate) guard: Guard,
     pub(crate) runs: BTreeMap<String, Run>,
     /// Templates whose output may be taken over, with what they read.
     pub(crate) reads: BTreeMap<String, Option<Arc<[Read]>>>,
@@ -130,6 +131,7 @@ impl Recorder {
         trace.watch(values, "");
         Recorder {
             trace,
+            guard: Guard::default(),
             runs: BTreeMap::new(),
             reads: BTreeMap::new(),
             moved: false,
@@ -155,7 +157,6 @@ impl Recorder {
 
     /// A template is about to run.
     pub(crate) fn begin(&mut self) {
-        self.trace.accept_changes();
         self.asked.ambient.set(false);
         self.asked.lookup.store(false, Ordering::Relaxed);
     }
@@ -163,7 +164,7 @@ impl Recorder {
     /// A template has run.
     pub(crate) fn end(&mut self, name: &str) {
         let run = self.trace.take();
-        self.moved |= self.trace.changed();
+        self.moved |= self.guard.changed();
         let asked = self.asked.ambient.get() || self.asked.lookup.load(Ordering::Relaxed);
         let reads = run.reads().filter(|_| !asked).map(Arc::from);
         self.reads.insert(name.to_owned(), reads);

@@ -102,6 +102,7 @@ mod error;
 pub mod escape;
 mod exec;
 mod function;
+mod guard;
 #[cfg(test)]
 mod hostile;
 mod lex;
@@ -117,6 +118,7 @@ pub use builtins::{compare_basic, equal};
 pub use error::{ExecError, Location};
 pub use exec::{Limits, MissingKey, Parsed, Scope, Set};
 pub use function::{Body, Function, FunctionError, FunctionResult, Functions, Params, Type};
+pub use guard::Guard;
 pub use parse::ParseError;
 pub use quote::{is_printable, quote, quote_char};
 pub use trace::{Depth, Read, Reads, Run, Step, Trace};

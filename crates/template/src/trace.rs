@@ -88,8 +88,8 @@ struct Touch {
 }
 
 struct Place {
-    map: Map,
-    changes: u32,
+    /// Kept alive, so that nothing else gets its address.
+    _map: Map,
     /// Where it hangs: in which other place, under which key. Charts share maps, so there may be several.
     at: Hung,
 }
@@ -120,7 +120,6 @@ pub struct Trace {
     places: Vec<Place>,
     /// The places' own places, as records share them.
     hung: Option<Arc<[Hung]>>,
-    guarded: Vec<(Map, u32)>,
     keys: Arc<Vec<Arc<str>>>,
     key_numbers: FxHashMap<Rc<str>, u32>,
     touches: Vec<Touch>,
@@ -171,8 +170,7 @@ impl Trace {
         let number = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
         self.known.insert(map.address(), number);
         self.places.push(Place {
-            map: map.clone(),
-            changes: map.changes(),
+            _map: map.clone(),
             at: vec![(parent, key)],
         });
         for (key, value) in map.borrow().iter() {
@@ -180,30 +178,6 @@ impl Trace {
                 self.place(inner, Some(number), Arc::from(&**key), depth + 1);
             }
         }
-    }
-
-    /// Notes changes of a map that is not watched.
-    pub fn guard(&mut self, map: &Map) {
-        self.guarded.push((map.clone(), map.changes()));
-    }
-
-    /// Takes guarded maps as they are now for unchanged.
-    pub fn accept_changes(&mut self) {
-        for (map, changes) in &mut self.guarded {
-            *changes = map.changes();
-        }
-    }
-
-    /// Whether a watched or guarded map was changed by a template.
-    #[must_use]
-    pub fn changed(&self) -> bool {
-        self.places
-            .iter()
-            .any(|place| place.map.changes() != place.changes)
-            || self
-                .guarded
-                .iter()
-                .any(|(map, changes)| map.changes() != *changes)
     }
 
     /// What the last run read and wrote; the next run begins anew.

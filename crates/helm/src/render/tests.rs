@@ -422,6 +422,28 @@ fn a_template_that_changes_values_ends_reuse() {
 }
 
 #[test]
+fn changes_of_anything_that_templates_share_end_reuse() {
+    for shared in [
+        "(index .Values.items 0 0)",
+        ".Release",
+        ".Chart",
+        ".",
+        ".Subcharts",
+    ] {
+        let files = format!(
+            "{CHART}//- values.yaml\nitems: [[{{}}]]\nword: one\n//- templates/a.yaml\nkind: A\nseen: {{{{ {shared}.seen \
+             }}}}\n//- templates/z.yaml\n{{{{- $_ := set {shared} \"seen\" .Values.word }}}}\n"
+        );
+        // What stands for the dot by itself has no dot before the field.
+        let chart = chart(&files.replace("..seen", ".seen")).unwrap();
+        let (first, record) = again(&chart, "", false, None);
+        assert!(first.manifest(false).contains("seen: one"), "{shared}");
+        let (next, _) = again(&chart, "word: two", false, Some(&record));
+        assert!(next.manifest(false).contains("seen: two"), "{shared}");
+    }
+}
+
+#[test]
 fn every_line_knows_its_statement_and_the_values_it_read() {
     let chart = chart(REUSE).unwrap();
     let (rendered, _) = again(&chart, "image: {tag: v3}", true, None);

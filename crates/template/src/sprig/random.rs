@@ -84,26 +84,43 @@ fn count(scope: &Scope<'_, '_>, values: &[Value]) -> Result<usize, FunctionError
     Ok(count)
 }
 
-/// An even choice among `bound` numbers: draws that would favour the low ones are drawn again.
+/// Numbers that are drawn at once for a text.
+const DRAWN: usize = 64;
+
+/// A number below `bound` from eight random bytes; nothing for draws that would favour the low ones.
+fn even(bytes: [u8; 8], bound: u64) -> Option<u64> {
+    let fair = u64::MAX - u64::MAX % bound;
+    let number = u64::from_le_bytes(bytes);
+    (number < fair).then_some(number % bound)
+}
+
+/// An even choice among `bound` numbers.
 fn below(scope: &mut Scope<'_, '_>, bound: u64) -> Result<u64, FunctionError> {
     let ambient = ambient(scope)?;
-    let fair = u64::MAX - u64::MAX % bound;
     loop {
         let mut bytes = [0u8; 8];
         ambient.random(&mut bytes);
-        let number = u64::from_le_bytes(bytes);
-        if number < fair {
-            return Ok(number % bound);
+        if let Some(number) = even(bytes, bound) {
+            return Ok(number);
         }
     }
 }
 
 fn random_text(scope: &mut Scope<'_, '_>, values: &[Value], set: &[char]) -> FunctionResult {
     let length = count(scope, values)?;
+    let bound = u64::try_from(set.len()).unwrap_or(1);
+    let ambient = ambient(scope)?;
     let mut out = String::with_capacity(length);
-    for _ in 0..length {
-        let index = below(scope, u64::try_from(set.len()).unwrap_or(1))?;
-        out.push(set[usize::try_from(index).unwrap_or(0)]);
+    let mut left = length;
+    // Asking the system for each character would take longer than all the rest.
+    let mut drawn = [[0u8; 8]; DRAWN];
+    while left > 0 {
+        let drawn = &mut drawn[..left.min(DRAWN)];
+        ambient.random(drawn.as_flattened_mut());
+        for index in drawn.iter().filter_map(|bytes| even(*bytes, bound)) {
+            out.push(set[usize::try_from(index).unwrap_or(0)]);
+            left -= 1;
+        }
     }
     text(out)
 }
