@@ -198,9 +198,17 @@ type Values = [(String, Value, bool)];
 impl VariableTransformer<'_> {
     fn apply(&self, object: &mut Node, values: &mut Values) -> Result<()> {
         for field in FieldSpec::of_kind(self.fields, object) {
+            let mut written = Vec::new();
             field
-                .write(object, None, &mut |node| replace(node, values, self.budget))
+                .write(object, None, &mut |node| {
+                    replace(node, values, self.budget)?;
+                    let entries = node.entries().unwrap_or_default().iter();
+                    let shared = entries.filter(|entry| entry.value.twin() != 0);
+                    written.extend(shared.map(|entry| entry.value.clone()));
+                    Ok(())
+                })
                 .within(|| format!("considering field '{}'", field.path))?;
+            written.iter().for_each(|written| object.write_twins(written));
         }
         Ok(())
     }
