@@ -63,7 +63,6 @@ const FIELDS: [&str; 35] = [
     "generators",
     "transformers",
     "validators",
-    "inventory",
     "buildMetadata",
 ];
 

@@ -318,23 +318,25 @@ impl Resource {
     /// Makes texts of name, namespace, and all labels and annotations, nulls too, as the reference does with a patch of
     /// `patchesStrategicMerge` or one with a target: such a patch cannot take a label away.
     pub(crate) fn spell_out_metadata(&mut self) -> Result<()> {
-        for field in ["labels", "annotations"] {
-            if self
-                .node
-                .get("metadata")
-                .is_some_and(|metadata| metadata.get(field).is_some())
-            {
-                let values: Vec<(String, String)> = metadata_map(&self.node, field)
-                    .into_iter()
-                    .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                    .collect();
-                self.set_metadata_map(field, &values)?;
-            }
-        }
+        self.spell_out("labels")?;
+        self.spell_out("annotations")?;
         // What is no text counts as none.
         let (name, namespace) = (self.name().to_owned(), self.namespace().to_owned());
         self.set_name(&name)?;
         self.set_namespace(&namespace)
+    }
+
+    /// Makes texts of all labels or annotations.
+    pub(crate) fn spell_out(&mut self, field: &str) -> Result<()> {
+        let metadata = self.node.get("metadata");
+        if metadata.is_none_or(|metadata| metadata.get(field).is_none()) {
+            return Ok(());
+        }
+        let values: Vec<(String, String)> = metadata_map(&self.node, field)
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect();
+        self.set_metadata_map(field, &values)
     }
 
     /// Sets one annotation.

@@ -160,3 +160,60 @@ fn labels_and_names_keep_the_places_that_set_them() {
         assert!(text.lines().any(|one| one == line), "{line} in\n{text}");
     }
 }
+#[test]
+fn variables_are_written_wherever_a_value_is_one_node_and_found_by_the_namespace_as_it_is_written() {
+    let kustomization = |objref: &str| {
+        format!(
+            "resources: [web.yaml, ns.yaml]\ncommonLabels: {{l: $(V)}}\nconfigurations: [c.yaml]\n\
+             vars:\n- {{name: V, objref: {objref}}}\n"
+        )
+    };
+    let files = [
+        ("ns.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: prod}\n"),
+        ("c.yaml", "varReference:\n- path: metadata/labels\n"),
+    ];
+    let output = built(&kustomization("{apiVersion: v1, kind: Namespace, name: prod}"), &files).unwrap();
+    assert_eq!(output.matches("l: prod").count(), 4, "{output}");
+    let error = built(
+        &kustomization("{apiVersion: v1, kind: Namespace, name: prod, namespace: default}"),
+        &files,
+    )
+    .unwrap_err();
+    assert!(error.contains("cannot be mapped"), "{error}");
+}
+
+#[test]
+fn what_one_object_configures_is_recorded_once() {
+    let output = built(
+        "resources: [web.yaml]\nbuildMetadata: [transformerAnnotations]\ntransformers:\n- |-\n  \
+         {apiVersion: builtin, kind: PrefixSuffixTransformer, metadata: {name: m}, prefix: a, suffix: b,\n   \
+         fieldSpecs: [{path: metadata/name}]}\n",
+        &[],
+    )
+    .unwrap();
+    assert_eq!(output.matches("PrefixSuffixTransformer").count(), 1, "{output}");
+}
+
+#[test]
+fn annotations_of_a_patch_that_may_change_names_are_texts() {
+    let output = built(
+        "resources: [web.yaml]\npatches:\n- options: {allowNameChange: true}\n  patch: |-\n    \
+         {apiVersion: apps/v1, kind: Deployment, metadata: {name: web, annotations: {a: null}}}\n",
+        &[],
+    )
+    .unwrap();
+    assert!(output.contains("a: \"null\""), "{output}");
+}
+
+#[test]
+fn a_schema_of_another_kind_knows_nothing() {
+    let build = |schema: &str| {
+        built(
+            "resources: [web.yaml]\nopenapi: {path: schema.json}\n",
+            &[("schema.json", schema)],
+        )
+    };
+    assert!(build(r#"{"components": {"schemas": {}}}"#).is_ok());
+    assert!(build(r#"{"definitions": []}"#).is_err());
+    assert!(built("resources: [web.yaml]\ninventory: {}\n", &[]).is_err());
+}
