@@ -40,16 +40,24 @@ pub fn as_text(value: &Value) -> String {
         Value::Null => "%!s(<nil>)".to_owned(),
         Value::Bool(_) | Value::Number(_) => format!("%!s({}={})", type_name(value), plain(value)),
         Value::Array(list) => {
-            let parts: Vec<String> = list.iter().map(as_text).collect();
+            let parts: Vec<String> = list.iter().map(as_part).collect();
             format!("[{}]", parts.join(" "))
         }
         Value::Object(map) => {
             let parts: Vec<String> = map
                 .iter()
-                .map(|(key, value)| format!("{key}:{}", as_text(value)))
+                .map(|(key, value)| format!("{key}:{}", as_part(value)))
                 .collect();
             format!("map[{}]", parts.join(" "))
         }
+    }
+}
+
+fn as_part(value: &Value) -> String {
+    if value.is_null() {
+        plain(value)
+    } else {
+        as_text(value)
     }
 }
 
@@ -92,8 +100,7 @@ mod tests {
         let value = json!({"b": [1, 1.5, 1e21, null], "a": {"x": true}});
         assert_eq!(plain(&value), "map[a:map[x:true] b:[1 1.5 1e+21 <nil>]]");
         assert_eq!(type_name(&value), "map[string]interface {}");
-        let text =
-            "map[a:map[x:%!s(bool=true)] b:[%!s(int64=1) %!s(float64=1.5) %!s(float64=1e+21) %!s(<nil>)]]";
+        let text = "map[a:map[x:%!s(bool=true)] b:[%!s(int64=1) %!s(float64=1.5) %!s(float64=1e+21) <nil>]]";
         assert_eq!(as_text(&value), text);
     }
 }

@@ -169,10 +169,17 @@ fn variables_are_written_wherever_a_value_is_one_node_and_found_by_the_namespace
         )
     };
     let files = [
-        ("ns.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: prod}\n"),
+        (
+            "ns.yaml",
+            "apiVersion: v1\nkind: Namespace\nmetadata: {name: prod}\n",
+        ),
         ("c.yaml", "varReference:\n- path: metadata/labels\n"),
     ];
-    let output = built(&kustomization("{apiVersion: v1, kind: Namespace, name: prod}"), &files).unwrap();
+    let output = built(
+        &kustomization("{apiVersion: v1, kind: Namespace, name: prod}"),
+        &files,
+    )
+    .unwrap();
     assert_eq!(output.matches("l: prod").count(), 4, "{output}");
     let error = built(
         &kustomization("{apiVersion: v1, kind: Namespace, name: prod, namespace: default}"),
