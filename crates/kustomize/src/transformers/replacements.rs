@@ -429,8 +429,7 @@ fn write_text(document: &Node, original: &str) -> Result<String> {
         .map_err(|error| Error::new(error.to_string()))?;
     let value: Value = value;
     if original.contains('\n') && original.contains("  ") {
-        let pretty = serde_json::to_string_pretty(&value).map_err(|error| Error::new(error.to_string()))?;
-        return Ok(crate::transformers::hash::escape_html(&pretty));
+        return Ok(crate::transformers::hash::go_json_lines(&value));
     }
     Ok(crate::transformers::hash::go_json(&value))
 }
