@@ -102,7 +102,9 @@ pub(crate) fn arguments() -> Vec<Arg> {
         switch("disable-compression", "disable-compression", "").hide(true),
         switch("verbose", "verbose", "").hide(true),
     ]);
-    all
+    all.into_iter()
+        .map(|argument| argument.help_heading("Options of all commands"))
+        .collect()
 }
 
 /// Those of them that some words may mention. A definition takes more memory than what it defines, and an error of the

@@ -83,6 +83,43 @@ pub(crate) fn localise(message: &str, folder: &std::path::Path) -> String {
         rest = &rest[at + prefix.len()..];
     }
     text.push_str(rest);
+    from_above(&text, &folder)
+}
+
+/// The same for paths that lead into folders above: `../base/a.yaml`, or from the root if that is far away.
+fn from_above(message: &str, folder: &str) -> String {
+    /// So many folders up a path is still easy to read.
+    const NEAR: usize = 4;
+    let own: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
+    let Some(first) = own.first() else {
+        return message.to_owned();
+    };
+    let in_path = |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '-' | '_' | '~' | '@' | '+');
+    let mut text = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some(start) = rest.find(in_path) {
+        let (before, from) = rest.split_at(start);
+        let (path, after) = from.split_at(from.find(|c| !in_path(c)).unwrap_or(from.len()));
+        text.push_str(before);
+        rest = after;
+        let parts: Vec<&str> = path.split('/').collect();
+        if parts.len() < 2 || parts[0] != *first {
+            text.push_str(path);
+            continue;
+        }
+        let common = own.iter().zip(&parts).take_while(|(a, b)| a == b).count();
+        let up = own.len() - common;
+        if up > NEAR {
+            text.push('/');
+            text.push_str(path);
+            continue;
+        }
+        let steps = std::iter::repeat_n("..", up).chain(parts[common..].iter().copied());
+        let relative: Vec<&str> = steps.collect();
+        text.push_str(if relative.is_empty() { "." } else { "" });
+        text.push_str(&relative.join("/"));
+    }
+    text.push_str(rest);
     text
 }
 

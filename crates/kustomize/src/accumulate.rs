@@ -90,7 +90,7 @@ impl<'s, 'a> Target<'s, 'a> {
         }
         self.transform(&mut all)?;
         self.validate(&mut all)?;
-        vars::bind(&mut all.map, &self.kustomization.variables, self.session)?;
+        vars::bind(&mut all.map, &self.kustomization.variables)?;
         all.variables
             .add(&self.kustomization.variables)
             .within(|| "merging vars".to_owned())?;
@@ -307,10 +307,13 @@ impl<'s, 'a> Target<'s, 'a> {
             let transformers = plugins::transformers(config, self.session, &self.loader)
                 .map_err(|error| self.session.about(error, &config.node))
                 .within(|| format!("plugin {} fails configuration", config.id()))?;
-            steps.extend(transformers.into_iter().map(|transformer| transformers::Step {
+            // What one object configures is recorded once, after the last of it.
+            let last = transformers.len().saturating_sub(1);
+            let numbered = transformers.into_iter().enumerate();
+            steps.extend(numbered.map(|(index, transformer)| transformers::Step {
                 name: "a configured transformer",
                 transformer,
-                trace: Trace::configured(config),
+                trace: Trace::configured(config).filter(|_| index == last),
             }));
         }
         Ok(steps)

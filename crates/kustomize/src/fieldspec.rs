@@ -106,8 +106,28 @@ impl FieldSpec {
         self.write(object, create, set)
     }
 
-    /// The same for an object whose kind is known to fit.
+    /// The same for an object whose kind is known to fit. What is written to a node that is one with others is
+    /// written to all.
     pub(crate) fn write(
+        &self,
+        object: &mut Node,
+        create: Option<Create>,
+        set: &mut dyn FnMut(&mut Node) -> Result<()>,
+    ) -> Result<()> {
+        let mut written = Vec::new();
+        let mut noting = |node: &mut Node| {
+            set(node)?;
+            if node.twin() != 0 {
+                written.push(node.clone());
+            }
+            Ok(())
+        };
+        self.write_one(object, create, &mut noting)?;
+        written.iter().for_each(|written| object.write_twins(written));
+        Ok(())
+    }
+
+    fn write_one(
         &self,
         object: &mut Node,
         create: Option<Create>,

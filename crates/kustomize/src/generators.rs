@@ -14,7 +14,7 @@ use fluvial_yaml::{Node, NodeData, Pos, ScalarStyle};
 use crate::error::{Error, Result};
 use crate::kustomization::read::Reader;
 use crate::loader::Loader;
-use crate::nodes::{self, Kind, NewScalar, string, text_of, untagged};
+use crate::nodes::{self, Kind, NewScalar, string, text_of};
 use crate::resource::{Behavior, Resource};
 use crate::session::Session;
 use key_values::{KeyValues, Sources};
@@ -316,17 +316,6 @@ pub(crate) fn merge_data(new: &mut Resource, old: &Resource) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// A small object for generators: `apiVersion`, `kind`, `metadata.name`.
-pub(crate) fn named_object(api_version: &str, kind: &str, name: &str) -> Node {
-    let mut node = Node::mapping(Vec::new());
-    nodes::put(&mut node, "apiVersion", untagged(api_version).to_node());
-    nodes::put(&mut node, "kind", untagged(kind).to_node());
-    let mut metadata = Node::mapping(Vec::new());
-    nodes::put(&mut metadata, "name", string(name).to_node());
-    nodes::put(&mut node, "metadata", metadata);
-    node
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ const KUSTOMIZATION: (&str, &str) = ("Kustomization", "kustomize.config.k8s.io/v
 const COMPONENT: (&str, &str) = ("Component", "kustomize.config.k8s.io/v1alpha1");
 
 /// Every field, in the file's spelling.
-const FIELDS: [&str; 35] = [
+const FIELDS: [&str; 34] = [
     "apiVersion",
     "kind",
     "metadata",
@@ -63,7 +63,6 @@ const FIELDS: [&str; 35] = [
     "generators",
     "transformers",
     "validators",
-    "inventory",
     "buildMetadata",
 ];
 

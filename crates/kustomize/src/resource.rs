@@ -235,6 +235,19 @@ impl Resource {
         former.chain(std::iter::once(current))
     }
 
+    /// The same as replacements see them: the current namespace as it is written, the former ones as they counted.
+    pub(crate) fn written_ids(&self) -> impl Iterator<Item = IdRef<'_>> {
+        let current = self.history.len();
+        self.ids().enumerate().map(move |(index, id)| IdRef {
+            namespace: if index == current {
+                self.namespace()
+            } else {
+                id.namespace
+            },
+            ..id
+        })
+    }
+
     /// Every identity it had, the current one last.
     pub(crate) fn all_ids(&self) -> Vec<ResId> {
         let current = self.id();
@@ -293,29 +306,37 @@ impl Resource {
         }
         let mut map = Node::mapping(Vec::with_capacity(values.len()));
         for (key, value) in values {
-            nodes::put(&mut map, key, string(value).to_node());
+            // What stays keeps its place.
+            let own = metadata.get(field).and_then(|own| own.get(key));
+            let pos = own.map_or(fluvial_yaml::Pos::NONE, |own| own.pos);
+            nodes::put(&mut map, key, string(value).at(pos).to_node());
         }
         nodes::put(metadata, field, map);
         Ok(())
     }
 
-    /// Makes texts of all labels and annotations, nulls too, as the reference does with a patch of
+    /// Makes texts of name, namespace, and all labels and annotations, nulls too, as the reference does with a patch of
     /// `patchesStrategicMerge` or one with a target: such a patch cannot take a label away.
     pub(crate) fn spell_out_metadata(&mut self) -> Result<()> {
-        for field in ["labels", "annotations"] {
-            if self
-                .node
-                .get("metadata")
-                .is_some_and(|metadata| metadata.get(field).is_some())
-            {
-                let values: Vec<(String, String)> = metadata_map(&self.node, field)
-                    .into_iter()
-                    .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                    .collect();
-                self.set_metadata_map(field, &values)?;
-            }
+        self.spell_out("labels")?;
+        self.spell_out("annotations")?;
+        // What is no text counts as none.
+        let (name, namespace) = (self.name().to_owned(), self.namespace().to_owned());
+        self.set_name(&name)?;
+        self.set_namespace(&namespace)
+    }
+
+    /// Makes texts of all labels or annotations.
+    pub(crate) fn spell_out(&mut self, field: &str) -> Result<()> {
+        let metadata = self.node.get("metadata");
+        if metadata.is_none_or(|metadata| metadata.get(field).is_none()) {
+            return Ok(());
         }
-        Ok(())
+        let values: Vec<(String, String)> = metadata_map(&self.node, field)
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect();
+        self.set_metadata_map(field, &values)
     }
 
     /// Sets one annotation.

@@ -82,13 +82,23 @@ fn without_nulls(value: &Value) -> Value {
     }
 }
 
-/// The patch that makes `modified` from `original`.
+/// The patch that makes `modified` from `original`. Numbers stay as they are: of whole ones above 2^53 the library
+/// loses the last digits, which nobody wants of a patch.
 ///
 /// # Errors
 /// If they are not both objects, or lists of as many objects.
 pub fn diff(original: &Value, modified: &Value) -> Result<Value, PatchError> {
     let mismatch = || PatchError::new("Mismatched JSON Documents");
-    match (original, modified) {
+    let none = Value::Object(Map::new());
+    // Null counts as an object without fields.
+    let filled = |value| {
+        if matches!(value, &Value::Null) {
+            &none
+        } else {
+            value
+        }
+    };
+    match (filled(original), filled(modified)) {
         (Value::Object(original), Value::Object(modified)) => {
             Ok(Value::Object(diff_maps(original, modified)))
         }

@@ -32,6 +32,35 @@ pub(crate) fn plain_with(value: &Value, numbers: Numbers) -> String {
     }
 }
 
+/// Go's `%s` of a decoded value: what is no text is shown with its type.
+#[must_use]
+pub fn as_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "%!s(<nil>)".to_owned(),
+        Value::Bool(_) | Value::Number(_) => format!("%!s({}={})", type_name(value), plain(value)),
+        Value::Array(list) => {
+            let parts: Vec<String> = list.iter().map(as_part).collect();
+            format!("[{}]", parts.join(" "))
+        }
+        Value::Object(map) => {
+            let parts: Vec<String> = map
+                .iter()
+                .map(|(key, value)| format!("{key}:{}", as_part(value)))
+                .collect();
+            format!("map[{}]", parts.join(" "))
+        }
+    }
+}
+
+fn as_part(value: &Value) -> String {
+    if value.is_null() {
+        plain(value)
+    } else {
+        as_text(value)
+    }
+}
+
 /// The shortest form of a floating number, with an exponent from ten to the sixth up.
 pub(crate) fn float(number: f64) -> String {
     if number == 0.0 || !number.is_finite() {
@@ -71,5 +100,7 @@ mod tests {
         let value = json!({"b": [1, 1.5, 1e21, null], "a": {"x": true}});
         assert_eq!(plain(&value), "map[a:map[x:true] b:[1 1.5 1e+21 <nil>]]");
         assert_eq!(type_name(&value), "map[string]interface {}");
+        let text = "map[a:map[x:%!s(bool=true)] b:[%!s(int64=1) %!s(float64=1.5) %!s(float64=1e+21) <nil>]]";
+        assert_eq!(as_text(&value), text);
     }
 }

@@ -176,15 +176,19 @@ fn json_failure(error: &fluvial_merge::PatchError) -> Failure {
     .with_details(json!({}))
 }
 
-/// A directive that is not known counts as the server's own error.
+/// What the server does not know by name counts as its own error, a directive that is not known too.
 fn strategic_failure(error: &fluvial_merge::PatchError) -> Failure {
     let text = error.to_string();
-    let own = ["unknown patch type", "The order in patch list"];
-    if own.iter().any(|start| text.starts_with(start)) || text.contains("does not contain declared merge key")
-    {
-        return Failure::unclassified(text);
+    // These the server knows by name; what else the library says it passes on.
+    let known = [
+        "invalid JSON document",
+        "invalid patch format of",
+        "lists of lists are not supported",
+    ];
+    if known.iter().any(|start| text.starts_with(start)) {
+        return Failure::bad_request(text);
     }
-    Failure::bad_request(text)
+    Failure::unclassified(text)
 }
 
 /// What strict decoding says of the operations themselves.

@@ -47,9 +47,9 @@ pub(crate) struct Options {
     /// Which files may be read
     #[arg(long, value_name = "WHICH", default_value = "LoadRestrictionsRootOnly")]
     load_restrictor: Restrictor,
-    /// Order of the output, where no sortOptions say it
-    #[arg(long, value_name = "ORDER", default_value = "legacy")]
-    reorder: Order,
+    /// Order of the output, where no sortOptions say it; legacy if not given
+    #[arg(long, value_name = "ORDER")]
+    reorder: Option<Order>,
     /// Write to this file, or one file an object if it is a folder
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
@@ -68,64 +68,68 @@ pub(crate) struct Options {
     /// Say where fields were set instead of printing objects: KIND/NAME, or KIND/NAME:FIELD
     #[arg(long, value_name = "OBJECT")]
     explain: Option<String>,
-    /// Refused: programs are not run
+    #[command(flatten)]
+    idle: Idle,
+}
+
+/// Flags of kustomize that are about programs it runs. None are run here, so they change nothing: what asks for such a
+/// program (exec, Starlark and container functions) is refused where it stands.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are switches of a command line"
+)]
+struct Idle {
     #[arg(long, hide = true)]
     as_current_user: bool,
-    /// Refused: programs are not run
     #[arg(long, hide = true)]
     enable_alpha_plugins: bool,
-    /// Refused: programs are not run
     #[arg(long, hide = true)]
     enable_exec: bool,
-    /// Refused: programs are not run
     #[arg(long, hide = true)]
     enable_star: bool,
-    /// Refused: programs are not run
     #[arg(long, hide = true)]
     network: bool,
-    /// Refused: programs are not run
     #[arg(long, hide = true, value_name = "NAME")]
     network_name: Option<String>,
-    /// Refused: programs are not run
     #[arg(long, hide = true, value_name = "MOUNT")]
     mount: Vec<String>,
-    /// Refused: programs are not run
     #[arg(short, long, hide = true, value_name = "VARIABLE")]
     env: Vec<String>,
-    /// Refused: charts are rendered in this process
     #[arg(long, hide = true, value_name = "COMMAND")]
     helm_command: Option<String>,
+    #[arg(long, hide = true)]
+    helm_debug: bool,
+    #[arg(long, hide = true)]
+    stack_trace: bool,
 }
 
 impl Options {
-    /// The first option that asks for a program to be run other than Helm.
-    fn refused(&self) -> Option<&'static str> {
-        [
-            (self.as_current_user, "--as-current-user"),
-            (self.enable_alpha_plugins, "--enable-alpha-plugins"),
-            (self.enable_exec, "--enable-exec"),
-            (self.enable_star, "--enable-star"),
-            (self.network || self.network_name.is_some(), "--network"),
-            (!self.mount.is_empty(), "--mount"),
-            (!self.env.is_empty(), "--env"),
-        ]
-        .into_iter()
-        .find_map(|(given, name)| given.then_some(name))
-    }
-
-    /// Refuses what is not done here.
+    /// Refuses what no folder can be.
     fn check(&self) -> Outcome {
-        if self.helm_command.is_some() {
+        if self.directory.is_empty() {
             return Err(Failure::new(
-                "--helm-command: charts are rendered in this process, no Helm program is run; leave the option out",
+                "must build at directory: directory path cannot be empty",
             ));
         }
-        match self.refused() {
-            Some(name) => Err(Failure::new(format!(
-                "{name}: this build runs no other programs; exec, Starlark and container functions are refused"
-            ))),
-            None => Ok(()),
+        Ok(())
+    }
+
+    /// What kustomize says of flags that it will not have for ever.
+    fn deprecated(&self) -> Vec<&'static str> {
+        let mut texts = Vec::new();
+        if self.reorder.is_some() {
+            texts.push(
+                "Flag --reorder has been deprecated, use the new 'sortOptions' field in kustomization.yaml instead.",
+            );
         }
+        if self.enable_managedby_label {
+            texts.push(
+                "Flag --enable-managedby-label has been deprecated, The flag `enable-managedby-label` has been \
+                 deprecated. Use the `managedByLabel` option in the `buildMetadata` field instead.",
+            );
+        }
+        texts
     }
 
     fn build(&self) -> BuildOptions {
@@ -134,7 +138,7 @@ impl Options {
                 Restrictor::RootOnly => LoadRestrictor::RootOnly,
                 Restrictor::None => LoadRestrictor::None,
             },
-            reorder: match self.reorder {
+            reorder: match self.reorder.unwrap_or_default() {
                 Order::None => Reorder::None,
                 Order::Legacy => Reorder::Legacy,
             },
@@ -182,6 +186,9 @@ pub(crate) fn build_here(session: &mut Session<'_>, options: &Options) -> Option
 }
 
 fn print(session: &mut Session<'_>, options: &Options, output: Result<Output, String>) -> Outcome {
+    for text in options.deprecated() {
+        let _ = writeln!(session.env.err, "{text}");
+    }
     let output = output.map_err(|error| Failure::new(render::localise(&error, &session.env.folder)))?;
     for warning in &output.warnings {
         let _ = writeln!(session.env.err, "{warning}");
@@ -340,25 +347,30 @@ fn write(path: &Path, text: &str) -> Outcome {
 
 /// One file an object, named by kind and name, with the namespace in front where there are several.
 fn each(build: &Build) -> Result<Vec<(String, String)>, String> {
-    let mut objects = Vec::with_capacity(build.resources.len());
-    for resource in &build.resources {
-        objects.push(resource.to_json().map_err(|error| error.to_string())?);
-    }
-    let namespaces: std::collections::BTreeSet<&str> = objects
-        .iter()
-        .map(ObjectExt::namespace)
-        .filter(|namespace| !namespace.is_empty())
-        .collect();
+    let namespaces: std::collections::BTreeSet<String> =
+        build.resources.iter().filter_map(namespace_of).collect();
     let several = namespaces.len() > 1;
-    let file = |object: &Value| (file_name(object, several), fluvial_yaml::json_to_yaml(object));
-    Ok(objects.iter().map(file).collect())
+    let mut files = Vec::with_capacity(build.resources.len());
+    for resource in &build.resources {
+        let object = resource.to_json().map_err(|error| error.to_string())?;
+        let namespace = namespace_of(resource).filter(|_| several);
+        let name = file_name(&object, &namespace.unwrap_or_default());
+        files.push((name, fluvial_yaml::json_to_yaml(&object)));
+    }
+    Ok(files)
 }
 
-fn file_name(object: &Value, with_namespace: bool) -> String {
+/// The namespace that an object is in: `default` if it names none, and none if its kind has none.
+fn namespace_of(resource: &Resource) -> Option<String> {
+    let id = resource.id();
+    (!id.cluster_scoped).then(|| id.effective_namespace().to_owned())
+}
+
+fn file_name(object: &Value, namespace: &str) -> String {
     let version = object.api_version().replace('/', "_");
     let mut parts = vec![version.as_str(), object.kind(), object.name()];
-    if with_namespace && !object.namespace().is_empty() {
-        parts.insert(0, object.namespace());
+    if !namespace.is_empty() {
+        parts.insert(0, namespace);
     }
     let name = parts.join("_").to_lowercase();
     // A name that is no file name must not lead elsewhere.
@@ -416,9 +428,27 @@ mod tests {
     fn file_names_hold_what_tells_objects_apart() {
         let object = json!({"apiVersion": "apps/v1", "kind": "Deployment",
                             "metadata": {"name": "Web", "namespace": "a"}});
-        assert_eq!(file_name(&object, false), "apps_v1_deployment_web.yaml");
-        assert_eq!(file_name(&object, true), "a_apps_v1_deployment_web.yaml");
+        assert_eq!(file_name(&object, ""), "apps_v1_deployment_web.yaml");
+        assert_eq!(file_name(&object, "a"), "a_apps_v1_deployment_web.yaml");
         let odd = json!({"apiVersion": "v1", "kind": "X", "metadata": {"name": "../a"}});
-        assert_eq!(file_name(&odd, false), "v1_x_.._a.yaml");
+        assert_eq!(file_name(&odd, ""), "v1_x_.._a.yaml");
+    }
+
+    #[test]
+    fn paths_lead_from_the_working_folder() {
+        let folder = Path::new("/srv/repo/overlays/prod");
+        for (message, want) in [
+            ("srv/repo/overlays/prod/a.yaml:3: x", "a.yaml:3: x"),
+            (
+                "in 'srv/repo/base/a.yaml' or srv/repo",
+                "in '../../base/a.yaml' or ../..",
+            ),
+            ("directory 'srv/repo/overlays/prod'", "directory '.'"),
+            ("/srv/repo/base/a.yaml and srv", "/srv/repo/base/a.yaml and srv"),
+        ] {
+            assert_eq!(render::localise(message, folder), want);
+        }
+        let deep = Path::new("/srv/a/b/c/d/e/f");
+        assert_eq!(render::localise("srv/x.yaml:1", deep), "/srv/x.yaml:1");
     }
 }

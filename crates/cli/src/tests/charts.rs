@@ -79,13 +79,43 @@ async fn kustomize_renders_local_charts_with_what_the_command_line_says() {
         err.contains("helmCharts are not enabled; use --enable-helm"),
         "{err}"
     );
-    let line = format!("kustomize build {path} --enable-helm --helm-command helm");
-    let (code, _, err) = fluvial(&Memory::default(), &line).await;
-    assert_eq!(code, 1);
-    assert!(
-        err.starts_with("✗ --helm-command: charts are rendered in this process"),
-        "{err}"
+    // What is said of programs that kustomize would run changes nothing.
+    let line = format!(
+        "kustomize build {path} --enable-helm --helm-command helm --helm-debug --enable-alpha-plugins --enable-exec \
+         -e A=b --mount c --network --network-name d --as-current-user --stack-trace"
     );
+    let (code, idle, err) = fluvial(&Memory::default(), &line).await;
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(idle.contains("name: my-shop\n"), "{idle}");
+}
+
+#[tokio::test]
+async fn objects_go_into_files_of_a_folder_and_old_flags_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "kustomization.yaml", "resources: [all.yaml]\n");
+    let object =
+        |kind: &str, metadata: &str| format!("apiVersion: v1\nkind: {kind}\nmetadata: {{{metadata}}}\n---\n");
+    let objects = [
+        object("ConfigMap", "name: a"),
+        object("ConfigMap", "name: a, namespace: x"),
+        object("Namespace", "name: x"),
+    ];
+    write(folder.path(), "all.yaml", &objects.concat());
+    let path = folder.path().display();
+    write(folder.path(), "out/kept.yaml", "");
+    let line = format!("kustomize build {path} -o {path}/out --reorder none");
+    let (code, out, err) = fluvial(&Memory::default(), &line).await;
+    assert_eq!((code, out.as_str()), (0, ""), "{err}");
+    assert!(err.starts_with("Flag --reorder has been deprecated"), "{err}");
+    // An object without namespace is in the default one, one of a kind without namespaces in none.
+    for name in [
+        "default_v1_configmap_a",
+        "x_v1_configmap_a",
+        "v1_namespace_x",
+        "kept",
+    ] {
+        assert!(folder.path().join(format!("out/{name}.yaml")).is_file(), "{name}");
+    }
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ impl SchemaSet {
     /// `x-kubernetes-group-version-kind`, and scopes where `paths` say them.
     ///
     /// # Errors
-    /// The document has no definitions, or nests too deep.
+    /// The document's definitions are none, or nest too deep.
     pub fn from_openapi(document: &Value) -> Result<Arc<SchemaSet>, String> {
         let mut builder = Builder::default();
         builder.document(document)?;
@@ -63,9 +63,15 @@ struct Builder {
 
 impl Builder {
     fn document(&mut self, document: &Value) -> Result<(), String> {
-        let definitions = document["definitions"]
-            .as_object()
-            .ok_or("the schema has no definitions: an OpenAPI v2 document is expected")?;
+        let none = serde_json::Map::new();
+        // A document of another kind is a schema that knows nothing.
+        let definitions = match &document["definitions"] {
+            Value::Object(definitions) => definitions,
+            Value::Null if document.is_object() || document.is_null() => &none,
+            _ => {
+                return Err("the schema has no definitions: an OpenAPI v2 document is expected".to_owned());
+            }
+        };
         for (name, definition) in definitions {
             let name = clean(name);
             self.definition(&name, definition, 0)?;

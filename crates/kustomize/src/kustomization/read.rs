@@ -117,6 +117,18 @@ impl<'a> Reader<'a> {
         found.map(|(_, value)| value).filter(|value| !is_null(value))
     }
 
+    /// Checks the values under the other spellings of a name: they do not count, but must be of the type too.
+    fn others(&self, name: &str, fits: impl Fn(&Node) -> bool, wanted: &str) -> Result<()> {
+        let chosen = self.get(name);
+        for (key, value) in self.entries() {
+            let other = chosen.is_none_or(|chosen| !std::ptr::eq(chosen, value));
+            if other && key.eq_ignore_ascii_case(name) && !is_null(value) && !fits(value) {
+                return Err(self.wrong(name, value, wanted));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether there is a value that is not null.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
@@ -165,11 +177,13 @@ impl<'a> Reader<'a> {
 
     /// A string, if there.
     pub(crate) fn optional_string(&self, name: &str) -> Result<Option<String>> {
+        self.others(name, |node| self.text(name, node).is_ok(), "a string")?;
         self.get(name).map(|node| self.text(name, node)).transpose()
     }
 
     /// A string with its place.
     pub(crate) fn located(&self, name: &str) -> Result<Text> {
+        self.others(name, |node| self.text(name, node).is_ok(), "a string")?;
         self.get(name).map_or(Ok(Text::default()), |node| {
             Ok(Text {
                 text: self.text(name, node)?,
@@ -185,6 +199,8 @@ impl<'a> Reader<'a> {
 
     /// A boolean, if there.
     pub(crate) fn optional_boolean(&self, name: &str) -> Result<Option<bool>> {
+        let fits = |node: &Node| matches!(node.to_json(self.mode), Ok(Value::Bool(_)));
+        self.others(name, fits, "a boolean")?;
         self.get(name)
             .map(|node| match node.to_json(self.mode) {
                 Ok(Value::Bool(value)) => Ok(value),
@@ -206,11 +222,13 @@ impl<'a> Reader<'a> {
 
     /// A mapping's reader, if there.
     pub(crate) fn object(&self, name: &str) -> Result<Option<Reader<'a>>> {
+        self.others(name, |node| node.entries().is_some(), "a mapping")?;
         self.get(name).map(|node| self.part(node)).transpose()
     }
 
     /// The items of a sequence.
     fn items(&self, name: &str) -> Result<&'a [Node]> {
+        self.others(name, |node| node.items().is_some(), "a sequence")?;
         let Some(node) = self.get(name) else {
             return Ok(&[]);
         };
@@ -252,6 +270,7 @@ impl<'a> Reader<'a> {
 
     /// A mapping of strings to strings, sorted.
     pub(crate) fn string_map(&self, name: &str) -> Result<BTreeMap<String, String>> {
+        self.others(name, |node| node.entries().is_some(), "a mapping")?;
         let Some(node) = self.get(name) else {
             return Ok(BTreeMap::new());
         };

@@ -84,7 +84,12 @@ impl AffixTransformer {
                 End::Prefix => format!("{}{}", self.affix.text, text_of(node)),
                 End::Suffix => format!("{}{}", text_of(node), self.affix.text),
             };
-            nodes::write_scalar(node, &untagged(&name).at(self.affix.pos))
+            let pos = if self.affix.text.is_empty() {
+                node.pos
+            } else {
+                self.affix.pos
+            };
+            nodes::write_scalar(node, &untagged(&name).at(pos))
         })
     }
 }

@@ -1,7 +1,7 @@
 //! The hash suffix of generated ConfigMaps and Secrets.
 
 use fluvial_yaml::{Mode, Node, NodeData, ScalarStyle, Style};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
@@ -40,15 +40,18 @@ pub fn suffix(object: &Node) -> Result<String> {
             if let Some(binary) = field(object, "binaryData")? {
                 map.insert("binaryData".to_owned(), binary);
             }
-            Value::Object(map).to_string()
+            text_of_json(&Value::Object(map), &float)
         }
         "Secret" => {
             let mut map = base(object, "Secret")?;
-            map.insert("type".to_owned(), text_at(object, &["type"]).into());
+            map.insert(
+                "type".to_owned(),
+                field(object, "type")?.unwrap_or_else(|| "".into()),
+            );
             if let Some(strings) = field(object, "stringData")? {
                 map.insert("stringData".to_owned(), strings);
             }
-            Value::Object(map).to_string()
+            text_of_json(&Value::Object(map), &float)
         }
         _ => record(object),
     };
@@ -156,9 +159,85 @@ fn field(object: &Node, name: &str) -> Result<Option<Value>> {
     }
 }
 
-/// JSON as Go writes it: HTML's special characters are escaped.
+/// JSON as Go writes it: HTML's special characters are escaped, and floats have no exponent up to 21 digits.
 pub(crate) fn go_json(value: &Value) -> String {
-    escape_html(&value.to_string())
+    escape_html(&text_of_json(value, &|number| {
+        if number.is_f64() {
+            float(number)
+        } else {
+            number.to_string()
+        }
+    }))
+}
+
+fn text_of_json(value: &Value, number: &dyn Fn(&Number) -> String) -> String {
+    match value {
+        Value::Number(own) => number(own),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(|item| text_of_json(item, number)).collect();
+            format!("[{}]", items.join(","))
+        }
+        Value::Object(fields) => {
+            let fields: Vec<String> = fields
+                .iter()
+                .map(|(key, value)| format!("{}:{}", Value::from(key.as_str()), text_of_json(value, number)))
+                .collect();
+            format!("{{{}}}", fields.join(","))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// A number as Go's JSON encoder writes a float.
+fn float(number: &Number) -> String {
+    let value = number.as_f64().unwrap_or_default();
+    if value == 0.0 || (1e-6..1e21).contains(&value.abs()) {
+        return value.to_string();
+    }
+    let text = format!("{value:e}");
+    if text.contains("e-") {
+        text
+    } else {
+        text.replace('e', "e+")
+    }
+}
+
+/// JSON that goes over several lines, with the same numbers.
+pub(crate) fn go_json_lines(value: &Value) -> String {
+    fn write(value: &Value, depth: usize, out: &mut String) {
+        let line = |out: &mut String, depth: usize| {
+            out.push('\n');
+            out.extend(std::iter::repeat_n("  ", depth));
+        };
+        match value {
+            Value::Array(items) if !items.is_empty() => {
+                out.push('[');
+                for (index, item) in items.iter().enumerate() {
+                    out.push_str(if index == 0 { "" } else { "," });
+                    line(out, depth + 1);
+                    write(item, depth + 1, out);
+                }
+                line(out, depth);
+                out.push(']');
+            }
+            Value::Object(fields) if !fields.is_empty() => {
+                out.push('{');
+                for (index, (key, value)) in fields.iter().enumerate() {
+                    out.push_str(if index == 0 { "" } else { "," });
+                    line(out, depth + 1);
+                    out.push_str(&go_json(&Value::from(key.as_str())));
+                    out.push_str(": ");
+                    write(value, depth + 1, out);
+                }
+                line(out, depth);
+                out.push('}');
+            }
+            other => out.push_str(&go_json(other)),
+        }
+    }
+    let mut out = String::new();
+    write(value, 0, &mut out);
+    out
 }
 
 /// Escapes HTML's special characters in JSON, where they can stand in strings only.
@@ -187,5 +266,36 @@ mod tests {
     #[test]
     fn json_is_escaped_for_html() {
         assert_eq!(go_json(&"a<b&c".into()), r#""a\u003cb\u0026c""#);
+    }
+
+    #[test]
+    fn floats_are_written_as_go_writes_them() {
+        let value = serde_json::json!([
+            1e20,
+            1e21,
+            1.5e300,
+            0.000_001,
+            1e-7,
+            -0.0,
+            2.5,
+            9_007_199_254_740_993_u64,
+            {}
+        ]);
+        let want = "[100000000000000000000,1e+21,1.5e+300,0.000001,1e-7,-0,2.5,9007199254740993,{}]";
+        assert_eq!(go_json(&value), want);
+        let value = serde_json::json!({"a": [1e20], "b": []});
+        let want = "{\n  \"a\": [\n    100000000000000000000\n  ],\n  \"b\": []\n}";
+        assert_eq!(go_json_lines(&value), want);
+        // What is hashed has been read as floats.
+        let hash = |data: &str| {
+            let text = format!("apiVersion: v1\nkind: ConfigMap\ndata: {data}\n");
+            let options = fluvial_yaml::ReadOptions {
+                file: fluvial_yaml::FileId::NONE,
+                limits: fluvial_yaml::Limits::default(),
+            };
+            suffix(&fluvial_yaml::parse_values(&text, &options).unwrap().unwrap()).unwrap()
+        };
+        assert_eq!(hash("{two: 2, one: \"\", three: 1e20}"), "8m5567cf9c");
+        assert_eq!(hash("{a: 9007199254740993}"), hash("{a: 9007199254740992}"));
     }
 }

@@ -112,11 +112,13 @@ impl Referrer {
                 }
             }
         }
+        // As they are written: null is a group of that name, which nothing has.
+        let written = |node: &Node| node.as_text().unwrap_or_default().to_owned();
         let role = resource.node.get("roleRef").and_then(|role| {
             Some(Gvk {
-                group: text_of(role.get("apiGroup")?).to_owned(),
+                group: written(role.get("apiGroup")?),
                 version: String::new(),
-                kind: text_of(role.get("kind")?).to_owned(),
+                kind: written(role.get("kind")?),
             })
         });
         Referrer {

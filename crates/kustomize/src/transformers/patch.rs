@@ -209,6 +209,10 @@ impl PatchTransformer {
             for object in objects {
                 object.allow_name_change = enabled("allowNameChange");
                 object.allow_kind_change = enabled("allowKindChange");
+                if object.allow_name_change || object.allow_kind_change {
+                    // The reference notes this in the patch's annotations, which are texts from then on.
+                    object.spell_out("annotations")?;
+                }
             }
         }
         Ok(PatchTransformer {

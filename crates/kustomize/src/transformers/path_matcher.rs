@@ -161,11 +161,11 @@ fn in_field(
     set: &mut Visit<'_>,
 ) -> Result<usize> {
     if is_null(node) && !made {
-        return if create.is_some() {
-            Err(Error::new(format!("cannot make field '{name}' in null")))
-        } else {
-            Ok(0)
-        };
+        // What the reference makes below null is seen by nobody.
+        return create.map_or(Ok(0), |last| {
+            let mut unseen = kind_before(rest.first(), last).make();
+            walk(&mut unseen, rest, create, true, set)
+        });
     }
     nodes::expect_kind(node, Kind::Mapping)?;
     if let Some(field) = node.get_mut(name) {
@@ -182,6 +182,10 @@ fn in_field(
     let Some(last) = create else {
         return Ok(0);
     };
+    if name.is_empty() {
+        // The reference takes a field without a name for the mapping itself, which cannot be the value.
+        nodes::expect_kind(node, Kind::Scalar)?;
+    }
     nodes::put(node, name, kind_before(rest.first(), last).make());
     let Some(field) = node.get_mut(name) else {
         return Ok(0);
@@ -245,7 +249,6 @@ fn among(
             }
             continue;
         }
-        nodes::expect_kind(item, Kind::Mapping)?;
         if item
             .get(field)
             .is_some_and(|value| pattern.is_match(&written(value)))
@@ -408,6 +411,22 @@ mod tests {
         assert_eq!(visit(&mut node, &path, None, &mut set).unwrap(), 0);
         assert_eq!(visit(&mut node, &path, Some(Kind::Scalar), &mut set).unwrap(), 1);
         assert_eq!(made, 1);
+        // Items that are no mappings have no fields, null takes none, and a field needs a name.
+        let mut node = Node::mapping(vec![]);
+        nodes::put(&mut node, "a", crate::nodes::Kind::Sequence.make());
+        nodes::put(&mut node, "n", Node::plain("null"));
+        nodes::elements_mut(node.get_mut("a").unwrap())
+            .unwrap()
+            .push(Node::plain("1"));
+        let mut set = |_: &mut Node, _: bool| Ok(());
+        for (path, want) in [("a.[name=x].b", 1), ("n.x", 1), ("n.x.[a=b].c", 1)] {
+            let path = split_path_with_brackets(path, ".");
+            let found = visit(&mut node, &path, Some(Kind::Scalar), &mut set);
+            assert_eq!(found.unwrap(), want);
+        }
+        assert!(is_null(node.get("n").unwrap()));
+        let path = split_path_with_brackets("n2.", ".");
+        assert!(visit(&mut node, &path, Some(Kind::Scalar), &mut set).is_err());
         let found = lookup(&node, &split_path_with_brackets("a.[name=x].b", ".")).unwrap();
         assert!(found.is_some());
     }

@@ -167,7 +167,7 @@ fn source_value(resources: &[Resource], replacement: &Replacement, session: &Ses
     } else {
         &source.field_path
     };
-    let resource = select_source(resources, &source.selector, path, session)?;
+    let resource = select_source(resources, &source.selector, path)?;
     let node = lookup(&resource.node, &split_path_with_brackets(path, "."))
         .within(|| "error looking up replacement source".to_owned())?
         .filter(|node| !is_nil_or_empty(node))
@@ -184,24 +184,23 @@ fn source_value(resources: &[Resource], replacement: &Replacement, session: &Ses
 }
 
 /// The one object that a source names, by a current or former identity.
-fn select_source<'a>(
-    resources: &'a [Resource],
-    selector: &Selector,
-    path: &str,
-    session: &Session<'_>,
-) -> Result<&'a Resource> {
+fn select_source<'a>(resources: &'a [Resource], selector: &Selector, path: &str) -> Result<&'a Resource> {
     let wanted = ResId {
         gvk: selector.gvk.clone(),
         name: selector.name.clone(),
         namespace: selector.namespace.clone(),
-        cluster_scoped: session.is_cluster_scoped(&selector.gvk.api_version(), &selector.gvk.kind),
+        // Nobody asks here whether the kind has a namespace.
+        cluster_scoped: false,
     };
     let fits = |id: IdRef<'_>| {
-        (wanted.namespace.is_empty() || wanted.effective_namespace() == id.namespace)
+        let namespace = crate::id::effective_namespace(id.namespace, false);
+        (wanted.namespace.is_empty() || wanted.effective_namespace() == namespace)
             && (wanted.name.is_empty() || wanted.name == id.name)
             && id.is_selected_by(&wanted.gvk)
     };
-    let mut matching = resources.iter().filter(|resource| resource.ids().any(fits));
+    let mut matching = resources
+        .iter()
+        .filter(|resource| resource.written_ids().any(fits));
     match (matching.next(), matching.next()) {
         (Some(resource), None) => Ok(resource),
         (None, _) => Err(Error::new(format!("nothing selected by {wanted}:{path}"))),
@@ -275,11 +274,11 @@ fn apply(resources: &mut [Resource], value: &Node, target: &Target, session: &Se
         if by_metadata {
             continue;
         }
-        if !resource.ids().any(|id| matcher.matches_id(&id)) {
+        if !resource.written_ids().any(|id| matcher.matches_id(&id)) {
             continue;
         }
         let by_id = rejected.iter().any(|(selector, matcher)| {
-            !selector.has_no_id() && resource.ids().any(|id| matcher.matches_id(&id))
+            !selector.has_no_id() && resource.written_ids().any(|id| matcher.matches_id(&id))
         });
         if !by_id {
             write(resource, value, target, &session.budget)
@@ -430,8 +429,7 @@ fn write_text(document: &Node, original: &str) -> Result<String> {
         .map_err(|error| Error::new(error.to_string()))?;
     let value: Value = value;
     if original.contains('\n') && original.contains("  ") {
-        let pretty = serde_json::to_string_pretty(&value).map_err(|error| Error::new(error.to_string()))?;
-        return Ok(crate::transformers::hash::escape_html(&pretty));
+        return Ok(crate::transformers::hash::go_json_lines(&value));
     }
     Ok(crate::transformers::hash::go_json(&value))
 }

@@ -105,7 +105,12 @@ pub(crate) fn add(object: &mut fluvial_yaml::Node, value: &str, field: &str, pos
     if new.is_empty() {
         return Ok(());
     }
-    nodes::write_scalar(node, &untagged(&new))
+    nodes::write_scalar(node, &untagged(&new))?;
+    if node.twin() != 0 {
+        let written = node.clone();
+        object.write_twins(&written);
+    }
+    Ok(())
 }
 
 /// Puts a part into a path, the first place being 1; an absolute path stays one.

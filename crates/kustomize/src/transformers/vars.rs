@@ -83,7 +83,7 @@ impl Variables {
 }
 
 /// Notes in the objects which variables read them, while they still have the names of this level.
-pub(crate) fn bind(map: &mut ResMap, variables: &[Variable], session: &Session<'_>) -> Result<()> {
+pub(crate) fn bind(map: &mut ResMap, variables: &[Variable]) -> Result<()> {
     if variables.is_empty() {
         return Ok(());
     }
@@ -92,9 +92,10 @@ pub(crate) fn bind(map: &mut ResMap, variables: &[Variable], session: &Session<'
             gvk: variable.gvk.clone(),
             name: variable.object.clone(),
             namespace: variable.namespace.clone(),
-            cluster_scoped: session.is_cluster_scoped(&variable.gvk.api_version(), &variable.gvk.kind),
+            // The reference does not look at the kind here: with a namespace, none without one is found.
+            cluster_scoped: false,
         };
-        let exact = !id.namespace.is_empty() || id.cluster_scoped;
+        let exact = !id.namespace.is_empty();
         let mut matching =
             map.resources_mut()
                 .iter_mut()
@@ -198,9 +199,17 @@ type Values = [(String, Value, bool)];
 impl VariableTransformer<'_> {
     fn apply(&self, object: &mut Node, values: &mut Values) -> Result<()> {
         for field in FieldSpec::of_kind(self.fields, object) {
+            let mut written = Vec::new();
             field
-                .write(object, None, &mut |node| replace(node, values, self.budget))
+                .write(object, None, &mut |node| {
+                    replace(node, values, self.budget)?;
+                    let entries = node.entries().unwrap_or_default().iter();
+                    let shared = entries.filter(|entry| entry.value.twin() != 0);
+                    written.extend(shared.map(|entry| entry.value.clone()));
+                    Ok(())
+                })
                 .within(|| format!("considering field '{}'", field.path))?;
+            written.iter().for_each(|written| object.write_twins(written));
         }
         Ok(())
     }
@@ -258,7 +267,10 @@ fn replace_scalar(node: &mut Node, values: &mut Values, budget: &Budget) -> Resu
     let (text, tag) = match value {
         Value::String(text) => (text, "!!str"),
         Value::Bool(value) => (value.to_string(), "!!bool"),
-        Value::Number(number) if number.is_f64() => (number.to_string(), "!!float"),
+        // Without an exponent, however long it is.
+        Value::Number(number) if number.is_f64() => {
+            (number.as_f64().unwrap_or_default().to_string(), "!!float")
+        }
         Value::Number(number) => (number.to_string(), "!!int"),
         other => {
             return Err(Error::new(format!("a text cannot become {other}")));
@@ -271,6 +283,7 @@ fn replace_scalar(node: &mut Node, values: &mut Values, budget: &Budget) -> Resu
     }
     .to_node();
     new.pos = node.pos;
+    new.set_twin(node.twin());
     *node = new;
     Ok(true)
 }

@@ -15,6 +15,7 @@ mod places;
 mod records;
 mod remote;
 mod value_add;
+mod writes;
 
 use fluvial_kustomize::{Build, BuildRequest, Error, NoCharts, NoRemote, Options, build};
 use fluvial_tree::{File, Tree, TreeBuilder, TreePath};

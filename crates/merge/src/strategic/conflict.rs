@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use fluvial_schema::Type;
 use serde_json::{Map, Value};
 
+use super::order::deduplicate;
 use super::{Meta, PATCH, RETAIN_KEYS, item_kind, meta, no_merge_key};
 use crate::error::PatchError;
 use fluvial_object::go;
@@ -21,7 +22,11 @@ pub(super) fn in_maps(left: &Fields, right: &Fields, schema: Option<Type<'_>>) -
             continue;
         }
         if let Some(other) = right.get(key) {
-            let meta = meta(schema, key, value.is_array());
+            let meta = if value.is_array() || value.is_object() {
+                meta(schema, key, value.is_array())?
+            } else {
+                Meta::default()
+            };
             if in_values(value, other, &meta)? {
                 return Ok(true);
             }
@@ -32,6 +37,9 @@ pub(super) fn in_maps(left: &Fields, right: &Fields, schema: Option<Type<'_>>) -
 
 fn in_values(left: &Value, right: &Value, meta: &Meta<'_>) -> Result<bool, PatchError> {
     match (left, right) {
+        (Value::Object(left), Value::Object(right)) if meta.replace => {
+            Ok(left.get(PATCH) != right.get(PATCH))
+        }
         (Value::Object(left), Value::Object(right)) => in_maps(left, right, meta.schema),
         (Value::Array(left), Value::Array(right)) => in_lists(left, right, meta),
         _ => Ok(left != right),
@@ -39,9 +47,7 @@ fn in_values(left: &Value, right: &Value, meta: &Meta<'_>) -> Result<bool, Patch
 }
 
 fn in_lists(left: &[Value], right: &[Value], meta: &Meta<'_>) -> Result<bool, PatchError> {
-    let Ok(of_maps) = item_kind(left, right) else {
-        return Ok(true);
-    };
+    let of_maps = item_kind(&[left, right])?;
     if meta.merge {
         if !of_maps {
             return Ok(false);
@@ -59,8 +65,8 @@ fn in_lists(left: &[Value], right: &[Value], meta: &Meta<'_>) -> Result<bool, Pa
     let sorted = |list: &[Value]| {
         let mut out = list.to_vec();
         if !of_maps {
+            deduplicate(&mut out);
             out.sort_by_cached_key(go::plain);
-            out.dedup();
         }
         out
     };

@@ -3,7 +3,7 @@
 use fluvial_schema::Type;
 use serde_json::{Map, Value, json};
 
-use super::order::sort;
+use super::order::{deduplicate, sort};
 use super::{DELETE_FROM, Meta, PATCH, RETAIN_KEYS, SET_ORDER, item_kind, meta, no_merge_key};
 use crate::error::PatchError;
 use fluvial_object::go;
@@ -38,6 +38,9 @@ pub(super) fn maps(
                 }
             }
             Some(own) if key == PATCH => {
+                if !own.is_string() || !value.is_string() {
+                    return Err(PatchError::new(format!("invalid value for special key: {PATCH}")));
+                }
                 if own != value {
                     patch.insert(key.clone(), value.clone());
                 }
@@ -76,25 +79,36 @@ fn field(
     mut options: Options,
     patch: &mut Fields,
 ) -> Result<(), PatchError> {
+    let alike = matches!(
+        (own, value),
+        (Value::Object(_), Value::Object(_)) | (Value::Array(_), Value::Array(_))
+    );
+    let found = if alike {
+        match meta(schema, key, value.is_array()) {
+            // What no type is known of may stay as it is.
+            Err(_) if own == value => return Ok(()),
+            found => found?,
+        }
+    } else {
+        Meta::default()
+    };
     match (own, value) {
         (Value::Object(own), Value::Object(value)) => {
-            let meta = meta(schema, key, false);
-            options.retain_keys = meta.retain_keys;
-            if meta.replace {
+            options.retain_keys = found.retain_keys;
+            if found.replace {
                 if !options.ignore_additions {
                     patch.insert(key.to_owned(), Value::Object(value.clone()));
                 }
                 return Ok(());
             }
-            let below = maps(own, value, meta.schema, options)?;
+            let below = maps(own, value, found.schema, options)?;
             if !below.is_empty() {
                 patch.insert(key.to_owned(), Value::Object(below));
             }
         }
-        (Value::Array(own), Value::Array(items)) if meta(schema, key, true).merge => {
-            let meta = meta(schema, key, true);
-            options.retain_keys = meta.retain_keys;
-            let found = lists(own, items, &meta, options)?;
+        (Value::Array(own), Value::Array(items)) if found.merge => {
+            options.retain_keys = found.retain_keys;
+            let found = lists(own, items, &found, options)?;
             let named = [
                 (key.to_owned(), found.changes),
                 (format!("{DELETE_FROM}/{key}"), found.gone),
@@ -139,7 +153,7 @@ fn lists(
             ..Lists::default()
         });
     }
-    if !item_kind(original, modified)? {
+    if !item_kind(&[original, modified])? {
         return scalars(original, modified, options);
     }
     let (changes, gone) = items(original, modified, meta, options)?;
@@ -185,7 +199,7 @@ fn scalars(original: &[Value], modified: &[Value], options: Options) -> Result<L
                 r += 1;
             }
             (Some(a), b) if b.is_none_or(|b| a.0 < b.0) => {
-                if !options.ignore_deletions && !out.gone.contains(&a.1) {
+                if !options.ignore_deletions {
                     out.gone.push(a.1.clone());
                 }
                 l += 1;
@@ -199,8 +213,12 @@ fn scalars(original: &[Value], modified: &[Value], options: Options) -> Result<L
         }
     }
     out.changes = sort(out.changes, modified, "")?;
+    deduplicate(&mut out.gone);
     let fewer = !options.ignore_deletions && !out.gone.is_empty();
-    if options.order && (fewer || (!options.ignore_additions && original != modified)) {
+    // The reference has sorted the original in its place by now: a list that is not in the order of
+    // its texts counts as moved.
+    let moved = !left.iter().map(|(_, item)| item).eq(modified);
+    if options.order && (fewer || (!options.ignore_additions && moved)) {
         out.order = modified.to_vec();
     }
     Ok(out)
@@ -220,6 +238,8 @@ fn items(
         });
         let mut out = keyed.collect::<Result<Vec<_>, PatchError>>()?;
         out.sort_by(|a, b| a.0.cmp(&b.0));
+        // Items of one key come the other way round.
+        out.chunk_by_mut(|a, b| a.0 == b.0).for_each(<[_]>::reverse);
         Ok(out)
     };
     let (left, right) = (sorted(original)?, sorted(modified)?);

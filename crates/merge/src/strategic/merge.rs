@@ -4,8 +4,8 @@ use fluvial_object::go;
 use fluvial_schema::Type;
 use serde_json::{Map, Value};
 
-use super::order::{find, in_order, partition};
-use super::{DELETE_FROM, Meta, PATCH, RETAIN_KEYS, SET_ORDER, item_kind, meta, no_merge_key};
+use super::order::{deduplicate, find, in_order, partition};
+use super::{DELETE_FROM, Meta, PATCH, RETAIN_KEYS, SET_ORDER, bad_argument, item_kind, meta, no_merge_key};
 use crate::error::PatchError;
 
 /// What the left side is.
@@ -56,7 +56,7 @@ pub(super) fn maps(
         }
         let merged = match (original.remove(name), value) {
             (Some(Value::Object(own)), Value::Object(value)) => {
-                let meta = meta(schema, name, false);
+                let meta = meta(schema, name, false)?;
                 Some(Value::Object(if meta.replace {
                     value
                 } else {
@@ -64,7 +64,7 @@ pub(super) fn maps(
                 }))
             }
             (Some(Value::Array(own)), Value::Array(value)) => {
-                let meta = meta(schema, name, true);
+                let meta = meta(schema, name, true)?;
                 Some(Value::Array(if meta.merge || deletes {
                     lists(own, value, &meta, mode, deletes)?
                 } else {
@@ -76,10 +76,8 @@ pub(super) fn maps(
             (_, mut value) => {
                 if mode == Mode::Document {
                     drop_nulls(&mut value);
-                    without_directives(value)
-                } else {
-                    Some(value)
                 }
+                without_directives(value)
             }
         };
         if let Some(merged) = merged {
@@ -94,22 +92,19 @@ fn same_kind(a: &Value, b: &Value) -> bool {
 }
 
 fn bad_patch_type(kind: &Value, map: &Value) -> PatchError {
-    let plain = go::plain;
     PatchError::new(format!(
         "unknown patch type: {} in map: {}",
-        plain(kind),
-        plain(map)
+        go::as_text(kind),
+        go::plain(map)
     ))
 }
 
 /// The field that a directive such as `$setElementOrder/ports` is about.
 fn field_of<'k>(key: &'k str, directive: &str) -> Result<&'k str, PatchError> {
-    match key.split('/').collect::<Vec<_>>().as_slice() {
-        [prefix, name] if *prefix == directive => Ok(name),
-        _ => Err(PatchError::new(format!(
-            "invalid patch format of {}",
-            directive.trim_start_matches('$')
-        ))),
+    match key.split_once('/') {
+        Some((prefix, name)) if prefix == directive => Ok(name),
+        _ if directive == DELETE_FROM => Err(PatchError::new("invalid patch format of primitive list")),
+        _ => Err(PatchError::new("invalid patch format of setElementOrder list")),
     }
 }
 
@@ -150,8 +145,14 @@ fn retain_keys(original: &mut Fields, patch: &mut Fields, mode: Mode) -> Result<
     };
     let bad = || PatchError::new("invalid patch format of retainKeys");
     if mode == Mode::Patches {
-        if original.get(RETAIN_KEYS).is_some_and(|own| *own != keys) {
-            return Err(bad());
+        if let Some(own) = original.get(RETAIN_KEYS)
+            && *own != keys
+        {
+            return Err(PatchError::new(format!(
+                "{} and {} are not deep equal: this may happen when calculating the 3-way diff patch",
+                go::plain(own),
+                go::plain(&keys)
+            )));
         }
         original.insert(RETAIN_KEYS.to_owned(), keys);
         return Ok(());
@@ -189,40 +190,39 @@ fn set_orders(
             }
             original.insert(key.clone(), order.clone());
         }
-        let Value::Array(order) = order else {
-            return Err(bad());
+        let list = |value: Value| match value {
+            Value::Array(list) => Ok(list),
+            other => Err(bad_argument("[]interface {}", &other)),
         };
+        let order = list(order)?;
         let name = field_of(&key, SET_ORDER)?;
-        let meta = meta(schema, name, true);
-        let list = |value: Option<Value>| match value {
-            None => Ok(None),
-            Some(Value::Array(list)) => Ok(Some(list)),
-            Some(_) => Err(PatchError::new(format!("{name} is no list"))),
-        };
-        let own = list(original.get(name).cloned())?;
-        let new = list(patch.remove(name))?;
+        let own = original.get(name).cloned().map(list).transpose()?;
+        let new = patch.remove(name).map(list).transpose()?;
+        let meta = meta(schema, name, true)?;
         let mut server_order = own.clone().unwrap_or_default();
         if let Some(new) = &new {
             order_fits(new, &order, meta.key)?;
         }
-        let maps = item_kind(
+        let kind = item_kind(&[
             own.as_deref().unwrap_or_default(),
             new.as_deref().unwrap_or_default(),
-        )?;
+        ]);
         let merged = match (own, new) {
             (None, None) => continue,
             (Some(own), None) => own,
             (None, Some(new)) => new.into_iter().filter_map(without_directives).collect(),
             (Some(own), Some(new)) if meta.merge => {
-                if maps {
-                    overwrite_gaps(&mut server_order, &new, meta.key);
+                match &kind {
+                    Ok(true) => overwrite_gaps(&mut server_order, &new, meta.key),
+                    Ok(false) => server_order = united(server_order, &new).1,
+                    Err(_) => {}
                 }
                 lists(own, new, &meta, mode, false)?
             }
             (Some(_), Some(new)) => new,
         };
-        let key = if maps { meta.key } else { "" };
-        let (wanted, rest) = partition(merged, &order, key)?;
+        let (wanted, rest) = partition(merged, &order, meta.key)?;
+        let key = if kind? { meta.key } else { "" };
         let merged = in_order(wanted, rest, &order, &server_order, key)?;
         original.insert(name.to_owned(), Value::Array(merged));
     }
@@ -261,28 +261,49 @@ fn overwrite_gaps(order: &mut [Value], patch: &[Value], key: &str) {
 
 /// The patch's items must come in the order that the directive gives.
 fn order_fits(items: &[Value], order: &[Value], key: &str) -> Result<(), PatchError> {
+    if items.is_empty() || order.is_empty() {
+        return Ok(());
+    }
+    if !key.is_empty()
+        && let Some(item) = items.iter().find(|item| !item.is_object())
+    {
+        return Err(no_merge_key(item, key));
+    }
+    let same = |item: &Value, other: &Value| {
+        if key.is_empty() {
+            return Ok(item == other);
+        }
+        let value = |of: &Value| of.get(key).cloned().ok_or_else(|| no_merge_key(of, key));
+        if !other.is_object() {
+            return Err(no_merge_key(other, key));
+        }
+        Ok(value(item)? == value(other)?)
+    };
+    let mut kept = items
+        .iter()
+        .filter(|item| key.is_empty() || item.get(PATCH).is_none_or(|kind| kind != "delete"))
+        .peekable();
     let mut rest = order.iter();
-    for item in items {
-        if item.get(PATCH).is_some_and(|kind| kind == "delete") {
+    // A directive that comes when the order has ended counts as an item out of order.
+    while let (Some(item), false) = (kept.peek(), rest.as_slice().is_empty()) {
+        if item.get(PATCH).is_some() {
+            kept.next();
             continue;
         }
-        let same = |other: &Value| {
-            if key.is_empty() {
-                item == other
-            } else {
-                item.get(key) == other.get(key)
-            }
-        };
-        if !rest.any(same) {
-            let show = |list: &[Value]| go::plain(&Value::Array(list.to_vec()));
-            return Err(PatchError::new(format!(
-                "The order in patch list:\n{}\n doesn't match {SET_ORDER} list:\n{}\n",
-                show(items),
-                show(order)
-            )));
+        let Some(other) = rest.next() else { break };
+        if same(item, other)? {
+            kept.next();
         }
     }
-    Ok(())
+    if kept.peek().is_none() {
+        return Ok(());
+    }
+    let show = |list: &[Value]| go::plain(&Value::Array(list.to_vec()));
+    Err(PatchError::new(format!(
+        "The order in patch list:\n{}\n doesn't match {SET_ORDER} list:\n{}\n",
+        show(items),
+        show(order)
+    )))
 }
 
 /// Merges two lists whose field has the merge strategy, or removes the patch's plain items.
@@ -296,24 +317,19 @@ fn lists(
     if original.is_empty() && patch.is_empty() {
         return Ok(original);
     }
-    if !item_kind(&original, &patch)? {
+    if !item_kind(&[&original, &patch])? {
         if deletes && mode == Mode::Document {
             return Ok(original
                 .into_iter()
                 .filter(|item| !patch.contains(item))
                 .collect());
         }
-        let mut merged: Vec<Value> = Vec::with_capacity(original.len() + patch.len());
-        for item in original.iter().chain(&patch) {
-            if !merged.contains(item) {
-                merged.push(item.clone());
-            }
-        }
-        let (wanted, rest) = partition(merged, &patch, "")?;
+        let (merged, original) = united(original, &patch);
+        let (wanted, rest) = partition(merged, &patch, meta.key)?;
         return in_order(wanted, rest, &patch, &original, "");
     }
     if meta.key.is_empty() {
-        return Err(PatchError::new("cannot merge lists without merge key"));
+        return Err(PatchError::new("cannot merge lists without merge key for struct"));
     }
     let (original, patch) = carry_out(original, patch, meta.key)?;
     let mut merged = original.clone();
@@ -331,6 +347,31 @@ fn lists(
     }
     let (wanted, rest) = partition(merged, &patch, meta.key)?;
     in_order(wanted, rest, &patch, &original, meta.key)
+}
+
+/// The values of two lists, each once, and the first list as it is then: where its memory had room
+/// for both, the reference has changed it.
+fn united(original: Vec<Value>, patch: &[Value]) -> (Vec<Value>, Vec<Value>) {
+    let length = original.len();
+    let room = if length == 0 {
+        0
+    } else {
+        length.next_power_of_two()
+    };
+    let mut own = original.clone();
+    let mut merged = original;
+    merged.extend_from_slice(patch);
+    if merged.len() <= room {
+        let all = merged.clone();
+        deduplicate(&mut merged);
+        for (at, place) in own.iter_mut().enumerate() {
+            let kept = merged.get(at).or_else(|| all.get(at));
+            place.clone_from(kept.unwrap_or(&Value::Null));
+        }
+    } else {
+        deduplicate(&mut merged);
+    }
+    (merged, own)
 }
 
 /// Carries out `$patch` in list items: both lists without what that removes.
