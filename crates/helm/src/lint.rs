@@ -112,7 +112,9 @@ pub fn lint(request: LintRequest<'_>) -> Result<Vec<Finding>, Error> {
         None => findings.add(Severity::Info, "values.yaml", "file does not exist"),
     }
     let broken = chart.as_ref().err().cloned();
-    if path.join("templates").is_ok_and(|path| tree.is_folder(&path)) {
+    if file("templates").is_some() {
+        findings.add(Severity::Error, "templates/", "not a directory");
+    } else if path.join("templates").is_ok_and(|path| tree.is_folder(&path)) {
         match &chart {
             Ok(chart) => check_templates(chart, request, &mut findings),
             Err(error) => findings.add(Severity::Error, "templates/", error.to_string()),
