@@ -114,8 +114,15 @@ fn with_subcharts(folder: &Path, options: &Options) -> Vec<String> {
     let mut all = options.charts.clone();
     if options.with_subcharts {
         for chart in &options.charts {
-            walk(&folder.join(chart).join("charts"), 0, &mut |path| {
-                let path = path.strip_prefix(folder).unwrap_or(path);
+            let own = folder.join(chart);
+            let named = Path::new(chart.trim_start_matches("./"));
+            walk(&own.join("charts"), 0, &mut |path| {
+                let below = path.strip_prefix(&own).unwrap_or(path);
+                let path = if chart == "." {
+                    below.to_owned()
+                } else {
+                    named.join(below)
+                };
                 all.push(path.display().to_string());
             });
         }
