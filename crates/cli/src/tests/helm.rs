@@ -226,6 +226,21 @@ async fn explain_names_statement_values_and_who_set_them() {
         out.starts_with("Web/shop: web/templates/web.yaml:1\n  image.name = \"web\" from values.yaml:4\n"),
         "{out}"
     );
+    // Items of a list are told apart, and names of roles hold colons.
+    let role =
+        "kind: Role\nmetadata: {name: a:b}\nrules:\n- verb: get\n  of: pods\n- verb: put\n  of: jobs\n";
+    fs::write(folder.path().join("templates/role.yaml"), role).unwrap();
+    for (field, lines) in [
+        ("a:b:rules[0].verb", 4..5),
+        ("A:B:rules[1].of", 7..8),
+        ("a:b:rules[1]", 6..8),
+    ] {
+        let line = format!("helm template shop {path} --explain role/{field}");
+        let (_, out, err) = fluvial(&Memory::default(), &line).await;
+        let told: Vec<&str> = out.lines().skip(1).collect();
+        let want = lines.map(|line| format!("  web/templates/role.yaml:{line} written there as it is"));
+        assert_eq!(told, want.collect::<Vec<_>>(), "{field}: {out}{err}");
+    }
     let (code, _, err) = fluvial(
         &Memory::default(),
         &format!("helm template shop {path} --explain x/y"),
