@@ -197,7 +197,11 @@ fn prepare(request: &RenderRequest<'_>, warnings: &RefCell<Vec<String>>) -> Resu
         merge: false,
         warnings,
     };
-    let values = how.chart(&root, &user)?;
+    let mut values = how.chart(&root, &user)?;
+    if request.options.lint {
+        // Helm's linter does it twice: a null that took a default away is gone then, and the default is back.
+        values = how.chart(&root, &values)?;
+    }
     if !request.options.skip_schema {
         schema::validate(&root, &values)?;
     }

@@ -241,6 +241,7 @@ async fn explain_names_statement_values_and_who_set_them() {
         let want = lines.map(|line| format!("  web/templates/role.yaml:{line} written there as it is"));
         assert_eq!(told, want.collect::<Vec<_>>(), "{field}: {out}{err}");
     }
+    fs::remove_file(folder.path().join("templates/role.yaml")).unwrap();
     let (code, _, err) = fluvial(
         &Memory::default(),
         &format!("helm template shop {path} --explain x/y"),

@@ -312,3 +312,17 @@ fn the_head_of_a_chart_is_read_strictly_and_its_people_can_be_reached() {
         assert_eq!(found.is_empty(), good, "{field}: {found:?}");
     }
 }
+
+#[test]
+fn a_null_of_the_users_takes_away_no_default_of_what_is_rendered() {
+    let files = format!(
+        "{CHART}//- values.yaml\na: {{b: 1}}\nc: {{d: {{e: 1}}}}\n//- templates/a.yaml\nkind: A\nmetadata: {{name: \
+         a{{{{ .Values.a.b }}}}-{{{{ .Values.c.d.e }}}}}}\n"
+    );
+    let values = Values::from_yaml("a: null\nc: {d: null}\n").unwrap();
+    assert_eq!(findings_with(&files, &values), Vec::<String>::new());
+    let values = Values::from_yaml("n: null\n").unwrap();
+    let files = files.replace("{{ .Values.a.b }}", "{{ .Values.n.x }}");
+    let found = findings_with(&files, &values).concat();
+    assert!(found.contains("nil pointer evaluating interface {}.x"), "{found}");
+}
