@@ -125,7 +125,10 @@ pub fn lint(request: LintRequest<'_>) -> Result<Vec<Finding>, Error> {
     match chart {
         Ok(chart) => {
             check_dependencies(&chart, folder, &mut findings);
-            objects::check_crds(&chart, &mut findings);
+            match file("crds") {
+                Some(_) => findings.add(Severity::Error, "crds/", "not a directory"),
+                None => objects::check_crds(&chart, &mut findings),
+            }
         }
         Err(_) => {
             let error = broken.map(|error| error.to_string()).unwrap_or_default();

@@ -30,7 +30,7 @@ use crate::value::Value;
 
 pub use cast::{to_float, to_int, to_text};
 pub use encoding::{encode_json, json_with_overflow};
-pub use json::go_json_error;
+pub use json::{go_json_error, go_json_stream_error};
 pub use patterns::go_regex_error;
 pub use regexes::{Pattern, Patterns};
 pub use urls::is_go_url;

@@ -96,6 +96,9 @@ struct Refused {
     /// Refused: programs are not run
     #[arg(long, hide = true, value_name = "NAME")]
     post_renderer: Option<String>,
+    /// Only --post-renderer minds
+    #[arg(long, hide = true, value_name = "ARGUMENT")]
+    post_renderer_args: Vec<String>,
     /// Refused: signatures are not looked at
     #[arg(long, hide = true)]
     verify: bool,

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use fluvial_template::quote;
+use fluvial_template::sprig::go_json_stream_error;
 use regex::Regex;
 use serde_json::Value as Json;
 
@@ -35,9 +36,14 @@ pub(super) fn check(
     let documents = fluvial_yaml::split_documents(text)
         // The reference spells it in its own way here.
         .map_err(|error| broken(error.message.replace("YAML document", "Yaml document")))?;
-    for document in &documents {
-        let object = yaml_to_json(document).map_err(broken)?;
-        let Some(stub) = Stub::read(&object).map_err(broken)? else {
+    for (index, document) in documents.iter().enumerate() {
+        let stub = yaml_to_json(document).and_then(|object| Stub::read(&object));
+        // What may be JSON is read as such first, and its error is the one that is told.
+        let stub = stub.map_err(|error| match index == 0 && text.trim_start().starts_with('{') {
+            true => broken(json_first(text, error)),
+            false => broken(error),
+        })?;
+        let Some(stub) = stub else {
             continue;
         };
         if let Some(problem) = bad_name(&stub.kind, &stub.name) {
@@ -76,6 +82,14 @@ pub(super) fn check(
         }
     }
     Ok(())
+}
+
+/// What is said of a text that is neither JSON nor YAML.
+fn json_first(text: &str, error: String) -> String {
+    go_json_stream_error(text).unwrap_or_else(|| {
+        let bare = error.strip_prefix("error unmarshaling JSON: while decoding JSON: ");
+        bare.map(str::to_owned).unwrap_or(error)
+    })
 }
 
 /// What the rules know of an object.

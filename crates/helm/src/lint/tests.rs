@@ -326,3 +326,36 @@ fn a_null_of_the_users_takes_away_no_default_of_what_is_rendered() {
     let found = findings_with(&files, &values).concat();
     assert!(found.contains("nil pointer evaluating interface {}.x"), "{found}");
 }
+
+#[test]
+fn what_begins_as_json_is_told_as_json_and_folders_are_folders() {
+    let told = |object: &str| {
+        let found = findings(&format!(
+            "{CHART}//- values.yaml\n//- templates/a.yaml\n{object}\n"
+        ));
+        found
+            .concat()
+            .replace("[ERROR] templates/a.yaml: unable to parse YAML: ", "")
+    };
+    assert_eq!(told("{\"metadata\": {\"name\": 1}}"), "");
+    for (object, wanted) in [
+        (
+            "{ {- x -}}",
+            "json: offset 3: invalid character '{' looking for beginning of object key string",
+        ),
+        ("{\"a\": [", "unexpected EOF"),
+        (
+            "{\"kind\": [1]}",
+            "json: cannot unmarshal array into Go struct field k8sYamlStruct.Kind of type string",
+        ),
+    ] {
+        assert_eq!(told(object), wanted, "{object}");
+    }
+    for folder in ["templates", "crds"] {
+        let found = findings(&format!("{CHART}//- values.yaml\n//- {folder}\nx\n")).concat();
+        assert!(
+            found.contains(&format!("[ERROR] {folder}/: not a directory")),
+            "{found}"
+        );
+    }
+}
