@@ -359,3 +359,13 @@ fn what_begins_as_json_is_told_as_json_and_folders_are_folders() {
         );
     }
 }
+
+#[test]
+fn the_tables_of_a_user_have_met_the_defaults_before_dependencies_see_them() {
+    let files = "//- Chart.yaml\napiVersion: v2\nname: one\nversion: 1.0.0\nicon: https://a/b.png\ndependencies:\n\
+                 - {name: sub, version: 1.0.0}\n//- charts/sub/Chart.yaml\napiVersion: v2\nname: sub\nversion: 1.0.0\n\
+                 //- values.yaml\nsub: {enabled: true}\n//- templates/a.yaml\nkind: A\nmetadata: {name: \
+                 'a-{{ .Values.sub.enabled }}-{{ .Values.sub.other }}'}\n";
+    let values = Values::from_yaml("sub: {enabled: null, other: b}\n").unwrap();
+    assert_eq!(findings_with(files, &values), Vec::<String>::new());
+}

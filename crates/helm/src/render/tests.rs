@@ -534,3 +534,21 @@ fn a_chart_for_newer_clusters_names_the_whole_version_of_this_one() {
         "chart requires kubeVersion: >=1.32.0-0 which is incompatible with Kubernetes v1.29.0-gke.100"
     );
 }
+
+#[test]
+fn numbers_where_texts_belong_have_the_digits_of_small_floats() {
+    for (number, text) in [
+        ("1.23456789012", "1.2345679"),
+        ("123456789.5", "1.2345679e+08"),
+        ("0.1", "0.1"),
+        ("16777217", "16777217"),
+    ] {
+        let files =
+            format!("{CHART}appVersion: {number}\n//- templates/x.yaml\nv: {{{{ .Chart.AppVersion }}}}\n");
+        check(
+            &files,
+            "",
+            &format!("---\n# Source: web/templates/x.yaml\nv: {text}\n"),
+        );
+    }
+}
