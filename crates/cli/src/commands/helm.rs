@@ -193,6 +193,9 @@ pub(crate) async fn template(
     // A cluster is asked about definitions too.
     let prints_them = options.include_crds || options.validate || server;
     let later = (!prints_them).then_some(&unread);
+    if options.from.is_here(&session.env.folder, &chart) {
+        check_kind(&session.env.folder.join(&chart)).map_err(Failure::new)?;
+    }
     let mut loaded = options.from.chart(session, &chart, later).await?;
     if options.dependency_update {
         loaded = options.from.dependencies(session, &chart, loaded).await?;
@@ -287,6 +290,19 @@ pub(crate) fn template_here(
     match pin!(template(session, options, namespace)).poll(&mut context) {
         Poll::Ready(outcome) => Some(outcome),
         Poll::Pending => None,
+    }
+}
+
+/// Helm tells charts of its two formats apart first, by a file that has to be there.
+fn check_kind(path: &Path) -> Result<(), String> {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let file = path.join("Chart.yaml");
+    match path.is_dir() && !file.exists() {
+        true => Err(format!(
+            "unable to detect chart at {0}: open {0}: no such file or directory",
+            file.display()
+        )),
+        false => Ok(()),
     }
 }
 
