@@ -24,7 +24,7 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
         let _ = merge3::merge(dest.clone(), &patch, &dest, infer);
     }
     let _ = merge2::apply_patch(&patch, dest.clone(), false, false, None);
-    comments::copy_comments(&patch, &mut dest);
-    comments::sync_order(&patch, &mut dest);
+    let _ = comments::copy_comments(&patch, &mut dest);
+    let _ = comments::sync_order(&patch, &mut dest);
     let _ = format::format(&mut dest, true);
 });

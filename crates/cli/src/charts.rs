@@ -86,6 +86,32 @@ pub(crate) fn ambient(outside: &dyn Outside) -> Result<Box<dyn Ambient>, String>
         .ok_or_else(|| "charts are not rendered here: there is neither clock nor randomness".to_owned())
 }
 
+/// The same where templates may resolve names.
+pub(crate) fn resolving(outside: Arc<dyn Outside>) -> Result<Box<dyn Ambient>, String> {
+    let inner = ambient(outside.as_ref())?;
+    Ok(Box::new(Resolving { inner, outside }))
+}
+
+/// An ambient that resolves names.
+struct Resolving {
+    inner: Box<dyn Ambient>,
+    outside: Arc<dyn Outside>,
+}
+
+impl Ambient for Resolving {
+    fn now(&mut self) -> i128 {
+        self.inner.now()
+    }
+
+    fn random(&mut self, buffer: &mut [u8]) {
+        self.inner.random(buffer);
+    }
+
+    fn addresses(&mut self, host: &str) -> Option<Vec<String>> {
+        Some(self.outside.addresses(host))
+    }
+}
+
 /// What to do about a chart that could not be fetched.
 fn absent(request: &ChartRequest) -> String {
     let ChartRequest {

@@ -201,6 +201,11 @@ pub trait Outside: Send + Sync {
         None
     }
 
+    /// The addresses of a host, as the system resolves its name.
+    fn addresses(&self, _host: &str) -> Vec<String> {
+        vec![]
+    }
+
     /// Who decrypts with keys of this machine. No key service is asked.
     fn decryption(&self) -> Arc<dyn Decryption> {
         Arc::new(NoDecryption)

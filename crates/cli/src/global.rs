@@ -49,11 +49,24 @@ const IDLE: [(&str, &str); 3] = [
     ("kube-api-qps", "NUMBER"),
 ];
 
+/// Helm's names of some of them.
+const OF_HELM: [(&str, &str); 7] = [
+    ("as", "kube-as-user"),
+    ("as-group", "kube-as-group"),
+    ("certificate-authority", "kube-ca-file"),
+    ("context", "kube-context"),
+    ("server", "kube-apiserver"),
+    ("tls-server-name", "kube-tls-server-name"),
+    ("token", "kube-token"),
+];
+
 /// Options that all commands take.
 pub(crate) fn arguments() -> Vec<Arg> {
     let option = |name: &'static str, value: &'static str, help: &'static str| {
+        let helm = OF_HELM.iter().find(|(own, _)| *own == name);
         Arg::new(name)
             .long(name)
+            .aliases(helm.map(|(_, helm)| *helm))
             .global(true)
             .value_name(value)
             .help(help)
@@ -115,9 +128,10 @@ pub(crate) fn mentioned(words: &[String]) -> Vec<Arg> {
         return vec![];
     }
     let mentions = |argument: &Arg| {
-        let long = argument.get_long().unwrap_or_default();
+        let mut names = argument.get_all_aliases().unwrap_or_default();
+        names.extend(argument.get_long());
         options.iter().any(|word| match word.strip_prefix("--") {
-            Some(word) => word.split('=').next() == Some(long),
+            Some(word) => word.split('=').next().is_some_and(|word| names.contains(&word)),
             None => argument.get_short().is_some_and(|short| word.contains(short)),
         })
     };

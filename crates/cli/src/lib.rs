@@ -265,7 +265,10 @@ async fn dispatch(matches: &ArgMatches, root: &mut clap::Command, mut session: S
             let namespace = inner.get_one::<String>("namespace").cloned();
             helm::lint::lint(session, &command::options(inner), namespace).await
         }
-        ["helm", "show", what] => helm::show::show(session, &command::options(inner), what),
+        ["helm", "show", what] => {
+            let template = (what == "values").then(|| command::options(inner));
+            helm::show::show(session, &command::options(inner), what, template.as_ref()).await
+        }
         ["envsubst"] => envsubst::run(session, command::options(inner)),
         ["create", ref rest @ ..] if is_leaf(root, &words) => create::run(session, rest, inner).await,
         ["debug", "kustomization"] => debug::kustomization(session, &command::options(inner)).await,

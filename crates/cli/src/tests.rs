@@ -307,6 +307,10 @@ impl Outside for Memory {
         Some(Box::new(Still))
     }
 
+    fn addresses(&self, _: &str) -> Vec<String> {
+        vec!["192.0.2.1".to_owned()]
+    }
+
     fn artifact<'a>(
         &'a self,
         artifact: &'a fluvial_ports::Artifact,

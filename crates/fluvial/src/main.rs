@@ -119,6 +119,18 @@ impl Outside for Adapters {
         Some(Box::new(Present))
     }
 
+    fn addresses(&self, host: &str) -> Vec<String> {
+        use std::net::ToSocketAddrs as _;
+        let mut all = Vec::new();
+        for address in (host, 0).to_socket_addrs().into_iter().flatten() {
+            let address = address.ip().to_string();
+            if !all.contains(&address) {
+                all.push(address);
+            }
+        }
+        all
+    }
+
     fn artifact<'a>(&'a self, artifact: &'a Artifact) -> BoxFuture<'a, Result<Tree, String>> {
         Box::pin(async { artifacts::fetch(artifact).await.map_err(|error| error.message) })
     }

@@ -117,7 +117,10 @@ impl Capabilities {
 
     pub(crate) fn value(&self) -> Value {
         Value::Object(Rc::new(CapabilitiesObject {
-            kube: Value::Object(Rc::new(KubeVersionObject(self.kube_version.clone()))),
+            kube: Value::Object(Rc::new(KubeVersionObject {
+                version: self.kube_version.clone(),
+                in_place: true,
+            })),
             apis: List::strings(self.api_versions.iter().map(String::as_str))
                 .with_object(Rc::new(VersionSet(self.api_versions.iter().cloned().collect())))
                 .into(),
@@ -182,7 +185,11 @@ impl Object for CapabilitiesObject {
     }
 }
 
-struct KubeVersionObject(KubeVersion);
+struct KubeVersionObject {
+    version: KubeVersion,
+    /// Whether it stands where it can be pointed to.
+    in_place: bool,
+}
 
 impl Object for KubeVersionObject {
     fn type_name(&self) -> String {
@@ -191,9 +198,9 @@ impl Object for KubeVersionObject {
 
     fn field(&self, name: &str) -> Option<Value> {
         match name {
-            "Version" => Some(self.0.version.as_str().into()),
-            "Major" => Some(self.0.major.as_str().into()),
-            "Minor" => Some(self.0.minor.as_str().into()),
+            "Version" => Some(self.version.version.as_str().into()),
+            "Major" => Some(self.version.major.as_str().into()),
+            "Minor" => Some(self.version.minor.as_str().into()),
             _ => None,
         }
     }
@@ -208,38 +215,46 @@ impl Object for KubeVersionObject {
 
     fn call(&self, name: &str, _: &[Value]) -> Result<Value, String> {
         Ok(if name == "String" {
-            self.0.normalized.as_str().into()
+            self.version.normalized.as_str().into()
         } else {
-            self.0.version.as_str().into()
+            self.version.version.as_str().into()
         })
     }
 
     fn text_in_place(&self) -> Option<String> {
-        Some(self.0.normalized.clone())
+        self.in_place.then(|| self.version.normalized.clone())
+    }
+
+    fn copied(&self) -> Option<Value> {
+        let copy = || KubeVersionObject {
+            version: self.version.clone(),
+            in_place: false,
+        };
+        self.in_place.then(|| Value::Object(Rc::new(copy())))
     }
 
     fn underlying(&self) -> Underlying {
         Underlying::Struct {
             pointer: false,
             fields: vec![
-                ("Version", self.0.version.as_str().into()),
-                ("normalizedVersion", self.0.normalized.as_str().into()),
-                ("Major", self.0.major.as_str().into()),
-                ("Minor", self.0.minor.as_str().into()),
+                ("Version", self.version.version.as_str().into()),
+                ("normalizedVersion", self.version.normalized.as_str().into()),
+                ("Major", self.version.major.as_str().into()),
+                ("Minor", self.version.minor.as_str().into()),
             ],
         }
     }
 
     fn json_fields(&self) -> Option<Vec<(&'static str, Value)>> {
         Some(vec![
-            ("Version", self.0.version.as_str().into()),
-            ("Major", self.0.major.as_str().into()),
-            ("Minor", self.0.minor.as_str().into()),
+            ("Version", self.version.version.as_str().into()),
+            ("Major", self.version.major.as_str().into()),
+            ("Minor", self.version.minor.as_str().into()),
         ])
     }
 
     fn to_json(&self) -> serde_json::Value {
-        serde_json::json!({"Version": self.0.version, "Major": self.0.major, "Minor": self.0.minor})
+        serde_json::json!({"Version": self.version.version, "Major": self.version.major, "Minor": self.version.minor})
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -115,7 +115,7 @@ impl Object for Files {
     }
 
     fn underlying(&self) -> Underlying {
-        Underlying::Value(Value::Nil)
+        Underlying::Value(self.as_map().map_or(Value::Nil, Value::Map))
     }
 
     fn as_map(&self) -> Option<Map> {

@@ -95,8 +95,10 @@ pub(crate) fn all() -> Functions {
     functions.insert("fail", Function::new(Params::fixed(&[Type::Str]), fail));
     functions.insert("lookup", Function::new(Params::fixed(&[Type::Str; 4]), lookup));
     functions.reading(Reads::Nothing, &["include", "tpl", "required"]);
-    // Names are resolved only where a caller allows it; nobody does here.
-    functions.pure("getHostByName", Params::fixed(&[Type::Str]), |_| Ok("".into()));
+    functions.insert(
+        "getHostByName",
+        Function::new(Params::fixed(&[Type::Str]), address),
+    );
     functions
 }
 
@@ -109,6 +111,19 @@ fn rc_at(values: &[Value], index: usize) -> Rc<str> {
         Some(Value::Str(text)) => Rc::clone(text),
         _ => "".into(),
     }
+}
+
+/// Any address of a host, or nothing where names are not resolved.
+fn address(scope: &mut Scope<'_, '_>, values: &[Value]) -> FunctionResult {
+    let ambient = sprig::ambient(scope)?;
+    let Some(mut all) = ambient.addresses(text_at(values, 0)) else {
+        return Ok("".into());
+    };
+    // With no address there is nothing to choose from, in the reference's words.
+    let last = all.len().checked_sub(1).ok_or("invalid argument to Intn")?;
+    let mut random = [0; 1];
+    ambient.random(&mut random);
+    Ok(all.swap_remove(usize::from(random[0]) % (last + 1)).into())
 }
 
 fn include(scope: &mut Scope<'_, '_>, values: &[Value]) -> FunctionResult {

@@ -101,7 +101,7 @@ pub use lint::{Finding, LintRequest, Severity, lint};
 pub use manifest::{Hook, Manifest};
 pub use metadata::{Dependency, ImportValues, Maintainer, Metadata};
 pub use package::{Package, merge_values};
-pub use provenance::{Layer, Origin, Provenance, Source, line_in, line_of};
+pub use provenance::{Layer, Origin, Provenance, Source, line_in, line_of, place_of};
 pub use record::Record;
 pub use render::{
     Crd, Options, Output, Release, RenderFailure, RenderRequest, Rendered, check_name, crds, render,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use fluvial_template::sprig::Ambient;
 use fluvial_tree::{Tree, TreePath};
+use serde_json::Value as Json;
 
 use crate::capabilities::Capabilities;
 use crate::chart::Chart;
@@ -72,6 +73,8 @@ pub struct LintRequest<'r> {
     pub ambient: Box<dyn Ambient>,
 }
 
+type Fields = serde_json::Map<String, Json>;
+
 /// The release that a chart is tried as.
 const RELEASE: &str = "test-release";
 
@@ -107,12 +110,21 @@ pub fn lint(request: LintRequest<'_>) -> Result<Vec<Finding>, Error> {
     let mut findings = Findings::default();
     metadata::check(&text(metadata.data()), &mut findings);
     let chart = Chart::load(tree, path);
+    let mut met = None;
     match file("values.yaml") {
-        Some(values) => check_values(&text(values.data()), chart.as_ref().ok(), &request, &mut findings),
+        Some(values) => {
+            met = check_values(&text(values.data()), chart.as_ref().ok(), &request, &mut findings)
+        }
         None => findings.add(Severity::Info, "values.yaml", "file does not exist"),
     }
+    let request = LintRequest {
+        values: met.as_ref().unwrap_or(request.values),
+        ..request
+    };
     let broken = chart.as_ref().err().cloned();
-    if path.join("templates").is_ok_and(|path| tree.is_folder(&path)) {
+    if file("templates").is_some() {
+        findings.add(Severity::Error, "templates/", "not a directory");
+    } else if path.join("templates").is_ok_and(|path| tree.is_folder(&path)) {
         match &chart {
             Ok(chart) => check_templates(chart, request, &mut findings),
             Err(error) => findings.add(Severity::Error, "templates/", error.to_string()),
@@ -123,7 +135,10 @@ pub fn lint(request: LintRequest<'_>) -> Result<Vec<Finding>, Error> {
     match chart {
         Ok(chart) => {
             check_dependencies(&chart, folder, &mut findings);
-            objects::check_crds(&chart, &mut findings);
+            match file("crds") {
+                Some(_) => findings.add(Severity::Error, "crds/", "not a directory"),
+                None => objects::check_crds(&chart, &mut findings),
+            }
         }
         Err(_) => {
             let error = broken.map(|error| error.to_string()).unwrap_or_default();
@@ -136,7 +151,13 @@ pub fn lint(request: LintRequest<'_>) -> Result<Vec<Finding>, Error> {
     Ok(findings.0)
 }
 
-fn check_values(text: &str, chart: Option<&Arc<Chart>>, request: &LintRequest<'_>, findings: &mut Findings) {
+/// Holds the values against the schema, and gives what the user's are after that.
+fn check_values(
+    text: &str,
+    chart: Option<&Arc<Chart>>,
+    request: &LintRequest<'_>,
+    findings: &mut Findings,
+) -> Option<Values> {
     const FILE: &str = "values.yaml";
     let own = yaml_to_json(text).and_then(|json| {
         if json.is_null() || json.is_object() {
@@ -146,9 +167,10 @@ fn check_values(text: &str, chart: Option<&Arc<Chart>>, request: &LintRequest<'_
         }
     });
     let own = match own {
-        Ok(values) => values.to_map(),
+        Ok(values) => values,
         Err(error) => {
-            return findings.add(Severity::Error, FILE, format!("unable to parse YAML: {error}"));
+            findings.add(Severity::Error, FILE, format!("unable to parse YAML: {error}"));
+            return None;
         }
     };
     // A null of the user's takes away what the chart has.
@@ -157,11 +179,36 @@ fn check_values(text: &str, chart: Option<&Arc<Chart>>, request: &LintRequest<'_
         merge: false,
         warnings: &RefCell::default(),
     };
-    how.tables(&values, &own, "");
+    how.tables(&values, &own.to_map(), "");
     if let Some(chart) = chart.filter(|_| !request.skip_schema)
         && let Err(problem) = schema::own(chart, &values)
     {
         findings.add(Severity::Error, FILE, problem);
+    }
+    // The reference changes the user's tables at that: what is rendered has the defaults there already, and none of the
+    // nulls that took one away.
+    let mut met = request.values.clone();
+    for (key, value) in &mut met.0 {
+        if let (Json::Object(table), Some(Json::Object(defaults))) = (value, own.0.get(key)) {
+            fill(table, defaults);
+        }
+    }
+    Some(met)
+}
+
+/// Puts a chart's values below those of a table; a null there takes one away.
+fn fill(table: &mut Fields, defaults: &Fields) {
+    for (key, default) in defaults {
+        match (table.get_mut(key), default) {
+            (None, default) => {
+                table.insert(key.clone(), default.clone());
+            }
+            (Some(Json::Null), default) if !default.is_null() => {
+                table.remove(key);
+            }
+            (Some(Json::Object(table)), Json::Object(defaults)) => fill(table, defaults),
+            _ => {}
+        }
     }
 }
 

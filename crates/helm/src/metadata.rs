@@ -575,13 +575,20 @@ impl Reader<'_> {
     }
 }
 
+/// A float with the digits that it has in half the space: the reference writes no more of them.
+#[expect(clippy::cast_possible_truncation, reason = "as Go narrows")]
+fn narrowed(float: f64) -> f64 {
+    let digits = format!("{:e}", float as f32);
+    digits.parse().unwrap_or(float)
+}
+
 /// A scalar where a string is wanted: YAML's numbers and truths are taken as their text.
 fn text_of(value: &Json) -> Option<String> {
     match value {
         Json::String(text) => Some(text.clone()),
         Json::Bool(value) => Some(value.to_string()),
         Json::Number(value) => match (value.is_f64(), value.as_f64()) {
-            (true, Some(float)) => Some(number::format_float(float, 'g', None)),
+            (true, Some(float)) => Some(number::format_float(narrowed(float), 'g', None)),
             _ => Some(value.to_string()),
         },
         _ => None,

@@ -200,30 +200,41 @@ fn in_line(name: &str, line: usize) -> String {
 /// The line (from 1) of a YAML text in which a path is set.
 #[must_use]
 pub fn line_of(text: &str, path: &[&str]) -> Option<usize> {
+    place_of(text, path).map(|(line, _)| line)
+}
+
+/// The line and the column (from 1) of a YAML text in which a path is set.
+#[must_use]
+pub fn place_of(text: &str, path: &[&str]) -> Option<(usize, usize)> {
     let documents = fluvial_yaml::parse_documents(text, &ReadOptions::default()).ok()?;
-    documents.iter().rev().find_map(|node| line_in(node, path))
+    documents.iter().rev().find_map(|node| place_in(node, path))
 }
 
 /// As [`line_of`], in a document that has been parsed.
 #[must_use]
 pub fn line_in(node: &Node, path: &[&str]) -> Option<usize> {
+    place_in(node, path).map(|(line, _)| line)
+}
+
+fn place_in(node: &Node, path: &[&str]) -> Option<(usize, usize)> {
     let mut here = node;
-    let mut line = None;
+    let mut place = None;
     for part in path {
         match part.parse::<usize>().ok().filter(|_| here.items().is_some()) {
             Some(index) => {
                 here = here.items()?.get(index)?;
-                line = Some(here.pos.line);
+                place = Some(here.pos);
             }
             None => {
                 let entry = here
                     .entries()?
                     .iter()
                     .find(|entry| entry.key.as_text() == Some(*part))?;
-                line = Some(entry.key.pos.line);
+                place = Some(entry.key.pos);
                 here = &entry.value;
             }
         }
     }
-    line.map(|line| usize::try_from(line).unwrap_or(usize::MAX))
+    let number = |number| usize::try_from(number).unwrap_or(usize::MAX);
+    place.map(|place| (number(place.line), number(place.column)))
 }

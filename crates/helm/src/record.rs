@@ -187,6 +187,11 @@ impl Ambient for NotedAmbient {
         self.asked.set(true);
         self.inner.random(buffer);
     }
+
+    fn addresses(&mut self, host: &str) -> Option<Vec<String>> {
+        self.asked.set(true);
+        self.inner.addresses(host)
+    }
 }
 
 struct NotedLookup {

@@ -197,7 +197,11 @@ fn prepare(request: &RenderRequest<'_>, warnings: &RefCell<Vec<String>>) -> Resu
         merge: false,
         warnings,
     };
-    let values = how.chart(&root, &user)?;
+    let mut values = how.chart(&root, &user)?;
+    if request.options.lint {
+        // Helm's linter does it twice: a null that took a default away is gone then, and the default is back.
+        values = how.chart(&root, &values)?;
+    }
     if !request.options.skip_schema {
         schema::validate(&root, &values)?;
     }
@@ -225,11 +229,12 @@ fn execute(
     made: &mut dyn FnMut(String, String),
 ) -> Result<(), Error> {
     let wanted = &request.chart.metadata.kube_version;
-    let cluster = request.capabilities.kube_version.normalized();
-    if !request.options.lint && !wanted.is_empty() && !compatible(wanted, cluster) {
+    let cluster = &request.capabilities.kube_version;
+    if !request.options.lint && !wanted.is_empty() && !compatible(wanted, cluster.normalized()) {
+        let version = &cluster.version;
         return Err(Error::new(
             Stage::Version,
-            format!("chart requires kubeVersion: {wanted} which is incompatible with Kubernetes {cluster}"),
+            format!("chart requires kubeVersion: {wanted} which is incompatible with Kubernetes {version}"),
         ));
     }
     let mode = Mode {
@@ -289,6 +294,10 @@ impl Ambient for Shared {
 
     fn random(&mut self, buffer: &mut [u8]) {
         self.0.borrow_mut().random(buffer);
+    }
+
+    fn addresses(&mut self, host: &str) -> Option<Vec<String>> {
+        self.0.borrow_mut().addresses(host)
     }
 }
 

@@ -205,6 +205,11 @@ pub(crate) fn go_yaml_error(text: &str, error: &Error) -> String {
         None => (message, Place::Scanner),
     };
     let zero_based = usize::try_from(error.pos.line).unwrap_or(0).saturating_sub(1);
+    let column = usize::try_from(error.pos.column).unwrap_or(1);
+    let (words, place) = match place {
+        Place::NextLine => empty_is_no_key(text, zero_based, column).unwrap_or((words, place)),
+        _ => (words, place),
+    };
     let line = match place {
         Place::Nowhere => 0,
         Place::Scanner if zero_based == 0 => 0,
@@ -213,7 +218,7 @@ pub(crate) fn go_yaml_error(text: &str, error: &Error) -> String {
             0 => 0,
             lines => lines + 1,
         },
-        Place::NextLine => next_line(text, zero_based, usize::try_from(error.pos.column).unwrap_or(1)),
+        Place::NextLine => next_line(text, zero_based, column),
         Place::Parser if zero_based == 0 => begin_line(message).saturating_sub(1),
         Place::Parser => zero_based,
     };
@@ -221,6 +226,35 @@ pub(crate) fn go_yaml_error(text: &str, error: &Error) -> String {
         0 => format!("yaml: {words}"),
         line => format!("yaml: line {line}: {words}"),
     }
+}
+
+/// What is said of `[]` or `{}` where a key or an item has to be: the reference does not look ahead for the colon behind what
+/// is empty.
+fn empty_is_no_key(text: &str, zero_based: usize, column: usize) -> Option<(&'static str, Place)> {
+    let lines: Vec<&str> = text.lines().take(zero_based + 1).collect();
+    let (place, before) = lines.split_last()?;
+    let inner = place.get(column.saturating_sub(1)..)?.strip_prefix(['[', '{'])?;
+    if !inner.trim_start().starts_with([']', '}']) {
+        return None;
+    }
+    // The block that it stands in: where all its lines at this column are items, a sequence.
+    let mut items = None;
+    for line in before.iter().rev() {
+        let content = line.trim_start_matches(' ');
+        let indent = line.len() - content.len() + 1;
+        if content.is_empty() || content.starts_with('#') || indent > column {
+            continue;
+        }
+        if indent < column {
+            break;
+        }
+        items = Some(items.unwrap_or(true) && (content == "-" || content.starts_with("- ")));
+    }
+    let words = match items {
+        Some(true) => "did not find expected '-' indicator",
+        _ => "did not find expected key",
+    };
+    Some((words, Place::Parser))
 }
 
 /// The line, from 1, where a scalar that begins in `column`, from 1, of a line is found to be no key, or that of the text's
@@ -286,7 +320,27 @@ fn value_of_null_key(node: &fluvial_yaml::Node, depth: usize) -> Option<String> 
 
 #[cfg(test)]
 mod tests {
-    use super::next_line;
+    use super::{go_yaml_error, next_line};
+
+    #[test]
+    fn what_is_empty_is_no_key() {
+        for (text, wanted) in [
+            (
+                "a:\n  - x\n  []\nb: 1\n",
+                "line 2: did not find expected '-' indicator",
+            ),
+            (
+                "a:\n  - x\n    y\n\n  # c\n  { }\n  - z\n",
+                "line 5: did not find expected '-' indicator",
+            ),
+            ("a:\n- x\n[]\nb: 1\n", "line 2: did not find expected key"),
+            ("a:\n  x: 1\n  {}\n  y: 1\n", "line 2: did not find expected key"),
+            ("a:\n  - x\n  [y]\nb: 1\n", "line 4: could not find expected ':'"),
+        ] {
+            let error = fluvial_yaml::yaml_to_json(text, false).unwrap_err();
+            assert_eq!(go_yaml_error(text, &error), format!("yaml: {wanted}"), "{text:?}");
+        }
+    }
 
     #[test]
     fn a_scalar_that_is_no_key_is_found_where_the_reference_finds_it() {

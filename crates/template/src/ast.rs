@@ -275,6 +275,8 @@ pub(crate) struct Number {
     pub(crate) int: Option<i64>,
     pub(crate) uint: Option<u64>,
     pub(crate) float: Option<f64>,
+    /// The real and the imaginary part of an imaginary literal.
+    pub(crate) complex: Option<(f64, f64)>,
     pub(crate) character: bool,
 }
 

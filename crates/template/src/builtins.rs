@@ -116,7 +116,7 @@ fn index(values: &[Value]) -> FunctionResult {
             Value::Map(map) => entry(map.get(map_key(key)?), map.element),
             Value::Object(object) => match object.as_map() {
                 Some(map) => entry(map.get(map_key(key)?), map.element),
-                None => return Err(format!("can't index item of type {}", object.type_name()).into()),
+                None => return Err(format!("can't index item of type {}", item.pointee_name()).into()),
             },
             other => return Err(format!("can't index item of type {}", other.type_name()).into()),
         };
@@ -128,6 +128,7 @@ fn entry(found: Option<Value>, element: Element) -> Value {
     found.unwrap_or_else(|| match element {
         Element::Str => Value::from(""),
         Element::Int => Value::int(0),
+        Element::Bytes => List::bytes(&[]).into(),
         _ => Value::NilInterface,
     })
 }
@@ -208,7 +209,7 @@ fn len(values: &[Value]) -> FunctionResult {
         Value::Map(map) => map.borrow().len(),
         Value::Object(object) => match object.as_map() {
             Some(map) => map.borrow().len(),
-            None => return Err(format!("len of type {}", object.type_name()).into()),
+            None => return Err(format!("len of type {}", values[0].pointee_name()).into()),
         },
         other => return Err(format!("len of type {}", other.type_name()).into()),
     };

@@ -621,10 +621,13 @@ impl<'t> State<'_, 't> {
                 any = self.range_int(branch, count, IntType::Int, &value)?;
             }
             _ => {
-                return self.fail(format!(
-                    "range can't iterate over {}",
-                    crate::print::go_value(&value)
-                ));
+                // What a pointer points to is shown, without the sign for it.
+                let text = crate::print::go_value(&value);
+                let text = match value.kind() {
+                    "ptr" => text.trim_start_matches('&'),
+                    _ => &text,
+                };
+                return self.fail(format!("range can't iterate over {text}"));
             }
         }
         self.variables.truncate(mark);
@@ -661,7 +664,11 @@ impl<'t> State<'_, 't> {
     fn iteration(&mut self, branch: &'t Branch, index: Value, item: Value, untyped: bool) -> Result2<bool> {
         self.step()?;
         let mark = self.variables.len();
-        let item = item.unwrap_interface();
+        // The nil of an untyped collection keeps its interface: its fields are an error, as in Go.
+        let item = match untyped && item.is_nil() {
+            true => Value::NilInterface,
+            false => item.unwrap_interface(),
+        };
         let pipe = self.code.pipe(branch.pipe);
         let names = self.code.variables(pipe);
         let (first, second) = match names.len() {

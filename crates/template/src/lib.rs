@@ -98,6 +98,7 @@
 mod ast;
 mod builtins;
 pub mod bytes;
+mod complex;
 mod error;
 pub mod escape;
 mod exec;

@@ -691,6 +691,7 @@ fn number(kind: Kind, text: &str) -> std::result::Result<Number, String> {
         int: None,
         uint: None,
         float: None,
+        complex: None,
         character: false,
     };
     if kind == Kind::CharConstant {
@@ -708,17 +709,20 @@ fn number(kind: Kind, text: &str) -> std::result::Result<Number, String> {
         number.character = true;
         return Ok(number);
     }
+    if let Some((real, imaginary)) = crate::complex::parts(text) {
+        number.complex = Some((real, imaginary));
+        if imaginary == 0.0 {
+            number.float = Some(real);
+            (number.int, number.uint) = whole(real);
+        }
+        return Ok(number);
+    }
     number.uint = crate::number::parse_uint(text);
     number.int = crate::number::parse_int(text);
     if number.int == Some(0) {
         number.uint = Some(0);
     }
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        reason = "as Go converts"
-    )]
-    #[expect(clippy::cast_sign_loss, reason = "checked to be exact")]
+    #[expect(clippy::cast_precision_loss, reason = "as Go converts")]
     match (number.int, number.uint) {
         (Some(int), _) => number.float = Some(int as f64),
         (None, Some(uint)) => number.float = Some(uint as f64),
@@ -730,13 +734,23 @@ fn number(kind: Kind, text: &str) -> std::result::Result<Number, String> {
                 return Err(format!("integer overflow: {}", quote(text)));
             }
             number.float = Some(float);
-            if (float as i64) as f64 == float {
-                number.int = Some(float as i64);
-            }
-            if (float as u64) as f64 == float {
-                number.uint = Some(float as u64);
-            }
+            (number.int, number.uint) = whole(float);
         }
     }
     Ok(number)
+}
+
+/// The whole numbers that a float is exactly.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "checked to be exact"
+)]
+fn whole(float: f64) -> (Option<i64>, Option<u64>) {
+    let (int, uint) = (float as i64, float as u64);
+    (
+        (int as f64 == float).then_some(int),
+        (uint as f64 == float).then_some(uint),
+    )
 }

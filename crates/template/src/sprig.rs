@@ -29,10 +29,11 @@ use crate::trace::Reads;
 use crate::value::Value;
 
 pub use cast::{to_float, to_int, to_text};
-pub use encoding::encode_json;
-pub use json::go_json_error;
+pub use encoding::{encode_json, json_with_overflow};
+pub use json::{go_json_error, go_json_stream_error};
 pub use patterns::go_regex_error;
 pub use regexes::{Pattern, Patterns};
+pub use urls::is_go_url;
 
 /// What impure functions take from outside. A host that offers it wraps itself in [`Host`].
 pub trait Ambient {
@@ -41,6 +42,12 @@ pub trait Ambient {
 
     /// Fills a buffer with random bytes.
     fn random(&mut self, buffer: &mut [u8]);
+
+    /// The addresses of a host. `None`: names are not resolved here, as is the rule.
+    fn addresses(&mut self, host: &str) -> Option<Vec<String>> {
+        let _ = host;
+        None
+    }
 }
 
 /// The host that functions of this library look for: [`Scope::host`] must be one, or be absent.

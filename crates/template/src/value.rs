@@ -340,9 +340,14 @@ pub trait Object {
         None
     }
 
-    /// What printing it gives where it stands as a field, if its `String` method needs its address: a copy, as
-    /// functions get it, prints as what it is underneath.
+    /// What printing it gives where it stands as a field, if its `String` method needs its address.
     fn text_in_place(&self) -> Option<String> {
+        None
+    }
+
+    /// What functions get of it, if that is another value than the field: a copy without an address, which prints as
+    /// what it is underneath.
+    fn copied(&self) -> Option<Value> {
         None
     }
 
@@ -535,6 +540,24 @@ impl Value {
         match self {
             Value::NilInterface => Value::Nil,
             value => value,
+        }
+    }
+
+    /// What a function gets of a value.
+    pub(crate) fn copied(self) -> Value {
+        match self {
+            Value::NilInterface => Value::Nil,
+            Value::Object(object) => object.copied().unwrap_or(Value::Object(object)),
+            value => value,
+        }
+    }
+
+    /// The name of the type that it points to, or else of its own.
+    pub(crate) fn pointee_name(&self) -> String {
+        let name = self.type_name();
+        match self.kind() {
+            "ptr" => name.trim_start_matches('*').to_owned(),
+            _ => name,
         }
     }
 

@@ -574,7 +574,7 @@ pub(crate) fn number_value(value: Number) -> Option<Value> {
         Number::Uint(value) => return Some(value.into()),
         Number::Float(value) => value,
     };
-    if value.fract() == 0.0 {
+    if value.fract() == 0.0 && !(value == 0.0 && value.is_sign_negative()) {
         // Go's JSON has no fraction here; the digits beyond those that tell floats apart are zeros.
         let text = number::format_json(value);
         if let Ok(whole) = text.parse::<i64>() {

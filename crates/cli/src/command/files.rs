@@ -77,13 +77,19 @@ fn show_command(command: Command) -> Command {
     command
         .subcommand(part("all", "Everything below"))
         .subcommand(part("chart", "Chart.yaml, as it is understood"))
-        .subcommand(part("values", "values.yaml, as it stands"))
+        .subcommand(helm::show::ValuesOptions::augment_args(part(
+            "values",
+            "values.yaml, as it stands",
+        )))
         .subcommand(part("readme", "The file for readers"))
         .subcommand(part(
             "crds",
             "The custom resource definitions, those of dependencies too",
         ))
-        .after_help("Examples:\n  fluvial helm show values shop-1.2.0.tgz > my-values.yaml")
+        .after_help(
+            "Examples:\n  fluvial helm show values shop-1.2.0.tgz > my-values.yaml\n  \
+                     fluvial helm show chart shop --repo https://charts.example.com --version 1.x",
+        )
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod cluster;
 mod explain;
 pub(crate) mod fetch;
+mod idle;
 pub(crate) mod input;
 pub(crate) mod lint;
 pub(crate) mod show;
@@ -19,7 +20,7 @@ use fluvial_helm::{
 };
 use fluvial_template::sprig::Ambient;
 
-use self::input::ValueOptions;
+use self::input::{Given, ValueOptions};
 use crate::charts;
 use crate::disk::Unread;
 use crate::environment::{self, Failure, Outcome, Session};
@@ -27,7 +28,7 @@ use crate::environment::{self, Failure, Outcome, Session};
 /// Options of `helm template`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Options {
-    /// Name of the release (may be left out), and the chart: a folder, a .tgz file, a name in --repo, or oci://…
+    /// Name of the release (may be left out), and the chart: a folder, a .tgz file or its address, a name in --repo, or oci://…
     #[arg(value_name = "NAME CHART", required = true, num_args = 1..=2)]
     words: Vec<String>,
     /// Make the name of the release by a template
@@ -77,6 +78,9 @@ pub(crate) struct Options {
     /// Say which statements and values made an object instead of printing: KIND/NAME, or KIND/NAME:FIELD
     #[arg(long, value_name = "OBJECT")]
     explain: Option<String>,
+    /// Let getHostByName resolve names
+    #[arg(long)]
+    enable_dns: bool,
     /// Take dependencies that charts/ lacks from where Chart.yaml says: repositories, registries, folders (file://)
     #[arg(long)]
     dependency_update: bool,
@@ -92,12 +96,12 @@ struct Refused {
     /// Refused: programs are not run
     #[arg(long, hide = true, value_name = "NAME")]
     post_renderer: Option<String>,
+    /// Only --post-renderer minds
+    #[arg(long, hide = true, value_name = "ARGUMENT")]
+    post_renderer_args: Vec<String>,
     /// Refused: signatures are not looked at
     #[arg(long, hide = true)]
     verify: bool,
-    /// Refused: names are not resolved
-    #[arg(long, hide = true)]
-    enable_dns: bool,
     /// Only an installation minds
     #[arg(long, hide = true)]
     skip_crds: bool,
@@ -134,9 +138,20 @@ struct Refused {
     /// Only an installation minds
     #[arg(short, long, hide = true, value_name = "LABELS")]
     labels: Vec<String>,
-    /// What is done is not told here
+    /// Only an installation minds
     #[arg(long, hide = true)]
-    debug: bool,
+    force_conflicts: bool,
+    /// Only an installation minds
+    #[arg(long, hide = true)]
+    force_replace: bool,
+    /// Only an installation minds
+    #[arg(long, hide = true)]
+    server_side: bool,
+    /// Only --verify minds
+    #[arg(long, hide = true, value_name = "FILE")]
+    keyring: Option<PathBuf>,
+    #[command(flatten)]
+    idle: idle::Idle,
 }
 
 impl Refused {
@@ -148,8 +163,6 @@ impl Refused {
             "--post-renderer: no programs and plugins are run; put the output through one with a pipe"
         } else if self.verify {
             "--verify: signatures are not looked at here; helm verify does"
-        } else if self.enable_dns {
-            "--enable-dns: names are not resolved while charts are rendered"
         } else {
             return Ok(());
         };
@@ -174,12 +187,15 @@ pub(crate) async fn template(
     let capabilities =
         input::capabilities(options.kube_version.as_deref(), &options.api_versions).map_err(Failure::new)?;
     let (name, chart) = named(session, options)?;
-    let input = options.values.input(session)?;
-    let (values, layers) = values(options, &session.env.folder, &input).map_err(Failure::new)?;
+    let given = options.values.given(session).await?;
+    let (values, layers) = values(options, &session.env.folder, &given).map_err(Failure::new)?;
     let unread = Unread::default();
     // A cluster is asked about definitions too.
     let prints_them = options.include_crds || options.validate || server;
     let later = (!prints_them).then_some(&unread);
+    if options.from.is_here(&session.env.folder, &chart) {
+        check_kind(&session.env.folder.join(&chart)).map_err(Failure::new)?;
+    }
     let mut loaded = options.from.chart(session, &chart, later).await?;
     if options.dependency_update {
         loaded = options.from.dependencies(session, &chart, loaded).await?;
@@ -213,15 +229,20 @@ pub(crate) async fn template(
     };
     let namespace = job.release.namespace.clone();
     let outside = session.env.outside.clone();
+    let resolves = options.enable_dns;
     let run = move || {
-        let (mut warnings, ambient) = (Vec::new(), charts::ambient(outside.as_ref()));
+        let ambient = match resolves {
+            true => charts::resolving(outside),
+            false => charts::ambient(outside.as_ref()),
+        };
+        let mut warnings = Vec::new();
         let made = ambient.and_then(|ambient| job.run(ambient, &mut warnings));
         (warnings, made)
     };
-    let (warnings, made) = match &cluster {
-        Some(_) => tokio::task::spawn_blocking(run).await?,
+    let (warnings, made) = match cluster.is_some() || resolves {
+        true => tokio::task::spawn_blocking(run).await?,
         // Nothing waits for anything: a thread would only cost its start.
-        None => run(),
+        false => run(),
     };
     for warning in warnings {
         let _ = writeln!(session.env.err, "{warning}");
@@ -257,6 +278,8 @@ pub(crate) fn template_here(
     let chart = options.words.last()?;
     let asks_nobody = !options.validate
         && !options.dependency_update
+        && !options.enable_dns
+        && options.values.are_here()
         && options.dry_run.as_deref() != Some("server")
         && options.from.is_here(&session.env.folder, chart);
     if !asks_nobody {
@@ -267,6 +290,19 @@ pub(crate) fn template_here(
     match pin!(template(session, options, namespace)).poll(&mut context) {
         Poll::Ready(outcome) => Some(outcome),
         Poll::Pending => None,
+    }
+}
+
+/// Helm tells charts of its two formats apart first, by a file that has to be there.
+fn check_kind(path: &Path) -> Result<(), String> {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let file = path.join("Chart.yaml");
+    match path.is_dir() && !file.exists() {
+        true => Err(format!(
+            "unable to detect chart at {0}: open {0}: no such file or directory",
+            file.display()
+        )),
+        false => Ok(()),
     }
 }
 
@@ -389,13 +425,12 @@ impl Job {
 }
 
 /// The values, and for explanations each layer of them.
-fn values(options: &Options, folder: &Path, input: &str) -> Result<(Values, Vec<Layer>), String> {
-    let given = &options.values;
+fn values(options: &Options, folder: &Path, given: &Given) -> Result<(Values, Vec<Layer>), String> {
     let layers = match options.explain {
-        Some(_) => given.layers(folder, input)?,
+        Some(_) => options.values.layers(folder, given)?,
         None => vec![],
     };
-    Ok((given.read(folder, input)?, layers))
+    Ok((options.values.read(folder, given)?, layers))
 }
 
 /// What is written where with `--output-dir`.

@@ -208,7 +208,11 @@ async fn helm_template_says_what_is_wrong_with_a_chart() {
             "helm template shop PATH/none",
             "a chart is a folder or a .tgz file",
         ),
-        ("helm template shop PATH", "Chart.yaml file is missing"),
+        (
+            "helm template shop PATH",
+            "unable to detect chart at PATH/Chart.yaml: open PATH/Chart.yaml: no such file",
+        ),
+        ("helm show chart PATH", "Chart.yaml file is missing"),
         ("helm template shop PATH/web/Chart.yaml", "PATH/web/Chart.yaml: "),
         ("helm template shop PATH/web -f PATH/none.yaml", "none.yaml: "),
         (

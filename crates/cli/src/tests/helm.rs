@@ -135,6 +135,58 @@ async fn show_prints_the_parts_of_a_chart_as_helm_does() {
 }
 
 #[tokio::test]
+async fn show_takes_helms_options() {
+    let folder = tempfile::tempdir().unwrap();
+    chart(folder.path());
+    let path = folder.path().display();
+    for (line, want) in [
+        (format!("show values {path} --jsonpath {{.image.tag}}"), "v1"),
+        (
+            format!("show readme {path} --version 9 --kube-context x"),
+            "# Web\n\n",
+        ),
+        (
+            format!("show crds {path} --qps=1 --colour never --debug"),
+            "---\nkind: One\n\n",
+        ),
+    ] {
+        let (code, out, err) = fluvial(&Memory::default(), &format!("helm {line}")).await;
+        assert_eq!((code, out.as_str(), err.as_str()), (0, want, ""), "{line}");
+    }
+    let line = format!("helm show values {path} --jsonpath {{.nope}}");
+    let (code, _, err) = fluvial(&Memory::default(), &line).await;
+    assert!(code == 1 && err.contains("nope is not found"), "{err}");
+}
+
+#[tokio::test]
+async fn addresses_are_fetched_and_hosts_resolved_only_where_that_is_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    chart(folder.path());
+    let path = folder.path().display();
+    // Nothing remote is there in these tests, and that is said of each address.
+    for line in [
+        format!("helm template shop {path} -f https://example.com/v.yaml"),
+        format!("helm template shop {path} --set-file a=b.txt,c=http://example.com/v.yaml"),
+        format!("helm lint {path} -f http://example.com/v.yaml"),
+        "helm template shop https://example.com/web-1.0.0.tgz".to_owned(),
+        "helm show chart https://example.com/web-1.0.0.tgz".to_owned(),
+    ] {
+        let (code, _, err) = fluvial(&Memory::default(), &line).await;
+        assert!(code == 1 && err.contains("example.com"), "{line}: {err}");
+    }
+    let template = "a: {{ getHostByName \"example.com\" | quote }}\n";
+    fs::write(folder.path().join("templates/host.yaml"), template).unwrap();
+    let line = format!("helm template shop {path} --show-only templates/host.yaml");
+    let (_, out, _) = fluvial(&Memory::default(), &line).await;
+    assert!(
+        out.starts_with("---\n# Source: web/templates/host.yaml\na: \"\"\n"),
+        "{out}"
+    );
+    let (_, out, err) = fluvial(&Memory::default(), &format!("{line} --enable-dns")).await;
+    assert!(out.contains("\na: \"192.0.2.1\"\n"), "{out}{err}");
+}
+
+#[tokio::test]
 async fn explain_names_statement_values_and_who_set_them() {
     let folder = tempfile::tempdir().unwrap();
     chart(folder.path());
@@ -174,6 +226,22 @@ async fn explain_names_statement_values_and_who_set_them() {
         out.starts_with("Web/shop: web/templates/web.yaml:1\n  image.name = \"web\" from values.yaml:4\n"),
         "{out}"
     );
+    // Items of a list are told apart, and names of roles hold colons.
+    let role =
+        "kind: Role\nmetadata: {name: a:b}\nrules:\n- verb: get\n  of: pods\n- verb: put\n  of: jobs\n";
+    fs::write(folder.path().join("templates/role.yaml"), role).unwrap();
+    for (field, lines) in [
+        ("a:b:rules[0].verb", 4..5),
+        ("A:B:rules[1].of", 7..8),
+        ("a:b:rules[1]", 6..8),
+    ] {
+        let line = format!("helm template shop {path} --explain role/{field}");
+        let (_, out, err) = fluvial(&Memory::default(), &line).await;
+        let told: Vec<&str> = out.lines().skip(1).collect();
+        let want = lines.map(|line| format!("  web/templates/role.yaml:{line} written there as it is"));
+        assert_eq!(told, want.collect::<Vec<_>>(), "{field}: {out}{err}");
+    }
+    fs::remove_file(folder.path().join("templates/role.yaml")).unwrap();
     let (code, _, err) = fluvial(
         &Memory::default(),
         &format!("helm template shop {path} --explain x/y"),
@@ -208,6 +276,34 @@ async fn lint_prints_findings_and_fails_for_errors() {
         out.ends_with("\n\n1 chart(s) linted, 0 chart(s) failed\n"),
         "{out}"
     );
+    let (_, out, _) = fluvial(
+        &Memory::default(),
+        &format!("helm lint {path} --skip-api --quiet"),
+    )
+    .await;
+    assert_eq!(out, "");
+    // All charts that are named come first, then what lies below any of them, however deep.
+    for name in ["b/deep/Chart.yaml", "a/Chart.yaml", "a/charts/c/Chart.yaml"] {
+        let file = folder.path().join("charts").join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, "apiVersion: v2\nname: x\n").unwrap();
+    }
+    let line = format!("helm lint {path} {path}/charts/a --skip-api --with-subcharts --quiet");
+    let (_, out, _) = fluvial(&Memory::default(), &line).await;
+    let linted: Vec<String> = out
+        .lines()
+        .filter_map(|line| line.strip_prefix("==> Linting "))
+        .map(|name| name.replace(&path.to_string(), "."))
+        .collect();
+    let below = [
+        "./charts/a",
+        "./charts/a/charts/c",
+        "./charts/b/deep",
+        "./charts/a/charts/c",
+    ];
+    assert_eq!(linted[0], ".");
+    assert_eq!(linted[1], "./charts/a");
+    assert_eq!(linted[2..], below);
 }
 
 #[tokio::test]
@@ -238,7 +334,6 @@ async fn options_that_cannot_be_followed_are_refused() {
         ("--insecure-skip-tls-verify", "trust the server with --ca-file"),
         ("--post-renderer x", "no programs and plugins are run"),
         ("--verify", "signatures are not looked at"),
-        ("--enable-dns", "names are not resolved"),
         ("--dry-run=never", "it is client or server"),
         ("-y", "unknown shorthand flag: 'y' in -y"),
     ] {

@@ -1,6 +1,6 @@
 //! YAML and JSON, as Helm's functions write and read them.
 
-use fluvial_template::sprig::{encode_json, go_json_error};
+use fluvial_template::sprig::{encode_json, go_json_error, json_with_overflow};
 use fluvial_template::{FunctionResult, Functions, List, Map, Params, Type, Value, number};
 use fluvial_yaml::{EmitOptions, Entry, Node, NodeData, ScalarStyle, SequenceIndent};
 use serde_json::Value as Json;
@@ -217,7 +217,14 @@ fn from_json(text: &str) -> Value {
         Ok(Json::Null) => Map::default().nil().into(),
         Ok(json @ Json::Object(_)) => Value::from_json(&json),
         Ok(other) => error_map(bare(&mismatch(&other, "", MAP))),
-        Err(error) => error_map(error),
+        Err(error) => match json_with_overflow(text) {
+            // All else was decoded, and the error joins it.
+            Some((Json::Object(mut fields), error)) => {
+                fields.insert("Error".to_owned(), error.into());
+                Value::from_json(&Json::Object(fields))
+            }
+            _ => error_map(error),
+        },
     }
 }
 
@@ -226,6 +233,9 @@ fn from_json_array(text: &str) -> FunctionResult {
         Ok(Json::Null) => List::any(Vec::new()).or_nil().into(),
         Ok(json @ Json::Array(_)) => Value::from_json(&json),
         Ok(other) => List::any(vec![bare(&mismatch(&other, "", LIST)).into()]).into(),
-        Err(error) => List::any(vec![error.into()]).into(),
+        Err(error) => {
+            let error = json_with_overflow(text).map_or(error, |(_, error)| error);
+            List::any(vec![error.into()]).into()
+        }
     })
 }

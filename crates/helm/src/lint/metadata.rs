@@ -4,12 +4,13 @@ use std::sync::LazyLock;
 
 use fluvial_object::semver::Version;
 use fluvial_template::quote;
+use fluvial_template::sprig::is_go_url;
 use regex::Regex;
 use serde_json::Value as Json;
 
 use super::{Findings, Severity};
 use crate::metadata::Metadata;
-use crate::values::yaml_to_json;
+use crate::values::{yaml_to_json, yaml_to_json_strictly};
 
 const FILE: &str = "Chart.yaml";
 
@@ -53,16 +54,15 @@ pub(super) fn check(text: &str, findings: &mut Findings) {
             return findings.add(Severity::Error, FILE, format!("unable to parse YAML\n\t{error}"));
         }
     };
-    if let Some(field) = unknown(&json) {
-        findings.add(
-            Severity::Warning,
-            FILE,
-            format!(
-                "failed to strictly parse chart metadata file\n\terror unmarshaling JSON: while decoding JSON: \
-                 json: unknown field {}",
-                quote(field)
-            ),
-        );
+    let strict = yaml_to_json_strictly(text).err().or_else(|| {
+        let field = quote(unknown(&json)?);
+        Some(format!(
+            "error unmarshaling JSON: while decoding JSON: json: unknown field {field}"
+        ))
+    });
+    if let Some(problem) = strict {
+        let problem = format!("failed to strictly parse chart metadata file\n\t{problem}");
+        findings.add(Severity::Warning, FILE, problem);
     }
     let mut error = |problem: Option<String>| {
         if let Some(problem) = problem {
@@ -192,7 +192,11 @@ fn version(metadata: &Metadata) -> Option<String> {
     }
     match Version::parse(version) {
         Err(_) => Some(format!("version '{version}' is not a valid SemVer")),
-        Ok(_) => None,
+        Ok(parsed) => {
+            let least = Version::parse("0.0.0-0").ok()?;
+            (parsed <= least)
+                .then(|| format!("version {} is less than or equal to \"0.0.0-0\"", quote(version)))
+        }
     }
 }
 
@@ -218,7 +222,7 @@ fn maintainers(json: &Json, metadata: &Metadata) -> Option<String> {
                 "invalid email '{}' for maintainer '{}'",
                 person.email, person.name
             ))
-        } else if !person.url.is_empty() && !is_url(&person.url) {
+        } else if !person.url.is_empty() && !is_page(&person.url) {
             Some(format!(
                 "invalid url '{}' for maintainer '{}'",
                 person.url, person.name
@@ -229,25 +233,66 @@ fn maintainers(json: &Json, metadata: &Metadata) -> Option<String> {
     })
 }
 
+/// Whether it is somebody's address: words between dots, an @, and the name of a host with a domain.
 fn is_address(text: &str) -> bool {
-    match text.rsplit_once('@') {
-        Some((user, host)) => {
-            !user.is_empty()
-                && host.contains('.')
-                && !host.contains(char::is_whitespace)
-                && !host.ends_with('.')
-        }
-        None => false,
-    }
+    let odd = |c: char| !c.is_ascii() && !c.is_whitespace();
+    let word = |word: &str| {
+        !word.is_empty()
+            && word
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c) || odd(c))
+    };
+    let end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || odd(c));
+    let label = |label: &str| {
+        end(label.chars().next())
+            && end(label.chars().next_back())
+            && label
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_~".contains(c) || odd(c))
+    };
+    let Some((user, host)) = text.rsplit_once('@') else {
+        return false;
+    };
+    let quoted = user.len() > 1 && user.starts_with('"') && user.ends_with('"');
+    let host = host.strip_suffix('.').unwrap_or(host);
+    (quoted || user.split('.').all(word))
+        && host.contains('.')
+        && host.split('.').all(label)
+        && host
+            .rsplit('.')
+            .next()
+            .is_some_and(|last| last.starts_with(|c: char| c.is_ascii_alphabetic() || odd(c)))
 }
 
 /// Whether it is an address with a scheme.
 fn is_url(text: &str) -> bool {
-    let Some((scheme, rest)) = text.split_once(':') else {
-        return false;
+    let scheme = text.split_once(':').is_some_and(|(scheme, _)| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && !scheme.contains('/')
+    });
+    // What follows a # is no part of a request's address, and may hold anything.
+    scheme && is_go_url(text.split('#').next().unwrap_or_default())
+}
+
+/// Whether it is the address of a page, whose scheme may be left out.
+fn is_page(text: &str) -> bool {
+    let bare = [
+        "http://", "https://", "ws://", "wss://", "ftp://", "tcp://", "udp://",
+    ]
+    .iter()
+    .find_map(|scheme| text.strip_prefix(scheme))
+    .unwrap_or(text);
+    let end = bare.find(['/', '?', '#']).unwrap_or(bare.len());
+    let host = bare[..end].rsplit('@').next().unwrap_or_default();
+    let (host, port) = match host.rsplit_once(':') {
+        Some((host, port)) if !host.ends_with(':') => (host, port),
+        _ => (host, "0"),
     };
-    let mut chars = scheme.chars();
-    chars.next().is_some_and(|c| c.is_ascii_alphabetic())
-        && chars.all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
-        && !rest.contains(|c: char| c.is_whitespace() || c.is_control())
+    let named = |c: char| c.is_alphanumeric() || matches!(c, '-' | '.' | '_' | '[' | ']' | ':');
+    text.len() > 3
+        && !text.contains(char::is_whitespace)
+        && host.starts_with(|c: char| c.is_alphanumeric() || c == '[')
+        && host.chars().all(named)
+        && (1..=5).contains(&port.len())
+        && port.bytes().all(|byte| byte.is_ascii_digit())
+        && (host.contains('.') || text.contains("://") || port != "0")
 }

@@ -3,12 +3,14 @@
 use std::sync::LazyLock;
 
 use fluvial_template::quote;
+use fluvial_template::sprig::go_json_stream_error;
 use regex::Regex;
 use serde_json::Value as Json;
 
 use super::{Findings, Severity};
 use crate::capabilities::{Capabilities, KubeVersion};
 use crate::chart::Chart;
+use crate::metadata::{Reader, mismatch};
 use crate::values::yaml_to_json;
 
 /// Checks what a template made; an error ends the look at templates.
@@ -34,59 +36,140 @@ pub(super) fn check(
     let documents = fluvial_yaml::split_documents(text)
         // The reference spells it in its own way here.
         .map_err(|error| broken(error.message.replace("YAML document", "Yaml document")))?;
-    let first = documents.first().and_then(|document| yaml_to_json(document).ok());
-    for document in &documents {
-        let object = yaml_to_json(document).map_err(broken)?;
-        if !object.is_object() {
+    for (index, document) in documents.iter().enumerate() {
+        let stub = yaml_to_json(document).and_then(|object| Stub::read(&object));
+        // What may be JSON is read as such first, and its error is the one that is told.
+        let stub = stub.map_err(|error| match index == 0 && text.trim_start().starts_with('{') {
+            true => broken(json_first(text, error)),
+            false => broken(error),
+        })?;
+        let Some(stub) = stub else {
             continue;
-        }
-        let kind = object["kind"].as_str().unwrap_or_default();
-        let name = object["metadata"]["name"].as_str().unwrap_or_default();
-        if let Some(problem) = bad_name(kind, name) {
-            findings.add(
-                Severity::Warning,
-                path,
-                format!(
-                    "object name does not conform to Kubernetes naming requirements: {0}: metadata.name: Invalid \
-                     value: {0}: {problem}",
-                    quote(name)
-                ),
-            );
-        }
-        let version = object["apiVersion"].as_str().unwrap_or_default();
-        if let Some(problem) = deprecated(version, kind, &capabilities.kube_version) {
+        };
+        if let Some(problem) = bad_name(&stub.kind, &stub.name) {
             findings.add(Severity::Warning, path, problem);
         }
-        if matches!(kind, "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet")
-            && !text.contains("matchLabels")
+        if let Some(problem) = deprecated(&stub.version, &stub.kind, &capabilities.kube_version) {
+            findings.add(Severity::Warning, path, problem);
+        }
+        if matches!(
+            stub.kind.as_str(),
+            "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet"
+        ) && !text.contains("matchLabels")
             && !text.contains("matchExpressions")
         {
             findings.add(
                 Severity::Error,
                 path,
                 format!(
-                    "a {kind} must contain matchLabels or matchExpressions, and {} does not",
-                    quote(name)
+                    "a {} must contain matchLabels or matchExpressions, and {} does not",
+                    stub.kind,
+                    quote(&stub.name)
                 ),
             );
         }
-        if kind == "List" && first.as_ref().is_some_and(keeps_items) {
-            findings.add(
-                Severity::Error,
-                path,
-                "Annotation 'helm.sh/resource-policy' within List objects are ignored",
-            );
+        if stub.kind == "List" {
+            // The reference looks at the first document of the file, whichever this one is.
+            match yaml_to_json(&documents[0]).and_then(|first| keeps_items(&first)) {
+                Ok(false) => {}
+                Ok(true) => findings.add(
+                    Severity::Error,
+                    path,
+                    "annotation 'helm.sh/resource-policy' within List objects are ignored",
+                ),
+                Err(error) => findings.add(Severity::Error, path, broken(error)),
+            }
         }
     }
     Ok(())
 }
 
+/// What is said of a text that is neither JSON nor YAML.
+fn json_first(text: &str, error: String) -> String {
+    go_json_stream_error(text).unwrap_or_else(|| {
+        let bare = error.strip_prefix("error unmarshaling JSON: while decoding JSON: ");
+        bare.map(str::to_owned).unwrap_or(error)
+    })
+}
+
+/// What the rules know of an object.
+#[derive(Default)]
+struct Stub {
+    version: String,
+    kind: String,
+    name: String,
+}
+
+impl Stub {
+    /// Reads it as Go's decoder does: a field of the wrong kind is an error, null is nothing.
+    fn read(object: &Json) -> Result<Option<Stub>, String> {
+        let fields = match object {
+            Json::Null => return Ok(None),
+            Json::Object(fields) => fields,
+            other => return Err(mismatch(other, "", "rules.k8sYamlStruct")),
+        };
+        let mut stub = Stub::default();
+        let reader = Reader {
+            fields,
+            kind: "k8sYamlStruct",
+        };
+        reader.text("apiVersion", &mut stub.version)?;
+        reader.text("Kind", &mut stub.kind)?;
+        match reader.get("Metadata") {
+            None | Some(Json::Null) => {}
+            Some(Json::Object(fields)) => {
+                let reader = Reader {
+                    fields,
+                    kind: "k8sYamlMetadata.Metadata",
+                };
+                reader.text("Name", &mut stub.name)?;
+                reader.text("Namespace", &mut String::new())?;
+            }
+            Some(other) => return Err(mismatch(other, "k8sYamlStruct.Metadata", "rules.k8sYamlMetadata")),
+        }
+        Ok(Some(stub))
+    }
+}
+
 /// Whether an item of a list asks to be kept, which nobody would hear.
-fn keeps_items(list: &Json) -> bool {
-    let items = list["items"].as_array().into_iter().flatten();
-    items
-        .filter_map(|item| item["metadata"]["annotations"].as_object())
-        .any(|annotations| annotations.contains_key("helm.sh/resource-policy"))
+fn keeps_items(list: &Json) -> Result<bool, String> {
+    const METADATA: &str = "struct { Annotations map[string]string }";
+    let item_type = format!("struct {{ Metadata {METADATA} }}");
+    let within = |value: &Json, field: &str, name: &str, of: &str| match value {
+        Json::Null => Ok(None),
+        Json::Object(fields) => Ok(Reader { fields, kind: "" }.get(name).cloned()),
+        other => Err(mismatch(other, field, of)),
+    };
+    let items = match within(list, "", "Items", &format!("struct {{ Items []{item_type} }}"))? {
+        None | Some(Json::Null) => return Ok(false),
+        Some(Json::Array(items)) => items,
+        Some(other) => return Err(mismatch(&other, ".Items", &format!("[]{item_type}"))),
+    };
+    let mut keeps = false;
+    for item in &items {
+        let metadata = within(item, ".Items", "Metadata", &item_type)?.unwrap_or_default();
+        let annotations = within(&metadata, ".Items.Metadata", "Annotations", METADATA)?;
+        match annotations {
+            None | Some(Json::Null) => {}
+            Some(Json::Object(fields)) => {
+                if let Some(odd) = fields
+                    .values()
+                    .find(|value| value.is_array() || value.is_object())
+                {
+                    return Err(mismatch(odd, ".Items.Metadata.Annotations", "string"));
+                }
+                keeps |= fields.contains_key("helm.sh/resource-policy");
+            }
+            Some(other) => {
+                return Err(mismatch(
+                    &other,
+                    ".Items.Metadata.Annotations",
+                    "map[string]string",
+                ));
+            }
+        }
+    }
+    Ok(keeps)
 }
 
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or \
@@ -99,8 +182,25 @@ const SERVICE: &str = "a DNS-1035 label must consist of lower case alphanumeric 
                        alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', \
                        regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 
-/// Why an object of a kind cannot have a name.
+/// What is said of an object of a kind that cannot have its name.
 fn bad_name(kind: &str, name: &str) -> Option<String> {
+    let shown = quote(name);
+    let problems: Vec<String> = name_problems(kind, name)
+        .into_iter()
+        .map(|problem| format!("metadata.name: Invalid value: {shown}: {problem}"))
+        .collect();
+    let problems = match problems.as_slice() {
+        [] => return None,
+        [problem] => problem.clone(),
+        several => format!("[{}]", several.join(", ")),
+    };
+    Some(format!(
+        "object name does not conform to Kubernetes naming requirements: {shown}: {problems}"
+    ))
+}
+
+/// Why an object of a kind cannot have a name.
+fn name_problems(kind: &str, name: &str) -> Vec<String> {
     static PATTERNS: LazyLock<[Option<Regex>; 3]> = LazyLock::new(|| {
         [
             r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
@@ -111,28 +211,38 @@ fn bad_name(kind: &str, name: &str) -> Option<String> {
     });
     let (pattern, longest, message) = match kind.to_lowercase().as_str() {
         "role" | "clusterrole" | "rolebinding" | "clusterrolebinding" => return bad_segment(name),
-        "certificatesigningrequest" => return None,
+        "certificatesigningrequest" => return vec![],
         "namespace" => (1, 63, LABEL),
         "service" => (2, 63, SERVICE),
         _ => (0, 253, SUBDOMAIN),
     };
+    let fits = |pattern: usize| {
+        PATTERNS[pattern]
+            .as_ref()
+            .is_some_and(|pattern| pattern.is_match(name))
+    };
+    let mut problems = Vec::new();
     if name.len() > longest {
-        return Some(format!("must be no more than {longest} characters"));
+        problems.push(format!("must be no more than {longest} characters"));
     }
-    let fits = PATTERNS[pattern]
-        .as_ref()
-        .is_some_and(|pattern| pattern.is_match(name));
-    (!fits).then(|| message.to_owned())
+    if !fits(pattern) {
+        problems.push(match pattern == 1 && fits(0) {
+            true => "must not contain dots".to_owned(),
+            false => message.to_owned(),
+        });
+    }
+    problems
 }
 
-fn bad_segment(name: &str) -> Option<String> {
+fn bad_segment(name: &str) -> Vec<String> {
     if matches!(name, "." | "..") {
-        return Some(format!("may not be '{name}'"));
+        return vec![format!("may not be '{name}'")];
     }
     ['/', '%']
         .into_iter()
-        .find(|c| name.contains(*c))
+        .filter(|c| name.contains(*c))
         .map(|c| format!("may not contain '{c}'"))
+        .collect()
 }
 
 /// What is said of a kind that is going away.
@@ -181,22 +291,21 @@ pub(super) fn check_crds(chart: &Chart, findings: &mut Findings) {
             }
         };
         for document in &documents {
-            let object = match yaml_to_json(document) {
-                Ok(Json::Null) => continue,
-                Ok(object) => object,
+            let stub = match yaml_to_json(document).and_then(|object| Stub::read(&object)) {
+                Ok(None) => continue,
+                Ok(Some(stub)) => stub,
                 Err(error) => {
                     return findings.add(Severity::Error, path, format!("unable to parse YAML: {error}"));
                 }
             };
-            let version = object["apiVersion"].as_str().unwrap_or_default();
-            if !version.starts_with("apiextensions.k8s.io") {
+            if !stub.version.starts_with("apiextensions.k8s.io") {
                 findings.add(
                     Severity::Error,
                     path,
                     "apiVersion is not in 'apiextensions.k8s.io'",
                 );
             }
-            if object["kind"] != "CustomResourceDefinition" {
+            if stub.kind != "CustomResourceDefinition" {
                 findings.add(
                     Severity::Error,
                     path,

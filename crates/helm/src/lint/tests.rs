@@ -216,3 +216,156 @@ fn values_that_do_not_fit_together_are_not_looked_at() {
         "{found:?}"
     );
 }
+
+#[test]
+fn objects_are_read_as_gos_decoder_reads_them() {
+    let told = |object: &str| {
+        findings(&format!(
+            "{CHART}//- values.yaml\n//- templates/a.yaml\n{object}\n"
+        ))
+    };
+    let unfit = |what: &str| {
+        vec![format!(
+            "[ERROR] templates/a.yaml: unable to parse YAML: error unmarshaling JSON: while decoding JSON: json: cannot \
+             unmarshal {what}"
+        )]
+    };
+    // A name of another kind is the text that it is written as.
+    assert_eq!(told("kind: A\nmetadata: {name: true}"), Vec::<String>::new());
+    assert_eq!(told("KIND: A\nMetadata: {Name: a}"), Vec::<String>::new());
+    assert_eq!(told("null"), Vec::<String>::new());
+    for (object, wanted) in [
+        ("- a", "array into Go value of type rules.k8sYamlStruct"),
+        (
+            "kind: [a]",
+            "array into Go struct field k8sYamlStruct.Kind of type string",
+        ),
+        (
+            "metadata: x",
+            "string into Go struct field k8sYamlStruct.Metadata of type rules.k8sYamlMetadata",
+        ),
+        (
+            "metadata: {namespace: []}",
+            "array into Go struct field k8sYamlMetadata.Metadata.Namespace of type string",
+        ),
+        (
+            "kind: List\nmetadata: {name: a}\nitems: [{metadata: {annotations: x}}]",
+            "string into Go struct field .Items.Metadata.Annotations of type map[string]string",
+        ),
+    ] {
+        assert_eq!(told(object), unfit(wanted), "{object}");
+    }
+    let kept = "kind: List\nmetadata: {name: a}\nitems: [{}, {metadata: {annotations: {helm.sh/resource-policy: keep}}}]";
+    assert_eq!(
+        told(kept),
+        ["[ERROR] templates/a.yaml: annotation 'helm.sh/resource-policy' within List objects are ignored"]
+    );
+}
+
+#[test]
+fn all_that_is_wrong_with_a_name_is_told() {
+    let told = |kind: &str, name: &str| {
+        let object = format!("kind: {kind}\nmetadata: {{name: {name}}}\n");
+        let found = findings(&format!("{CHART}//- values.yaml\n//- templates/a.yaml\n{object}"));
+        found.concat()
+    };
+    assert!(told("Role", "a/b%c").ends_with(
+        "\"a/b%c\": [metadata.name: Invalid value: \"a/b%c\": may not contain '/', metadata.name: Invalid value: \
+         \"a/b%c\": may not contain '%']"
+    ));
+    assert!(told("Namespace", "a.b").ends_with("\"a.b\": must not contain dots"));
+    let long = told("Service", &"9".repeat(5).replace('9', "a1234567890123"));
+    assert!(long.ends_with("must be no more than 63 characters"), "{long}");
+}
+
+#[test]
+fn the_head_of_a_chart_is_read_strictly_and_its_people_can_be_reached() {
+    let told = |more: &str| {
+        let files = format!(
+            "//- Chart.yaml\napiVersion: v2\nname: one\nicon: https://a/b.png\n{more}\n//- values.yaml\n\
+             //- templates/a.txt\n"
+        );
+        findings(&files)
+    };
+    assert_eq!(
+        told("version: 0.0.0-0\nname: one"),
+        [
+            "[WARNING] Chart.yaml: failed to strictly parse chart metadata file\n\terror converting YAML to JSON: yaml: \
+             unmarshal errors:\n  line 5: key \"name\" already set in map",
+            "[ERROR] Chart.yaml: version \"0.0.0-0\" is less than or equal to \"0.0.0-0\"",
+        ]
+    );
+    for (field, good) in [
+        ("url: example.com", true),
+        ("url: 'http://localhost:8080/a?b#c'", true),
+        ("url: 'https://a b'", false),
+        ("url: x", false),
+        ("url: 'http://x:123456'", false),
+        ("email: x+y@a.b.co", true),
+        ("email: ü@ü.de", true),
+        ("email: a b@c.de", false),
+        ("email: a..b@c.de", false),
+        ("email: a@-c.de", false),
+        ("email: a@localhost", false),
+    ] {
+        let found = told(&format!("version: 1.0.0\nmaintainers: [{{name: a, {field}}}]"));
+        assert_eq!(found.is_empty(), good, "{field}: {found:?}");
+    }
+}
+
+#[test]
+fn a_null_of_the_users_takes_away_no_default_of_what_is_rendered() {
+    let files = format!(
+        "{CHART}//- values.yaml\na: {{b: 1}}\nc: {{d: {{e: 1}}}}\n//- templates/a.yaml\nkind: A\nmetadata: {{name: \
+         a{{{{ .Values.a.b }}}}-{{{{ .Values.c.d.e }}}}}}\n"
+    );
+    let values = Values::from_yaml("a: null\nc: {d: null}\n").unwrap();
+    assert_eq!(findings_with(&files, &values), Vec::<String>::new());
+    let values = Values::from_yaml("n: null\n").unwrap();
+    let files = files.replace("{{ .Values.a.b }}", "{{ .Values.n.x }}");
+    let found = findings_with(&files, &values).concat();
+    assert!(found.contains("nil pointer evaluating interface {}.x"), "{found}");
+}
+
+#[test]
+fn what_begins_as_json_is_told_as_json_and_folders_are_folders() {
+    let told = |object: &str| {
+        let found = findings(&format!(
+            "{CHART}//- values.yaml\n//- templates/a.yaml\n{object}\n"
+        ));
+        found
+            .concat()
+            .replace("[ERROR] templates/a.yaml: unable to parse YAML: ", "")
+    };
+    assert_eq!(told("{\"metadata\": {\"name\": 1}}"), "");
+    for (object, wanted) in [
+        (
+            "{ {- x -}}",
+            "json: offset 3: invalid character '{' looking for beginning of object key string",
+        ),
+        ("{\"a\": [", "unexpected EOF"),
+        (
+            "{\"kind\": [1]}",
+            "json: cannot unmarshal array into Go struct field k8sYamlStruct.Kind of type string",
+        ),
+    ] {
+        assert_eq!(told(object), wanted, "{object}");
+    }
+    for folder in ["templates", "crds"] {
+        let found = findings(&format!("{CHART}//- values.yaml\n//- {folder}\nx\n")).concat();
+        assert!(
+            found.contains(&format!("[ERROR] {folder}/: not a directory")),
+            "{found}"
+        );
+    }
+}
+
+#[test]
+fn the_tables_of_a_user_have_met_the_defaults_before_dependencies_see_them() {
+    let files = "//- Chart.yaml\napiVersion: v2\nname: one\nversion: 1.0.0\nicon: https://a/b.png\ndependencies:\n\
+                 - {name: sub, version: 1.0.0}\n//- charts/sub/Chart.yaml\napiVersion: v2\nname: sub\nversion: 1.0.0\n\
+                 //- values.yaml\nsub: {enabled: true}\n//- templates/a.yaml\nkind: A\nmetadata: {name: \
+                 'a-{{ .Values.sub.enabled }}-{{ .Values.sub.other }}'}\n";
+    let values = Values::from_yaml("sub: {enabled: null, other: b}\n").unwrap();
+    assert_eq!(findings_with(files, &values), Vec::<String>::new());
+}

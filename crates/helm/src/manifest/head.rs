@@ -220,15 +220,20 @@ fn whole(document: &str) -> Result<Head, String> {
 fn read_metadata(fields: &serde_json::Map<String, Json>, head: &mut Head) -> Result<(), String> {
     let reader = Reader {
         fields,
-        kind: "SimpleHead.metadata",
+        // Go has no name for the type of this field.
+        kind: ".metadata",
     };
-    reader.text("name", &mut head.name)?;
+    read_annotations(&reader, head)?;
+    reader.text("name", &mut head.name)
+}
+
+fn read_annotations(reader: &Reader<'_>, head: &mut Head) -> Result<(), String> {
     match reader.get("annotations") {
         None | Some(Json::Null) => Ok(()),
         Some(Json::Object(entries)) => {
             let reader = Reader {
                 fields: entries,
-                kind: "SimpleHead.metadata.annotations",
+                kind: ".metadata.annotations",
             };
             for key in entries.keys() {
                 let mut text = String::new();
@@ -239,11 +244,7 @@ fn read_metadata(fields: &serde_json::Map<String, Json>, head: &mut Head) -> Res
             }
             Ok(())
         }
-        Some(other) => Err(mismatch(
-            other,
-            "SimpleHead.metadata.annotations",
-            "map[string]string",
-        )),
+        Some(other) => Err(mismatch(other, ".metadata.annotations", "map[string]string")),
     }
 }
 
@@ -254,6 +255,38 @@ mod tests {
     fn glance(document: &str) -> Option<Head> {
         let mut glance = Glance::default();
         scan(document, &mut glance).ok().map(|()| glance.head)
+    }
+
+    #[test]
+    fn mistakes_are_told_as_go_tells_them() {
+        let error = |document: &str| {
+            let error = read(document).unwrap_err();
+            error.rsplit("json: ").next().unwrap().to_owned()
+        };
+        for (document, wanted) in [
+            (
+                "kind: [a]\n",
+                "array into Go struct field SimpleHead.kind of type string",
+            ),
+            (
+                "metadata: {name: []}\n",
+                "array into Go struct field .metadata.name of type string",
+            ),
+            (
+                "metadata: {name: [], annotations: {a: {}}}\n",
+                "object into Go struct field .metadata.annotations of type string",
+            ),
+            (
+                "metadata: {annotations: true}\n",
+                "bool into Go struct field .metadata.annotations of type map[string]string",
+            ),
+        ] {
+            assert_eq!(
+                error(document),
+                format!("cannot unmarshal {wanted}"),
+                "{document}"
+            );
+        }
     }
 
     #[test]

@@ -483,3 +483,94 @@ fn every_line_knows_its_statement_and_the_values_it_read() {
         .collect();
     assert_eq!(places, ["prod.yaml:1 \"v3\"", "values.yaml:2 \"v1\""]);
 }
+
+#[test]
+fn values_of_hosts_keep_their_types() {
+    for (template, want) in [
+        ("{{ .Values.z }} {{ toJson .Values.z }}", "-0 -0"),
+        ("{{ 1i }}", "(0+1i)"),
+        ("{{ .Capabilities.KubeVersion }}", "v1.37.0"),
+        // A copy has no address, and so no String method.
+        (
+            "{{ include \"x\" .Capabilities.KubeVersion }}{{ define \"x\" }}{{ . }}{{ end }}",
+            "{v1.37.0 v1.37.0 1 37}",
+        ),
+        ("{{ index .Files \"nope\" }}", "[]"),
+        (
+            "{{ (fromJson \"{\\\"a\\\":1e400,\\\"b\\\":1}\") | toJson }}",
+            "{\"Error\":\"json: cannot unmarshal number 1e400 into Go value of type float64\",\"a\":null,\"b\":1}",
+        ),
+    ] {
+        let files = format!("{CHART}//- templates/x.yaml\nv: |-\n  {template}\n");
+        let want = format!("---\n# Source: web/templates/x.yaml\nv: |-\n  {want}\n");
+        check(&files, "z: -0.0", &want);
+    }
+    for (expression, want) in [
+        (
+            "eq .Values 1",
+            "calling eq: incompatible types for comparison: common.Values and int",
+        ),
+        (
+            "eq .Files 1",
+            "calling eq: incompatible types for comparison: engine.files and int",
+        ),
+        (
+            "len .Capabilities",
+            "calling len: len of type common.Capabilities",
+        ),
+        (
+            "index (semver \"1.2.3\") 1",
+            "calling index: can't index item of type semver.Version",
+        ),
+    ] {
+        let files = format!("{CHART}//- templates/x.yaml\n{{{{ {expression} }}}}\n");
+        let error = render_with(&files, "", Limits::default()).unwrap_err();
+        assert!(error.ends_with(want), "{expression}: {error}");
+    }
+}
+
+#[test]
+fn a_chart_for_newer_clusters_names_the_whole_version_of_this_one() {
+    let chart = chart(&format!("{CHART}kubeVersion: '>=1.32.0-0'\n")).unwrap();
+    let capabilities = Capabilities {
+        kube_version: crate::KubeVersion::parse("1.29.0-gke.100").unwrap(),
+        ..Capabilities::default()
+    };
+    let release = Release {
+        name: "demo".to_owned(),
+        namespace: "apps".to_owned(),
+        revision: 1,
+        is_upgrade: false,
+    };
+    let failure = render(RenderRequest {
+        chart: &chart,
+        values: &Values::new(),
+        release: &release,
+        capabilities: &capabilities,
+        lookup: Arc::new(Recorded),
+        ambient: Box::new(Still),
+        options: Options::default(),
+    });
+    assert_eq!(
+        failure.unwrap_err().to_string(),
+        "chart requires kubeVersion: >=1.32.0-0 which is incompatible with Kubernetes v1.29.0-gke.100"
+    );
+}
+
+#[test]
+fn numbers_where_texts_belong_have_the_digits_of_small_floats() {
+    for (number, text) in [
+        ("1.23456789012", "1.2345679"),
+        ("123456789.5", "1.2345679e+08"),
+        ("0.1", "0.1"),
+        ("16777217", "16777217"),
+    ] {
+        let files =
+            format!("{CHART}appVersion: {number}\n//- templates/x.yaml\nv: {{{{ .Chart.AppVersion }}}}\n");
+        check(
+            &files,
+            "",
+            &format!("---\n# Source: web/templates/x.yaml\nv: {text}\n"),
+        );
+    }
+}

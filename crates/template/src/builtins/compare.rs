@@ -32,7 +32,7 @@ fn basic(value: &Value) -> Option<Basic> {
 /// # Errors
 /// If they do not compare.
 pub fn equal(left: &Value, right: &Value) -> Result<bool, FunctionError> {
-    let (left, right) = (&plain(left), &plain(right));
+    let (types, left, right) = ((left, right), &plain(left), &plain(right));
     match (left, right) {
         (Value::Bool(a), Value::Bool(b)) => return Ok(a == b),
         (Value::Int(a, _), Value::Int(b, _)) => return Ok(a == b),
@@ -48,13 +48,13 @@ pub fn equal(left: &Value, right: &Value) -> Result<bool, FunctionError> {
         return Ok(left.is_nil() == right.is_nil());
     }
     if basic(left) != basic(right) {
-        return Err(incompatible(left, right));
+        return Err(incompatible(types.0, types.1));
     }
     match (left, right) {
         (Value::Object(a), Value::Object(b)) if a.as_map().is_none() && b.as_map().is_none() => {
             Ok(left.deep_equal(right))
         }
-        _ => Err(non_comparable(left, right)),
+        _ => Err(non_comparable(types.0, types.1)),
     }
 }
 

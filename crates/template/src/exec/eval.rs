@@ -99,6 +99,9 @@ impl<'t> State<'_, 't> {
     }
 
     fn ideal_constant(&self, number: &Number) -> Result2<Value> {
+        if let Some(parts) = number.complex {
+            return Ok(crate::complex::complex(parts));
+        }
         let text = &number.text;
         let hex = text.len() > 2 && text.starts_with('0') && matches!(text.as_bytes()[1], b'x' | b'X');
         let floating = !number.character && !hex && text.contains(['.', 'e', 'E', 'p', 'P']);
@@ -444,7 +447,7 @@ impl<'t> State<'_, 't> {
                 .copied()
                 .or(params.rest)
                 .unwrap_or(Type::Any);
-            values.push(self.argument(dot, want, argument)?.unwrap_interface());
+            values.push(self.argument(dot, want, argument)?.copied());
         }
         if let Some(value) = last {
             let want = params
@@ -453,7 +456,7 @@ impl<'t> State<'_, 't> {
                 .copied()
                 .or(params.rest)
                 .unwrap_or(Type::Any);
-            values.push(self.validate(value, want)?.unwrap_interface());
+            values.push(self.validate(value, want)?.copied());
         }
         Ok(values)
     }

@@ -8,7 +8,10 @@ fn error(template: &str) -> String {
     sprig::register(&mut functions);
     let mut set = Set::new(Arc::new(functions));
     set.add("t", template).unwrap();
-    let data = Value::from_json(&serde_json::json!({"words": ["a", "b"], "map": {"k": 1.0}, "none": []}));
+    let data = Value::from_json(
+        &serde_json::json!({"words": ["a", "b"], "map": {"k": 1.0}, "none": [],
+        "nils": [null], "nil_map": {"n": null}}),
+    );
     let error = set.execute("t", &data, Limits::default(), &mut ()).unwrap_err();
     let text = error.to_string();
     text.rsplit_once(">: ")
@@ -56,6 +59,26 @@ fn items_have_no_type_until_they_go_through_a_pipeline() {
 }
 
 #[test]
+fn the_nil_of_a_collection_has_no_fields() {
+    let nil = "nil pointer evaluating interface {}.x";
+    for template in [
+        "{{ range .nils }}{{ .x }}{{ end }}",
+        "{{ range $n := .nils }}{{ if $n.x }}{{ end }}{{ end }}",
+        "{{ range $k, $n := .nil_map }}{{ $n.x }}{{ end }}",
+    ] {
+        assert_eq!(error(template), nil, "{template}");
+    }
+    // Through a pipeline it is no value at all, whose fields are none either.
+    let mut set = Set::new(Arc::new(Functions::builtins()));
+    let template =
+        "{{ range .nils }}{{ with . }}no{{ else }}{{ $n := . }}[{{ $n.x }}{{ . }}]{{ end }}{{ end }}";
+    set.add("t", template).unwrap();
+    let data = Value::from_json(&serde_json::json!({"nils": [null]}));
+    let text = set.execute("t", &data, Limits::default(), &mut ()).unwrap();
+    assert_eq!(text, "[<no value><no value>]");
+}
+
+#[test]
 fn an_index_behind_the_end_fails_as_go_does() {
     assert_eq!(
         error("{{ index .none 0 }}"),
@@ -93,6 +116,14 @@ fn operands_by_themselves_stand_without_parentheses() {
     assert_eq!(
         error("{{ \"a\" | call }}"),
         "error calling call: non-function a of type string"
+    );
+    assert_eq!(
+        error("{{ index (now) 1 }}"),
+        "error calling now: this run has neither clock nor randomness"
+    );
+    assert_eq!(
+        error("{{ eq 1i 1 }}"),
+        "error calling eq: incompatible types for comparison: complex128 and int"
     );
     assert_eq!(
         error("{{ eq .words (until 1) }}"),

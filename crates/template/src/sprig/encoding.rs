@@ -1,6 +1,7 @@
 //! Encodings and digests: base64, base32, JSON, SHA, Adler.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -320,36 +321,57 @@ fn decode_json(source: &str) -> Result<Value, String> {
 
 /// Go's error for the first number of a JSON text that no float can hold.
 fn too_large(source: &str) -> Option<String> {
-    let mut rest = source;
-    while let Some(start) = rest.find(|c: char| c.is_ascii_digit() || c == '"') {
-        let from = if rest[..start].ends_with('-') {
-            start - 1
-        } else {
-            start
-        };
-        rest = &rest[from..];
-        if let Some(text) = rest.strip_prefix('"') {
+    let place = too_large_numbers(source).into_iter().next()?;
+    Some(format!(
+        "json: cannot unmarshal number {} into Go value of type float64",
+        &source[place]
+    ))
+}
+
+/// What Go's decoder makes of a JSON text whose only fault is that no float can hold some of its numbers: nothing in
+/// their places, all else, and its error.
+#[must_use]
+pub fn json_with_overflow(source: &str) -> Option<(serde_json::Value, String)> {
+    let error = too_large(source)?;
+    let mut text = String::with_capacity(source.len());
+    let mut end = 0;
+    for place in too_large_numbers(source) {
+        text.push_str(&source[end..place.start]);
+        text.push_str("null");
+        end = place.end;
+    }
+    text.push_str(&source[end..]);
+    Some((serde_json::from_str(&text).ok()?, error))
+}
+
+/// Where a JSON text has numbers that no float can hold.
+fn too_large_numbers(source: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(start) = source[at..].find(|c: char| c.is_ascii_digit() || c == '"') {
+        let start = at + start;
+        if let Some(text) = source[start..].strip_prefix('"') {
             let mut escaped = false;
             let end = text.find(|c| {
                 let ends = c == '"' && !escaped;
                 escaped = c == '\\' && !escaped;
                 ends
             });
-            rest = &text[end? + 1..];
+            let Some(end) = end else { break };
+            at = start + end + 2;
             continue;
         }
-        let end = rest
+        let start = start - usize::from(source[at..start].ends_with('-'));
+        let rest = &source[start..];
+        let length = rest
             .find(|c: char| !(c.is_ascii_alphanumeric() || "+-.".contains(c)))
             .unwrap_or(rest.len());
-        let number = &rest[..end];
-        if number.parse::<f64>().is_ok_and(f64::is_infinite) {
-            return Some(format!(
-                "json: cannot unmarshal number {number} into Go value of type float64"
-            ));
+        at = start + length;
+        if source[start..at].parse::<f64>().is_ok_and(f64::is_infinite) {
+            found.push(start..at);
         }
-        rest = &rest[end..];
     }
-    None
+    found
 }
 
 /// For tests of callers: JSON of a value as `toJson` gives it.
@@ -371,6 +393,13 @@ mod tests {
         assert_eq!(
             decode_json(r#"{"a\"1e999": [1, -1e999]}"#).unwrap_err(),
             "json: cannot unmarshal number -1e999 into Go value of type float64"
+        );
+        assert_eq!(
+            json_with_overflow(r#"{"a": 1e999, "b": [-1e999, 2, "1e999"]}"#).unwrap(),
+            (
+                serde_json::json!({"a": null, "b": [null, 2, "1e999"]}),
+                "json: cannot unmarshal number 1e999 into Go value of type float64".to_owned()
+            )
         );
         assert_eq!(json_float(1e-7).unwrap(), "1e-7");
         assert_eq!(json_float(1_000_000.0).unwrap(), "1000000");

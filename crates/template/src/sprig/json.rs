@@ -20,6 +20,21 @@ pub fn go_json_error(text: &str) -> Option<String> {
     None
 }
 
+/// Go's error for the first value of a stream of JSON, with the byte at which it gave up; none if the value is one.
+#[must_use]
+pub fn go_json_stream_error(text: &str) -> Option<String> {
+    let mut scanner = Scanner {
+        bytes: text.as_bytes(),
+        at: 0,
+    };
+    scanner.space();
+    let error = scanner.value(0).err()?;
+    Some(match scanner.at < scanner.bytes.len() {
+        true => format!("json: offset {}: {error}", scanner.at + 1),
+        false => "unexpected EOF".to_owned(),
+    })
+}
+
 struct Scanner<'t> {
     bytes: &'t [u8],
     at: usize,

@@ -12,6 +12,12 @@ pub(super) fn register(functions: &mut Functions) {
     functions.pure("urlJoin", Params::fixed(&[Type::Map]), join);
 }
 
+/// Whether Go's `url.Parse` takes a text.
+#[must_use]
+pub fn is_go_url(text: &str) -> bool {
+    parse(text).is_ok()
+}
+
 /// Cuts a URL as Go's `url.Parse`.
 fn parse(url: &str) -> FunctionResult {
     if url.chars().any(|c| c.is_ascii_control()) {

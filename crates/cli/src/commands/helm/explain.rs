@@ -40,29 +40,33 @@ pub(crate) fn explain(rendered: &Rendered, wanted: &str, layers: &[Layer]) -> Re
         .provenance
         .as_ref()
         .ok_or("nothing was noted of this rendering")?;
-    let (object, field) = wanted.split_once(':').unwrap_or((wanted, ""));
-    let all = rendered
-        .manifests
-        .iter()
-        .map(|manifest| {
-            (
-                manifest.source.as_str(),
-                manifest.line,
-                manifest.content.as_str(),
-                manifest.object(),
-            )
-        })
-        .chain(rendered.hooks.iter().map(|hook| {
-            (
-                hook.path.as_str(),
-                hook.line,
-                hook.manifest.as_str(),
-                hook.object(),
-            )
-        }));
+    let all = || {
+        rendered
+            .manifests
+            .iter()
+            .map(|manifest| {
+                (
+                    manifest.source.as_str(),
+                    manifest.line,
+                    manifest.content.as_str(),
+                    manifest.object(),
+                )
+            })
+            .chain(rendered.hooks.iter().map(|hook| {
+                (
+                    hook.path.as_str(),
+                    hook.line,
+                    hook.manifest.as_str(),
+                    hook.object(),
+                )
+            }))
+    };
     let name = |value: &Value| format!("{}/{}", value.kind(), value.name());
     let (mut out, mut seen, mut names) = (String::new(), false, Vec::new());
-    for (source, line, text, value) in all.filter(|(.., value)| value.is_object()) {
+    let (object, field) = divided(wanted, |object| {
+        all().any(|(.., value)| name(value).eq_ignore_ascii_case(object))
+    });
+    for (source, line, text, value) in all().filter(|(.., value)| value.is_object()) {
         if !name(value).eq_ignore_ascii_case(object) {
             names.push(name(value));
             continue;
@@ -93,6 +97,19 @@ pub(crate) fn explain(rendered: &Rendered, wanted: &str, layers: &[Layer]) -> Re
         return Err(format!("{object} has no field {field}"));
     }
     Ok(out)
+}
+
+/// The object and the field that are meant: names of roles hold colons too, and the longest name of an object wins.
+fn divided(wanted: &str, is_there: impl Fn(&str) -> bool) -> (&str, &str) {
+    if is_there(wanted) {
+        return (wanted, "");
+    }
+    wanted
+        .rmatch_indices(':')
+        .map(|(at, _)| (&wanted[..at], &wanted[at + 1..]))
+        .find(|(object, _)| is_there(object))
+        .or_else(|| wanted.split_once(':'))
+        .unwrap_or((wanted, ""))
 }
 
 /// An object of the output.
@@ -132,12 +149,14 @@ impl Found<'_> {
         });
         let Some(value) = value else { return };
         let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
-        let Some(line) = fluvial_helm::line_of(self.text, &steps) else {
+        let Some((line, column)) = fluvial_helm::place_of(self.text, &steps) else {
             return;
         };
+        let is_item = steps.last().is_some_and(|last| last.parse::<usize>().is_ok());
+        let height = self.height(line, column - usize::from(is_item));
         let shown = shortened(value);
         let _ = writeln!(out, "{name}:{field} = {shown}");
-        for line in line..line + self.height(line) {
+        for line in line..line + height {
             let origins = self.origins(line - 1);
             let own: Vec<&Origin> = origins
                 .iter()
@@ -168,15 +187,17 @@ impl Found<'_> {
         }
     }
 
-    /// How many lines a field takes: those that follow and are indented deeper.
-    fn height(&self, line: usize) -> usize {
-        let depth = |text: &str| text.len() - text.trim_start().len();
+    /// How many lines a field in a column (from 1) takes: those that follow and are indented deeper, or are items at its
+    /// own depth.
+    fn height(&self, line: usize, column: usize) -> usize {
+        let depth = |text: &str| text.len() - text.trim_start().len() + 1;
         let mut lines = self.text.lines().skip(line - 1);
-        let first = lines.next().map_or(0, depth);
+        // A key behind a dash has no items beside it: they would be those that it stands in.
+        let own_line = lines.next().is_some_and(|text| depth(text) == column);
         let deeper = |text: &&str| {
             text.trim().is_empty()
-                || depth(text) > first
-                || (depth(text) == first && text.trim_start().starts_with("- "))
+                || depth(text) > column
+                || (own_line && depth(text) == column && text.trim_start().starts_with("- "))
         };
         // A long field is told by its first lines.
         1 + lines.take_while(deeper).take(40).count()

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fluvial_helm::{Chart, Dependency, LoadLimits};
+use fluvial_kustomize::FileError;
 use fluvial_ports::{Access, ChartRequest, SecretData, Sources};
 
 use super::input;
 use crate::disk::Unread;
-use crate::environment::{Failure, Session, SourceOptions};
+use crate::environment::{Failure, Outside, Session, SourceOptions};
 
 /// How long a server may take for one chart.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -55,9 +56,8 @@ pub(crate) struct Place {
 impl Place {
     /// Whether the chart of this name is one of this machine.
     pub(crate) fn is_here(&self, folder: &Path, name: &str) -> bool {
-        (self.repo.is_none() && !name.starts_with("oci://"))
-            || name.starts_with(['.', '/'])
-            || folder.join(name).exists()
+        let elsewhere = name.starts_with("oci://") || is_address(name);
+        self.repo.is_none() && (!elsewhere || folder.join(name).exists())
     }
 
     /// The chart of this name: a folder or file of this machine, or what a repository or registry has. With `unread`
@@ -76,6 +76,14 @@ impl Place {
         }
         if self.is_here(folder, name) {
             return input::load_with(folder, name, unread).map_err(Failure::new);
+        }
+        if self.repo.is_none() && is_address(name) {
+            let data = file(Arc::clone(&session.env.outside), name).await;
+            let chart = data.and_then(|data| {
+                Chart::from_archive(&data, LoadLimits::default())
+                    .map_err(|error| format!("chart {name}: {error}"))
+            });
+            return chart.map_err(Failure::new);
         }
         let request = match &self.repo {
             Some(repo) => self.request(folder, repo, name, None)?,
@@ -211,6 +219,24 @@ impl Place {
             last_version: None,
         })
     }
+}
+
+/// Whether a name is the address of a file.
+pub(crate) fn is_address(name: &str) -> bool {
+    name.starts_with("http://") || name.starts_with("https://")
+}
+
+/// The content behind an address.
+pub(crate) async fn file(outside: Arc<dyn Outside>, url: &str) -> Result<Vec<u8>, String> {
+    let remotes = outside.remotes();
+    let (asked, told) = (url.to_owned(), url);
+    let fetched = tokio::task::spawn_blocking(move || remotes.file(&asked)).await;
+    fetched
+        .map_err(|error| error.to_string())?
+        .map_err(|error| match error {
+            FileError::Status(status) => format!("failed to fetch {told} : {status}"),
+            FileError::Failed(problem) => problem,
+        })
 }
 
 /// The range that stands for the newest version.

@@ -1,18 +1,29 @@
 //! What the commands about charts read: charts of this machine, and values from files and options.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fluvial_helm::{Capabilities, Chart, KubeVersion, Layer, Values};
 use fluvial_tree::{Tree, TreePath};
 
+use super::fetch;
 use crate::disk::{Reader, Unread};
 use crate::environment::{Failure, Session};
+
+/// What values come from besides files of this machine.
+#[derive(Default)]
+pub(crate) struct Given {
+    /// Standard input.
+    input: String,
+    /// What was fetched, by address.
+    fetched: BTreeMap<String, String>,
+}
 
 /// Options that set values.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ValueOptions {
-    /// Files of values, or - for standard input; later ones win
+    /// Files of values, addresses of such (http:// or https://), or - for standard input; later ones win
     #[arg(short = 'f', long, value_name = "FILE", value_delimiter = ',')]
     values: Vec<String>,
     /// Values as PATH=JSON, or a JSON object
@@ -33,30 +44,49 @@ pub(crate) struct ValueOptions {
 }
 
 impl ValueOptions {
-    /// Standard input, if a file of values is to come from there.
-    pub(crate) fn input(&self, session: &mut Session<'_>) -> Result<String, Failure> {
-        let mut input = String::new();
+    /// What does not lie in files of this machine.
+    pub(crate) async fn given(&self, session: &mut Session<'_>) -> Result<Given, Failure> {
+        let mut given = Given::default();
         if self.values.iter().any(|file| file == "-") {
-            std::io::Read::read_to_string(&mut session.env.input, &mut input)?;
+            std::io::Read::read_to_string(&mut session.env.input, &mut given.input)?;
         }
-        Ok(input)
+        for url in self.addresses() {
+            let outside = Arc::clone(&session.env.outside);
+            let data = fetch::file(outside, url).await.map_err(Failure::new)?;
+            let text = String::from_utf8_lossy(&data).into_owned();
+            given.fetched.insert(url.to_owned(), text);
+        }
+        Ok(given)
+    }
+
+    /// Whether all values lie in files or come from standard input.
+    pub(crate) fn are_here(&self) -> bool {
+        self.addresses().next().is_none()
+    }
+
+    /// The addresses that values are to be fetched from.
+    fn addresses(&self) -> impl Iterator<Item = &str> {
+        let pairs = self.set_file.iter().flat_map(|pairs| pairs.split(','));
+        let set = pairs.filter_map(|pair| Some(pair.split_once('=')?.1));
+        let files = self.values.iter().map(String::as_str);
+        files.chain(set).filter(|name| fetch::is_address(name))
     }
 
     /// The values, in Helm's order.
-    pub(crate) fn read(&self, folder: &Path, input: &str) -> Result<Values, String> {
+    pub(crate) fn read(&self, folder: &Path, given: &Given) -> Result<Values, String> {
         let mut values = Values::new();
-        for layer in self.files(folder, input)? {
+        for layer in self.files(folder, given)? {
             values.merge(layer.values);
         }
-        self.apply(&mut values, folder, input, &mut |_, _| ())?;
+        self.apply(&mut values, folder, given, &mut |_, _| ())?;
         Ok(values)
     }
 
     /// The values one by one: each file, each option.
-    pub(crate) fn layers(&self, folder: &Path, input: &str) -> Result<Vec<Layer>, String> {
-        let mut layers = self.files(folder, input)?;
+    pub(crate) fn layers(&self, folder: &Path, given: &Given) -> Result<Vec<Layer>, String> {
+        let mut layers = self.files(folder, given)?;
         let mut alone = Values::new();
-        self.apply(&mut alone, folder, input, &mut |name, values| {
+        self.apply(&mut alone, folder, given, &mut |name, values| {
             layers.push(Layer {
                 name,
                 values: std::mem::take(values),
@@ -66,11 +96,11 @@ impl ValueOptions {
         Ok(layers)
     }
 
-    fn files(&self, folder: &Path, input: &str) -> Result<Vec<Layer>, String> {
+    fn files(&self, folder: &Path, given: &Given) -> Result<Vec<Layer>, String> {
         self.values
             .iter()
             .map(|file| {
-                let text = text_of(folder, file, input)?;
+                let text = text_of(folder, file, given)?;
                 let values =
                     Values::from_yaml(&text).map_err(|error| format!("failed to parse {file}: {error}"))?;
                 Ok(Layer {
@@ -91,10 +121,10 @@ impl ValueOptions {
         &self,
         values: &mut Values,
         folder: &Path,
-        input: &str,
+        given: &Given,
         after: &mut dyn FnMut(String, &mut Values),
     ) -> Result<(), String> {
-        let read = |name: &str| text_of(folder, name, input);
+        let read = |name: &str| text_of(folder, name, given);
         let mut each =
             |flag: &str, texts: &[String], set: &dyn Fn(&mut Values, &str) -> Result<(), String>| {
                 texts.iter().try_for_each(|text| {
@@ -120,9 +150,12 @@ impl ValueOptions {
     }
 }
 
-fn text_of(folder: &Path, name: &str, input: &str) -> Result<String, String> {
+fn text_of(folder: &Path, name: &str, given: &Given) -> Result<String, String> {
     if name == "-" {
-        return Ok(input.to_owned());
+        return Ok(given.input.clone());
+    }
+    if let Some(text) = given.fetched.get(name) {
+        return Ok(text.clone());
     }
     std::fs::read_to_string(folder.join(name)).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => format!("open {name}: no such file or directory"),

@@ -39,14 +39,16 @@ pub(crate) struct Options {
     /// Do not try the objects against the API
     #[arg(long)]
     skip_api: bool,
+    #[command(flatten)]
+    idle: super::idle::Idle,
 }
 
 /// Looks at charts and prints what was found.
 pub(crate) async fn lint(session: &mut Session<'_>, options: &Options, namespace: Option<String>) -> Outcome {
     let namespace = namespace.unwrap_or_else(|| "default".to_owned());
-    let input = options.values.input(session)?;
+    let given = options.values.given(session).await?;
     let folder = session.env.folder.clone();
-    let values = options.values.read(&folder, &input).map_err(Failure::new)?;
+    let values = options.values.read(&folder, &given).map_err(Failure::new)?;
     let capabilities = input::capabilities(options.kube_version.as_deref(), &[]).map_err(Failure::new)?;
     let least = if options.strict {
         Severity::Warning
@@ -54,7 +56,7 @@ pub(crate) async fn lint(session: &mut Session<'_>, options: &Options, namespace
         Severity::Error
     };
     let charts = with_subcharts(&folder, options);
-    let mut failed = 0;
+    let (mut failed, mut odd) = (0, false);
     for chart in &charts {
         let job = Job {
             folder: folder.clone(),
@@ -70,7 +72,7 @@ pub(crate) async fn lint(session: &mut Session<'_>, options: &Options, namespace
         let (mut findings, rendered) = match found {
             Ok(found) => found,
             Err(error) => {
-                failed += 1;
+                (failed, odd) = (failed + 1, true);
                 text.push_str(&format!("Error {error}\n\n"));
                 session.print(&text)?;
                 continue;
@@ -86,6 +88,7 @@ pub(crate) async fn lint(session: &mut Session<'_>, options: &Options, namespace
             .iter()
             .filter(|finding| !options.quiet || finding.severity > Severity::Info)
             .collect();
+        odd |= findings.iter().any(|finding| finding.severity > Severity::Info);
         if shown.is_empty() && options.quiet {
             continue;
         }
@@ -99,45 +102,53 @@ pub(crate) async fn lint(session: &mut Session<'_>, options: &Options, namespace
     if failed > 0 {
         return Err(Failure::new(summary));
     }
-    if options.quiet {
+    if options.quiet && !odd {
         return Ok(());
     }
     session.print(&(summary + "\n"))
 }
 
-/// The charts that are named, and those below them.
+/// The charts that are named, then those below them: each `Chart.yaml` and each archive that any folder in
+/// `charts/` holds.
 fn with_subcharts(folder: &Path, options: &Options) -> Vec<String> {
-    let mut all = Vec::new();
-    for chart in &options.charts {
-        all.push(chart.clone());
-        if !options.with_subcharts {
-            continue;
+    let mut all = options.charts.clone();
+    if options.with_subcharts {
+        for chart in &options.charts {
+            let own = folder.join(chart);
+            let named = Path::new(chart.trim_start_matches("./"));
+            walk(&own.join("charts"), 0, &mut |path| {
+                let below = path.strip_prefix(&own).unwrap_or(path);
+                let path = if chart == "." {
+                    below.to_owned()
+                } else {
+                    named.join(below)
+                };
+                all.push(path.display().to_string());
+            });
         }
-        let below = walk(&folder.join(chart).join("charts"), 0);
-        all.extend(below.into_iter().map(|path| {
-            let path = path.strip_prefix(folder).unwrap_or(&path);
-            path.display().to_string()
-        }));
     }
     all
 }
 
-fn walk(folder: &Path, depth: usize) -> Vec<std::path::PathBuf> {
-    let mut found = Vec::new();
+/// All charts below a folder, by name; links are not followed.
+fn walk(folder: &Path, depth: usize, found: &mut dyn FnMut(&Path)) {
     let Ok(entries) = std::fs::read_dir(folder) else {
-        return found;
+        return;
     };
-    let mut entries: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-    entries.sort();
-    for path in entries {
-        if path.join("Chart.yaml").is_file() && depth < 32 {
-            found.push(path.clone());
-            found.extend(walk(&path.join("charts"), depth + 1));
-        } else if path.extension().is_some_and(|kind| kind == "tgz") && path.is_file() {
-            found.push(path);
+    let mut entries: Vec<_> = entries.flatten().collect();
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        if name == "Chart.yaml" {
+            found(folder);
+        } else if name.ends_with(".tgz") || name.ends_with(".tar.gz") {
+            found(&path);
+        }
+        if depth < 64 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            walk(&path, depth + 1, found);
         }
     }
-    found
 }
 
 struct Job {
@@ -153,8 +164,14 @@ struct Job {
 impl Job {
     /// Findings, and what the chart renders to if it does.
     fn run(&self) -> Result<(Vec<Finding>, Option<Rendered>), String> {
-        let (tree, at, path) = input::files(&self.folder, &self.chart, None)
-            .map_err(|error| format!("unable to check Chart.yaml file in chart: {error}"))?;
+        let (tree, at, path) = match self.folder.join(&self.chart).exists() {
+            true => input::files(&self.folder, &self.chart, None),
+            false => Err(format!(
+                "stat {}/Chart.yaml: no such file or directory",
+                self.chart.trim_end_matches('/')
+            )),
+        }
+        .map_err(|error| format!("unable to check Chart.yaml file in chart: {error}"))?;
         let ambient = || charts::ambient(self.outside.as_ref());
         let findings = if path.is_dir() {
             fluvial_helm::lint(LintRequest {

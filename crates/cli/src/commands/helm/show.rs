@@ -1,24 +1,72 @@
 //! `helm show`: what is in a chart, as it stands there.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use fluvial_helm::Chart;
+use fluvial_object::jsonpath::{self, Template};
 
-use super::input;
+use super::{fetch, idle};
 use crate::environment::{Failure, Outcome, Session};
 
 /// Options of `helm show`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Options {
-    /// The chart: a folder or a .tgz file
+    /// The chart: a folder, a .tgz file or its address, a name in --repo, or oci://…
     #[arg(value_name = "CHART")]
     chart: String,
+    #[command(flatten)]
+    from: fetch::Place,
+    /// Refused: signatures are not looked at
+    #[arg(long, hide = true)]
+    verify: bool,
+    /// Only --verify minds
+    #[arg(long, hide = true, value_name = "FILE")]
+    keyring: Option<PathBuf>,
+    #[command(flatten)]
+    idle: idle::Idle,
+}
+
+/// The further option of `helm show values`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct ValuesOptions {
+    /// Only what this JSONPath template makes of the values
+    #[arg(long, value_name = "TEMPLATE")]
+    jsonpath: Option<String>,
 }
 
 /// Prints parts of a chart: `chart`, `values`, `readme`, `crds`, or `all`.
-pub(crate) fn show(session: &mut Session<'_>, options: &Options, what: &str) -> Outcome {
-    let chart = input::load(&session.env.folder, &options.chart).map_err(Failure::new)?;
-    session.print(&text(&chart, what))
+pub(crate) async fn show(
+    session: &mut Session<'_>,
+    options: &Options,
+    what: &str,
+    template: Option<&ValuesOptions>,
+) -> Outcome {
+    if options.verify {
+        return Err(Failure::new(
+            "--verify: signatures are not looked at here; helm verify does",
+        ));
+    }
+    let chart = options.from.chart(session, &options.chart, None).await?;
+    let template = template.and_then(|options| options.jsonpath.as_deref());
+    let shown = match template {
+        Some(template) => chosen(&chart, template).map_err(Failure::new)?,
+        None => text(&chart, what),
+    };
+    session.print(&shown)
+}
+
+/// What a template makes of a chart's values.
+fn chosen(chart: &Chart, template: &str) -> Result<String, String> {
+    if chart.values_text.is_none() {
+        return Ok(String::new());
+    }
+    let parsed =
+        Template::parse(template).map_err(|error| format!("error parsing jsonpath {template}: {error}"))?;
+    let numbers = jsonpath::Options::default();
+    parsed
+        .execute(&chart.values, numbers)
+        .map_err(|error| error.to_string())
 }
 
 fn text(chart: &Chart, what: &str) -> String {
