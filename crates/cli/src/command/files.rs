@@ -55,7 +55,9 @@ fn helm_command(command: Command) -> Command {
                 "Examples:\n  fluvial helm template shop ./charts/shop -f prod.yaml --set replicas=3\n  \
                          fluvial helm template shop shop-1.2.0.tgz -n apps --show-only templates/web.yaml\n  \
                          fluvial helm template shop shop --repo https://charts.example.com --version 1.x\n  \
-                         fluvial helm template shop ./charts/shop -f prod.yaml --explain Deployment/shop:spec.replicas",
+                         fluvial helm template shop ./charts/shop -f prod.yaml --explain Deployment/shop:spec.replicas\n\n\
+                         Helm's files of repositories and logins are not read (--repository-config, --registry-config change nothing):\n\
+                         the repository is --repo URL, logins are --username and --password.",
             ),
         )
         .subcommand(
